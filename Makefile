@@ -1,0 +1,64 @@
+# Every target makes the virtual environment it needs; nothing is installed by hand.
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+WORKERS ?= 2
+DEMO ?= demo-out
+STAMP := $(VENV)/.installed
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench fuzz schema golden clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.test: $(STAMP)
+	$(INSTALL) -e '.[test]'
+	@touch $@
+
+$(VENV)/.dev: $(STAMP)
+	$(INSTALL) -e '.[dev,test]'
+	@touch $@
+
+$(VENV)/.bench: $(STAMP)
+	$(INSTALL) -e '.[bench]'
+	@touch $@
+
+demo: $(STAMP)  ## made-up raw archives of every source, built, with a table
+	$(BIN)/python -m uls_data.demo $(DEMO) --workers $(WORKERS)
+
+test: $(VENV)/.test  ## all tests but the long ones; needs no GPU, network or real data
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+check: $(VENV)/.dev  ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_imports.py
+
+format: $(VENV)/.dev  ## rewrite the code in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.bench  ## VOIs per second and peak memory against a MONAI pipeline, in one run
+	$(BIN)/python -m benchmarks.voi
+
+fuzz: $(VENV)/.test  ## the long property tests: many more examples, no time limit
+	$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=fuzz -m "not real" tests
+
+schema: $(STAMP)  ## write the recipe's JSON Schema and README's column table anew
+	$(BIN)/python -m uls_data.manifest.document
+
+golden: $(VENV)/.test  ## write the golden rows anew; look at the diff before committing it
+	$(BIN)/python -m pytest tests/test_recipes.py --update-golden
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) $(DEMO) bench-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

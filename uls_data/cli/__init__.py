@@ -1,0 +1,76 @@
+"""Command line: every command parses, calls the library function of its name, and prints."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from uls_data import __version__
+from uls_data.errors import UlsDataError
+
+# Commands are imported when used: `--help` must not wait for pandas.
+_COMMANDS = {
+    "recipe": ("recipe", "List, show, check and start recipes: what is known of each source."),
+    "build": ("build", "Turn the raw data of one source into VOIs and a manifest."),
+    "index": ("index", "Write the manifest of an existing archive of VOIs."),
+    "query": ("query", "Print the rows of manifests that meet an expression."),
+    "stats": ("stats", "Print the paper's Table 1 of any manifest."),
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"uls_data.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, short) for name, (_, short) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with `uls-data recipe list`, or `uls-data recipe new NAME` for data of your own.",
+)
+@click.version_option(__version__, prog_name="uls-data")
+def cli() -> None:
+    """From raw public CT lesion archives to a training set for universal lesion segmentation.
+
+    A recipe says what a source is; `build` cuts 256 x 256 x 128 volumes of
+    interest round a click in every lesion; each becomes a row of a Parquet
+    manifest that `query` and `stats` read.
+
+    Results go to standard output, progress and messages to standard error. Exit
+    code 0: all done; 1: finished, but some cases failed (they are listed, and are
+    rows of the manifest); 2: wrong use, a bad recipe or an unreadable folder.
+    """
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Entry point of `uls-data`; returns the exit code to the shell."""
+    try:
+        code = cli.main(args=arguments, prog_name="uls-data", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Interrupted. The same command continues from here.", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except UlsDataError as error:
+        click.echo(f"uls-data: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        # `uls-data query ... | head`: the reader has what it wanted.
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,145 @@
+"""`uls-data build`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from uls_data.cli.output import Progress, json_line, json_option, table
+
+_SHOWN_FAILURES = 20
+_JSON_COLUMNS = (
+    "source",
+    "case_id",
+    "lesion_index",
+    "sample_index",
+    "voi_id",
+    "status",
+    "reason",
+    "detail",
+    "image_path",
+    "label_path",
+    "mask_voxels",
+    "long_axis_vox",
+    "short_axis_vox",
+    "qc_flags",
+)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  uls-data build kits21 --raw /data/kits21 --out vois --workers 4
+  uls-data build my_source.yaml --raw . --out vois --limit 3 --dry-run
+  uls-data build kits21 --raw kits23 --out labels --labels-only --replay published.parquet
+"""
+)
+@click.argument("recipe", metavar="NAME|FILE")
+@click.option("--raw", required=True, type=click.Path(path_type=Path), help="Folder of raw data.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--workers", default=1, show_default=True, help="Local processes.")
+@click.option("--scheduler", metavar="ADDRESS", help="A running dask scheduler, instead.")
+@click.option(
+    "--profile",
+    type=click.Choice(["paper", "published"]),
+    default="paper",
+    show_default=True,
+    help="published: reproduce what the published archive did where that differs.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the clicks.")
+@click.option("--clicks", default=1, show_default=True, help="VOIs a lesion, each its own click.")
+@click.option("--limit", type=int, help="Only the first N cases.")
+@click.option("--only", multiple=True, metavar="CASE", help="Only this case; may be repeated.")
+@click.option("--labels-only", is_flag=True, help="Masks alone, without images.")
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path),
+    metavar="MANIFEST",
+    help="Take positions from a manifest instead of drawing clicks.",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be read; touch nothing.")
+@json_option
+def command(as_json: bool, **arguments: Any) -> int:
+    """Turn the raw data of one source into VOIs and a manifest.
+
+    NAME is a shipped recipe (`uls-data recipe list`), FILE one of your own. The
+    same command again continues an interrupted build. Every lesion, and every
+    case that failed, is a row of OUT/manifest/<source>.parquet.
+    """
+    from uls_data.factory import build
+
+    bar = Progress("lesions")
+    try:
+        report = build(
+            **arguments,
+            started=bar.begin,
+            progress=lambda _case, rows: bar.step(1, sum(row["status"] == "ok" for row in rows)),
+        )
+    finally:
+        bar.end()
+    if arguments["dry_run"]:
+        _print_plan(report, as_json)
+        return 0
+    if as_json:
+        for row in report.rows:
+            json_line({column: row.get(column) for column in _JSON_COLUMNS})
+    else:
+        _summary(report, bar)
+    return 1 if report.failed else 0
+
+
+def _print_plan(report: Any, as_json: bool) -> None:
+    if as_json:
+        for row in report.rows:
+            json_line(row)
+        return
+    columns = ("case_id", "image_source", "label_source", "status", "reason")
+    table(([row[column] for column in columns] for row in report.rows), columns)
+    click.echo(f"{report.cases} cases of {report.source}; nothing was touched.", err=True)
+
+
+def _summary(report: Any, bar: Progress) -> None:
+    from uls_data.factory.run import reasons
+    from uls_data.recipe import load_recipe
+
+    click.echo(
+        f"{report.source}: {report.ok} VOIs, {report.skipped} skipped, {report.failed} failed rows"
+        f" of {report.cases} cases."
+    )
+    if report.cases and report.done_before == report.cases:
+        click.echo("Nothing to do: every case was finished before.")
+    for status in ("skipped", "failed"):
+        for reason, count in reasons(report, status):
+            click.echo(f"  {status:8} {reason:24} {count}")
+    failed = [row for row in report.rows if row["status"] == "failed"]
+    for row in failed[:_SHOWN_FAILURES]:
+        click.echo(f"  {row['case_id']}: {row['reason']}: {row['detail']}", err=True)
+    if len(failed) > _SHOWN_FAILURES:
+        click.echo(f"  ... and {len(failed) - _SHOWN_FAILURES} more failed rows", err=True)
+    for note in report.notes:
+        click.echo(f"  {note}", err=True)
+    _expectation(report, load_recipe)
+    click.echo(f"Manifest: {report.manifest}")
+    click.echo(f"Next: uls-data stats {report.manifest}")
+    sys.stdout.flush()
+
+
+def _expectation(report: Any, load_recipe: Any) -> None:
+    """Say how a whole build compares with the paper's Table 1."""
+    from uls_data.recipe import recipe_names
+
+    if report.source not in recipe_names() or not report.complete:
+        return
+    expect = load_recipe(report.source).recipe.expect
+    lesions = {
+        (row["case_id"], row["lesion_index"]) for row in report.rows if row["status"] == "ok"
+    }
+    if expect.lesions is not None:
+        series = len({case for case, _ in lesions})
+        click.echo(
+            f"  paper's Table 1: {expect.lesions} lesions in {expect.series} series; "
+            f"here: {len(lesions)} in {series}"
+        )

@@ -1,0 +1,63 @@
+"""`uls-data index`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from uls_data.cli.output import Progress, json_line, json_option
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  uls-data index annotations/ULS23 --out published.parquet
+  uls-data index labels/kits21 --source kits21 --out kits21.parquet --workers 2
+"""
+)
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--source",
+    default="auto",
+    show_default=True,
+    help="Source whose published names the files follow; auto: found for every file.",
+)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Parquet file to write."
+)
+@click.option("--workers", default=1, show_default=True, help="Local processes.")
+@json_option
+def command(folder: Path, source: str, out: Path, workers: int, as_json: bool) -> int:
+    """Write the manifest of an existing archive of VOIs, such as the published one.
+
+    Reads labels (.nii.gz, or zipped .nii.gz.zip) below DIR, with or without images,
+    measures them and hashes them. What only the raw scan tells stays null.
+    """
+    from uls_data.manifest.index import index
+
+    bar = Progress("labels", "labels")
+    try:
+        rows = index(
+            folder,
+            out,
+            source=source,
+            workers=workers,
+            started=bar.begin,
+            progress=lambda some: bar.step(len(some), len(some)),
+        )
+    finally:
+        bar.end()
+    failed = [row for row in rows if row["status"] == "failed"]
+    if as_json:
+        for row in sorted(rows, key=lambda row: (row["voi_id"], row["label_path"] or "")):
+            json_line(row)
+    else:
+        for name, count in sorted(Counter(row["source"] for row in rows).items()):
+            click.echo(f"  {name:22} {count}")
+        for row in failed[:20]:
+            click.echo(f"  {row['voi_id']}: {row['reason']}: {row['detail']}", err=True)
+        click.echo(f"{len(rows)} rows, {len(failed)} failed. Manifest: {out}")
+        click.echo(f"Next: uls-data stats {out}")
+    return 1 if failed else 0

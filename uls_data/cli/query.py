@@ -1,0 +1,62 @@
+"""`uls-data query`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from uls_data.cli.output import json_lines, json_option, table
+
+_DEFAULT_COLUMNS = "voi_id,status,reason,lesion_type,long_axis_vox,short_axis_vox,qc_flags"
+_ROWS_OF_A_TABLE = 50
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  uls-data query vois 'status == "failed"' --columns case_id,reason,detail
+  uls-data query vois 'long_axis_mm > 30 and split == "train"' --csv > large.csv
+  uls-data query vois 'flagged("cut_by_voi")' --json
+The columns are listed in README.md and in manifests/schema/lesion.json.
+"""
+)
+@click.argument(
+    "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M... EXPRESSION"
+)
+@click.option("--columns", help="Comma-separated; default: a few (table) or all (--json, --csv).")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV on standard output.")
+@click.option("--table", "as_table", is_flag=True, help="A plain table of every row.")
+@json_option
+def command(
+    manifests: tuple[Path, ...], columns: str | None, as_csv: bool, as_table: bool, as_json: bool
+) -> int:
+    """Print the rows of manifests that meet an expression.
+
+    M is a manifest, or the OUT folder of a build; EXPRESSION is a condition over
+    its columns as pandas takes it. Without one, all rows are printed.
+    """
+    from uls_data.manifest.query import query
+
+    *paths, last = manifests
+    expression = ""
+    if paths and not last.exists():
+        expression = str(last)
+    else:
+        paths = list(manifests)
+    if columns is None and not (as_csv or as_json):
+        columns = _DEFAULT_COLUMNS
+    wanted = columns.split(",") if columns else None
+    frame = query(paths, expression, wanted)
+    if as_json:
+        json_lines(frame)
+    elif as_csv:
+        frame.to_csv(sys.stdout, index=False)
+    else:
+        shown = frame if as_table else frame.head(_ROWS_OF_A_TABLE)
+        table(shown.itertuples(index=False, name=None), frame.columns)
+        if len(shown) < len(frame):
+            click.echo(f"... {len(frame) - len(shown)} more rows; --table prints all", err=True)
+        click.echo(f"{len(frame)} rows", err=True)
+    return 0

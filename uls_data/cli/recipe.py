@@ -1,0 +1,135 @@
+"""`uls-data recipe`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from uls_data.cli.output import json_line, json_option, table
+
+
+@click.group()
+def command() -> None:
+    """List, show, check and start recipes: what is known of each source."""
+
+
+@command.command("list", epilog="Example: uls-data recipe list")
+@json_option
+def list_(as_json: bool) -> int:
+    """List the shipped recipes."""
+    from uls_data.recipe import load_recipe, recipe_names
+
+    recipes = [load_recipe(name).recipe for name in recipe_names()]
+    if as_json:
+        for recipe in recipes:
+            json_line(recipe.model_dump(mode="json"))
+        return 0
+    rows = [
+        (
+            recipe.source,
+            recipe.lesion_type.value,
+            recipe.expect.lesions,
+            "yes" if recipe.reader.name != "archive_only" else "index only",
+            recipe.licence.name,
+            {True: "yes", False: "no", None: "unknown"}[recipe.licence.redistributable],
+            recipe.title,
+        )
+        for recipe in recipes
+    ]
+    table(rows, ("source", "type", "lesions", "builds", "licence", "redistributable", "title"))
+    return 0
+
+
+@command.command(epilog="Example: uls-data recipe show lits")
+@click.argument("recipe", metavar="NAME|FILE")
+@click.option("--quirks", is_flag=True, help="Say what each of its quirks does.")
+@json_option
+def show(recipe: str, quirks: bool, as_json: bool) -> int:
+    """Show one recipe: licence, how to get the data, and the rules."""
+    from uls_data.recipe import load_recipe
+    from uls_data.recipe.model import VolumePairs
+
+    loaded = load_recipe(recipe)
+    it = loaded.recipe
+    if as_json:
+        json_line({**it.model_dump(mode="json"), "recipe_sha256": loaded.sha256})
+        return 0
+    allowed = {True: "may be passed on", False: "may NOT be passed on", None: "unknown"}
+    click.echo(f"{it.source}: {it.title} (recipe version {it.recipe_version})")
+    click.echo(f"Licence: {it.licence.name}; VOIs: {allowed[it.licence.redistributable]}.")
+    click.echo(f"  {' '.join(it.licence.evidence.split())}")
+    click.echo(f"Cite: {' '.join(it.citation.split())}")
+    click.echo("Get it:")
+    for at, step in enumerate(it.access, 1):
+        click.echo(f"  {at}. {' '.join(step.split())}")
+    if isinstance(it.reader, VolumePairs):
+        click.echo("Files below --raw (the first layout that is found):")
+        for layout in it.reader.layouts:
+            click.echo(f"  {layout.name}: {layout.image}  with  {layout.mask}")
+    else:
+        click.echo(f"Raw data: {' '.join(it.reader.why.split())}")
+    click.echo(f"Lesions: {it.instances.model_dump_json()}")
+    size = it.minimum_size
+    click.echo(f"Minimum size: {f'{size.measure} >= {size.at_least:g}' if size else 'none'}")
+    click.echo(f"VOI names: {it.voi_name}")
+    click.echo(f"Quirks: {', '.join(it.quirks) or 'none'}")
+    if quirks:
+        _print_quirks()
+    click.echo(f"Held-out patients: {len(it.heldout_patients)}")
+    if it.expect.lesions is not None:
+        click.echo(f"Paper's Table 1: {it.expect.lesions} lesions in {it.expect.series} series")
+    for note in it.notes:
+        click.echo(f"Note: {' '.join(note.split())}")
+    click.echo(f"File: {loaded.path}")
+    return 0
+
+
+def _print_quirks() -> None:
+    from uls_data.recipe.model import QUIRK_MEANING
+
+    for quirk, meaning in QUIRK_MEANING.items():
+        click.echo(f"  {quirk}: {meaning}")
+
+
+@command.command(epilog="Example: uls-data recipe check my_source.yaml")
+@click.argument("recipe", metavar="NAME|FILE")
+@json_option
+def check(recipe: str, as_json: bool) -> int:
+    """Check a recipe: names each wrong field, what was expected, and the fix."""
+    from uls_data.recipe import load_recipe, recipe_problems
+
+    problems = recipe_problems(recipe)
+    for problem in problems:
+        if as_json:
+            json_line({"recipe": recipe, "problem": problem})
+        else:
+            click.echo(problem)
+    if problems:
+        return 2
+    loaded = load_recipe(recipe)
+    if as_json:
+        json_line({"recipe": recipe, "source": loaded.recipe.source, "sha256": loaded.sha256})
+    else:
+        click.echo(f"{recipe}: valid. {loaded.recipe.title} ({loaded.recipe.licence.name})")
+        click.echo(f"Next: uls-data build {recipe} --raw DIR --out OUT --dry-run")
+    return 0
+
+
+@command.command(epilog="Example: uls-data recipe new my_source")
+@click.argument("name")
+@click.option("--from", "origin", metavar="NAME", help="Start from a shipped recipe instead.")
+@click.option("--force", is_flag=True, help="Overwrite a file of that name.")
+def new(name: str, origin: str | None, force: bool) -> int:
+    """Write NAME.yaml, a commented recipe to edit, into this folder."""
+    from uls_data.errors import RecipeError
+    from uls_data.io import write_bytes
+    from uls_data.recipe import recipe_template
+
+    path = Path(f"{name}.yaml")
+    text = recipe_template(name, origin)
+    if path.exists() and not force:
+        raise RecipeError(f"{path} exists already; --force overwrites it")
+    write_bytes(path, text.encode("utf-8"))
+    click.echo(f"Wrote {path}. Edit it, then: uls-data recipe check {path}")
+    return 0

@@ -1,0 +1,66 @@
+"""`python -m uls_data.demo FOLDER`: made-up raw archives of every source, and their build.
+
+What `make demo` runs. It writes FOLDER/raw (each source in its native layout,
+with its native faults), FOLDER/vois (the build) and prints Table 1 of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from uls_data import build
+from uls_data.cli.stats import print_stats
+from uls_data.demo.sources import make_archives
+from uls_data.manifest.query import query
+
+
+def run(folder: Path, workers: int, seed: int, only: Sequence[str] | None = None) -> int:
+    """Make the archives, build them all, and print what came of it.
+
+    Returns
+    -------
+    int
+        0 if exactly the cases failed that were made to fail.
+    """
+    start = time.monotonic()
+    archives = make_archives(folder / "raw", seed, only)
+    print(f"Made {len(archives)} small raw archives in {folder / 'raw'}. Building them:")
+    vois = folder / "vois"
+    for source, raw in archives.items():
+        recipe = str(raw / "own.yaml") if source == "own" else source
+        report = build(recipe, raw, vois, workers=workers)
+        print(
+            f"  {source:20} {report.ok:3} VOIs, {report.skipped:2} skipped, {report.failed} failed"
+        )
+    print("\nTable 1 of this build (made-up lesions; axes in pixels):")
+    print_stats([vois], ("source", "layer"))
+    failed = query(vois, 'status == "failed"', ["source", "case_id", "reason"])
+    print("\nThe archives hold broken cases on purpose. Each is a row with a reason:")
+    for row in failed.itertuples(index=False):
+        print(f"  {row.source} {row.case_id}: {row.reason}")
+    print(f"\nDone in {time.monotonic() - start:.0f} s. Look at:")
+    print(f"  {vois}/<source>/images and labels/annotated   VOIs, 256 x 256 x 128")
+    print(f"  uls-data query {vois} 'status != \"ok\"' --columns source,case_id,reason,detail")
+    print("  uls-data recipe list")
+    return 0 if set(failed["reason"]) == _EXPECTED or only else 1
+
+
+_EXPECTED = {"truncated_file", "grid_mismatch", "image_missing", "not_3d"}
+
+
+def main() -> int:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m uls_data.demo", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    return run(arguments.folder, arguments.workers, arguments.seed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

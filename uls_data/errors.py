@@ -1,0 +1,47 @@
+"""Errors that carry an outcome.
+
+Every message says: what, which case and file, expected, found, what to do. A
+`CaseError` becomes a row of the manifest and the run goes on; every other
+`UlsDataError` stops the run before any work, with exit code 2.
+"""
+
+from __future__ import annotations
+
+from uls_data.outcome import Reason
+
+
+class UlsDataError(Exception):
+    """Base of all errors that users are meant to read; printed without a traceback."""
+
+
+class RecipeError(UlsDataError):
+    """A recipe is missing, malformed or cannot do what was asked of it."""
+
+
+class SourceError(UlsDataError):
+    """The raw root, or the output folder, cannot be used at all."""
+
+
+class ManifestError(UlsDataError):
+    """A manifest is missing, is of another schema, or does not hold what was asked."""
+
+
+class CaseError(UlsDataError):
+    """One case, or one lesion of it, cannot become a VOI.
+
+    Parameters
+    ----------
+    reason : Reason
+        Why, from the closed list in the manifest schema.
+    detail : str
+        The numbers: expected, found, and what to do about it.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type[CaseError], tuple[Reason, str]]:
+        # Exceptions cross process boundaries; the default would pass one argument.
+        return type(self), (self.reason, self.detail)

@@ -1,0 +1,136 @@
+"""Take the positions of VOIs from a manifest instead of drawing clicks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from uls_data import geometry
+from uls_data.factory.options import Position
+from uls_data.errors import CaseError, ManifestError
+from uls_data.geometry import Affine, Triple
+from uls_data.io import sha256_voxels
+from uls_data.lesions import Lesion
+from uls_data.manifest.table import read_table
+from uls_data.outcome import Flag, Reason
+from uls_data.voi import VOI_SHAPE, box_at, cut_label
+
+# Published headers are float32, and a position is a whole voxel.
+_WHOLE_VOX = 0.05
+_SAME_DIRECTION = 1e-3
+
+
+def positions_of(manifest: Path, source: str) -> dict[str, tuple[Position, ...]]:
+    """Positions that a manifest gives for one source, by case.
+
+    Raises
+    ------
+    ManifestError
+        The manifest has no usable row of this source.
+    """
+    columns = ["source", "case_id", "lesion_index", "sample_index", "voi_id", "affine", "status"]
+    columns += ["label_voxels_sha256", *(f"voi_origin_{axis}_vox" for axis in "xyz")]
+    rows = read_table(manifest, columns).to_pylist()
+    found: dict[str, dict[str, Position]] = {}
+    for row in rows:
+        if row["source"] != source or row["status"] != "ok" or row["affine"] is None:
+            continue
+        origin = [row[f"voi_origin_{axis}_vox"] for axis in "xyz"]
+        position = Position(
+            voi_id=row["voi_id"],
+            lesion_index=row["lesion_index"],
+            sample_index=row["sample_index"] or 0,
+            affine=tuple(row["affine"]),
+            origin=None if None in origin else (origin[0], origin[1], origin[2]),
+            label_voxels_sha256=row["label_voxels_sha256"],
+        )
+        # A manifest of several layers names a VOI once for each; they share its position.
+        found.setdefault(row["case_id"], {}).setdefault(row["voi_id"], position)
+    if not found:
+        sources = sorted({row["source"] for row in rows})
+        raise ManifestError(
+            f"--replay {manifest}: no position for source {source!r}; "
+            f"it holds {', '.join(sources) or 'no rows'}"
+        )
+    return {case_id: tuple(by_name.values()) for case_id, by_name in found.items()}
+
+
+def find_origin(
+    position: Position, lesion: Lesion, scan_affine: Affine, scan_shape: Triple
+) -> tuple[Triple, Affine, set[Flag]]:
+    """Where in a scan a manifest's VOI lies.
+
+    A position is an affine, and becomes a voxel offset only against a frame:
+    the scan's own affine, or, where a conversion lost the scan's origin, one whose
+    RAS index 0 is at 0 mm. Both are tried; the one whose label has the hash that the
+    manifest states is taken, else the first whose centre is lesion. (On KiTS the
+    scan's own affine fits all 332 published labels.)
+
+    Returns
+    -------
+    origin : tuple of 3 int
+        Scan index of VOI index 0.
+    frame : ndarray, 4x4
+        Affine of the scan in that frame, so that written affines equal the manifest's.
+    flags : set of Flag
+
+    Raises
+    ------
+    CaseError
+        `replay_position`: no frame fits.
+    """
+    affine = np.array(position.affine, dtype=np.float64).reshape(4, 4)
+    candidates = list(_candidates(position, affine, scan_affine))
+    if not candidates:
+        raise CaseError(
+            Reason.REPLAY_POSITION,
+            f"affine {geometry.describe(affine)} is no whole voxel of the scan's "
+            f"{geometry.describe(scan_affine)}; is this the scan that the manifest was made from?",
+        )
+    wanted = position.label_voxels_sha256
+    fallback: tuple[Triple, Affine, set[Flag]] | None = None
+    for origin, frame, flags in candidates:
+        if not _meets(origin, scan_shape):
+            continue
+        box = box_at(origin, scan_shape)
+        label = cut_label(lesion.voxels, box)
+        if wanted is not None and sha256_voxels(label) == wanted:
+            return origin, frame, flags
+        differs = flags | ({Flag.REPLAY_LABEL_DIFFERS} if wanted is not None else set())
+        if fallback is None and (lesion.voxels == np.array(box.click)).all(axis=1).any():
+            fallback = origin, frame, differs
+    if fallback is None:
+        raise CaseError(
+            Reason.REPLAY_POSITION,
+            f"its centre is not lesion {lesion.index} of this mask, at "
+            f"{' or '.join(str(origin) for origin, *_ in candidates)}",
+        )
+    return fallback
+
+
+def _candidates(
+    position: Position, affine: Affine, scan_affine: Affine
+) -> Iterable[tuple[Triple, Affine, set[Flag]]]:
+    bare = geometry.without_origin(scan_affine)
+    frames: list[tuple[Affine, set[Flag]]] = [(scan_affine, set())]
+    if not np.allclose(bare, scan_affine, atol=geometry.AFFINE_TOLERANCE_MM):
+        frames.append((bare, {Flag.ARRAY_ORIGIN}))
+    for frame, flags in frames:
+        if np.abs(frame[:3, :3] - affine[:3, :3]).max() > _SAME_DIRECTION:
+            continue
+        offset = geometry.offset_vox(frame, affine)
+        whole = np.rint(offset)
+        if np.abs(offset - whole).max() > _WHOLE_VOX or np.abs(whole).max() > 1 << 30:
+            continue
+        x, y, z = (int(v) for v in whole)
+        if position.origin is None or position.origin == (x, y, z):
+            yield (x, y, z), frame, flags
+
+
+def _meets(origin: Triple, scan_shape: Triple) -> bool:
+    return all(
+        -size < start < scan
+        for start, size, scan in zip(origin, VOI_SHAPE, scan_shape, strict=True)
+    )

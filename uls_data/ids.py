@@ -1,0 +1,68 @@
+"""Identities, and what is derived from them alone: names and random draws."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+
+_FIELD = re.compile(r"\{(case|lesion|sample)(?::0(\d)d)?\}")
+
+
+def draw(n: int, *identity: str | int) -> int:
+    """Draw one integer uniformly from 0..n-1, as a function of an identity alone.
+
+    The identity is hashed with SHA-256 and reduced modulo n; the bias is below
+    n / 2**256. No generator state exists, so neither order, worker count,
+    library version nor machine can change a draw.
+
+    Parameters
+    ----------
+    n : int
+        Number of outcomes, at least 1.
+    *identity : str or int
+        For a click: (seed, source, case_id, lesion_index, sample_index).
+    """
+    if n < 1:
+        raise ValueError(f"cannot draw from {n} outcomes")
+    canonical = json.dumps(identity, ensure_ascii=True, separators=(",", ":"))
+    return int.from_bytes(hashlib.sha256(canonical.encode("ascii")).digest(), "big") % n
+
+
+def hash_of(items: Iterable[str]) -> str:
+    """SHA-256 (hex) over a sequence of strings, each on a line of its own."""
+    return hashlib.sha256("".join(f"{item}\n" for item in items).encode()).hexdigest()
+
+
+def voi_id(pattern: str, case_id: str, lesion_index: int, sample_index: int) -> str:
+    """Name of one VOI in a source's published style.
+
+    A pattern without `{sample}` (the published names of the novel sets) gains
+    `_sample_K` for every click after the first.
+    """
+
+    def fill(match: re.Match[str]) -> str:
+        if match[1] == "case":
+            return case_id
+        number = lesion_index if match[1] == "lesion" else sample_index
+        return f"{number:0{match[2] or 1}d}"
+
+    name = _FIELD.sub(fill, pattern)
+    if sample_index and "{sample" not in pattern:
+        name += f"_sample_{sample_index}"
+    return name
+
+
+def voi_id_regex(pattern: str, case_regex: str) -> re.Pattern[str]:
+    """Inverse of `voi_id`: a regex with the groups `case`, `lesion` and `sample`."""
+    parts: list[str] = []
+    at = 0
+    for match in _FIELD.finditer(pattern):
+        parts.append(re.escape(pattern[at : match.start()]))
+        parts.append(f"(?P<case>{case_regex})" if match[1] == "case" else f"(?P<{match[1]}>[0-9]+)")
+        at = match.end()
+    parts.append(re.escape(pattern[at:]))
+    if "{sample" not in pattern:
+        parts.append(r"(?:_sample_(?P<sample>[0-9]+))?")
+    return re.compile("".join(parts))

@@ -1,0 +1,163 @@
+"""Rows to Parquet and back, under one explicit schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from uls_data.errors import ManifestError
+from uls_data.io import atomic_write
+from uls_data.manifest.schema import VERSION_KEY, arrow_schema, document
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = dict[str, Any]
+_ROWS_PER_GROUP = 1 << 15
+
+
+def row_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Sort key of a row: the manifest's key, nulls first."""
+    return (
+        row["source"],
+        row["case_id"],
+        -1 if row["lesion_index"] is None else row["lesion_index"],
+        -1 if row["sample_index"] is None else row["sample_index"],
+        row["layer"] or "",
+    )
+
+
+def write_manifest(rows: Iterable[Row], path: Path) -> int:
+    """Write rows, sorted by key, as one Parquet file; returns how many there were.
+
+    Parameters
+    ----------
+    rows : iterable of dict
+        Columns that a row lacks are null.
+
+    Raises
+    ------
+    ManifestError
+        A row has an unknown column or a value of the wrong type, or two rows have one key.
+    """
+    ordered = sorted(rows, key=row_key)
+    schema = arrow_schema()
+    for before, after in pairwise(ordered):
+        if row_key(before) == row_key(after):
+            raise ManifestError(f"{path}: two rows have the key {row_key(after)}")
+    unknown = {column for row in ordered for column in row} - set(schema.names)
+    if unknown:
+        raise ManifestError(f"{path}: unknown column {sorted(unknown)[0]!r}")
+    try:
+        table = pa.Table.from_pylist(ordered, schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ManifestError(f"{path}: a row does not fit the schema: {error}") from error
+    with atomic_write(path) as temporary:
+        pq.write_table(
+            table,
+            temporary,
+            compression="zstd",
+            row_group_size=_ROWS_PER_GROUP,
+            write_page_index=True,
+        )
+    return len(ordered)
+
+
+def manifest_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Parquet files behind paths: files, folders of them, or a build's OUT folder.
+
+    Raises
+    ------
+    ManifestError
+        A path is missing or holds no manifest.
+    """
+    several = [paths] if isinstance(paths, str | Path) else list(paths)
+    files: list[Path] = []
+    for path in map(Path, several):
+        if path.is_file():
+            files.append(path)
+            continue
+        found = sorted(path.glob("manifest/*.parquet")) or sorted(path.glob("*.parquet"))
+        if not found:
+            what = "holds no .parquet file" if path.is_dir() else "no such file or folder"
+            raise ManifestError(f"{path}: {what}; expected a manifest or the OUT folder of a build")
+        files += found
+    return files
+
+
+def read_table(
+    paths: str | Path | Sequence[str | Path],
+    columns: Sequence[str] | None = None,
+    filters: Any = None,
+) -> pa.Table:
+    """Manifests as one Arrow table; column and row filters are pushed into Parquet.
+
+    Raises
+    ------
+    ManifestError
+        Not a manifest, of a newer schema, or without the columns asked for.
+    """
+    schema = arrow_schema()
+    wanted = list(columns) if columns is not None else schema.names
+    for column in wanted:
+        if column not in schema.names:
+            raise ManifestError(
+                f"no column {column!r}; `uls-data query --help` tells where the columns are listed"
+            )
+    tables = []
+    for path in manifest_files(paths):
+        try:
+            file_schema = pq.read_schema(path)
+            version = (file_schema.metadata or {}).get(VERSION_KEY)
+            if version is None:
+                raise ManifestError(f"{path}: Parquet, but not a manifest of uls-data")
+            if int(version) > document()["version"]:
+                raise ManifestError(
+                    f"{path}: schema version {int(version)}, this program knows "
+                    f"{document()['version']}; install a newer uls-data"
+                )
+            table = pq.read_table(path, columns=wanted, filters=filters)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ManifestError(f"{path}: not a readable Parquet file: {error}") from error
+        except (pa.ArrowNotImplementedError, pa.ArrowKeyError, ValueError) as error:
+            raise ManifestError(f"{path}: the filter does not fit the columns: {error}") from error
+        tables.append(table)
+    return pa.concat_tables(tables).replace_schema_metadata(None)
+
+
+def load_manifest(
+    paths: str | Path | Sequence[str | Path],
+    columns: Sequence[str] | None = None,
+    filters: Any = None,
+) -> pd.DataFrame:
+    """Manifests as a pandas DataFrame.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+        Manifest files, folders of them, or the OUT folder of a build.
+    columns : sequence of str, optional
+        Only these columns.
+    filters : optional
+        As pyarrow takes them, such as `[("status", "=", "ok")]`.
+
+    Raises
+    ------
+    ManifestError
+        Not a manifest, of a newer schema, or without the columns asked for.
+    """
+    import pandas as pd
+
+    nullable = {
+        pa.int32(): pd.Int32Dtype(),
+        pa.int64(): pd.Int64Dtype(),
+        pa.bool_(): pd.BooleanDtype(),
+    }
+    table = read_table(paths, columns, filters)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get)
+    return frame

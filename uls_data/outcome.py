@@ -1,0 +1,110 @@
+"""Closed lists of the manifest: status, reason, quality flags, lesion types.
+
+Their meanings are written once, in `manifests/schema/lesion.json`; a test holds
+the two together.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """What became of a lesion candidate or a case."""
+
+    OK = "ok"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why a row is not `ok`."""
+
+    # skipped: a decision
+    NO_LESION = "no_lesion"
+    BELOW_MINIMUM_SIZE = "below_minimum_size"
+    NOT_LARGEST_COMPONENT = "not_largest_component"
+    NOT_IN_REPLAY_MANIFEST = "not_in_replay_manifest"
+    DUPLICATE = "duplicate"
+    # failed: something is wrong with the input
+    IMAGE_MISSING = "image_missing"
+    MASK_MISSING = "mask_missing"
+    AMBIGUOUS_FILES = "ambiguous_files"
+    PATH_LEAVES_ROOT = "path_leaves_root"
+    UNREADABLE = "unreadable"
+    TRUNCATED_FILE = "truncated_file"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    NOT_3D = "not_3d"
+    TOO_LARGE = "too_large"
+    BAD_AFFINE = "bad_affine"
+    UNEXPECTED_AXIS_ORDER = "unexpected_axis_order"
+    GRID_MISMATCH = "grid_mismatch"
+    AFFINE_MISMATCH = "affine_mismatch"
+    NOT_FINITE = "not_finite"
+    HU_OUT_OF_RANGE = "hu_out_of_range"
+    MASK_NOT_INTEGER = "mask_not_integer"
+    TOO_MANY_INSTANCES = "too_many_instances"
+    NAME_NOT_RECOGNISED = "name_not_recognised"
+    VOI_SHAPE = "voi_shape"
+    EMPTY_MASK = "empty_mask"
+    REPLAY_CASE_MISSING = "replay_case_missing"
+    REPLAY_LESION_MISSING = "replay_lesion_missing"
+    REPLAY_POSITION = "replay_position"
+    WORKER_LOST = "worker_lost"
+    INTERNAL_ERROR = "internal_error"
+
+
+class Flag(StrEnum):
+    """Something to know about a row that does not stop it."""
+
+    SPACING_UNKNOWN = "spacing_unknown"
+    ORIENTATION_ASSUMED = "orientation_assumed"
+    OBLIQUE = "oblique"
+    SHEARED = "sheared"
+    MASK_AFFINE_IGNORED = "mask_affine_ignored"
+    TRAILING_AXIS_DROPPED = "trailing_axis_dropped"
+    HU_ROUNDED = "hu_rounded"
+    HU_INT32 = "hu_int32"
+    CUT_BY_VOI = "cut_by_voi"
+    TOUCHES_X_LOW = "touches_x_low"
+    TOUCHES_X_HIGH = "touches_x_high"
+    TOUCHES_Y_LOW = "touches_y_low"
+    TOUCHES_Y_HIGH = "touches_y_high"
+    TOUCHES_Z_LOW = "touches_z_low"
+    TOUCHES_Z_HIGH = "touches_z_high"
+    AT_SCAN_EDGE = "at_scan_edge"
+    SINGLE_SLICE = "single_slice"
+    SINGLE_VOXEL = "single_voxel"
+    SEVERAL_COMPONENTS_6 = "several_components_6"
+    SEVERAL_COMPONENTS_26 = "several_components_26"
+    CENTRE_OUTSIDE_MASK = "centre_outside_mask"
+    ANISOTROPIC_IN_PLANE = "anisotropic_in_plane"
+    ARRAY_ORIGIN = "array_origin"
+    REPLAY_LABEL_DIFFERS = "replay_label_differs"
+    REDISTRIBUTION_UNKNOWN = "redistribution_unknown"
+
+
+class Supervision(StrEnum):
+    """How much of the lesion the mask of a row covers, and by whom."""
+
+    FULL = "full"
+    WEAK_2D = "weak_2d"
+    PSEUDO_3D = "pseudo_3d"
+
+
+class LesionType(StrEnum):
+    """Lesion types of the paper's Table 1; DeepLesion's coarse types beyond those."""
+
+    BONE = "bone"
+    COLON = "colon"
+    KIDNEY = "kidney"
+    LIVER = "liver"
+    LUNG = "lung"
+    LYMPH_NODE = "lymph_node"
+    PANCREAS = "pancreas"
+    ABDOMEN = "abdomen"
+    MEDIASTINUM = "mediastinum"
+    SOFT_TISSUE = "soft_tissue"
+    PELVIS = "pelvis"
+    VARIOUS = "various"
+    UNKNOWN = "unknown"

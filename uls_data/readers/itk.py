@@ -1,0 +1,108 @@
+"""MetaImage and NRRD volumes, read by SimpleITK; LPS becomes RAS here and nowhere else."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from uls_data import geometry
+from uls_data.errors import CaseError
+from uls_data.ids import hash_of
+from uls_data.io import sha256_file
+from uls_data.outcome import Flag, Reason
+from uls_data.readers.volume import Volume, check_size, squeeze_trailing
+
+sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+_HEADER_BYTES = 1 << 16
+_MAXIMUM_GZIP_RATIO = 1040
+
+
+def read_itk(path: Path, root: Path) -> Volume:
+    """Read a .mha, .mhd or .nrrd volume; see `uls_data.readers.volume.read_volume`."""
+    files = [path, *_detached_files(path, root)]
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        if reader.GetNumberOfComponents() != 1:
+            raise CaseError(
+                Reason.NOT_3D,
+                f"{path.name}: expected one value a voxel, found {reader.GetNumberOfComponents()}",
+            )
+        size = tuple(int(n) for n in reader.GetSize())
+        shape, dropped = squeeze_trailing(size, path.name)
+        check_size(math.prod(shape), path.name)
+        _check_room(files, math.prod(shape), path.name)
+        if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+            raise CaseError(Reason.UNSUPPORTED_FORMAT, f"{path.name}: complex voxels are no CT")
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise CaseError(Reason.UNREADABLE, f"{path.name}: {_last_line(error)}") from error
+    dimension = image.GetDimension()
+    # SimpleITK numbers axes z, y, x; transposing gives x fastest, as in NIfTI.
+    array = sitk.GetArrayFromImage(image).T.reshape(shape, order="F")
+    direction = np.array(image.GetDirection()).reshape(dimension, dimension)[:3, :3]
+    affine_lps = np.eye(4)
+    affine_lps[:3, :3] = direction * np.array(image.GetSpacing()[:3])
+    affine_lps[:3, 3] = image.GetOrigin()[:3]
+    hashes = [sha256_file(file) for file in files]
+    return Volume(
+        stored=array,
+        stored_affine=geometry.check_affine(geometry.LPS_TO_RAS @ affine_lps),
+        slope=1.0,
+        intercept=0.0,
+        sha256=hashes[0] if len(hashes) == 1 else hash_of(sorted(hashes)),
+        flags=(Flag.TRAILING_AXIS_DROPPED,) if dropped else (),
+    )
+
+
+def _detached_files(path: Path, root: Path) -> list[Path]:
+    """Voxel files that a text header names, all of them inside the root.
+
+    A header may name any file of the machine; none is opened before this check.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEADER_BYTES)
+    text = head.split(b"\n\n")[0] if path.suffix.lower() == ".nrrd" else head
+    names: list[str] = []
+    for line in text.decode("latin-1").splitlines():
+        key, _, value = line.replace(":", "=", 1).partition("=")
+        if key.strip().lower() in ("elementdatafile", "data file", "datafile"):
+            names.append(value.strip())
+            break  # what follows may be binary
+    if not names or names[0].upper() == "LOCAL":
+        return []
+    if names[0].upper().startswith("LIST") or "%" in names[0]:
+        raise CaseError(
+            Reason.UNSUPPORTED_FORMAT,
+            f"{path.name}: voxels spread over several files ({names[0]!r}); join them into one",
+        )
+    target = (path.parent / names[0]).resolve()
+    if not target.is_relative_to(root.resolve()):
+        raise CaseError(
+            Reason.PATH_LEAVES_ROOT, f"{path.name}: names voxels outside the raw root: {names[0]!r}"
+        )
+    if not target.is_file():
+        raise CaseError(Reason.UNREADABLE, f"{path.name}: its voxel file {names[0]!r} is missing")
+    return [target]
+
+
+def _check_room(files: list[Path], voxels: int, name: str) -> None:
+    """Refuse a header whose shape the files cannot hold, before it is allocated."""
+    stored = sum(file.stat().st_size for file in files)
+    if voxels > stored * _MAXIMUM_GZIP_RATIO:
+        raise CaseError(
+            Reason.TRUNCATED_FILE,
+            f"{name}: header claims {voxels:,} voxels, which {stored:,} bytes cannot hold",
+        )
+
+
+def _last_line(error: Any) -> str:
+    """Return the sentence of an ITK error, without its C++ file names."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].split("): ")[-1].strip() if lines else "ITK could not read it"

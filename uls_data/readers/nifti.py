@@ -1,0 +1,221 @@
+"""NIfTI-1 and NIfTI-2, plain and gzipped: one pass over the file, no float copies.
+
+nibabel reads the header; the voxels go straight from the decoder into one array
+of their stored type, and the same pass hashes the file. Uncompressed files are
+memory-mapped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import nibabel
+import numpy as np
+from isal import igzip_lib
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from uls_data import geometry
+from uls_data.errors import CaseError
+from uls_data.io import CHUNK_BYTES, sha256_file
+from uls_data.outcome import Flag, Reason
+from uls_data.readers.volume import Volume, check_size, squeeze_trailing
+
+_IsalError: Any = igzip_lib.error
+_SIZEOF_HEADER = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
+# Deflate cannot shrink data by more than about 1032 to 1.
+_MAXIMUM_GZIP_RATIO = 1040
+_MAXIMUM_HEADER_BYTES = 1 << 24
+
+
+class _GzipReader:
+    """Decompress a file in pieces of bounded size, hashing its compressed bytes."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = name
+        self._digest = hashlib.sha256()
+        self._decoder = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+        self._exhausted = False
+
+    def read(self, wanted: int) -> bytes:
+        """Next piece of at most `wanted` bytes; empty at the end of the data."""
+        while not self._exhausted:
+            if self._decoder.eof:
+                # Gzip files may consist of several members, one after another.
+                rest = self._decoder.unused_data.lstrip(b"\0") or self._fill().lstrip(b"\0")
+                if not rest:
+                    self._exhausted = True
+                    break
+                self._decoder = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+                piece = self._decode(rest, wanted)
+            elif self._decoder.needs_input:
+                compressed = self._fill()
+                if not compressed:
+                    raise CaseError(
+                        Reason.TRUNCATED_FILE,
+                        f"{self._name}: the gzip stream ends too early; download it again",
+                    )
+                piece = self._decode(compressed, wanted)
+            else:
+                piece = self._decode(b"", wanted)
+            if piece:
+                return piece
+        return b""
+
+    def read_exactly(self, target: memoryview) -> int:
+        """Fill `target`; returns how many bytes there were."""
+        at = 0
+        while at < len(target):
+            piece = self.read(min(len(target) - at, 4 * CHUNK_BYTES))
+            if not piece:
+                break
+            target[at : at + len(piece)] = piece
+            at += len(piece)
+        return at
+
+    def sha256(self) -> str:
+        """Hash of the whole file, whatever part of it was decoded."""
+        while self._fill():
+            pass
+        return self._digest.hexdigest()
+
+    def _fill(self) -> bytes:
+        data = self._file.read(CHUNK_BYTES)
+        self._digest.update(data)
+        return data
+
+    def _decode(self, data: bytes, wanted: int) -> bytes:
+        try:
+            piece: bytes = self._decoder.decompress(data, wanted)
+        except (_IsalError, ValueError, EOFError) as error:
+            raise CaseError(
+                Reason.UNREADABLE, f"{self._name}: damaged gzip data ({error}); download it again"
+            ) from error
+        return piece
+
+
+def read_nifti(path: Path) -> Volume:
+    """Read a .nii or .nii.gz volume; see `uls_data.readers.volume.read_volume`."""
+    with path.open("rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            file.seek(0)
+            return read_gzipped(file, path.name, path.stat().st_size)
+    return _read_plain(path)
+
+
+def read_gzipped(file: BinaryIO, name: str, compressed_bytes: int) -> Volume:
+    """Read a gzipped NIfTI of a known size from an open file, which it reads to the end."""
+    reader = _GzipReader(file, name)
+    start = bytearray(4)
+    _expect(reader.read_exactly(memoryview(start)), 4, name, "header")
+    size = _header_size(bytes(start), name)
+    rest = bytearray(size - 4)
+    _expect(reader.read_exactly(memoryview(rest)), size - 4, name, "header")
+    header = _header(bytes(start + rest), name)
+    shape, dtype, offset, flags = _layout(header, name)
+    data_bytes = math.prod(shape) * dtype.itemsize
+    if data_bytes > compressed_bytes * _MAXIMUM_GZIP_RATIO:
+        raise CaseError(
+            Reason.TRUNCATED_FILE,
+            f"{name}: header claims {data_bytes:,} bytes of voxels, which {compressed_bytes:,} "
+            "bytes of gzip cannot hold",
+        )
+    skipped = bytearray(offset - size)
+    _expect(reader.read_exactly(memoryview(skipped)), offset - size, name, "header extension")
+    stored = np.empty(data_bytes, dtype=np.uint8)
+    found = reader.read_exactly(stored.data)
+    _expect(found, data_bytes, name, "voxels")
+    # Reading on to the end checks the checksum that follows the data.
+    if reader.read(1):
+        raise CaseError(
+            Reason.UNREADABLE, f"{name}: holds more bytes than its header's shape {shape} says"
+        )
+    array = stored.view(dtype).reshape(shape, order="F")
+    return _volume(array, header, reader.sha256(), flags)
+
+
+def _read_plain(path: Path) -> Volume:
+    with path.open("rb") as file:
+        start = file.read(4)
+        _expect(len(start), 4, path.name, "header")
+        size = _header_size(start, path.name)
+        raw = start + file.read(size - 4)
+        _expect(len(raw), size, path.name, "header")
+    header = _header(raw, path.name)
+    shape, dtype, offset, flags = _layout(header, path.name)
+    expected = offset + math.prod(shape) * dtype.itemsize
+    _expect(path.stat().st_size, expected, path.name, "file")
+    array: NDArray[Any] = np.memmap(path, dtype, "r", offset, shape, order="F")
+    return _volume(array, header, sha256_file(path), flags)
+
+
+def _expect(found: int, expected: int, name: str, part: str) -> None:
+    if found < expected:
+        raise CaseError(
+            Reason.TRUNCATED_FILE,
+            f"{name}: {part} needs {expected:,} bytes, found {found:,}; the file is cut short",
+        )
+
+
+def _header_size(start: bytes, name: str) -> int:
+    for order in ("little", "big"):
+        size = int.from_bytes(start, order)
+        if size in _SIZEOF_HEADER:
+            return size
+    raise CaseError(Reason.UNREADABLE, f"{name}: not a NIfTI file (starts with {start!r})")
+
+
+def _header(raw: bytes, name: str) -> Any:
+    try:
+        return _SIZEOF_HEADER[_header_size(raw[:4], name)].from_fileobj(BytesIO(raw), check=False)
+    except (HeaderDataError, ValueError) as error:
+        raise CaseError(Reason.UNREADABLE, f"{name}: NIfTI header: {error}") from error
+
+
+def _layout(header: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any], int, tuple[Flag, ...]]:
+    """Shape, stored type, offset of the voxels, and flags, all checked."""
+    magic = bytes(header["magic"].item())[:3]
+    if magic not in (b"n+1", b"n+2"):
+        raise CaseError(
+            Reason.UNSUPPORTED_FORMAT,
+            f"{name}: expected a single-file NIfTI, found magic {magic!r}",
+        )
+    dimensions = [int(n) for n in header["dim"]]
+    if not 1 <= dimensions[0] <= 7:
+        raise CaseError(Reason.UNREADABLE, f"{name}: header claims {dimensions[0]} axes")
+    shape, dropped = squeeze_trailing(tuple(dimensions[1 : dimensions[0] + 1]), name)
+    check_size(math.prod(shape), name)
+    try:
+        dtype = header.get_data_dtype()
+    except HeaderDataError as error:
+        raise CaseError(Reason.UNSUPPORTED_FORMAT, f"{name}: {error}") from error
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise CaseError(
+            Reason.UNSUPPORTED_FORMAT, f"{name}: expected numbers as voxels, found {dtype}"
+        )
+    offset = float(header["vox_offset"])
+    smallest = int(header["sizeof_hdr"])
+    if not math.isfinite(offset) or not smallest <= offset <= _MAXIMUM_HEADER_BYTES:
+        raise CaseError(Reason.UNREADABLE, f"{name}: voxels cannot start at byte {offset:g}")
+    return shape, dtype, int(offset), (Flag.TRAILING_AXIS_DROPPED,) if dropped else ()
+
+
+def _volume(array: NDArray[Any], header: Any, sha256: str, flags: tuple[Flag, ...]) -> Volume:
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if not math.isfinite(slope) or slope == 0:  # NIfTI-1: a slope of 0 means no scaling
+        slope, intercept = 1.0, 0.0
+    if not math.isfinite(intercept):
+        intercept = 0.0
+    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
+        flags = (*flags, Flag.ORIENTATION_ASSUMED)
+    with np.errstate(all="ignore"):
+        try:
+            affine = header.get_best_affine()
+        except (HeaderDataError, ValueError) as error:
+            raise CaseError(Reason.BAD_AFFINE, f"affine cannot be read: {error}") from error
+    return Volume(array, geometry.check_affine(affine), slope, intercept, sha256, flags)

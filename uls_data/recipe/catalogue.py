@@ -1,0 +1,221 @@
+"""Find, load and check recipes; shipped ones and a user's own work alike."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from uls_data.errors import RecipeError
+from uls_data.recipe.model import Recipe
+from uls_data.resources import shipped
+
+MAXIMUM_RECIPE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A valid recipe, where it came from, and the hash of what it says.
+
+    `sha256` covers the validated content in canonical JSON: comments, order and
+    layout of the YAML do not change it.
+    """
+
+    recipe: Recipe
+    path: Path
+    sha256: str
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that also refuses aliases (bombs) and the same key twice."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(
+                problem="aliases (*name) are not allowed in a recipe", problem_mark=event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the field {key_node.value!r} stands here twice",
+                    problem_mark=key_node.start_mark,
+                )
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def recipe_names() -> list[str]:
+    """Names of the shipped recipes, sorted."""
+    return sorted(path.parent.name for path in shipped("recipes").glob("*/recipe.yaml"))
+
+
+def recipe_path(name_or_file: str) -> Path:
+    """File of a shipped recipe's name, or of a user's own recipe.
+
+    Raises
+    ------
+    RecipeError
+        Neither a shipped name nor a file; the message suggests the nearest name.
+    """
+    if name_or_file in recipe_names():
+        return shipped("recipes", name_or_file, "recipe.yaml")
+    path = Path(name_or_file)
+    if path.is_dir() and (path / "recipe.yaml").is_file():
+        return path / "recipe.yaml"
+    if path.is_file():
+        return path
+    near = difflib.get_close_matches(name_or_file, recipe_names(), n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise RecipeError(
+        f"{name_or_file}: neither a shipped recipe nor a file.{hint}\n"
+        f"  Shipped: {', '.join(recipe_names())}.\n"
+        "  `uls-data recipe new NAME` writes a recipe of your own to start from."
+    )
+
+
+def recipe_problems(name_or_file: str) -> list[str]:
+    """Everything wrong with a recipe, one message a problem; empty if it is valid."""
+    try:
+        load_recipe(name_or_file)
+    except RecipeError as error:
+        return str(error).splitlines()
+    return []
+
+
+@cache
+def load_recipe(name_or_file: str) -> LoadedRecipe:
+    """Load and validate a recipe.
+
+    Raises
+    ------
+    RecipeError
+        Missing, not YAML, or not valid: each field with what was expected, what
+        was found and how to mend it.
+    """
+    path = recipe_path(name_or_file)
+    try:
+        if path.stat().st_size > MAXIMUM_RECIPE_BYTES:
+            raise RecipeError(f"{path}: larger than a recipe can be (1 MiB)")
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise RecipeError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(
+            f"{path}: expected fields (`source: ...`), found {type(content).__name__}.\n"
+            "  `uls-data recipe new NAME` writes one to start from."
+        )
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        lines = [_explain(problem, content) for problem in error.errors(include_url=False)]
+        raise RecipeError("\n".join(f"{path}: {line}" for line in lines)) from error
+    canonical = json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return LoadedRecipe(recipe, path, hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def _explain(problem: Any, content: dict[str, Any]) -> str:
+    """One problem as: field, what was expected, what was found, the fix."""
+    place = [part for part in problem["loc"] if part not in _TAGS]
+    field = ".".join(str(part) for part in place) or "recipe"
+    found = problem.get("input")
+    expected = problem["msg"].removeprefix("Value error, ")
+    match problem["type"]:
+        case "missing":
+            return f"{field}: missing. Add `{place[-1]}: ...`; {_meaning(place)}"
+        case "extra_forbidden":
+            known = _fields_beside(place, content)
+            near = difflib.get_close_matches(str(place[-1]), known, n=1)
+            hint = f"Did you mean `{near[0]}`?" if near else f"Known here: {', '.join(known)}."
+            return f"{field}: no such field. {hint} Otherwise remove it."
+        case "union_tag_invalid" | "union_tag_not_found" | "enum" | "literal_error":
+            return f"{field}: {expected}; found {_short(found)}. Choose one of those listed."
+    return f"{field}: {expected}; found {_short(found)}. {_meaning(place)}"
+
+
+_TAGS = {"volume_pairs", "archive_only", "components", "values", "files"}
+
+
+def _short(found: Any) -> str:
+    text = repr(found)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _schema_at(place: list[Any]) -> dict[str, Any]:
+    """Part of the JSON Schema that describes a place in a recipe."""
+    schema: dict[str, Any] = Recipe.model_json_schema()
+    definitions = schema.get("$defs", {})
+    here: dict[str, Any] = schema
+    for part in place:
+        options = [here, *here.get("oneOf", []), *here.get("anyOf", [])]
+        options = [definitions.get(o.get("$ref", "").split("/")[-1], o) for o in options]
+        nested: dict[str, Any] = {}
+        for option in options:
+            if isinstance(part, int) and "items" in option:
+                nested = option["items"]
+            elif part in option.get("properties", {}):
+                nested = option["properties"][part]
+        if not nested:
+            return {}
+        reference = nested.get("$ref", "").split("/")[-1]
+        here = {**definitions.get(reference, {}), **nested}
+    return here
+
+
+def _meaning(place: list[Any]) -> str:
+    meaning = " ".join(str(_schema_at(place).get("description", "")).split())
+    return f"Meaning: {meaning}" if meaning else "See `uls-data recipe new`."
+
+
+def _fields_beside(place: list[Any], content: dict[str, Any]) -> list[str]:
+    here: Any = content
+    for part in place[:-1]:
+        here = here[part] if isinstance(here, dict | list) else {}
+    schema = _schema_at(place[:-1])
+    known = set(schema.get("properties", {}))
+    definitions = Recipe.model_json_schema().get("$defs", {})
+    for option in [*schema.get("oneOf", []), *schema.get("anyOf", [])]:
+        known |= set(
+            definitions.get(option.get("$ref", "").split("/")[-1], {}).get("properties", {})
+        )
+    return sorted(known)
+
+
+def recipe_template(name: str, origin: str | None = None) -> str:
+    """Commented text of a new recipe, for a user's own volumes or from a shipped one.
+
+    Raises
+    ------
+    RecipeError
+        The name cannot be a source's name, or there is no such recipe to start from.
+    """
+    path = shipped("recipes", "template.yaml") if origin is None else recipe_path(origin)
+    text = path.read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    try:
+        Recipe.model_validate({**content, "source": name})
+    except ValidationError as error:
+        raise RecipeError(
+            f"{name!r} cannot name a source: use lower-case letters, digits and _, "
+            "starting with a letter"
+        ) from error
+    old = content["source"]
+    return (
+        re.sub(rf"\b{old}\b", name, text)
+        if origin is None
+        else re.sub(rf"(?m)^source: {old}\b", f"source: {name}", text)
+    )

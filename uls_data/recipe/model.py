@@ -1,0 +1,287 @@
+"""What a recipe may say: a pydantic model, which also writes the JSON Schema.
+
+A recipe says *what* a source is; the package knows *how* to read it. It names
+things from closed lists and holds no code.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from uls_data.ids import voi_id_regex
+from uls_data.outcome import LesionType
+
+SLUG = r"^[a-z][a-z0-9_]{0,63}$"
+
+
+class Quirk(StrEnum):
+    """Named departures from tidy volumes that a recipe accepts or insists on."""
+
+    IDENTITY_AFFINE_HIDES_SPACING = "identity_affine_hides_spacing"
+    IMAGE_AFFINE_WINS = "image_affine_wins"
+    FLOAT_MASK = "float_mask"
+    TRAILING_AXIS = "trailing_axis"
+    SLICES_ON_AXIS_0 = "slices_on_axis_0"
+
+
+QUIRK_MEANING = {
+    Quirk.IDENTITY_AFFINE_HIDES_SPACING: (
+        "an identity affine (1 x 1 x 1 mm at the origin) means that the spacing was lost: mm "
+        "columns are null, flagged `spacing_unknown`. Without it, 1 mm is believed."
+    ),
+    Quirk.IMAGE_AFFINE_WINS: (
+        "a mask whose affine disagrees with the image's on an equal grid is laid over it voxel "
+        "by voxel, flagged `mask_affine_ignored`. Without it, such a case fails."
+    ),
+    Quirk.FLOAT_MASK: (
+        "masks stored as floating point, or with a scale, are read if every value is whole. "
+        "Without it, they fail."
+    ),
+    Quirk.TRAILING_AXIS: (
+        "trailing axes of length 1 are dropped, flagged `trailing_axis_dropped`. Without it, "
+        "such a file fails."
+    ),
+    Quirk.SLICES_ON_AXIS_0: (
+        "the stored axis 0 must be the one along the body, as in KiTS; a header that says "
+        "otherwise (KiTS19 before April 2019) fails instead of giving turned volumes."
+    ),
+}
+DEFAULT_QUIRKS = (Quirk.IMAGE_AFFINE_WINS, Quirk.FLOAT_MASK, Quirk.TRAILING_AXIS)
+
+
+class SizeMeasure(StrEnum):
+    """What a minimum-size rule measures, on the whole lesion in the scan."""
+
+    INERTIA_MAJOR_VOX = "inertia_major_vox"
+    """sqrt(20 x largest eigenvalue of the covariance of voxel indices): the ULS23 rule."""
+    INERTIA_MINOR_VOX = "inertia_minor_vox"
+    """The same with the smallest eigenvalue: the ULS23 rule for NIH-LN."""
+    LONG_AXIS_VOX = "long_axis_vox"
+    LONG_AXIS_MM = "long_axis_mm"
+    SHORT_AXIS_VOX = "short_axis_vox"
+    SHORT_AXIS_MM = "short_axis_mm"
+    MASK_VOXELS = "mask_voxels"
+    VOLUME_MM3 = "volume_mm3"
+
+
+class Part(BaseModel):
+    """Base of all parts: unknown fields are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Licence(Part):
+    """Terms of the source's images, as its own page states them."""
+
+    name: str = Field(min_length=2)
+    """SPDX-like name, such as `CC-BY-SA-4.0`; `unknown` where none is stated."""
+    url: str | None = None
+    """Where the terms stand."""
+    redistributable: bool | None
+    """Whether VOIs cut from it may be passed on; null where that is not known."""
+    evidence: str = Field(min_length=5)
+    """Where this was read, and what stays open."""
+    attribution: str | None = None
+    """Line that must accompany the data."""
+
+
+def _regex(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return value
+
+
+class Layout(Part):
+    """One way in which the source lies on disk; the first that finds a case is used."""
+
+    name: str = Field(min_length=1)
+    image: str
+    """Pattern below the raw root: `*`, `?`, `**/`, `{ext}` for any volume suffix and `{case}`
+    for the case's name, once or more."""
+    mask: str
+    """Pattern of the mask that belongs to the image with the same `{case}`."""
+    instances: str | None = None
+    """Pattern with `{instance}` and `{annotation}` of per-lesion masks, for `rule: files`."""
+
+    @field_validator("image", "mask", "instances")
+    @classmethod
+    def _pattern(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if "{case}" not in value:
+            raise ValueError("must hold {case}, the part of the path that names the case")
+        if value.startswith("/") or ".." in value.split("/"):
+            raise ValueError("must lie below the raw root: no leading / and no ..")
+        unknown = set(re.findall(r"\{(\w*)", value)) - {"case", "ext", "instance", "annotation"}
+        if unknown:
+            raise ValueError(f"unknown field {{{sorted(unknown)[0]}}}")
+        return value
+
+
+class VolumePairs(Part):
+    """Pairs of image and mask volumes: .nii, .nii.gz, .mha, .mhd, .nrrd, in any orientation."""
+
+    name: Literal["volume_pairs"]
+    layouts: tuple[Layout, ...] = Field(min_length=1)
+    case: Annotated[str, BeforeValidator(_regex)] = r"[^/]+?"
+    """Regular expression of a case's name."""
+    patient: Annotated[str, BeforeValidator(_regex)] = r"(.*)"
+    """Regular expression over the case's name whose first group is the patient's id."""
+
+    @field_validator("patient")
+    @classmethod
+    def _one_group(cls, value: str) -> str:
+        if re.compile(value).groups != 1:
+            raise ValueError("needs exactly one group (...), which is the patient's id")
+        return value
+
+
+class ArchiveOnly(Part):
+    """No raw reader yet: the recipe serves `index`, `stats` and splits of the published data."""
+
+    name: Literal["archive_only"]
+    case: Annotated[str, BeforeValidator(_regex)]
+    patient: Annotated[str, BeforeValidator(_regex)] | None = r"(.*)"
+    """As above; null where the published name does not tell the patient."""
+    why: str
+
+
+Reader = Annotated[VolumePairs | ArchiveOnly, Field(discriminator="name")]
+
+
+class Components(Part):
+    """Each connected component of the lesion values is a lesion."""
+
+    rule: Literal["components"]
+    values: tuple[int, ...] = Field(min_length=1)
+    """Mask values that are lesion; all others are background."""
+    connectivity: Literal[6, 18, 26] = 6
+    """Published: 6 (faces only)."""
+    keep: Literal["all", "largest"] = "all"
+    """`largest` keeps one lesion a case: the component with most voxels."""
+
+
+class Values(Part):
+    """Each non-zero value of the mask is one lesion, whose number is the value."""
+
+    rule: Literal["values"]
+
+
+class Files(Part):
+    """Each lesion has files of its own, one per annotator, joined by majority vote."""
+
+    rule: Literal["files"]
+
+
+Instances = Annotated[Components | Values | Files, Field(discriminator="rule")]
+
+
+class MinimumSize(Part):
+    """A lesion below it becomes a row with status `skipped`."""
+
+    measure: SizeMeasure
+    at_least: float = Field(gt=0)
+
+
+class Published(Part):
+    """What the ULS23 archive calls this source."""
+
+    folder: str | None = None
+    """Folder name in the published archive."""
+
+
+class Expectation(Part):
+    """The paper's Table 1 row of this source (None where it has none)."""
+
+    series: int | None = None
+    lesions: int | None = None
+    long_axis_vox: tuple[float, float] | None = None
+    """Mean and sample standard deviation."""
+    short_axis_vox: tuple[float, float] | None = None
+
+
+def _strings(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        bad = [item for item in value if not isinstance(item, str)]
+        if bad:
+            raise ValueError(f"write ids in quotes, so that zeros in front survive: {bad[0]!r}")
+    return value
+
+
+class Recipe(Part):
+    """One source of lesions: where it comes from, how it is read, what counts as a lesion."""
+
+    schema_version: Literal[1]
+    source: str = Field(pattern=SLUG)
+    """Lower-case name; folder and manifest of a build are called after it."""
+    title: str
+    recipe_version: int = Field(ge=1)
+    """Raised with every change that alters data."""
+    licence: Licence
+    citation: str
+    """How to cite the source, in words."""
+    access: tuple[str, ...] = Field(min_length=1)
+    """Steps to the raw data, in words."""
+    reader: Reader
+    instances: Instances
+    minimum_size: MinimumSize | None
+    lesion_type: LesionType
+    supervision: Literal["full", "weak_2d"] = "full"
+    voi_name: str = "{case}_lesion_{lesion:02d}_sample_{sample}"
+    """Published name: `{case}`, `{lesion:02d}` and, if it has one, `{sample}`."""
+    quirks: tuple[Quirk, ...] = DEFAULT_QUIRKS
+    heldout_patients: Annotated[tuple[str, ...], BeforeValidator(_strings)] = ()
+    """Patient ids, as the `patient` rule gives them, that must never train."""
+    expect: Expectation = Expectation()
+    published: Published = Published()
+    notes: tuple[str, ...] = ()
+    """What was decided and why."""
+
+    @field_validator("voi_name")
+    @classmethod
+    def _voi_name(cls, value: str) -> str:
+        if "{case}" not in value:
+            raise ValueError("must hold {case}, or two cases would get one name")
+        if "/" in value:
+            raise ValueError("is a file name, not a path")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        weak = self.supervision == "weak_2d"
+        if "{lesion" not in self.voi_name and not weak:
+            raise ValueError("voi_name: must hold {lesion:02d}, or two lesions get one name")
+        if isinstance(self.instances, Files) and isinstance(self.reader, VolumePairs):
+            for layout in self.reader.layouts:
+                if layout.instances is None:
+                    raise ValueError(
+                        f"instances.rule is 'files' but layout {layout.name!r} "
+                        "has no `instances` pattern"
+                    )
+        for patient in self.heldout_patients:
+            if len(patient) == 0:
+                raise ValueError("heldout_patients: an empty id")
+        return self
+
+    def voi_regex(self) -> re.Pattern[str]:
+        """Regex of this source's VOI names, with the groups case, lesion and sample."""
+        return voi_id_regex(self.voi_name, self.reader.case)
+
+    def patient_of(self, case_id: str) -> str | None:
+        """Patient id of a case by the recipe's rule; None where its name does not tell it."""
+        if self.reader.patient is None:
+            return None
+        match = re.fullmatch(self.reader.patient, case_id)
+        return match[1] if match else None
+
+    def split_of(self, patient_id: str | None) -> Literal["train", "heldout"] | None:
+        """`heldout` for the recipe's held-out patients; None where the patient is not known."""
+        if patient_id is None:
+            return None
+        return "heldout" if patient_id in self.heldout_patients else "train"
