@@ -124,7 +124,7 @@ class Progress:
             done = self.cases - self.before
             left = seconds / done * (self.total - self.cases)
             click.echo(
-                f"{self.cases} of {self.total} {self.steps}, {rate}, about {left / 60:.0f} min left",
+                f"{self.cases} of {self.total} {self.steps}, {rate}, {left / 60:.0f} min left",
                 err=True,
             )
 

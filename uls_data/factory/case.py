@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data import __version__, geometry
-from uls_data.factory.options import Options, Position, Row, Task
-from uls_data.factory.replay import find_origin
 from uls_data.canonical import nifti_gz
 from uls_data.errors import CaseError, SourceError, UlsDataError
+from uls_data.factory.options import Options, Position, Row, Task
+from uls_data.factory.replay import find_origin
 from uls_data.geometry import Affine, Triple
 from uls_data.ids import hash_of, voi_id
 from uls_data.io import sha256_bytes, sha256_voxels, write_bytes

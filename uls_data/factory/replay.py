@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from uls_data import geometry
-from uls_data.factory.options import Position
 from uls_data.errors import CaseError, ManifestError
+from uls_data.factory.options import Position
 from uls_data.geometry import Affine, Triple
 from uls_data.io import sha256_voxels
 from uls_data.lesions import Lesion

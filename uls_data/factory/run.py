@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from uls_data.factory.case import build_case, lost_case
 from uls_data.engine import run_tasks
+from uls_data.errors import SourceError
+from uls_data.factory.case import build_case, lost_case
 from uls_data.factory.options import Options, Row, Task
 from uls_data.factory.replay import positions_of
 from uls_data.factory.state import Finished, State
-from uls_data.errors import SourceError
 from uls_data.io import remove_temporaries
 from uls_data.manifest.table import row_key, write_manifest
 from uls_data.outcome import Reason

@@ -1,0 +1,46 @@
+"""Fixtures and options that all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parent.parent
+# Real CT, masks and published labels lie beside the project; they are never part of it.
+REAL_DATA = Path(os.environ.get("ULS_DATA_REAL", ROOT.parent / "shared" / "data"))
+
+_CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
+settings.register_profile(
+    "default", deadline=None, max_examples=30, suppress_health_check=_CHECKS, derandomize=True
+)
+settings.register_profile("fuzz", deadline=None, max_examples=2000, suppress_health_check=_CHECKS)
+settings.load_profile("default")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="write golden rows instead of comparing"
+    )
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real data; skips the test, saying so, where it is absent."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"no real data at {REAL_DATA}; set ULS_DATA_REAL")
+    return REAL_DATA
+
+
+@pytest.fixture
+def rng() -> Iterator[np.random.Generator]:
+    yield np.random.default_rng(20231029)
