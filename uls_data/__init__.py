@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from uls_data.factory import build
+    from uls_data.factory import BuildReport, build
     from uls_data.manifest.index import index
     from uls_data.manifest.query import query
     from uls_data.manifest.stats import stats
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Loaded when first asked for, so that `import uls_data` costs nothing.
 _LAZY = {
+    "BuildReport": "uls_data.factory",
     "build": "uls_data.factory",
     "index": "uls_data.manifest.index",
     "load_manifest": "uls_data.manifest.table",
@@ -23,7 +24,7 @@ _LAZY = {
     "stats": "uls_data.manifest.stats",
 }
 
-__all__ = ["__version__", "build", "index", "load_manifest", "query", "stats"]
+__all__ = ["BuildReport", "__version__", "build", "index", "load_manifest", "query", "stats"]
 
 
 def __getattr__(name: str) -> Any:

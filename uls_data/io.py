@@ -46,15 +46,6 @@ def write_bytes(path: Path, data: bytes | bytearray) -> None:
         temporary.write_bytes(data)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` as durable as the files behind them."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def remove_temporaries(root: Path) -> int:
     """Remove what killed runs left below `root`; returns how many files that were."""
     leftovers = [p for p in root.rglob(f"{TEMPORARY_PREFIX}*") if p.is_file()]

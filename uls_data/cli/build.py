@@ -87,7 +87,7 @@ def command(as_json: bool, **arguments: Any) -> int:
         for row in report.rows:
             json_line({column: row.get(column) for column in _JSON_COLUMNS})
     else:
-        _summary(report, bar)
+        _summary(report)
     return 1 if report.failed else 0
 
 
@@ -101,13 +101,15 @@ def _print_plan(report: Any, as_json: bool) -> None:
     click.echo(f"{report.cases} cases of {report.source}; nothing was touched.", err=True)
 
 
-def _summary(report: Any, bar: Progress) -> None:
+def _summary(report: Any) -> None:
     from uls_data.factory.run import reasons
     from uls_data.recipe import load_recipe
 
+    done = f", of which {report.done_before} were finished before" if report.done_before else ""
+    click.echo(f"{report.source}: {report.cases} cases in this call{done}.")
     click.echo(
-        f"{report.source}: {report.ok} VOIs, {report.skipped} skipped, {report.failed} failed rows"
-        f" of {report.cases} cases."
+        f"The manifest holds {report.ok} VOIs, {report.skipped} skipped and "
+        f"{report.failed} failed rows."
     )
     if report.cases and report.done_before == report.cases:
         click.echo("Nothing to do: every case was finished before.")

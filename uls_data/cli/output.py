@@ -101,8 +101,6 @@ class Progress:
         """Start with `total` cases, of which `done` were finished before."""
         self.total, self.cases, self.before = total, done, done
         self.start = self.said = time.monotonic()
-        if done:
-            click.echo(f"{done} of {total} {self.steps} were finished before.", err=True)
         if sys.stderr.isatty() and total > done:
             from tqdm import tqdm
 

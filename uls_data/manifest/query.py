@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +80,10 @@ def _names(expression: str) -> set[str]:
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     unknown = names - set(column_names()) - {"flagged", "True", "False"}
     if unknown:
-        raise ManifestError(f"query {expression!r}: no column {sorted(unknown)[0]!r}")
+        name = sorted(unknown)[0]
+        near = difflib.get_close_matches(name, column_names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else "text must stand in quotes."
+        raise ManifestError(f"query {expression!r}: no column {name!r}; {hint}")
     if any(
         isinstance(node, ast.Attribute) and node.attr.startswith("_") for node in ast.walk(tree)
     ):

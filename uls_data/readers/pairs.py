@@ -164,15 +164,27 @@ def _match(layout: Layout, case: str, files: list[Path], by_files: bool) -> dict
     image, mask = _regex(layout.image, case), _regex(layout.mask, case)
     instance = _regex(layout.instances, case) if by_files and layout.instances else None
     found: dict[str, _Found] = {}
+    nameless: list[tuple[str, Path]] = []
     for path in files:
         text = path.as_posix()
-        if match := image.fullmatch(text):
-            found.setdefault(match["case"], _Found()).images.append(path)
-        if match := mask.fullmatch(text):
-            found.setdefault(match["case"], _Found()).masks.append(path)
+        for kind, pattern in (("images", image), ("masks", mask)):
+            if not (match := pattern.fullmatch(text)):
+                continue
+            if "case" in pattern.groupindex:
+                getattr(found.setdefault(match["case"], _Found()), kind).append(path)
+            else:
+                nameless.append((kind, path))
         if instance and (match := instance.fullmatch(text)):
             key = int(match["instance"]), int(match["annotation"]), path
             found.setdefault(match["case"], _Found()).instances.append(key)
+    if nameless and len(found) > 1:
+        raise SourceError(
+            f"layout {layout.name!r}: a pattern without {{case}} found {nameless[0][1]}, which can "
+            f"belong to one case only, but {len(found)} were found; put {{case}} into both patterns"
+        )
+    for only in found.values():
+        for kind, path in nameless:
+            getattr(only, kind).append(path)
     return found
 
 

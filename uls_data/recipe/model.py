@@ -105,7 +105,8 @@ class Layout(Part):
     """Pattern below the raw root: `*`, `?`, `**/`, `{ext}` for any volume suffix and `{case}`
     for the case's name, once or more."""
     mask: str
-    """Pattern of the mask that belongs to the image with the same `{case}`."""
+    """Pattern of the mask that belongs to the image with the same `{case}`. One of the two may
+    lack `{case}`; it then belongs to the one case that the other finds."""
     instances: str | None = None
     """Pattern with `{instance}` and `{annotation}` of per-lesion masks, for `rule: files`."""
 
@@ -114,14 +115,20 @@ class Layout(Part):
     def _pattern(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        if "{case}" not in value:
-            raise ValueError("must hold {case}, the part of the path that names the case")
         if value.startswith("/") or ".." in value.split("/"):
             raise ValueError("must lie below the raw root: no leading / and no ..")
         unknown = set(re.findall(r"\{(\w*)", value)) - {"case", "ext", "instance", "annotation"}
         if unknown:
             raise ValueError(f"unknown field {{{sorted(unknown)[0]}}}")
         return value
+
+    @model_validator(mode="after")
+    def _named(self) -> Layout:
+        if "{case}" not in self.image and "{case}" not in self.mask:
+            raise ValueError("image or mask must hold {case}, the part that names the case")
+        if self.instances is not None and "{case}" not in self.instances:
+            raise ValueError("instances must hold {case}, the part that names the case")
+        return self
 
 
 class VolumePairs(Part):

@@ -1,0 +1,85 @@
+"""What is loaded when, and what the installed wheel finds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+HELP = "from uls_data.cli import main\ntry:\n    main([{}])\nexcept SystemExit:\n    pass"
+HEAVY = {"torch", "monai", "dask", "distributed", "pandas", "scipy"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import uls_data",
+        HELP.format("'--help'"),
+        HELP.format("'build', '--help'"),
+    ],
+    ids=["import", "help", "build-help"],
+)
+def test_nothing_heavy_is_imported(code: str) -> None:
+    report = "\nimport json, sys\nprint('\\n' + json.dumps(sorted(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", code + report], capture_output=True, text=True, check=True
+    )
+    loaded = {name.split(".")[0] for name in json.loads(result.stdout.splitlines()[-1])}
+    assert "uls_data" in loaded
+    assert not loaded & HEAVY
+
+
+def test_functions_survive_the_import_of_their_modules() -> None:
+    """A submodule of the same name would take a function's place in the package."""
+    code = (
+        "import uls_data, uls_data.factory, uls_data.manifest.index, uls_data.manifest.query\n"
+        "import uls_data.manifest.stats\n"
+        "assert all(callable(getattr(uls_data, name)) for name in uls_data.__all__[2:])\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+def test_wheel_carries_recipes_and_schemas(tmp_path: Path) -> None:
+    """Build the wheel, install it elsewhere, and let it find what ships with it."""
+    root = Path(__file__).parent.parent
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=root,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "uls_data/shipped/recipes/kits21/recipe.yaml" in names
+    assert "uls_data/shipped/manifests/schema/lesion.json" in names
+    elsewhere = tmp_path / "env"
+    # The dependencies of this environment serve; the package itself comes from the wheel.
+    venv.create(elsewhere, with_pip=False)
+    (site,) = elsewhere.glob("lib/python*/site-packages")
+    zipfile.ZipFile(wheel).extractall(site)
+    dependencies = next(p for p in sys.path if p.endswith("site-packages"))
+    (site / "dependencies.pth").write_text(dependencies + "\n")
+    code = (
+        "import uls_data, json\n"
+        "from uls_data.recipe import recipe_names, load_recipe\n"
+        "from uls_data.manifest.schema import arrow_schema\n"
+        "sources = [load_recipe(n).recipe.source for n in recipe_names()]\n"
+        "print(json.dumps([uls_data.__file__, sources, len(arrow_schema())]))"
+    )
+    result = subprocess.run(
+        [elsewhere / "bin" / "python", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    file, recipes, columns = json.loads(result.stdout)
+    assert Path(file).is_relative_to(elsewhere)
+    assert len(recipes) == 14
+    assert columns > 80
