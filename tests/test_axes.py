@@ -189,6 +189,13 @@ def test_nothing_and_single_voxels_measure_nothing() -> None:
     assert measure(single).long_mm((0.7, 0.9, 3.0)) == 0.0
 
 
+def test_single_voxels_with_an_empty_slice_between_measure_nothing() -> None:
+    # A label cut by its VOI, or an instance that the source numbers, may have a gap.
+    mask = empty(4, 4, 3)
+    mask[0, 0, 0] = mask[2, 2, 2] = True
+    check(mask)
+
+
 def test_equal_components_keep_the_first_in_rows_of_y() -> None:
     mask = empty()
     mask[9:11, 2:4, 1] = True  # lower y: first, though its x is higher
@@ -209,6 +216,30 @@ def test_equal_slices_keep_the_lowest() -> None:
     mask[2:7, 3, 1] = mask[2:7, 8, 3] = True
     mask[2:6, 3, 0] = True
     assert check(mask).slice_index == 1
+
+
+def test_a_wider_slice_does_not_hide_a_lower_one_of_equal_length() -> None:
+    # Slice 2 spans more than slice 1, but in two pieces.
+    mask = empty()
+    mask[2:7, 3, 1] = True
+    mask[2:7, 3, 2] = mask[9:13, 12, 2] = True
+    found = check(mask)
+    assert (found.slice_index, found.long_vox) == (1, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("lower_arm", "short"),
+    # 5 pixels aside on 300 are 0.95 degrees; to the left comes first, and so does the upper arm.
+    [(300, (450.0, 200.0, 445.0, 500.0)), (310, (545.0, 500.0, 550.0, 810.0))],
+)
+def test_a_very_long_boundary(lower_arm: int, short: tuple[float, ...]) -> None:
+    # 1600 boundary pixels, worked out by hand: the slow version would take minutes.
+    mask = empty(1001, 811, 1)
+    mask[:, 500, 0] = True
+    mask[450, 200:500, 0] = mask[550, 501 : 501 + lower_arm, 0] = True
+    found = measure(mask)
+    assert found.long_points == (0.0, 500.0, 1000.0, 500.0)
+    assert found.short_points == short
 
 
 def test_any_type_counts_what_is_not_zero() -> None:

@@ -1,4 +1,4 @@
-"""The VOI: real voxels as in the scan, padding that no real voxel holds, the click in the middle."""
+"""The VOI: real voxels as in the scan, padding that none of them holds, the click in the middle."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ def check(image: VoiImage, box: Box, hu: NDArray[Any]) -> None:
     assert not (part == image.pad_value_hu).any()
     assert np.count_nonzero(voxels == image.pad_value_hu) == voxels.size - part.size
     assert (int(part.min()), int(part.max())) == (image.hu_min, image.hu_max)
+    assert image.limits == (int(voxels.min()), int(voxels.max()))
     pasted = paste(voxels, box, hu.shape)
     covered = ~np.isnan(pasted)
     assert covered.sum() == part.size
@@ -202,6 +203,7 @@ def test_no_padding_no_widening() -> None:
     image = cut_image(scan_of(stored), box)
     assert (image.voxels.dtype, image.flags) == (np.int16, ())
     np.testing.assert_array_equal(image.voxels, stored)
+    assert image.limits == (-32768, 0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -253,18 +255,28 @@ def test_a_box_that_misses_the_scan_is_refused(axis: int) -> None:
 
 
 def test_the_label_keeps_one_lesion_and_loses_what_lies_outside() -> None:
-    scan_shape = (400, 40, 20)
-    lesion = np.argwhere(np.ones((300, 2, 2))).astype(np.int32) + [20, 30, 10]
-    box = box_around((100, 31, 11), scan_shape)
-    label = cut_label(lesion.astype(np.int32), box)
+    start = np.array([20, 30, 10])
+    lesion = (np.argwhere(np.ones((400, 2, 2))) + start).astype(np.int32)
+    box = box_around((220, 31, 11), (600, 40, 20))
+    label = cut_label(lesion, box)
     assert (label.dtype, label.shape, label.flags.f_contiguous) == (np.uint8, SHAPE, True)
     assert label[CENTRE] == 1
+    # Cut on both sides along x; a voxel that wrapped round would be one too many.
     found = {tuple(v) for v in (np.argwhere(label) + box.origin).tolist()}
-    low, high = 100 - 128, 100 + 127
-    assert found == {tuple(v) for v in lesion.tolist() if low <= v[0] <= high}
-    assert set(np.unique(label)) == {0, 1}
-    # The scan's last voxel that fits is index 255; nothing wraps round to the other side.
-    assert label[255].any() and not label[:48].any()
+    assert found == {tuple(v) for v in lesion.tolist() if 220 - 128 <= v[0] <= 220 + 127}
+    assert label.max() == 1
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("end", [0, -1])
+def test_a_voxel_just_outside_the_voi_is_nowhere_in_the_label(axis: int, end: int) -> None:
+    origin = np.array([40, 50, 60])
+    box = box_at((40, 50, 60), (400, 400, 300))
+    inside, outside = np.array(CENTRE), np.array(CENTRE)
+    inside[axis] = (0, SHAPE[axis] - 1)[end]
+    outside[axis] = (-1, SHAPE[axis])[end]
+    label = cut_label((np.stack([inside, outside]) + origin).astype(np.int32), box)
+    assert np.argwhere(label).tolist() == [inside.tolist()]
 
 
 def test_a_published_pad_value_may_be_a_real_one() -> None:
@@ -277,6 +289,13 @@ def test_a_published_pad_value_may_be_a_real_one() -> None:
     image = cut_image(scan, box, scan_minimum_hu(scan))
     assert (image.pad_value_hu, image.hu_min) == (-1024, -30)
     assert image.voxels[CENTRE] == 50 and image.voxels[0, 0, 0] == -1024
+
+
+def test_a_given_pad_value_above_all_voxels_widens_too() -> None:
+    stored = np.zeros(SMALL, dtype=np.int16)
+    image = cut_image(scan_of(stored), box_around((0, 0, 0), SMALL), 40_000)
+    assert (image.voxels.dtype, image.limits) == (np.int32, (0, 40_000))
+    assert (image.hu_min, image.hu_max, int(image.voxels.max())) == (0, 0, 40_000)
 
 
 @pytest.mark.parametrize(("slope", "expected"), [(1.0, -1124), (2.0, -2148), (-1.0, -3100)])

@@ -6,9 +6,11 @@ depends on which of the three is used, nor on the order in which tasks end.
 
 from __future__ import annotations
 
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 from uls_data.errors import SourceError
@@ -48,6 +50,19 @@ def run_tasks(
     yield from _on_dask(function, tasks, workers, scheduler, lost)
 
 
+@contextmanager
+def _interrupts_left_to_us() -> Iterator[None]:
+    """Let processes that start now ignore Ctrl-C: it is answered once, here."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _on_dask(
     function: Callable[[T], R],
     tasks: Sequence[T],
@@ -69,16 +84,17 @@ def _on_dask(
         if scheduler is None:
             # Without a folder of its own dask would write into the user's working folder.
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="uls-data-"))
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=min(workers, len(tasks)),
-                    threads_per_worker=1,
-                    processes=True,
-                    dashboard_address=None,
-                    local_directory=scratch,
-                    silence_logs="CRITICAL",
+            with _interrupts_left_to_us():
+                cluster = stack.enter_context(
+                    LocalCluster(
+                        n_workers=min(workers, len(tasks)),
+                        threads_per_worker=1,
+                        processes=True,
+                        dashboard_address=None,
+                        local_directory=scratch,
+                        silence_logs="CRITICAL",
+                    )
                 )
-            )
             client = stack.enter_context(Client(cluster))
         else:
             try:

@@ -71,7 +71,8 @@ def check_affine(affine: NDArray[Any]) -> Affine:
         raise CaseError(Reason.BAD_AFFINE, f"affine is not finite: {describe(matrix)}")
     if not np.array_equal(matrix[3], (0, 0, 0, 1)):
         raise CaseError(Reason.BAD_AFFINE, f"bottom row is not 0 0 0 1: {describe(matrix)}")
-    lengths = spacing_mm(matrix)
+    with np.errstate(over="ignore"):
+        lengths = spacing_mm(matrix)
     if min(lengths) < 1e-6 or max(lengths) > 1e6:
         raise CaseError(Reason.BAD_AFFINE, f"spacing {lengths} mm is not a scan's")
     volume = abs(np.linalg.det(matrix[:3, :3] / lengths))

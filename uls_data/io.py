@@ -70,7 +70,7 @@ def sha256_bytes(data: bytes | bytearray | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def sha256_voxels(voxels: NDArray[np.integer]) -> str:
+def sha256_voxels(voxels: NDArray[np.integer], limits: tuple[int, int] | None = None) -> str:
     """SHA-256 (hex) of shape and voxels alone, whatever file or dtype held them.
 
     The bytes hashed are the shape as ASCII (`256,256,128` and a newline), then
@@ -81,8 +81,13 @@ def sha256_voxels(voxels: NDArray[np.integer]) -> str:
     Parameters
     ----------
     voxels : ndarray, shape (x, y, z), any integer dtype
+    limits : tuple of 2 int, optional
+        Smallest and largest value, where they are known already.
     """
-    low, high = (int(voxels.min()), int(voxels.max())) if voxels.size else (0, 0)
+    if limits is None:
+        known = voxels.size == 0 or voxels.dtype == np.uint8
+        limits = (0, 0) if known else (int(voxels.min()), int(voxels.max()))
+    low, high = limits
     dtype = next(
         dtype
         for dtype in ("u1", "<i2", "<i4")

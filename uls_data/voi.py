@@ -72,6 +72,8 @@ class VoiImage:
         Minimum of the real voxels minus one: no real voxel holds it.
     hu_min, hu_max : int
         Of the real voxels.
+    limits : tuple of 2 int
+        Smallest and largest voxel, padding included.
     flags : tuple of Flag
     """
 
@@ -79,6 +81,7 @@ class VoiImage:
     pad_value_hu: int
     hu_min: int
     hu_max: int
+    limits: tuple[int, int]
     flags: tuple[Flag, ...]
 
 
@@ -124,19 +127,19 @@ def cut_image(scan: Volume, box: Box, pad_value_hu: int | None = None) -> VoiIma
     low, high = int(hu.min()), int(hu.max())
     pad = low - 1 if pad_value_hu is None else pad_value_hu
     padded = any(box.pad_before) or any(box.pad_after)
-    lowest = min(low, pad) if padded else low
-    if lowest < _INT32.min or high > _INT32.max:
+    lowest, highest = (min(low, pad), max(high, pad)) if padded else (low, high)
+    if lowest < _INT32.min or highest > _INT32.max:
         raise CaseError(
             Reason.HU_OUT_OF_RANGE, f"values from {low} to {high} with padding {pad}: no int32 HU"
         )
-    fits = _INT16.min <= lowest and high <= _INT16.max
+    fits = _INT16.min <= lowest and highest <= _INT16.max
     voxels = np.empty(VOI_SHAPE, dtype=np.int16 if fits else np.int32, order="F")
     if padded:
         voxels.fill(pad)
     voxels[box.inside] = hu
     if not fits:
         flags = (*flags, Flag.HU_INT32)
-    return VoiImage(voxels, pad, low, high, flags)
+    return VoiImage(voxels, pad, low, high, (lowest, highest), flags)
 
 
 def hounsfield(

@@ -12,21 +12,27 @@ import yaml
 
 from uls_data.errors import RecipeError
 from uls_data.ids import voi_id
-from uls_data.recipe import Recipe, load_recipe, recipe_names, recipe_problems, recipe_template
+from uls_data.recipe import load_recipe, recipe_names, recipe_problems, recipe_template
 from uls_data.recipe.model import QUIRK_MEANING, Quirk, SizeMeasure
 
-CONTRACT_NAMES = (
-    "kits21 lits lidc_idri lndb mdsc_lung mdsc_pancreas mdsc_colon nih_ln_abd nih_ln_med "
-    "radboudumc_bone radboudumc_pancreas deeplesion3d deeplesion ccc18"
-).split()
-# A published name of each source (fixed width, zero padding and prefix matter).
+# A case of each source of the contract, and its published name (lesion 3, first click).
 EXAMPLES = {
-    "kits21": "kidney21_case_00036_lesion_03_sample_0",
-    "lits": "liver_16_lesion_02_sample_0",
-    "mdsc_lung": "lung_001_lesion_01_sample_0",
-    "mdsc_pancreas": "pancreas_001_lesion_01_sample_0",
-    "mdsc_colon": "colon_001_lesion_01_sample_0",
+    "ccc18": ("ccc18_0001", "ccc18_0001_sample_0"),
+    "deeplesion": ("000001_01_01_109", "000001_01_01_109_sample_0"),
+    "deeplesion3d": ("000010_02_02_100", "000010_02_02_100_lesion_03"),
+    "kits21": ("case_00036", "kidney21_case_00036_lesion_03_sample_0"),
+    "lidc_idri": ("0001", "lidcidri_0001_lesion_03_sample_0"),
+    "lits": ("16", "liver_16_lesion_03_sample_0"),
+    "lndb": ("LNDb_0001", "LNDb_0001_lesion_03_sample_0"),
+    "mdsc_colon": ("colon_001", "colon_001_lesion_03_sample_0"),
+    "mdsc_lung": ("lung_001", "lung_001_lesion_03_sample_0"),
+    "mdsc_pancreas": ("pancreas_001", "pancreas_001_lesion_03_sample_0"),
+    "nih_ln_abd": ("ABD_LYMPH_001", "ABD_LYMPH_001_lesion_03_sample_0"),
+    "nih_ln_med": ("MED_LYMPH_001", "MED_LYMPH_001_lesion_03_sample_0"),
+    "radboudumc_bone": ("bone_00002", "bone_00002_lesion_03"),
+    "radboudumc_pancreas": ("diag_pancreas_0004", "diag_pancreas_0004_lesion_03"),
 }
+CONTRACT_NAMES = sorted(EXAMPLES)
 
 
 def content(**changes: Any) -> dict[str, Any]:
@@ -77,39 +83,19 @@ def test_shipped_recipe(name: str) -> None:
     assert recipe.split_of(None) is None
 
 
-def example(recipe: Recipe) -> str:
-    """Some case's name that the recipe's own pattern accepts."""
-    candidates = ["00036", "case_00036", "16", "001", "0001", "1", "ABD_LYMPH_001", "MED_LYMPH_001"]
-    candidates += ["bone_00002", "diag_pancreas_0004", "000010_02_02_100", "LIDC-IDRI-0001"]
-    candidates += ["liver_16", "lung_001", "colon_001", "pancreas_001", "000010_02_02"]
-    for case in candidates:
-        name = voi_id(recipe.voi_name, case, 3, 0)
-        match = recipe.voi_regex().fullmatch(name)
-        if match and match["case"] == case:
-            return name
-    raise AssertionError(f"no example for {recipe.source}: {recipe.voi_name} {recipe.reader.case}")
-
-
-def test_voi_names_of_two_recipes_do_not_collide() -> None:
-    recipes = [load_recipe(name).recipe for name in recipe_names()]
-    for recipe in recipes:
-        readers = [r.source for r in recipes if r.voi_regex().fullmatch(example(recipe))]
-        assert readers == [recipe.source]
-    for source, name in EXAMPLES.items():
-        readers = [r.source for r in recipes if r.voi_regex().fullmatch(name)]
-        assert readers == [source], name
-
-
-def test_names_are_read_back() -> None:
-    for name in recipe_names():
-        recipe = load_recipe(name).recipe
-        case = recipe.voi_regex().fullmatch(example(recipe))["case"]  # type: ignore[index]
-        for lesion, sample in ((1, 0), (12, 2), (105, 11)):
-            match = recipe.voi_regex().fullmatch(voi_id(recipe.voi_name, case, lesion, sample))
-            assert match is not None and match["case"] == case
-            if "lesion" in match.re.groupindex:
-                assert int(match["lesion"]) == lesion
-            assert int(match["sample"] or 0) == sample
+@pytest.mark.parametrize("source", CONTRACT_NAMES)
+def test_published_names_are_written_and_read_by_one_recipe(source: str) -> None:
+    case, name = EXAMPLES[source]
+    recipe = load_recipe(source).recipe
+    assert voi_id(recipe.voi_name, case, 3, 0) == name
+    readers = [n for n in recipe_names() if load_recipe(n).recipe.voi_regex().fullmatch(name)]
+    assert readers == [source]
+    for lesion, sample in ((1, 0), (12, 2), (105, 11)):
+        match = recipe.voi_regex().fullmatch(voi_id(recipe.voi_name, case, lesion, sample))
+        assert match is not None and match["case"] == case
+        if "lesion" in match.re.groupindex:
+            assert int(match["lesion"]) == lesion
+        assert int(match["sample"] or 0) == sample
 
 
 def test_patient_rule() -> None:

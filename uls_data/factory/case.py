@@ -161,8 +161,10 @@ class _Case:
         if mask.stored.shape != scan.stored.shape:
             raise CaseError(
                 Reason.GRID_MISMATCH,
-                f"{path.name}: mask has shape {mask.stored.shape}, image {scan.stored.shape}; "
-                "they must be one grid, masks are never resampled",
+                f"{path.name}: mask has shape {mask.stored.shape} "
+                f"({geometry.axis_codes(mask.stored_affine)}), image {scan.stored.shape} "
+                f"({geometry.axis_codes(scan.stored_affine)}); they must be one grid, masks are "
+                "never resampled",
             )
         if Quirk.IMAGE_AFFINE_WINS not in self.options.recipe.quirks:
             raise CaseError(
@@ -304,7 +306,11 @@ class _Case:
                 row.update(
                     pad_value_hu=image.pad_value_hu, hu_min=image.hu_min, hu_max=image.hu_max
                 )
-                row.update(self._write("image", f"images/{name}.nii.gz", image.voxels, affine))
+                row.update(
+                    self._write(
+                        "image", f"images/{name}.nii.gz", image.voxels, affine, image.limits
+                    )
+                )
             row.update(self._write("label", f"labels/{LAYER}/{name}.nii.gz", label, affine))
         except CaseError as error:
             return _ended(row, Status.FAILED, error.reason, error.detail)
@@ -313,7 +319,12 @@ class _Case:
         return row
 
     def _write(
-        self, kind: str, relative: str, voxels: NDArray[np.integer], affine: Affine
+        self,
+        kind: str,
+        relative: str,
+        voxels: NDArray[np.integer],
+        affine: Affine,
+        limits: tuple[int, int] | None = None,
     ) -> dict[str, str]:
         assert voxels.shape == VOI_SHAPE
         path = f"{self.options.recipe.source}/{relative}"
@@ -328,7 +339,7 @@ class _Case:
         return {
             f"{kind}_path": path,
             f"{kind}_sha256": sha256_bytes(data),
-            f"{kind}_voxels_sha256": sha256_voxels(voxels),
+            f"{kind}_voxels_sha256": sha256_voxels(voxels, limits),
         }
 
 

@@ -82,7 +82,8 @@ def find_origin(
         `replay_position`: no frame fits.
     """
     affine = np.array(position.affine, dtype=np.float64).reshape(4, 4)
-    candidates = list(_candidates(position, affine, scan_affine))
+    finite = np.isfinite(affine).all()
+    candidates = list(_candidates(position, affine, scan_affine)) if finite else []
     if not candidates:
         raise CaseError(
             Reason.REPLAY_POSITION,

@@ -135,7 +135,11 @@ def build(
     loaded = load_recipe(str(recipe))
     if profile not in PROFILES:
         raise SourceError(f"--profile {profile}: expected one of {', '.join(PROFILES)}")
-    for name, value in (("workers", workers), ("clicks", clicks), ("limit", limit or 1)):
+    for name, value in (
+        ("workers", workers),
+        ("clicks", clicks),
+        ("limit", 1 if limit is None else limit),
+    ):
         if value < 1:
             raise SourceError(f"--{name} {value}: expected at least 1")
     raw, out = Path(raw), Path(out)

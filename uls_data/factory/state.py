@@ -14,6 +14,7 @@ from pathlib import Path
 
 from uls_data.factory.options import Row
 from uls_data.io import write_bytes
+from uls_data.outcome import Status
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,21 @@ class Finished:
     options_key: str
     key: str
     rows: list[Row]
+
+    def is_sound(self) -> bool:
+        """Whether a record that was read from disk has the types it was written with."""
+        texts = (self.case_id, self.options_key, self.key)
+        return (
+            all(isinstance(text, str) for text in texts)
+            and isinstance(self.rows, list)
+            and all(
+                isinstance(row, dict)
+                and row.get("case_id") == self.case_id
+                and all(isinstance(row.get(c), str | None) for c in ("image_path", "label_path"))
+                and row.get("status") in set(Status)
+                for row in self.rows
+            )
+        )
 
     def files(self) -> set[str]:
         """Files of its VOIs, relative to OUT."""
@@ -47,11 +63,11 @@ class State:
         found: dict[str, Finished] = {}
         for path in sorted(self.folder.glob("*.json")):
             try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-                record = Finished(**content)
+                record = Finished(**json.loads(path.read_text(encoding="utf-8")))
             except (OSError, ValueError, TypeError):
                 continue
-            found[record.case_id] = record
+            if record.is_sound() and path == self._path(record.case_id):
+                found[record.case_id] = record
         return found
 
     def is_whole(self, record: Finished) -> bool:

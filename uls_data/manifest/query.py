@@ -15,6 +15,22 @@ from uls_data.manifest.table import load_manifest
 if TYPE_CHECKING:
     import pandas as pd
 
+_FLAG = "_flag_"
+_EXAMPLE = 'Example: status == "ok" and long_axis_mm > 30 and flagged("cut_by_voi")'
+# What an expression may call on a column; pandas has others that write files.
+_METHODS = (
+    "isna",
+    "notna",
+    "isin",
+    "between",
+    "abs",
+    "str",
+    "contains",
+    "startswith",
+    "endswith",
+    "len",
+)
+
 
 def query(
     paths: str | Path | Sequence[str | Path],
@@ -36,72 +52,65 @@ def query(
     ManifestError
         The expression is not one, or names what is not a column.
     """
-    known = column_names()
-    named = _names(expression)
-    flags = _flags(expression)
+    tree = _parsed(expression)
+    flags = _Flags()
+    text = ast.unparse(flags.visit(tree)) if tree is not None else ""
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} if tree else set()
     wanted = None if columns is None else list(columns)
     needed = None
     if wanted is not None:
-        extra = ["qc_flags"] if flags else []
-        needed = [c for c in known if c in {*wanted, *named, *extra}]
-        for column in wanted:
-            if column not in known:
-                needed.append(column)  # load_manifest names it in its message
+        extra = {"qc_flags"} if flags.found else set()
+        needed = list(dict.fromkeys([*wanted, *sorted((names & set(column_names())) | extra)]))
     frame = load_manifest(paths, needed)
-    if expression.strip():
-        for flag in flags:
-            frame[f"_flag_{flag}"] = [flag in row for row in frame["qc_flags"]]
-        text = expression
-        for flag in flags:
-            for quote in ("'", '"'):
-                text = text.replace(f"flagged({quote}{flag}{quote})", f"_flag_{flag}")
+    for flag in flags.found:
+        frame[_FLAG + flag] = [row is not None and flag in row for row in frame["qc_flags"]]
+    if text:
         try:
             frame = frame.query(text, engine="python")
         except Exception as error:
-            raise ManifestError(
-                f"query {expression!r}: {error}\n"
-                '  Example: status == "ok" and long_axis_mm > 30 and flagged("cut_by_voi")'
-            ) from error
-        frame = frame.drop(columns=[f"_flag_{flag}" for flag in flags])
+            raise ManifestError(f"query {expression!r}: {error}\n  {_EXAMPLE}") from error
+    frame = frame.drop(columns=[_FLAG + flag for flag in flags.found])
     return frame if wanted is None else frame[wanted]
 
 
-def _names(expression: str) -> set[str]:
-    """Names that an expression uses; refuses what is not plain data."""
+def _parsed(expression: str) -> ast.Expression | None:
+    """Syntax tree of an expression, known to hold nothing but a condition on columns."""
     if not expression.strip():
-        return set()
+        return None
     try:
         tree = ast.parse(expression.strip(), mode="eval")
-    except SyntaxError as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ManifestError(
-            f"query {expression!r}: not an expression ({error.msg}).\n"
-            '  Example: status == "ok" and long_axis_mm > 30'
+            f"query {expression!r}: not an expression ({error}).\n  {_EXAMPLE}"
         ) from error
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    unknown = names - set(column_names()) - {"flagged", "True", "False"}
-    if unknown:
-        name = sorted(unknown)[0]
-        near = difflib.get_close_matches(name, column_names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else "text must stand in quotes."
-        raise ManifestError(f"query {expression!r}: no column {name!r}; {hint}")
-    if any(
-        isinstance(node, ast.Attribute) and node.attr.startswith("_") for node in ast.walk(tree)
-    ):
-        raise ManifestError(f"query {expression!r}: names with _ in front cannot be used")
-    return names
+    functions = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr not in _METHODS:
+            raise ManifestError(
+                f"query {expression!r}: .{node.attr} cannot be used; known: {', '.join(_METHODS)}"
+            )
+        if isinstance(node, ast.Name) and node in functions and node.id != "flagged":
+            raise ManifestError(f"query {expression!r}: {node.id}() is not known; flagged() is")
+        if isinstance(node, ast.Name) and node not in functions and node.id not in column_names():
+            near = difflib.get_close_matches(node.id, column_names(), n=1)
+            hint = f"did you mean {near[0]}?" if near else "text must stand in quotes."
+            raise ManifestError(f"query {expression!r}: no column {node.id!r}; {hint}")
+    return tree
 
 
-def _flags(expression: str) -> list[str]:
-    if not expression.strip():
-        return []
-    flags = []
-    for node in ast.walk(ast.parse(expression.strip(), mode="eval")):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            match node.args:
-                case [ast.Constant(value=str(flag))] if node.func.id == "flagged":
-                    if flag not in document()["closed_lists"]["qc_flags"]:
-                        raise ManifestError(f"query {expression!r}: no flag {flag!r}")
-                    flags.append(flag)
-                case _:
-                    raise ManifestError(f'query {expression!r}: write flagged("name of a flag")')
-    return sorted(set(flags))
+class _Flags(ast.NodeTransformer):
+    """Replace every `flagged("x")` by a column of its own, and remember which."""
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if not isinstance(node.func, ast.Name):
+            return self.generic_visit(node)
+        match node.args:
+            case [ast.Constant(value=str(flag))] if not node.keywords:
+                if flag not in document()["closed_lists"]["qc_flags"]:
+                    raise ManifestError(f"query: flagged({flag!r}): no such flag")
+                self.found.add(flag)
+                return ast.Name(_FLAG + flag, ast.Load())
+        raise ManifestError('query: write flagged("name of a flag")')

@@ -53,6 +53,11 @@ def write_manifest(rows: Iterable[Row], path: Path) -> int:
     unknown = {column for row in ordered for column in row} - set(schema.names)
     if unknown:
         raise ManifestError(f"{path}: unknown column {sorted(unknown)[0]!r}")
+    lists = [field.name for field in schema if pa.types.is_nested(field.type)]
+    for row in ordered:
+        for name in lists:
+            if not isinstance(row.get(name), list | None):
+                raise ManifestError(f"{path}: {name} of {row_key(row)} is no list")
     try:
         table = pa.Table.from_pylist(ordered, schema=schema)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:

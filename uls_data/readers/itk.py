@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,7 @@ from uls_data.readers.volume import Volume, check_size, squeeze_trailing
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
-_HEADER_BYTES = 1 << 16
+_HEADER_BYTES = 1 << 20
 _MAXIMUM_GZIP_RATIO = 1040
 
 
@@ -28,7 +32,8 @@ def read_itk(path: Path, root: Path) -> Volume:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        with _quiet():
+            reader.ReadImageInformation()
         if reader.GetNumberOfComponents() != 1:
             raise CaseError(
                 Reason.NOT_3D,
@@ -40,7 +45,8 @@ def read_itk(path: Path, root: Path) -> Volume:
         _check_room(files, math.prod(shape), path.name)
         if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
             raise CaseError(Reason.UNSUPPORTED_FORMAT, f"{path.name}: complex voxels are no CT")
-        image = reader.Execute()
+        with _quiet():
+            image = reader.Execute()
     except RuntimeError as error:
         raise CaseError(Reason.UNREADABLE, f"{path.name}: {_last_line(error)}") from error
     dimension = image.GetDimension()
@@ -66,30 +72,65 @@ def _detached_files(path: Path, root: Path) -> list[Path]:
 
     A header may name any file of the machine; none is opened before this check.
     """
+    files = []
+    for name in _named_files(path):
+        if name.upper() == "LOCAL":
+            continue
+        if name.upper().startswith("LIST") or "%" in name:
+            raise CaseError(
+                Reason.UNSUPPORTED_FORMAT,
+                f"{path.name}: expected one voxel file, found {name!r}; join them into one",
+            )
+        if "\0" in name:
+            raise CaseError(Reason.UNREADABLE, f"{path.name}: no file is called {name!r}")
+        target = (path.parent / name).resolve()
+        if not target.is_relative_to(root.resolve()):
+            raise CaseError(
+                Reason.PATH_LEAVES_ROOT,
+                f"{path.name}: names voxels outside the raw root: {name!r}",
+            )
+        if not target.is_file():
+            raise CaseError(Reason.UNREADABLE, f"{path.name}: its voxel file {name!r} is missing")
+        files.append(target)
+    return files
+
+
+def _named_files(path: Path) -> list[str]:
+    """Every value in a header that names a voxel file; the header must end in sight."""
     with path.open("rb") as file:
-        head = file.read(_HEADER_BYTES)
-    text = head.split(b"\n\n")[0] if path.suffix.lower() == ".nrrd" else head
+        lines = file.read(_HEADER_BYTES).replace(b"\r\n", b"\n").split(b"\n")
     names: list[str] = []
-    for line in text.decode("latin-1").splitlines():
-        key, _, value = line.replace(":", "=", 1).partition("=")
-        if key.strip().lower() in ("elementdatafile", "data file", "datafile"):
-            names.append(value.strip())
-            break  # what follows may be binary
-    if not names or names[0].upper() == "LOCAL":
-        return []
-    if names[0].upper().startswith("LIST") or "%" in names[0]:
-        raise CaseError(
-            Reason.UNSUPPORTED_FORMAT,
-            f"{path.name}: voxels spread over several files ({names[0]!r}); join them into one",
-        )
-    target = (path.parent / names[0]).resolve()
-    if not target.is_relative_to(root.resolve()):
-        raise CaseError(
-            Reason.PATH_LEAVES_ROOT, f"{path.name}: names voxels outside the raw root: {names[0]!r}"
-        )
-    if not target.is_file():
-        raise CaseError(Reason.UNREADABLE, f"{path.name}: its voxel file {names[0]!r} is missing")
-    return [target]
+    nrrd = path.suffix.lower() == ".nrrd"
+    for raw in lines[:-1]:
+        line = raw.decode("latin-1")
+        if nrrd:
+            if not line:
+                return names
+            # `key:=value` is a note of the user's, `key: value` a field.
+            key, _, value = line.partition(": ")
+            if key.lower().replace(" ", "") == "datafile" and not line.startswith("#"):
+                names.append(value.strip())
+        else:
+            key, _, value = line.partition("=")
+            if key.strip().lower() == "elementdatafile":
+                return [value.strip()]
+    raise CaseError(
+        Reason.UNREADABLE, f"{path.name}: its header does not end within {_HEADER_BYTES:,} bytes"
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what ITK's libraries print from C++; their errors arrive as exceptions."""
+    sys.stderr.flush()
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 def _check_room(files: list[Path], voxels: int, name: str) -> None:

@@ -132,9 +132,7 @@ def read_gzipped(file: BinaryIO, name: str, compressed_bytes: int) -> Volume:
     _expect(found, data_bytes, name, "voxels")
     # Reading on to the end checks the checksum that follows the data.
     if reader.read(1):
-        raise CaseError(
-            Reason.UNREADABLE, f"{name}: holds more bytes than its header's shape {shape} says"
-        )
+        raise _too_long(name, shape)
     array = stored.view(dtype).reshape(shape, order="F")
     return _volume(array, header, reader.sha256(), flags)
 
@@ -150,6 +148,8 @@ def _read_plain(path: Path) -> Volume:
     shape, dtype, offset, flags = _layout(header, path.name)
     expected = offset + math.prod(shape) * dtype.itemsize
     _expect(path.stat().st_size, expected, path.name, "file")
+    if path.stat().st_size > expected:
+        raise _too_long(path.name, shape)
     array: NDArray[Any] = np.memmap(path, dtype, "r", offset, shape, order="F")
     return _volume(array, header, sha256_file(path), flags)
 
@@ -160,6 +160,12 @@ def _expect(found: int, expected: int, name: str, part: str) -> None:
             Reason.TRUNCATED_FILE,
             f"{name}: {part} needs {expected:,} bytes, found {found:,}; the file is cut short",
         )
+
+
+def _too_long(name: str, shape: tuple[int, ...]) -> CaseError:
+    return CaseError(
+        Reason.UNREADABLE, f"{name}: holds more bytes than its header's shape {shape} says"
+    )
 
 
 def _header_size(start: bytes, name: str) -> int:
@@ -192,8 +198,8 @@ def _layout(header: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any], int
     check_size(math.prod(shape), name)
     try:
         dtype = header.get_data_dtype()
-    except HeaderDataError as error:
-        raise CaseError(Reason.UNSUPPORTED_FORMAT, f"{name}: {error}") from error
+    except (HeaderDataError, KeyError) as error:
+        raise CaseError(Reason.UNSUPPORTED_FORMAT, f"{name}: datatype: {error}") from error
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise CaseError(
             Reason.UNSUPPORTED_FORMAT, f"{name}: expected numbers as voxels, found {dtype}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from uls_data.errors import CaseError, SourceError
 from uls_data.outcome import Reason
-from uls_data.readers.volume import SUFFIXES
+from uls_data.readers.volume import SUFFIXES, suffix_of
 from uls_data.recipe.model import Files, Layout, Recipe, VolumePairs
 
 _TOKEN = re.compile(r"\*\*/|\*|\?|\{case\}|\{ext\}|\{instance\}|\{annotation\}")
@@ -105,14 +105,19 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 
 def _walk(root: Path, leave_out: Path | None) -> Iterator[Path]:
-    """Relative paths of all entries below the root that could be files, sorted."""
+    """Relative paths of all entries below the root that could be files."""
     inside = root.resolve()
     seen = {inside} | ({leave_out.resolve()} if leave_out is not None else set())
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
+    # Links are looked into last, so that none can stand in for the folder it names.
+    folders, links = [root], list[Path]()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop()
+        real = folder.resolve()
+        if folder != root and (real in seen or not real.is_relative_to(inside)):
+            continue
+        seen.add(real)
         try:
-            entries = sorted(scandir(folder), key=lambda entry: entry.name)
+            entries = list(scandir(folder))
         except OSError as error:
             if folder == root:
                 raise SourceError(f"--raw {root}: cannot be read: {error.strerror}") from error
@@ -125,15 +130,11 @@ def _walk(root: Path, leave_out: Path | None) -> Iterator[Path]:
                 is_folder = entry.is_dir()
             except OSError:  # a loop of links
                 is_folder = False
-            if not is_folder:
+            # A folder named like a volume counts as one, and is reported when read.
+            if is_folder and not suffix_of(path):
+                (links if entry.is_symlink() else folders).append(path)
+            else:
                 yield path.relative_to(root)
-                continue
-            real = path.resolve()
-            if real not in seen and real.is_relative_to(inside):
-                seen.add(real)
-                waiting.append(path)
-            elif any(path.name.lower().endswith(suffix) for suffix in SUFFIXES):
-                yield path.relative_to(root)  # a folder named like a volume: reported when read
 
 
 def _regex(pattern: str, case: str) -> re.Pattern[str]:

@@ -48,6 +48,10 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem="the name of a field is a word", problem_mark=key_node.start_mark
+                )
             if key_node.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"the field {key_node.value!r} stands here twice",
@@ -130,7 +134,11 @@ def load_recipe(name_or_file: str) -> LoadedRecipe:
 
 def _explain(problem: Any, content: dict[str, Any]) -> str:
     """One problem as: field, what was expected, what was found, the fix."""
-    place = [part for part in problem["loc"] if part not in _TAGS]
+    # pydantic puts the name of the chosen alternative behind these two fields.
+    loc = problem["loc"]
+    place = [
+        part for at, part in enumerate(loc) if at != 1 or loc[0] not in ("reader", "instances")
+    ]
     field = ".".join(str(part) for part in place) or "recipe"
     found = problem.get("input")
     expected = problem["msg"].removeprefix("Value error, ")
@@ -145,9 +153,6 @@ def _explain(problem: Any, content: dict[str, Any]) -> str:
         case "union_tag_invalid" | "union_tag_not_found" | "enum" | "literal_error":
             return f"{field}: {expected}; found {_short(found)}. Choose one of those listed."
     return f"{field}: {expected}; found {_short(found)}. {_meaning(place)}"
-
-
-_TAGS = {"volume_pairs", "archive_only", "components", "values", "files"}
 
 
 def _short(found: Any) -> str:

@@ -1,0 +1,213 @@
+"""The command line: exit codes, what goes to which stream, and that help helps."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uls_data import __version__
+from uls_data.cli import main
+from uls_data.demo.sources import make_archives
+
+COMMANDS = [
+    ["build"],
+    ["index"],
+    ["query"],
+    ["stats"],
+    *(["recipe", name] for name in ("list", "show", "check", "new")),
+]
+
+
+class Result:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    def json(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def uls(capsys: pytest.CaptureFixture[str]) -> Any:
+    def call(*arguments: str | Path) -> Result:
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in arguments])
+        streams = capsys.readouterr()
+        code = caught.value.code
+        assert isinstance(code, int)
+        assert "Traceback" not in streams.out + streams.err
+        return Result(code, streams.out, streams.err)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("raw")
+    return make_archives(root, only=["own", "radboudumc_pancreas"])
+
+
+@pytest.fixture(scope="module")
+def built(archives: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    raw = archives["radboudumc_pancreas"]
+    with pytest.raises(SystemExit) as caught:
+        main(["build", "radboudumc_pancreas", "--raw", str(raw), "--out", str(out)])
+    assert caught.value.code == 0
+    return out
+
+
+def test_help_and_version(uls: Any) -> None:
+    whole = uls("--help")
+    assert whole.code == 0
+    for name in ("recipe", "build", "index", "query", "stats", "Exit"):
+        assert name in whole.out
+    assert uls("--version").out.strip().endswith(__version__)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_of_every_command_has_an_example(uls: Any, command: list[str]) -> None:
+    result = uls(*command, "--help")
+    assert result.code == 0
+    assert "Example" in result.out and f"uls-data {' '.join(command)}" in result.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense"], ["nonsense"]),
+        (["build"], ["NAME|FILE"]),
+        (["build", "kits21", "--raw", "x"], ["--out"]),
+        (["build", "kits", "--raw", "x", "--out", "y"], ["kits", "Did you mean kits21"]),
+        (["build", "kits21", "--raw", "absent", "--out", "y"], ["--raw absent", "no such folder"]),
+        (["build", "kits21", "--raw", ".", "--out", "y", "--profile", "best"], ["published"]),
+        (["build", "kits21", "--raw", ".", "--out", "y", "--workers", "many"], ["many"]),
+        (["build", "kits21", "--raw", ".", "--out", "y", "--clicks", "0"], ["--clicks"]),
+        (["build", "ccc18", "--raw", ".", "--out", "y"], ["ccc18"]),
+        (["index", "absent", "--out", "m"], ["absent"]),
+        (["query", "absent", "status == 'ok'"], ["absent"]),
+        (["stats", "absent"], ["absent"]),
+        (["stats"], ["M..."]),
+        (["recipe", "show", "litz"], ["litz", "Did you mean lits"]),
+        (["recipe", "check", "absent.yaml"], ["absent.yaml"]),
+        (["recipe", "new", "Not A Name"], ["lower-case"]),
+    ],
+    ids=lambda value: " ".join(value)[:50],
+)
+def test_wrong_use_is_exit_code_2(
+    uls: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = uls(*arguments)
+    assert result.code == 2
+    said = result.err + (result.out if arguments[:2] == ["recipe", "check"] else "")
+    for word in words:
+        assert word in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recipe_list_and_show(uls: Any) -> None:
+    plain = uls("recipe", "list")
+    assert plain.code == 0 and "kits21" in plain.out and plain.err == ""
+    recipes = uls("recipe", "list", "--json").json()
+    assert len(recipes) == 14 and {"source", "licence", "reader"} <= recipes[0].keys()
+    shown = uls("recipe", "show", "lits", "--quirks")
+    for part in (
+        "Licence: ",
+        "Get it:",
+        "Held-out patients: 9",
+        "832 lesions",
+        "image_affine_wins",
+    ):
+        assert part in shown.out
+    assert uls("recipe", "show", "lits", "--json").json()[0]["recipe_sha256"]
+
+
+def test_recipe_new_and_check(uls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert uls("recipe", "new", "mine").code == 0
+    text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    assert "source: mine" in text
+    assert uls("recipe", "check", "mine.yaml").code == 0
+    again = uls("recipe", "new", "mine")
+    assert again.code == 2 and "--force" in again.err
+    assert uls("recipe", "new", "mine", "--force", "--from", "lits").code == 0
+    assert "source: mine" in (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    (tmp_path / "wrong.yaml").write_text(text.replace("title:", "titel:"), encoding="utf-8")
+    wrong = uls("recipe", "check", "wrong.yaml")
+    assert wrong.code == 2 and "Did you mean `title`" in wrong.out + wrong.err
+    problems = uls("recipe", "check", "wrong.yaml", "--json")
+    assert problems.code == 2 and all("problem" in line for line in problems.json())
+
+
+def test_build_query_stats_and_index(uls: Any, built: Path, archives: Any, tmp_path: Path) -> None:
+    raw = archives["radboudumc_pancreas"]
+    again = uls("build", "radboudumc_pancreas", "--raw", raw, "--out", built)
+    assert again.code == 0 and "Nothing to do" in again.out and "uls-data stats" in again.out
+    rows = uls("build", "radboudumc_pancreas", "--raw", raw, "--out", built, "--json").json()
+    assert len(rows) == 3 and {row["status"] for row in rows} == {"ok"}
+
+    found = uls("query", built, 'status == "ok" and long_axis_vox > 25', "--json")
+    assert found.code == 0
+    assert [row["case_id"] for row in found.json()] == [
+        row["case_id"] for row in rows if row["long_axis_vox"] > 25
+    ]
+    assert uls("query", built, "--columns", "voi_id", "--json").json() == [
+        {"voi_id": row["voi_id"]} for row in rows
+    ]
+    lines = list(csv.DictReader(io.StringIO(uls("query", built, "--csv").out)))
+    assert [line["voi_id"] for line in lines] == [row["voi_id"] for row in rows]
+    shown = uls("query", built)
+    assert rows[0]["voi_id"] in shown.out and "3 rows" in shown.err
+    bad = uls("query", built, "colour == 3")
+    assert bad.code == 2 and "colour" in bad.err and bad.out == ""
+
+    (one,) = uls("stats", built, "--json").json()
+    assert (one["lesions"], one["series"], one["heldout"]) == (3, 3, 1)
+    assert one["long_mean"] == pytest.approx(sum(row["long_axis_vox"] for row in rows) / 3)
+    assert "held-out" in uls("stats", built, "--by", "lesion_type").out
+
+    manifest = tmp_path / "index.parquet"
+    archive = built / "radboudumc_pancreas"
+    lines_ = uls("index", archive, "--source", "radboudumc_pancreas", "--out", manifest, "--json")
+    assert lines_.code == 0
+    hashes = {row["voi_id"]: row["label_voxels_sha256"] for row in lines_.json()}
+    frame = uls("query", built, "--columns", "voi_id,label_voxels_sha256", "--json").json()
+    assert hashes == {row["voi_id"]: row["label_voxels_sha256"] for row in frame}
+    human = uls("index", archive, "--out", manifest)
+    assert human.code == 0 and "3 rows, 0 failed" in human.out
+
+
+def test_failed_cases_are_exit_code_1(uls: Any, archives: Any, tmp_path: Path) -> None:
+    raw = archives["own"]
+    arguments = ["build", raw / "own.yaml", "--raw", raw, "--out", tmp_path / "out"]
+    arguments += ["--only", "p04_visit1", "--only", "p05_visit1"]
+    first = uls(*arguments)
+    assert first.code == 1
+    assert "p04_visit1: not_3d" in first.err and "failed   not_3d" in first.out
+    rows = uls(*arguments, "--json")
+    assert rows.code == 1  # and again, where nothing is left to do
+    assert {row["case_id"]: row["reason"] for row in rows.json()}["p04_visit1"] == "not_3d"
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "bone_00001_lesion_01.nii.gz").write_bytes(b"")
+    index = uls("index", tmp_path / "bad", "--out", tmp_path / "m.parquet")
+    assert index.code == 1 and "truncated_file" in index.err
+
+
+def test_dry_run(uls: Any, archives: Any, tmp_path: Path) -> None:
+    raw = archives["own"]
+    arguments = ("build", raw / "own.yaml", "--raw", raw, "--out", tmp_path / "out", "--dry-run")
+    plain = uls(*arguments)
+    assert plain.code == 0 and "nothing was touched" in plain.err and "p01_visit1" in plain.out
+    rows = uls(*arguments, "--json").json()
+    assert [row["case_id"] for row in rows][:2] == ["p01_visit1", "p02_visit1"]
+    assert len(rows) == 6
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,627 @@
+"""`build` from raw files to VOIs and rows, on small scans written here."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+from numpy.typing import NDArray
+
+from uls_data.demo.files import write_itk, write_nifti
+from uls_data.demo.phantom import ORIENTATIONS, store
+from uls_data.errors import SourceError
+from uls_data.factory import BuildReport, build
+from uls_data.lesions import find_lesions
+from uls_data.manifest import load_manifest
+from uls_data.readers import read_volume
+from uls_data.recipe import Recipe, recipe_template
+from uls_data.voi import CENTRE, VOI_SHAPE, box_around, cut_image, cut_label
+
+SHAPE = (30, 26, 20)
+AFFINE = np.array([[0.8, 0, 0, -31.5], [0, 0.8, 0, 12.75], [0, 0, 2.5, -804.0], [0, 0, 0, 1.0]])
+Block = tuple[slice, slice, slice]
+
+
+def block(x: int, y: int, z: int, size: int = 6) -> Block:
+    return slice(x, x + size), slice(y, y + size), slice(z, z + size)
+
+
+ONE = (block(8, 9, 7),)
+TWO = (block(3, 4, 2), block(18, 15, 11))
+NOWHERE = -(1 << 31)
+
+
+def hu_of(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.int16]:
+    return np.random.default_rng(seed).integers(-900, 900, shape).astype(np.int16)
+
+
+def mask_of(shape: tuple[int, ...], blocks: tuple[Block, ...]) -> NDArray[np.uint8]:
+    mask = np.zeros(shape, dtype=np.uint8)
+    for part in blocks:
+        mask[part] = 1
+    return mask
+
+
+def put(
+    raw: Path,
+    case: str,
+    blocks: tuple[Block, ...] = ONE,
+    *,
+    image: NDArray[Any] | None = None,
+    mask: NDArray[Any] | None = None,
+    affine: NDArray[np.float64] = AFFINE,
+    mask_affine: NDArray[np.float64] | None = None,
+    codes: str = "RAS",
+    mask_codes: str | None = None,
+    suffix: str = ".nii",
+) -> None:
+    """Write the image and the mask of one case; both are given in RAS."""
+    image = hu_of(SHAPE) if image is None else image
+    mask = mask_of(image.shape, blocks) if mask is None else mask
+    pairs = (
+        ("images", image, affine, codes),
+        ("masks", mask, affine if mask_affine is None else mask_affine, mask_codes or codes),
+    )
+    for folder, array, its, way in pairs:
+        stored, stored_affine = store(array, its, way)
+        writer = write_nifti if suffix.startswith(".nii") else write_itk
+        writer(raw / folder / f"{case}{suffix}", stored, stored_affine)
+
+
+def write_recipe(raw: Path, **changes: Any) -> Path:
+    content = {**yaml.safe_load(recipe_template("mine")), **changes}
+    path = raw / f"recipe-{hashlib.sha256(repr(changes).encode()).hexdigest()[:8]}.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def run(raw: Path, out: Path, changes: dict[str, Any] | None = None, **options: Any) -> BuildReport:
+    return build(write_recipe(raw, **(changes or {})), raw, out, **options)
+
+
+def tree(out: Path) -> dict[str, str]:
+    """Hash of every file that a build promises: all but its own records."""
+    return {
+        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and ".uls-data" not in path.parts
+    }
+
+
+def loaded(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    image = nib.load(path)
+    return np.asarray(image.dataobj), image.affine
+
+
+def only_row(report: BuildReport) -> dict[str, Any]:
+    (row,) = report.rows
+    return row
+
+
+def check_placed_back(
+    row: dict[str, Any], out: Path, hu: NDArray[Any], affine: NDArray[np.float64], lesion: Any
+) -> None:
+    """Place a VOI back into its RAS scan by its file's affine, and compare voxel for voxel."""
+    voi, voi_affine = loaded(out / row["image_path"])
+    label, label_affine = loaded(out / row["label_path"])
+    assert voi.shape == label.shape == VOI_SHAPE
+    assert nib.aff2axcodes(voi_affine) == ("R", "A", "S")
+    np.testing.assert_array_equal(voi_affine, label_affine)
+    np.testing.assert_allclose(voi_affine, np.reshape(row["affine"], (4, 4)), atol=1e-3)
+    offset = np.linalg.solve(affine[:3, :3], voi_affine[:3, 3] - affine[:3, 3])
+    start = np.rint(offset).astype(int)
+    np.testing.assert_allclose(offset, start, atol=1e-2)
+    expected = np.full(VOI_SHAPE, NOWHERE, dtype=np.int32)
+    marked = np.zeros(VOI_SHAPE, dtype=bool)
+    ours, theirs = [], []
+    for at, size, scan in zip(start, VOI_SHAPE, hu.shape, strict=True):
+        low, high = max(at, 0), min(at + size, scan)
+        theirs.append(slice(low, high))
+        ours.append(slice(low - at, high - at))
+    expected[tuple(ours)] = hu[tuple(theirs)]
+    marked[tuple(ours)] = lesion[tuple(theirs)]
+    real = expected != NOWHERE
+    lowest, highest = int(expected[real].min()), int(expected[real].max())
+    sentinel = lowest - 1
+    assert (row["hu_min"], row["hu_max"], row["pad_value_hu"]) == (lowest, highest, sentinel)
+    expected[~real] = sentinel
+    assert np.array_equal(voi, expected)
+    assert np.array_equal(voi == sentinel, ~real)
+    assert np.array_equal(label, marked)
+    assert label[CENTRE] == 1
+    assert row["mask_voxels"] == marked.sum()
+    assert row["fraction_outside_voi"] == pytest.approx(1 - marked.sum() / np.sum(lesion))
+
+
+def test_rows_say_what_became_of_everything(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    put(raw, "case_9", (*TWO, block(25, 2, 15, 2)))
+    put(raw, "case_10", ())
+    put(raw, "case_2")
+    (raw / "images" / "case_2.nii").write_bytes(b"no volume, much too short" * 40)
+    put(raw, "case_3")
+    (raw / "masks" / "case_3.nii").unlink()
+    seen: list[tuple[str, int]] = []
+    begun: list[tuple[int, int]] = []
+    report = run(
+        raw,
+        out,
+        progress=lambda case, rows: seen.append((case, len(rows))),
+        started=lambda total, before: begun.append((total, before)),
+    )
+    assert (report.ok, report.skipped, report.failed, report.cases) == (2, 2, 2, 4)
+    assert begun == [(4, 0)] and sorted(seen) == sorted(
+        [("case_2", 1), ("case_3", 1), ("case_9", 3), ("case_10", 1)]
+    )
+    table = load_manifest(out)
+    summary = {
+        (row.case_id, None if row.lesion_index is None else row.lesion_index): row.reason
+        for row in table.astype(object).where(table.notna(), None).itertuples()
+    }
+    assert summary == {
+        ("case_10", None): "no_lesion",
+        ("case_2", None): "unreadable",
+        ("case_3", None): "mask_missing",
+        ("case_9", 1): None,
+        ("case_9", 2): None,
+        ("case_9", 3): "below_minimum_size",
+    }
+    for row in report.rows:
+        assert (row["status"] == "ok") == (row.get("image_path") is not None)
+        assert row["status"] == "ok" or row["detail"]
+    assert [row["voi_id"] for row in report.rows if row["status"] == "ok"] == [
+        "case_9_lesion_01_sample_0",
+        "case_9_lesion_02_sample_0",
+    ]
+    # No lesion of any row is left out, and no file is without a row.
+    files = set(tree(out)) - {"manifest/mine.parquet"}
+    ok = [row for row in report.rows if row["status"] == "ok"]
+    assert files == {row[f"{kind}_path"] for row in ok for kind in ("image", "label")}
+
+
+def test_columns_of_a_voi(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    put(raw, "p1")
+    row = only_row(run(raw, out, {"heldout_patients": ["p1"], "lesion_type": "bone"}))
+    x, y, z = (row[f"click_{a}_vox"] for a in "xyz")
+    assert mask_of(SHAPE, ONE)[x, y, z] == 1
+    assert [row[f"voi_origin_{a}_vox"] for a in "xyz"] == [x - 128, y - 128, z - 64]
+    starts = (x - 128, y - 128, z - 64)
+    for a, origin, voi, scan in zip("xyz", starts, VOI_SHAPE, SHAPE, strict=True):
+        assert row[f"pad_before_{a}_vox"] == -origin
+        assert row[f"pad_after_{a}_vox"] == voi + origin - scan
+    assert [row[f"spacing_{a}_mm"] for a in "xyz"] == pytest.approx([0.8, 0.8, 2.5])
+    assert row["mask_voxels"] == 216 and row["volume_mm3"] == pytest.approx(216 * 1.6)
+    assert row["long_axis_vox"] == pytest.approx(5 * 2**0.5)
+    assert row["long_axis_mm"] == pytest.approx(4 * 2**0.5)
+    assert (row["split"], row["patient_id"], row["lesion_type"]) == ("heldout", "p1", "bone")
+    assert (row["image_source"], row["label_source"]) == ("images/p1.nii", "masks/p1.nii")
+    for kind in ("image", "label"):
+        data = (out / row[f"{kind}_path"]).read_bytes()
+        assert row[f"{kind}_sha256"] == hashlib.sha256(data).hexdigest()
+        source = (raw / row[f"{kind}_source"]).read_bytes()
+        assert row[f"{kind}_source_sha256"] == hashlib.sha256(source).hexdigest()
+    assert row["qc_flags"] == ["redistribution_unknown"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "suffix"), [("RAS", ".nii.gz"), ("LPS", ".nrrd"), ("SRA", ".mha"), ("IPL", ".nii")]
+)
+def test_a_voi_lies_where_its_affine_says(tmp_path: Path, codes: str, suffix: str) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    hu = hu_of((40, 36, 30))
+    put(raw, "a", TWO, image=hu, codes=codes, suffix=suffix)
+    report = run(raw, out)
+    assert report.ok == 2
+    for row, part in zip(report.rows, TWO, strict=True):
+        check_placed_back(row, out, hu, AFFINE, mask_of(hu.shape, (part,)) > 0)
+
+
+def test_large_scan_needs_no_padding_inside(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    hu = hu_of((262, 130, 132))
+    blocks = (block(129, 60, 65, 5), block(0, 0, 0, 5))
+    put(raw, "a", blocks, image=hu)
+    report = run(raw, out)
+    for row, part in zip(report.rows, (blocks[1], blocks[0]), strict=True):
+        check_placed_back(row, out, hu, AFFINE, mask_of(hu.shape, (part,)) > 0)
+    middle = report.rows[1]
+    assert middle["pad_before_x_vox"] == middle["pad_after_x_vox"] == 0
+    assert middle["pad_before_z_vox"] == middle["pad_after_z_vox"] == 0
+    assert middle["pad_before_y_vox"] > 0
+    assert "at_scan_edge" in report.rows[0]["qc_flags"]
+    assert "at_scan_edge" not in middle["qc_flags"]
+
+
+def test_all_orientations_give_one_voi(tmp_path: Path) -> None:
+    """48 ways to store one scan: same lesions, clicks' boxes, VOI voxels and affine."""
+    recipe = Recipe.model_validate(yaml.safe_load(recipe_template("mine")))
+    hu, mask = hu_of(SHAPE), mask_of(SHAPE, TWO)
+    expected = None
+    for codes in ORIENTATIONS:
+        put(tmp_path, codes, image=hu, mask=mask, codes=codes)
+        scan = read_volume(tmp_path / "images" / f"{codes}.nii", tmp_path)
+        lesions = find_lesions(
+            read_volume(tmp_path / "masks" / f"{codes}.nii", tmp_path), recipe, "mask"
+        )
+        np.testing.assert_array_equal(scan.ras, hu)
+        np.testing.assert_allclose(scan.affine, AFFINE, atol=1e-4)
+        found = [(lesion.index, lesion.voxels.tolist()) for lesion in lesions]
+        box = box_around(tuple(lesions[1].voxels[7].tolist()), scan.ras.shape)
+        expected = expected or found
+        assert found == expected
+        if codes in ("RAS", "LPS", "PSR", "IAL"):  # the dear part
+            voi = cut_image(scan, box).voxels
+            np.testing.assert_array_equal(voi[box.inside], hu[box.covered])
+            assert cut_label(lesions[1].voxels, box).sum() == 216
+
+
+def test_orientation_of_the_files_changes_nothing(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    ways = {"a": ("RAS", "RAS"), "b": ("LPI", "LPI"), "c": ("SAL", "PIR")}
+    for case, (codes, mask_codes) in ways.items():
+        put(raw, case, codes=codes, mask_codes=mask_codes)
+    rows = run(raw, out, profile="published").rows  # one click for all: they have equal counts
+    for column in ("image_voxels_sha256", "label_voxels_sha256", "click_x_vox", "click_z_vox"):
+        assert len({row[column] for row in rows}) == 1, column
+    for row in rows:
+        np.testing.assert_allclose(row["affine"], rows[0]["affine"], atol=1e-3)
+        assert row["qc_flags"] == ["redistribution_unknown"]  # a mere orientation is no flag
+
+
+def test_image_wins_where_the_mask_says_another_place(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    moved = AFFINE.copy()
+    moved[:3, 3] += (40, -3, 1000)
+    put(raw, "moved", TWO, mask_affine=moved)
+    turned = np.diag([-0.8, -0.8, 2.5, 1.0])
+    put(raw, "turned", TWO, mask_affine=turned)
+    report = run(raw, tmp_path / "out")
+    assert report.ok == 4
+    for row in report.rows:
+        assert "mask_affine_ignored" in row["qc_flags"]
+        part = TWO[row["lesion_index"] - 1]
+        lesion = mask_of(SHAPE, (part,)) > 0
+        check_placed_back(row, tmp_path / "out", hu_of(SHAPE), AFFINE, lesion)
+    strict = run(raw, tmp_path / "strict", {"quirks": []})
+    assert {row["reason"] for row in strict.rows} == {"affine_mismatch"}
+    assert all("image_affine_wins" in row["detail"] for row in strict.rows)
+
+
+def test_a_tenth_of_a_voxel_is_one_grid(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for case, shift in (("near", 0.07), ("far", 0.2)):
+        moved = AFFINE.copy()
+        moved[0, 3] += shift * 0.8
+        put(raw, case, mask_affine=moved)
+    report = run(raw, tmp_path / "out", {"quirks": []})
+    outcomes = {row["case_id"]: row.get("reason") for row in report.rows}
+    assert outcomes == {"near": None, "far": "affine_mismatch"}
+
+
+def test_another_grid_fails(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    put(raw, "a", mask=mask_of((30, 26, 19), ONE))
+    put(raw, "b", mask=mask_of((26, 30, 20), ONE))
+    report = run(raw, tmp_path / "out")
+    assert {row["reason"] for row in report.rows} == {"grid_mismatch"}
+    assert "(30, 26, 19)" in report.rows[0]["detail"] and str(SHAPE) in report.rows[0]["detail"]
+
+
+def test_identity_affine_hides_spacing(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    put(raw, "lost", affine=np.eye(4))
+    put(raw, "kept", affine=np.diag([1.0, 1.0, 2.0, 1.0]))
+    quirks = {"quirks": ["identity_affine_hides_spacing"]}
+    rows = {row["case_id"]: row for row in run(raw, tmp_path / "out", quirks).rows}
+    lost, kept = rows["lost"], rows["kept"]
+    assert "spacing_unknown" in lost["qc_flags"] and "spacing_unknown" not in kept["qc_flags"]
+    for column in ("spacing_x_mm", "spacing_z_mm", "volume_mm3", "long_axis_mm", "short_axis_mm"):
+        assert lost[column] is None and kept[column] is not None
+    assert lost["long_axis_vox"] == kept["long_axis_vox"]
+    believed = {row["case_id"]: row for row in run(raw, tmp_path / "plain").rows}["lost"]
+    assert believed["spacing_z_mm"] == 1.0 and "spacing_unknown" not in believed["qc_flags"]
+
+
+def test_slices_on_axis_0(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    put(raw, "kits", codes="IPL")
+    put(raw, "old", codes="LPI")
+    report = run(raw, tmp_path / "out", {"quirks": ["slices_on_axis_0"]})
+    by_case = {row["case_id"]: row for row in report.rows}
+    assert by_case["kits"]["status"] == "ok"
+    assert by_case["old"]["reason"] == "unexpected_axis_order" and "LPI" in by_case["old"]["detail"]
+
+
+def test_values_beyond_int16_and_between_integers(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    wide = hu_of(SHAPE).astype(np.int32)
+    wide[0, 0, 0] = 40_000
+    fraction = hu_of(SHAPE).astype(np.float32)
+    fraction[:2] += 0.25
+    low = hu_of(SHAPE)
+    low[5, 5, 5] = -32768  # the sentinel lies below int16
+    nan = hu_of(SHAPE).astype(np.float32)
+    nan[3, 3, 3] = np.nan
+    cases = {
+        "wide": wide,
+        "whole": hu_of(SHAPE).astype(np.float64),
+        "fraction": fraction,
+        "low": low,
+        "nan": nan,
+    }
+    for case, image in cases.items():
+        put(raw, case, image=image)
+    rows = {row["case_id"]: row for row in run(raw, out).rows}
+    assert rows["nan"]["reason"] == "not_finite"
+    types = {case: loaded(out / rows[case]["image_path"])[0].dtype.str for case in ("wide", "low")}
+    assert types == {"wide": "<i4", "low": "<i4"}
+    assert rows["low"]["pad_value_hu"] == -32769 and "hu_int32" in rows["low"]["qc_flags"]
+    lesion = mask_of(SHAPE, ONE) > 0
+    for case in ("wide", "low", "whole", "fraction"):
+        check_placed_back(rows[case], out, np.rint(cases[case]).astype(int), AFFINE, lesion)
+    flagged = {case for case, row in rows.items() if "hu_rounded" in row["qc_flags"]}
+    assert flagged == {"fraction"}
+    assert loaded(out / rows["whole"]["image_path"])[0].dtype == np.int16
+
+
+def test_lesion_longer_than_the_voi(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    tall, wide = hu_of((12, 12, 150)), hu_of((280, 12, 12))
+    put(raw, "tall", image=tall, blocks=((slice(3, 9), slice(3, 9), slice(0, 150)),))
+    put(raw, "wide", image=wide, blocks=((slice(0, 280), slice(3, 9), slice(3, 9)),))
+    for row, hu in zip(run(raw, out).rows, (tall, wide), strict=True):
+        lesion = np.zeros(hu.shape, dtype=bool)
+        lesion[tuple(slice(3, 9) if n == 12 else slice(None) for n in hu.shape)] = True
+        check_placed_back(row, out, hu, AFFINE, lesion)
+        assert row["fraction_outside_voi"] > 0
+        assert {"cut_by_voi", "at_scan_edge"} <= set(row["qc_flags"])
+        axis = "z" if row["case_id"] == "tall" else "x"
+        assert any(flag.startswith(f"touches_{axis}_") for flag in row["qc_flags"])
+
+
+def test_single_voxel_and_lesion_on_the_edge(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    corner = block(0, 0, 0, 1)
+    put(raw, "a", (corner, block(24, 20, 14)))
+    first, second = run(raw, out, {"minimum_size": None}).rows
+    assert first["mask_voxels"] == 1 and first["long_axis_vox"] in (0.0, None)
+    assert {"single_voxel", "single_slice", "at_scan_edge"} <= set(first["qc_flags"])
+    assert "at_scan_edge" in second["qc_flags"]
+    check_placed_back(first, out, hu_of(SHAPE), AFFINE, mask_of(SHAPE, (corner,)) > 0)
+    kept = run(raw, tmp_path / "rule")
+    assert [row["reason"] for row in kept.rows if row["status"] == "skipped"] == [
+        "below_minimum_size"
+    ]
+
+
+def test_minimum_size_in_mm_of_unknown_spacing_keeps_the_lesion(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    put(raw, "lost", affine=np.eye(4))
+    changes = {
+        "quirks": ["identity_affine_hides_spacing"],
+        "minimum_size": {"measure": "long_axis_mm", "at_least": 500},
+    }
+    assert run(raw, tmp_path / "out", changes).ok == 1
+
+
+def test_largest_component_and_values(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    mask = mask_of(SHAPE, ())
+    mask[block(3, 4, 2)] = 5
+    mask[block(9, 4, 2)] = 3  # touches the first
+    mask[block(18, 15, 11)] = 1
+    put(raw, "a", mask=mask)
+    rule = {"rule": "components", "values": [3, 5], "connectivity": 6, "keep": "largest"}
+    largest = run(raw, tmp_path / "largest", {"instances": rule})
+    assert [row["mask_voxels"] for row in largest.rows] == [432]
+    values = run(raw, tmp_path / "values", {"instances": {"rule": "values"}})
+    assert [(row["lesion_index"], row["source_lesion_id"]) for row in values.rows] == [
+        (1, "1"),
+        (3, "3"),
+        (5, "5"),
+    ]
+    assert all(row["mask_voxels"] == 216 for row in values.rows)
+    both = {"rule": "components", "values": [1, 5], "connectivity": 6, "keep": "largest"}
+    reasons = [
+        row["reason"]
+        for row in run(raw, tmp_path / "both", {"instances": both}).rows
+        if row["status"] == "skipped"
+    ]
+    assert reasons == ["not_largest_component"]
+
+
+def test_several_clicks(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    put(raw, "a")
+    three = run(raw, out, clicks=3).rows
+    assert [row["voi_id"] for row in three] == [f"a_lesion_01_sample_{k}" for k in range(3)]
+    assert len({tuple(row[f"click_{a}_vox"] for a in "xyz") for row in three}) == 3
+    assert len({row["image_voxels_sha256"] for row in three}) == 3
+    single = only_row(run(raw, tmp_path / "single"))
+    assert single["image_sha256"] == three[0]["image_sha256"]  # the first click stays
+    other = only_row(run(raw, tmp_path / "other", seed=1))
+    assert other["image_voxels_sha256"] != single["image_voxels_sha256"]
+
+
+def test_limit_and_only(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for case in ("case_1", "case_2", "case_10"):
+        put(raw, case)
+    first = run(raw, tmp_path / "limit", limit=2)
+    assert [row["case_id"] for row in first.rows] == ["case_1", "case_2"]
+    assert not first.complete and first.cases == 2
+    chosen = run(raw, tmp_path / "only", only=["case_10", "case_1"])
+    assert {row["case_id"] for row in chosen.rows} == {"case_10", "case_1"}
+    with pytest.raises(SourceError, match=r"case_11.*Did you mean case_1"):
+        run(raw, tmp_path / "none", only=["case_11"])
+    assert not (tmp_path / "none").exists()
+
+
+def test_labels_only(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    put(raw, "a")
+    put(raw, "masks_alone")
+    (raw / "images" / "masks_alone.nii").unlink()
+    full = run(raw, tmp_path / "full", only=["a"]).rows[0]
+    report = run(raw, out, labels_only=True)
+    assert report.ok == 2 and not (out / "mine" / "images").exists()
+    label = report.rows[0]
+    for column in ("image_path", "image_sha256", "image_source", "pad_value_hu", "hu_min"):
+        assert label.get(column) is None
+    assert label["label_sha256"] == full["label_sha256"]
+    assert label["click_x_vox"] == full["click_x_vox"]
+
+
+def test_dry_run_touches_nothing(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    put(raw, "a")
+    put(raw, "b")
+    (raw / "masks" / "b.nii").unlink()
+    before = {path: path.stat().st_mtime_ns for path in raw.rglob("*")}
+    recipe = write_recipe(raw)
+    report = build(recipe, raw, out, dry_run=True)
+    assert [(row["case_id"], row["status"]) for row in report.rows] == [
+        ("a", "planned"),
+        ("b", "failed"),
+    ]
+    assert not out.exists()
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_wrong_use(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    put(raw, "a")
+    wrong: list[dict[str, Any]] = [{"profile": "best"}, {"workers": 0}, {"clicks": 0}, {"limit": 0}]
+    for options in wrong:
+        with pytest.raises(SourceError, match=next(iter(options))):
+            run(raw, tmp_path / "out", **options)
+    with pytest.raises(SourceError, match="raw folder itself"):
+        run(raw, raw)
+    with pytest.raises(SourceError, match="no such folder"):
+        build("kits21", tmp_path / "absent", tmp_path / "out")
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(SourceError, match="cannot be written"):
+        run(raw, blocked)
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_below_the_raw_root_is_not_read_back(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    put(raw / "set", "a")
+    content = yaml.safe_load(recipe_template("mine"))
+    layout = {"name": "any", "image": "**/images/{case}{ext}", "mask": "**/masks/{case}{ext}"}
+    reader = {**content["reader"], "layouts": [layout]}
+    put(raw / "out", "b")  # as a copy of the archive might lie there
+    assert run(raw, raw / "out", {"reader": reader}).ok == 1
+    again = run(raw, raw / "out", {"reader": reader})
+    assert (again.ok, again.failed, again.done_before) == (1, 0, 1)
+
+
+def test_published_profile(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    hu = hu_of((40, 30, 150))
+    hu[0, 0, 149] = -3000  # far from both lesions: outside of their VOIs
+    blocks = (block(3, 4, 2), block(18, 15, 11))
+    put(raw, "a", blocks, image=hu)
+    first, second = run(raw, tmp_path / "published", profile="published").rows
+    relative = [
+        tuple(row[f"click_{a}_vox"] - part[at].start for at, a in enumerate("xyz"))
+        for row, part in zip((first, second), blocks, strict=True)
+    ]
+    assert relative[0] == relative[1]  # 216 voxels both: the same rank
+    assert first["pad_value_hu"] == second["pad_value_hu"] == -3000
+    paper = run(raw, tmp_path / "paper").rows
+    assert all(row["pad_value_hu"] == row["hu_min"] - 1 > -3000 for row in paper)
+    drawn = [
+        tuple(row[f"click_{a}_vox"] - part[at].start for at, a in enumerate("xyz"))
+        for row, part in zip(paper, blocks, strict=True)
+    ]
+    assert drawn[0] != drawn[1]
+    assert {row["profile"] for row in paper} == {"paper"}
+
+
+def test_order_and_company_of_cases_change_nothing(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    names = ("c", "a", "b")
+    for seed, case in enumerate(names):
+        put(raw, case, TWO[: 1 + seed % 2], image=hu_of(SHAPE, seed))
+    run(raw, tmp_path / "whole")
+    for case in names:
+        run(raw, tmp_path / "single", only=[case])
+    assert tree(tmp_path / "whole") == tree(tmp_path / "single")
+
+
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for seed in range(3):
+        put(raw, f"case_{seed}", TWO, image=hu_of(SHAPE, seed))
+    put(raw, "case_3", mask=mask_of((30, 26, 19), ONE))
+    run(raw, tmp_path / "one", workers=1)
+    run(raw, tmp_path / "two", workers=2)
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_no_text_of_a_header_reaches_the_output(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    put(raw, "a")
+    secret = b"DOE^JANE 1950"
+    for folder in ("images", "masks"):
+        path = raw / folder / "a.nii"
+        data = bytearray(path.read_bytes())
+        for at, room in ((4, 10), (14, 18), (148, 80), (228, 24), (328, 16)):
+            data[at : at + min(room, len(secret))] = secret[:room]
+        path.write_bytes(bytes(data))
+    run(raw, out)
+    for path in out.rglob("*"):
+        if path.is_file():
+            raw_bytes = path.read_bytes()
+            text = gzip.decompress(raw_bytes) if path.suffix == ".gz" else raw_bytes
+            assert b"DOE^" not in text and b"JANE" not in text, path
+    header = nib.load(next(out.rglob("*.nii.gz"))).header
+    for field in ("descrip", "intent_name", "aux_file", "db_name", "data_type"):
+        assert bytes(header[field].item()).strip(b"\0") == b""
+    packed = next(out.rglob("*.nii.gz")).read_bytes()
+    assert packed[3] == 0 and packed[4:8] == bytes(4)  # no name, no time
+
+
+def test_damage_that_no_check_foresaw_is_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    put(raw, "a")
+    put(raw, "b")
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("unforeseen")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("uls_data.factory.case.find_lesions", broken)
+        report = run(raw, out)
+    assert [row["reason"] for row in report.rows] == ["internal_error"] * 2
+    assert "unforeseen" in report.rows[0]["detail"]
+    assert str(tmp_path) not in json.dumps(report.rows)  # no path of the machine
+    assert run(raw, out).ok == 2  # the same command tries again
+
+
+def test_no_path_of_the_machine_in_any_row(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    put(raw, "a")
+    put(raw, "b", mask=mask_of((30, 26, 19), ONE))
+    put(raw, "c")
+    (raw / "images" / "c.nii").write_bytes(b"short")
+    (raw / "images" / "d.mha").write_bytes(b"NDims = 3\n")
+    (raw / "masks" / "d.mha").write_bytes(b"NDims = 3\n")
+    report = run(raw, out)
+    assert report.failed == 3
+    text = json.dumps(report.rows)
+    assert str(tmp_path) not in text and not re.search(r'"/[a-z]', text)

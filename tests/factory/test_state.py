@@ -1,0 +1,254 @@
+"""The same command again: continues, redoes what changed, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from uls_data.demo.files import write_nifti
+from uls_data.engine import run_tasks
+from uls_data.errors import SourceError
+from uls_data.factory import BuildReport, build
+from uls_data.manifest import load_manifest
+from uls_data.recipe import recipe_template
+
+CASES = ("a", "b", "c")
+
+
+def put(raw: Path, case: str, lesions: int = 1, hu: int = 0) -> None:
+    image = np.full((20, 18, 16), hu, dtype=np.int16)
+    image[::2] += len(case) + sum(map(ord, case))
+    mask = np.zeros(image.shape, dtype=np.uint8)
+    mask[2:8, 3:9, 2:8] = lesions > 0
+    mask[11:17, 3:9, 2:8] = lesions > 1
+    affine = np.diag([0.8, 0.8, 2.5, 1.0])
+    write_nifti(raw / "images" / f"{case}.nii", image, affine)
+    write_nifti(raw / "masks" / f"{case}.nii", mask, affine)
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    for case in CASES:
+        put(tmp_path / "raw", case, lesions=2 if case == "b" else 1)
+    (tmp_path / "raw" / "mine.yaml").write_text(recipe_template("mine"), encoding="utf-8")
+    return tmp_path / "raw"
+
+
+def run(raw: Path, out: Path, **options: Any) -> BuildReport:
+    return build(raw / "mine.yaml", raw, out, **options)
+
+
+def redone(raw: Path, out: Path, **options: Any) -> list[str]:
+    """Cases that a call builds anew."""
+    cases: list[str] = []
+    run(raw, out, progress=lambda case, _: cases.append(case), **options)
+    return sorted(cases)
+
+
+def tree(out: Path) -> dict[str, str]:
+    """Hash of every file, the build's own records included."""
+    return {
+        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.rglob("*"))
+        if path.is_file()
+    }
+
+
+def times(out: Path) -> dict[str, int]:
+    return {str(p): p.stat().st_mtime_ns for p in sorted(out.rglob("*")) if p.is_file()}
+
+
+def voi_files(out: Path) -> set[str]:
+    return {path.name for path in out.rglob("*.nii.gz")}
+
+
+def test_second_call_does_nothing(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = run(raw, out)
+    before = times(out)
+    begun: list[tuple[int, int]] = []
+    second = run(raw, out, started=lambda *counts: begun.append(counts))
+    assert begun == [(3, 3)] and second.done_before == second.cases == 3
+    assert times(out) == before
+    assert second.rows == first.rows
+
+
+def test_changed_input_redoes_its_case_alone(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(raw, out)
+    before = times(out)
+    put(raw, "b", lesions=1, hu=7)
+    assert redone(raw, out) == ["b"]
+    changed = {name for name, when in times(out).items() if before.get(name) != when}
+    assert not any("a_lesion" in name or "c_lesion" in name for name in changed)
+    assert not any("b_lesion_02" in name for name in voi_files(out))  # it has one lesion now
+    run(raw, tmp_path / "fresh")
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+def test_touching_a_file_is_a_change(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(raw, out)
+    os.utime(raw / "masks" / "c.nii", (1, 1))
+    assert redone(raw, out) == ["c"]
+    assert redone(raw, out) == []
+
+
+def test_other_parameters_redo_all_and_leave_no_stale_file(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(raw, out, clicks=2)
+    assert redone(raw, out, seed=5, clicks=1) == list(CASES)
+    run(raw, tmp_path / "fresh", seed=5, clicks=1)
+    assert tree(out) == tree(tmp_path / "fresh")
+    assert redone(raw, out, seed=5, clicks=1, labels_only=True) == list(CASES)
+    assert not list(out.rglob("images/*"))
+    assert redone(raw, out, seed=5, profile="published", labels_only=True) == list(CASES)
+
+
+def test_deleted_voi_is_rebuilt(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(raw, out)
+    before = tree(out)
+    (out / "mine/labels/annotated/b_lesion_02_sample_0.nii.gz").unlink()
+    (out / "manifest/mine.parquet").unlink()
+    assert redone(raw, out) == ["b"]
+    assert tree(out) == before
+    (out / "manifest/mine.parquet").unlink()
+    assert redone(raw, out) == []
+    assert tree(out) == before
+
+
+def test_parts_of_one_build_add_up(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(raw, out, only=["c"])
+    report = run(raw, out, limit=1)
+    assert {row["case_id"] for row in report.rows} == {"a", "c"}  # the manifest keeps both
+    assert redone(raw, out) == ["b"]
+    run(raw, tmp_path / "fresh")
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+def test_parts_of_two_builds_do_not_mix(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(raw, out)
+    before = times(out)
+    for other in ({"seed": 1}, {"clicks": 2}, {"labels_only": True}, {"profile": "published"}):
+        with pytest.raises(SourceError, match="other parameters"):
+            run(raw, out, only=["a"], **other)
+        with pytest.raises(SourceError, match="other parameters"):
+            run(raw, out, limit=1, **other)
+    assert times(out) == before
+
+
+def test_a_changed_recipe_is_another_build(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(raw, out)
+    text = recipe_template("mine").replace("at_least: 5", "at_least: 50")
+    other = tmp_path / "other.yaml"
+    other.write_text(text, encoding="utf-8")
+    with pytest.raises(SourceError, match="another recipe"):
+        build(other, raw, out, only=["a"])
+    report = build(other, raw, out)
+    assert (report.ok, report.skipped) == (0, 4) and voi_files(out) == set()
+
+
+def test_a_removed_case_disappears(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(raw, out)
+    for folder in ("images", "masks"):
+        (raw / folder / "b.nii").unlink()
+    report = run(raw, out)
+    assert any("b" in note and "no longer" in note for note in report.notes)
+    assert set(load_manifest(out)["case_id"]) == {"a", "c"}
+    run(raw, tmp_path / "fresh")
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+def test_leftovers_of_a_kill_are_removed(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(raw, out)
+    before = tree(out)
+    folders = ("", "mine/images", "mine/labels/annotated", "manifest", ".uls-data/mine")
+    for folder in folders:
+        (out / folder / ".tmp-4711-half.nii.gz").write_bytes(b"half")
+    (out / "mine/images/own-notes.txt").write_bytes(b"the user's own file stays")
+    assert redone(raw, out) == []
+    (out / "mine/images/own-notes.txt").unlink()
+    assert tree(out) == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"case_id": "a"}', b"\xff\xfe", b"null"])
+def test_a_damaged_record_counts_as_not_finished(raw: Path, tmp_path: Path, damage: bytes) -> None:
+    out = tmp_path / "out"
+    run(raw, out, only=["a"], labels_only=True)
+    before = tree(out)
+    (record,) = (out / ".uls-data" / "mine").glob("*.json")
+    record.write_bytes(damage)
+    assert redone(raw, out, only=["a"], labels_only=True) == ["a"]
+    assert tree(out) == before
+
+
+def test_a_record_of_wrong_types_counts_as_not_finished(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(raw, out, only=["a"], labels_only=True)
+    before = tree(out)
+    (record,) = (out / ".uls-data" / "mine").glob("*.json")
+    content = json.loads(record.read_bytes())
+    for changed in ({"rows": None}, {"rows": ["x"]}, {"case_id": ["a"]}, {"rows": [{}]}):
+        record.write_text(json.dumps({**content, **changed}), encoding="utf-8")
+        assert redone(raw, out, only=["a"], labels_only=True) == ["a"], changed
+        assert tree(out) == before
+
+
+def test_a_record_cannot_remove_files_outside_the_output(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(raw, out, only=["a"], labels_only=True)
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    (record,) = (out / ".uls-data" / "mine").glob("*.json")
+    content = json.loads(record.read_bytes())
+    content["rows"][0]["label_path"] = "../victim.txt"
+    content["key"] = "changed"
+    record.write_text(json.dumps(content), encoding="utf-8")
+    assert redone(raw, out, only=["a"], labels_only=True) == ["a"]
+    assert victim.exists()
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 2])
+def test_interruption_and_the_same_command_again(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+) -> None:
+    out = tmp_path / "out"
+
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for at, result in enumerate(run_tasks(*arguments, **options)):
+            if at == stop_after:  # built, but not yet recorded
+                raise KeyboardInterrupt
+            yield result
+
+    with monkeypatch.context() as patch:
+        patch.setattr("uls_data.factory.run.run_tasks", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(raw, out)
+    assert not (out / "manifest/mine.parquet").exists()
+    assert len(redone(raw, out)) == 3 - stop_after
+    run(raw, tmp_path / "fresh")
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+def test_failed_case_is_tried_again_when_its_file_is_mended(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    good = (raw / "images/a.nii").read_bytes()
+    (raw / "images/a.nii").write_bytes(good[:600])
+    assert run(raw, out).failed == 1
+    assert redone(raw, out) == []  # a failure is a result, too
+    (raw / "images/a.nii").write_bytes(good)
+    assert redone(raw, out) == ["a"]
+    assert run(raw, out).failed == 0

@@ -1,0 +1,113 @@
+"""Expressions over manifests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uls_data.errors import ManifestError
+from uls_data.manifest import write_manifest
+from uls_data.manifest.query import query
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    def row(case: str, **changes: Any) -> dict[str, Any]:
+        key = {"source": "s", "case_id": case, "lesion_index": 1, "sample_index": 0, "layer": "x"}
+        return {**key, "status": "ok", "qc_flags": [], **changes}
+
+    rows = [
+        row("a", long_axis_mm=12.5, mask_voxels=10, qc_flags=["cut_by_voi", "oblique"]),
+        row("b", long_axis_mm=31.0, redistributable=True, split="train"),
+        row("c", status="failed", reason="not_3d", qc_flags=["oblique"]),
+        row("d", long_axis_mm=40.0, mask_voxels=20, redistributable=False, split="heldout"),
+    ]
+    write_manifest(rows, tmp_path / "m.parquet")
+    return tmp_path / "m.parquet"
+
+
+@pytest.mark.parametrize(
+    ("expression", "cases"),
+    [
+        ("", "abcd"),
+        ("  ", "abcd"),
+        ('status == "ok"', "abd"),
+        ('status == "ok" and long_axis_mm > 30', "bd"),
+        ("long_axis_mm < 1e9", "abd"),  # null is no number
+        ('status != "ok" or mask_voxels >= 20', "cd"),
+        ('case_id in ["a", "c", "x"]', "ac"),
+        ('reason == "not_3d"', "c"),
+        ("10 <= mask_voxels < 20", "a"),
+        ('flagged("oblique")', "ac"),
+        ("flagged('oblique') and not flagged(\"cut_by_voi\")", "c"),
+        ('not flagged("oblique") and split == "heldout"', "d"),
+        ("redistributable == True", "b"),
+        ('flagged( "oblique" )', "ac"),
+        ('status == "nobody says this"', ""),
+    ],
+)
+def test_expressions(manifest: Path, expression: str, cases: str) -> None:
+    assert list(query(manifest, expression)["case_id"]) == list(cases)
+
+
+def test_columns(manifest: Path) -> None:
+    frame = query(manifest, 'status == "ok" and flagged("oblique")', ["mask_voxels", "case_id"])
+    assert list(frame.columns) == ["mask_voxels", "case_id"]
+    assert frame.to_dict("records") == [{"mask_voxels": 10, "case_id": "a"}]
+    whole = query(manifest, 'flagged("oblique")')
+    assert not [name for name in whole.columns if name.startswith("_")]
+    with pytest.raises(ManifestError, match="colour"):
+        query(manifest, 'status == "ok"', ["colour"])
+
+
+@pytest.mark.parametrize(
+    ("expression", "word"),
+    [
+        ("status = 'ok'", "not an expression"),
+        ("status ==", "not an expression"),
+        ("long_axis > 3", "long_axis"),
+        ('flagged("cut")', "cut"),
+        ("flagged(oblique)", "oblique"),
+        ("flagged()", "flagged"),
+        ('flagged("oblique", "cut_by_voi")', "flagged"),
+        ("len(status)", "len"),
+        ("status > 3", "status > 3"),
+        ("long_axis_mm + 1", "long_axis_mm"),
+        ("mask_voxels", "mask_voxels"),
+        ("status.__class__", "_"),
+        ("status.str._data", "_"),
+        ("__import__('os').system('true')", "__import__"),
+        ("@load_manifest", "expression"),
+        ("lesion_type; status", "expression"),
+        ("status\x00", "status"),
+        ("(" * 500, "expression"),
+    ],
+)
+def test_what_is_refused(manifest: Path, expression: str, word: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        query(manifest, expression)
+    assert "query" in str(caught.value) and word in str(caught.value)
+
+
+def test_an_expression_runs_no_code(manifest: Path, tmp_path: Path) -> None:
+    target = tmp_path / "written"
+    for expression in (
+        f"status.to_csv('{target}')",
+        f"long_axis_mm.to_pickle('{target}')",
+        f"long_axis_mm.to_json('{target}') == 1",
+        f"status.map(open('{target}', 'w').write)",
+        f"long_axis_mm.values.tofile('{target}')",
+        f"[x for x in status.to_csv('{target}')]",
+    ):
+        with pytest.raises(ManifestError):
+            query(manifest, expression)
+        assert not target.exists(), expression
+
+
+def test_text_like_a_flag_stays_text(manifest: Path) -> None:
+    assert list(query(manifest, "case_id == 'flagged' or flagged('oblique')")["case_id"]) == [
+        "a",
+        "c",
+    ]
