@@ -85,7 +85,7 @@ def measure(mask: NDArray[Any]) -> Axes:
     reach: NDArray[np.int64] = _extent(rows) ** 2 + _extent(columns) ** 2
     best: tuple[int, int, NDArray[np.bool_], NDArray[np.int64]] | None = None
     for z in np.argsort(-reach, kind="stable"):
-        if best is not None and reach[z] < best[0]:
+        if reach[z] == 0 or (best is not None and reach[z] < best[0]):
             break
         component = _largest_component(slices[z])
         square, pair = _farthest_pair(component)

@@ -162,7 +162,8 @@ def hounsfield(
         and max(abs(slope), abs(intercept)) < 1 << 20
     ):
         return stored.astype(np.int64) * int(slope) + int(intercept), ()
-    values = stored.astype(np.float64) * slope + intercept
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = stored.astype(np.float64) * slope + intercept
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
         raise CaseError(Reason.NOT_FINITE, f"{bad} voxels of the VOI are NaN or infinite")
@@ -175,7 +176,10 @@ def hounsfield(
 
 def scan_minimum_hu(scan: Volume) -> int:
     """Smallest HU of a whole scan (for the published padding)."""
-    extremes = np.array([scan.stored.min(), scan.stored.max()])
+    stored = scan.stored
+    if stored.dtype.kind == "f":
+        stored = stored[np.isfinite(stored)]  # a NaN outside every VOI does no harm
+    extremes = np.array([stored.min(), stored.max()])
     return int(hounsfield(extremes, scan.slope, scan.intercept)[0].min())
 
 

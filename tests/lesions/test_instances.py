@@ -344,3 +344,21 @@ def test_votes_of_another_shape_are_refused() -> None:
     with pytest.raises(CaseError) as caught:
         join_votes([(3, [marked(A), other])], SHAPE, "case")
     assert caught.value.reason is Reason.GRID_MISMATCH
+
+
+def test_votes_obey_the_scale_and_refuse_what_is_not_whole() -> None:
+    """A file of ones with intercept -1 holds no mark, and NaN is no vote."""
+    ones = np.ones((2, 2, 2), dtype=np.uint8)
+    hidden = Volume(ones, np.eye(4), 1.0, -1.0, "", ())
+    assert join_votes([(1, [hidden])], (2, 2, 2), "case") == []
+    broken = np.zeros((2, 2, 2))
+    broken[0, 0, 0] = np.nan
+    with pytest.raises(CaseError) as caught:
+        join_votes([(1, [Volume(broken, np.eye(4), 1.0, 0.0, "", ())])], (2, 2, 2), "case")
+    assert caught.value.reason is Reason.NOT_FINITE
+
+
+def test_many_annotators_do_not_wrap_round() -> None:
+    volume = Volume(np.ones((2, 2, 2), dtype=np.uint8), np.eye(4), 1.0, 0.0, "", ())
+    (lesion,) = join_votes([(1, [volume] * 300)], (2, 2, 2), "case")
+    assert len(lesion.voxels) == 8

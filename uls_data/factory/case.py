@@ -196,7 +196,8 @@ class _Case:
                 yield number, volumes
 
         shape: Triple = reference.ras.shape
-        lesions = join_votes(votes(), shape, case.case_id)
+        allowed = Quirk.FLOAT_MASK in self.options.recipe.quirks
+        lesions = join_votes(votes(), shape, case.case_id, allowed)
         self.row["label_source_sha256"] = hash_of(sorted(hashes)) if hashes else None
         return reference, lesions
 

@@ -17,6 +17,7 @@ from uls_data.readers.volume import Volume
 from uls_data.recipe.model import Components, Quirk, Recipe, Values
 
 MAXIMUM_INSTANCES = 10_000
+_LARGEST_NUMBER = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,19 @@ def find_lesions(mask: Volume, recipe: Recipe, name: str) -> list[Lesion]:
         stop = tuple(a + n for a, n in zip(start, inside.shape, strict=True))
         whole = mask.orientation.apply(numbers)
         box = whole[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-        if int(box.min()) < 0:
-            raise CaseError(Reason.MASK_NOT_INTEGER, f"{name}: has negative values")
+        low, high = int(box.min()), int(box.max())
+        if low < 0 or high > _LARGEST_NUMBER:
+            raise CaseError(
+                Reason.MASK_NOT_INTEGER,
+                f"{name}: values from {low} to {high} cannot number lesions",
+            )
         return _split(np.ascontiguousarray(box), start, name, numbered=True)
     raise TypeError(f"{rule.rule} needs the instance files, not one mask")
 
 
-def join_votes(votes: Iterable[tuple[int, list[Volume]]], shape: Triple, name: str) -> list[Lesion]:
+def join_votes(
+    votes: Iterable[tuple[int, list[Volume]]], shape: Triple, name: str, float_allowed: bool = True
+) -> list[Lesion]:
     """Lesions of per-lesion files: a voxel counts if more than half of its annotators marked it.
 
     Where two lesions claim a voxel, the lower number keeps it. (Checked on KiTS23: the
@@ -88,21 +95,22 @@ def join_votes(votes: Iterable[tuple[int, list[Volume]]], shape: Triple, name: s
     Parameters
     ----------
     votes : iterable of (number, volumes)
-        One volume per annotator; any non-zero value is a vote.
+        By ascending number; one volume per annotator, any non-zero value is a vote.
     shape : tuple of 3 int
         RAS shape that every volume must have.
     """
     taken = np.zeros(shape, dtype=bool)
     lesions = []
     for number, volumes in votes:
-        count = np.zeros(shape, dtype=np.uint8)
+        count = np.zeros(shape, dtype=np.uint16)
         for volume in volumes:
             if volume.ras.shape != shape:
                 raise CaseError(
                     Reason.GRID_MISMATCH,
                     f"{name}: instance {number} has shape {volume.ras.shape}, expected {shape}",
                 )
-            count += volume.ras != 0
+            marks = _whole_numbers(volume, f"{name}: instance {number}", float_allowed) != 0
+            count += volume.orientation.apply(marks)
         marked = 2 * count > len(volumes)
         marked &= ~taken
         taken |= marked
@@ -141,7 +149,7 @@ def _whole_numbers(mask: Volume, name: str, float_allowed: bool) -> NDArray[Any]
         raise CaseError(Reason.NOT_FINITE, f"{name}: has {np.sum(~np.isfinite(used))} NaN or inf")
     whole = np.rint(used)
     off = np.abs(used - whole) > (1e-6 if scaled else 0)
-    if off.any() or (used.size and np.abs(used).max() > 1 << 30):
+    if off.any() or (used.size and np.abs(used).max() > _LARGEST_NUMBER):
         raise CaseError(
             Reason.MASK_NOT_INTEGER,
             f"{name}: {int(off.sum())} voxels hold no whole number, such as {used[off][:1]}; "
