@@ -7,6 +7,7 @@ with its native faults), FOLDER/vois (the build) and prints Table 1 of it.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -44,8 +45,9 @@ def run(folder: Path, workers: int, seed: int, only: Sequence[str] | None = None
         print(f"  {row.source} {row.case_id}: {row.reason}")
     print(f"\nDone in {time.monotonic() - start:.0f} s. Look at:")
     print(f"  {vois}/<source>/images and labels/annotated   VOIs, 256 x 256 x 128")
-    print(f"  uls-data query {vois} 'status != \"ok\"' --columns source,case_id,reason,detail")
-    print("  uls-data recipe list")
+    tool = "uls-data" if shutil.which("uls-data") else Path(sys.executable).with_name("uls-data")
+    print(f"  {tool} query {vois} 'status != \"ok\"' --columns source,case_id,reason,detail")
+    print(f"  {tool} recipe list")
     return 0 if set(failed["reason"]) == _EXPECTED or only else 1
 
 
