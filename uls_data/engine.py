@@ -2,6 +2,11 @@
 
 Tasks carry paths and return rows, never arrays. Nothing that decides a result
 depends on which of the three is used, nor on the order in which tasks end.
+
+A worker has one task at a time, and a task starts only when the memory that it
+will need is free (or alone, if it needs more than there is): so a worker that
+dies is the fault of its task, which is tried again a few times and then given
+up by name.
 """
 
 from __future__ import annotations
@@ -9,26 +14,47 @@ from __future__ import annotations
 import signal
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from uls_data.errors import SourceError
 
 T = TypeVar("T")
 R = TypeVar("R")
-# Enough to keep every worker busy, few enough that a million tasks stay cheap.
-_WAITING_PER_WORKER = 4
-_ALLOWED_DEATHS = 2
+# How often a worker may die over one task before the task is given up.
+ALLOWED_DEATHS = 2
+# Share of the free memory that builds may take; the rest is for the page cache.
+_MEMORY_SHARE = 0.8
+# How many tasks may overtake one that waits for memory.
+_OVERTAKERS = 32
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Where tasks run.
+
+    Attributes
+    ----------
+    workers : int
+        Local processes; 1 runs in this process.
+    scheduler : str or None
+        Address of a running dask scheduler, such as `tcp://host:8786`, instead.
+    """
+
+    workers: int = 1
+    scheduler: str | None = None
 
 
 def run_tasks(
     function: Callable[[T], R],
     tasks: Sequence[T],
+    pool: Pool,
     *,
-    workers: int = 1,
-    scheduler: str | None = None,
     lost: Callable[[T, str], R],
+    need_bytes: Callable[[T], int] | None = None,
 ) -> Iterator[tuple[T, R]]:
     """Yield (task, result) as tasks end, in any order.
 
@@ -36,18 +62,67 @@ def run_tasks(
     ----------
     function : callable
         Picklable; an exception that it raises ends the run.
-    workers : int
-        Local processes; 1 runs in this process.
-    scheduler : str, optional
-        Address of a running dask scheduler, such as `tcp://host:8786`, instead.
     lost : callable
-        Result of a task whose worker died repeatedly.
+        Result of a task whose worker died again and again.
+    need_bytes : callable, optional
+        Memory that a task will need, known before it starts.
     """
-    if scheduler is None and (workers == 1 or len(tasks) <= 1):
+    if pool.scheduler is None and (pool.workers == 1 or len(tasks) <= 1):
         for task in tasks:
             yield task, function(task)
         return
-    yield from _on_dask(function, tasks, workers, scheduler, lost)
+    with ExitStack() as stack:
+        client, places, budget = _connect(stack, pool, len(tasks))
+        yield from _flow(client, places, budget, function, tasks, lost, need_bytes)
+
+
+def _connect(stack: ExitStack, pool: Pool, tasks: int) -> tuple[Any, int, int]:
+    """Client, how many tasks may run at once, and how much memory they may take together."""
+    import dask
+    from distributed import Client, LocalCluster
+    from distributed.system import MEMORY_LIMIT
+
+    stack.enter_context(
+        dask.config.set(
+            {
+                "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
+                "distributed.worker.memory.spill": False,
+                "distributed.worker.memory.target": False,
+                "distributed.worker.memory.pause": False,
+                "distributed.admin.tick.limit": "1h",
+            }
+        )
+    )
+    if pool.scheduler is not None:
+        try:
+            client = stack.enter_context(Client(pool.scheduler, timeout="20s"))
+        except (OSError, ValueError) as error:
+            raise SourceError(
+                f"--scheduler {pool.scheduler}: no dask scheduler answers there ({error})"
+            ) from error
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        budget = sum(worker["memory_limit"] for worker in workers)
+        return client, max(1, len(workers)), budget or MEMORY_LIMIT
+    import psutil
+
+    budget = int(_MEMORY_SHARE * min(MEMORY_LIMIT, psutil.virtual_memory().available))
+    # Without a folder of its own dask would write into the user's working folder.
+    scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="uls-data-"))
+    places = min(pool.workers, tasks)
+    with _interrupts_left_to_us():
+        cluster = stack.enter_context(
+            LocalCluster(
+                n_workers=places,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                local_directory=scratch,
+                silence_logs="CRITICAL",
+                # Each may take all of it: what runs together is decided here, by need.
+                memory_limit=budget,
+            )
+        )
+    return stack.enter_context(Client(cluster)), places, budget
 
 
 @contextmanager
@@ -63,72 +138,70 @@ def _interrupts_left_to_us() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _on_dask(
+def _flow(
+    client: Any,
+    places: int,
+    budget: int,
     function: Callable[[T], R],
     tasks: Sequence[T],
-    workers: int,
-    scheduler: str | None,
     lost: Callable[[T, str], R],
+    need_bytes: Callable[[T], int] | None,
 ) -> Iterator[tuple[T, R]]:
-    import dask
-    from distributed import Client, KilledWorker, LocalCluster, as_completed
+    from distributed import KilledWorker, as_completed
 
-    settings = {
-        "distributed.scheduler.allowed-failures": _ALLOWED_DEATHS,
-        "distributed.worker.memory.spill": False,
-        "distributed.worker.memory.target": False,
-        "distributed.admin.tick.limit": "1h",
-    }
-    with ExitStack() as stack:
-        stack.enter_context(dask.config.set(settings))
-        if scheduler is None:
-            # Without a folder of its own dask would write into the user's working folder.
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="uls-data-"))
-            with _interrupts_left_to_us():
-                cluster = stack.enter_context(
-                    LocalCluster(
-                        n_workers=min(workers, len(tasks)),
-                        threads_per_worker=1,
-                        processes=True,
-                        dashboard_address=None,
-                        local_directory=scratch,
-                        silence_logs="CRITICAL",
-                    )
-                )
-            client = stack.enter_context(Client(cluster))
+    ahead = _Ahead(tasks, need_bytes or (lambda _task: 0))
+    running: dict[Any, tuple[T, int]] = {}
+    ended = as_completed()
+
+    def fill() -> None:
+        while len(running) < places:
+            taken = sum(need for _, need in running.values())
+            following = ahead.take(budget - taken, alone=not running)
+            if following is None:
+                return
+            future = client.submit(function, following[0], pure=False)
+            running[future] = following
+            ended.add(future)
+
+    fill()
+    while running:
+        future = next(ended)
+        task, _ = running.pop(future)
+        if future.status == "error" and isinstance(future.exception(), KilledWorker):
+            detail = (
+                f"its worker died {ALLOWED_DEATHS + 1} times, as when memory runs out; "
+                "build it alone (--only) with --workers 1"
+            )
+            result = lost(task, detail)
         else:
-            try:
-                client = stack.enter_context(Client(scheduler, timeout="20s"))
-            except (OSError, ValueError) as error:
-                raise SourceError(
-                    f"--scheduler {scheduler}: no dask scheduler answers there ({error})"
-                ) from error
-            workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-        waiting: dict[Any, T] = {}
-        rest = iter(tasks)
+            result = future.result()
+        future.release()
+        fill()
+        yield task, result
 
-        def submit() -> Any | None:
-            task = next(rest, None)
+
+class _Ahead:
+    """Tasks in order; one that does not fit waits, and few may overtake it."""
+
+    def __init__(self, tasks: Sequence[T], need_bytes: Callable[[T], int]) -> None:
+        self._rest = iter(tasks)
+        self._need = need_bytes
+        self._waiting: deque[tuple[Any, int]] = deque()
+        self._overtaken = 0
+
+    def take(self, free: int, *, alone: bool) -> tuple[Any, int] | None:
+        """Next task that fits into `free` bytes, with its need; any, if nothing else runs."""
+        if self._waiting and (alone or self._waiting[0][1] <= free):
+            self._overtaken = 0
+            return self._waiting.popleft()
+        while self._overtaken < _OVERTAKERS:
+            task = next(self._rest, None)
             if task is None:
                 return None
-            future = client.submit(function, task, pure=False)
-            waiting[future] = task
-            return future
-
-        first = [submit() for _ in range(min(len(tasks), workers * _WAITING_PER_WORKER))]
-        ended = as_completed([future for future in first if future is not None])
-        for future in ended:
-            task = waiting.pop(future)
-            if future.status == "error" and isinstance(future.exception(), KilledWorker):
-                result = lost(
-                    task,
-                    f"its worker died {_ALLOWED_DEATHS + 1} times, as when memory runs out; "
-                    "build it alone (--only) with --workers 1",
-                )
-            else:
-                result = future.result()
-            future.release()
-            following = submit()
-            if following is not None:
-                ended.add(following)
-            yield task, result
+            need = self._need(task)
+            if need <= free or (alone and not self._waiting):
+                self._overtaken += bool(self._waiting)
+                return task, need
+            self._waiting.append((task, need))
+            self._overtaken += 1
+        return None

@@ -30,6 +30,11 @@ def draw(n: int, *identity: str | int) -> int:
     return int.from_bytes(hashlib.sha256(canonical.encode("ascii")).digest(), "big") % n
 
 
+def readable(name: str) -> str:
+    """File name as text that every format can hold: bytes that are no UTF-8 are spelt out."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def hash_of(items: Iterable[str]) -> str:
     """SHA-256 (hex) over a sequence of strings, each on a line of its own."""
     return hashlib.sha256("".join(f"{item}\n" for item in items).encode()).hexdigest()

@@ -29,7 +29,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     starts with `.tmp-`, which the next run removes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{_temporary_stem(path.name)}{os.getpid()}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -46,12 +46,21 @@ def write_bytes(path: Path, data: bytes | bytearray) -> None:
         temporary.write_bytes(data)
 
 
-def remove_temporaries(root: Path) -> int:
-    """Remove what killed runs left below `root`; returns how many files that were."""
-    leftovers = [p for p in root.rglob(f"{TEMPORARY_PREFIX}*") if p.is_file()]
-    for path in leftovers:
+def _temporary_stem(name: str) -> str:
+    # Hashed, so that the longest name a disk can hold has a temporary one too.
+    return f"{TEMPORARY_PREFIX}{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}-"
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed runs left below a folder that nobody writes to now."""
+    for path in folder.rglob(f"{TEMPORARY_PREFIX}*"):
         path.unlink(missing_ok=True)
-    return len(leftovers)
+
+
+def remove_temporaries_of(path: Path) -> None:
+    """Remove what killed runs left of one file that nobody writes now."""
+    for leftover in path.parent.glob(f"{_temporary_stem(path.name)}*"):
+        leftover.unlink(missing_ok=True)
 
 
 def gzip(data: bytes | bytearray) -> bytes:

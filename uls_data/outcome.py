@@ -50,6 +50,8 @@ class Reason(StrEnum):
     REPLAY_CASE_MISSING = "replay_case_missing"
     REPLAY_LESION_MISSING = "replay_lesion_missing"
     REPLAY_POSITION = "replay_position"
+    CHANGED_WHILE_READ = "changed_while_read"
+    NAME_TOO_LONG = "name_too_long"
     WORKER_LOST = "worker_lost"
     INTERNAL_ERROR = "internal_error"
 

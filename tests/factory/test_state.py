@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from uls_data.demo.files import write_nifti
 from uls_data.engine import run_tasks
 from uls_data.errors import SourceError
 from uls_data.factory import BuildReport, build
+from uls_data.io import atomic_write
 from uls_data.manifest import load_manifest
 from uls_data.recipe import recipe_template
 
@@ -175,9 +178,12 @@ def test_leftovers_of_a_kill_are_removed(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(raw, out)
     before = tree(out)
-    folders = ("", "mine/images", "mine/labels/annotated", "manifest", ".uls-data/mine")
-    for folder in folders:
+    for folder in ("mine/images", "mine/labels/annotated", ".uls-data/mine"):
         (out / folder / ".tmp-4711-half.nii.gz").write_bytes(b"half")
+    with suppress(RuntimeError), atomic_write(out / "manifest/mine.parquet") as half:
+        half.write_bytes(b"half")
+        shutil.copy(half, f"{half}1")  # as a process that was killed leaves it
+        raise RuntimeError
     (out / "mine/images/own-notes.txt").write_bytes(b"the user's own file stays")
     assert redone(raw, out) == []
     (out / "mine/images/own-notes.txt").unlink()
@@ -185,40 +191,41 @@ def test_leftovers_of_a_kill_are_removed(raw: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"case_id": "a"}', b"\xff\xfe", b"null"])
-def test_a_damaged_record_counts_as_not_finished(raw: Path, tmp_path: Path, damage: bytes) -> None:
+@pytest.mark.parametrize("name", ["cases.jsonl", "rows.parquet"])
+def test_a_damaged_record_counts_as_not_finished(
+    raw: Path, tmp_path: Path, damage: bytes, name: str
+) -> None:
     out = tmp_path / "out"
     run(raw, out, only=["a"], labels_only=True)
     before = tree(out)
-    (record,) = (out / ".uls-data" / "mine").glob("*.json")
-    record.write_bytes(damage)
+    (out / ".uls-data" / "mine" / name).write_bytes(damage)
     assert redone(raw, out, only=["a"], labels_only=True) == ["a"]
     assert tree(out) == before
 
 
-def test_a_record_of_wrong_types_counts_as_not_finished(raw: Path, tmp_path: Path) -> None:
+def test_damaged_lines_of_a_journal_do_not_count(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run(raw, out, only=["a"], labels_only=True)
+    report = run(raw, out, only=["a"], labels_only=True)
     before = tree(out)
-    (record,) = (out / ".uls-data" / "mine").glob("*.json")
-    content = json.loads(record.read_bytes())
-    for changed in ({"rows": None}, {"rows": ["x"]}, {"case_id": ["a"]}, {"rows": [{}]}):
-        record.write_text(json.dumps({**content, **changed}), encoding="utf-8")
-        assert redone(raw, out, only=["a"], labels_only=True) == ["a"], changed
-        assert tree(out) == before
-
-
-def test_a_record_cannot_remove_files_outside_the_output(raw: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    run(raw, out, only=["a"], labels_only=True)
+    good = {"case_id": "a", "options_key": "o", "key": "k", "rows": report.rows}
+    outside = {**report.rows[0], "label_path": "../victim.txt"}
+    changes: list[Any] = [
+        {"rows": None},
+        {"rows": ["x"]},
+        {"rows": [{}]},
+        {"case_id": ["a"]},
+        {"key": 3},
+        {"rows": [{**report.rows[0], "status": "fine"}]},
+        {"rows": [outside]},
+    ]
     victim = tmp_path / "victim.txt"
-    victim.write_text("mine")
-    (record,) = (out / ".uls-data" / "mine").glob("*.json")
-    content = json.loads(record.read_bytes())
-    content["rows"][0]["label_path"] = "../victim.txt"
-    content["key"] = "changed"
-    record.write_text(json.dumps(content), encoding="utf-8")
-    assert redone(raw, out, only=["a"], labels_only=True) == ["a"]
-    assert victim.exists()
+    victim.write_text("not a VOI")
+    for change in changes:
+        journal = out / ".uls-data" / "mine" / "journal.jsonl"
+        journal.write_text(json.dumps({**good, **change}) + "\n{half a li", encoding="utf-8")
+        redone(raw, out, only=["a"], labels_only=True)
+        assert tree(out) == before, change
+        assert victim.exists()
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 2])

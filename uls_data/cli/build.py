@@ -102,7 +102,6 @@ def _print_plan(report: Any, as_json: bool) -> None:
 
 
 def _summary(report: Any) -> None:
-    from uls_data.factory.run import reasons
     from uls_data.recipe import load_recipe
 
     done = f", of which {report.done_before} were finished before" if report.done_before else ""
@@ -113,14 +112,15 @@ def _summary(report: Any) -> None:
     )
     if report.cases and report.done_before == report.cases:
         click.echo("Nothing to do: every case was finished before.")
-    for status in ("skipped", "failed"):
-        for reason, count in reasons(report, status):
+    for (status, reason), count in sorted(
+        report.outcomes.items(), key=lambda item: (-item[1], str(item[0]))
+    ):
+        if reason is not None:
             click.echo(f"  {status:8} {reason:24} {count}")
-    failed = [row for row in report.rows if row["status"] == "failed"]
-    for row in failed[:_SHOWN_FAILURES]:
+    for row in report.failures(_SHOWN_FAILURES):
         click.echo(f"  {row['case_id']}: {row['reason']}: {row['detail']}", err=True)
-    if len(failed) > _SHOWN_FAILURES:
-        click.echo(f"  ... and {len(failed) - _SHOWN_FAILURES} more failed rows", err=True)
+    if report.failed > _SHOWN_FAILURES:
+        click.echo(f"  ... and {report.failed - _SHOWN_FAILURES} more failed rows", err=True)
     for note in report.notes:
         click.echo(f"  {note}", err=True)
     _expectation(report, load_recipe)
@@ -136,12 +136,9 @@ def _expectation(report: Any, load_recipe: Any) -> None:
     if report.source not in recipe_names() or not report.complete:
         return
     expect = load_recipe(report.source).recipe.expect
-    lesions = {
-        (row["case_id"], row["lesion_index"]) for row in report.rows if row["status"] == "ok"
-    }
     if expect.lesions is not None:
-        series = len({case for case, _ in lesions})
+        lesions, series = report.lesions()
         click.echo(
             f"  paper's Table 1: {expect.lesions} lesions in {expect.series} series; "
-            f"here: {len(lesions)} in {series}"
+            f"here: {lesions} in {series}"
         )

@@ -6,18 +6,20 @@ import difflib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
-from uls_data.engine import run_tasks
+from uls_data.engine import Pool, run_tasks
 from uls_data.errors import SourceError
 from uls_data.factory.case import build_case, lost_case
+from uls_data.factory.lock import locked
+from uls_data.factory.memory import memory_need
 from uls_data.factory.options import Options, Row, Task
 from uls_data.factory.replay import positions_of
 from uls_data.factory.state import Finished, State
-from uls_data.io import remove_temporaries
-from uls_data.manifest.table import row_key, write_manifest
-from uls_data.outcome import Reason
+from uls_data.io import remove_temporaries, remove_temporaries_of
+from uls_data.manifest.table import iterate_rows, read_table
+from uls_data.outcome import Reason, Status
 from uls_data.profile import PROFILES
 from uls_data.readers.pairs import CaseFiles, find_cases
 from uls_data.recipe import load_recipe
@@ -34,42 +36,72 @@ class BuildReport:
     source : str
     manifest : Path
         Not written by a dry run.
-    rows : list of dict
-        All rows of the manifest, by key.
     cases, done_before : int
         Cases of this call, and how many of them were finished already.
     complete : bool
         Whether the call covered every case of the raw root.
     notes : list of str
         Lines for the user.
+    planned : list of dict
+        What a dry run would read; otherwise empty.
     """
 
     source: str
     manifest: Path
-    rows: list[Row] = field(default_factory=list)
     cases: int = 0
     done_before: int = 0
     complete: bool = True
     notes: list[str] = field(default_factory=list)
+    planned: list[Row] = field(default_factory=list)
+
+    @cached_property
+    def outcomes(self) -> Counter[tuple[str, str | None]]:
+        """How many rows of the manifest ended with each (status, reason)."""
+        if not self.manifest.is_file() or self.planned:
+            return Counter()
+        table = read_table(self.manifest, ["status", "reason"])
+        groups = table.group_by(["status", "reason"]).aggregate([([], "count_all")])
+        return Counter(
+            {(row["status"], row["reason"]): row["count_all"] for row in groups.to_pylist()}
+        )
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """All rows of the manifest, by key; a dry run's plan."""
+        return self.planned or list(iterate_rows(self.manifest))
+
+    def failures(self, limit: int) -> list[Row]:
+        """First failed rows of the manifest: case_id, reason and detail."""
+        columns = ["case_id", "reason", "detail"]
+        table = read_table(self.manifest, columns, [("status", "=", Status.FAILED.value)])
+        rows: list[Row] = table.slice(0, limit).to_pylist()
+        return rows
+
+    def lesions(self) -> tuple[int, int]:
+        """Lesions that became VOIs, and the scans they lie in."""
+        columns = ["case_id", "lesion_index"]
+        table = read_table(self.manifest, columns, [("status", "=", Status.OK.value)])
+        scans = len(table.column("case_id").unique())
+        return table.group_by(columns).aggregate([]).num_rows, scans
 
     def count(self, status: str) -> int:
         """Rows with a status."""
-        return sum(row["status"] == status for row in self.rows)
+        return sum(count for (one, _), count in self.outcomes.items() if one == status)
 
     @property
     def ok(self) -> int:
         """VOIs of this manifest."""
-        return self.count("ok")
+        return self.count(Status.OK)
 
     @property
     def skipped(self) -> int:
         """Rows that were skipped by a decision."""
-        return self.count("skipped")
+        return self.count(Status.SKIPPED)
 
     @property
     def failed(self) -> int:
         """Rows that failed."""
-        return self.count("failed")
+        return self.count(Status.FAILED)
 
 
 def build(
@@ -167,9 +199,19 @@ def build(
         complete=len(chosen) == len(tasks),
     )
     if dry_run:
-        report.rows = [_planned(task) for task in chosen]
+        report.planned = [_planned(task) for task in chosen]
         return report
-    return _run(options, tasks, chosen, report, workers, scheduler, started, progress)
+    pool = Pool(workers, scheduler)
+    state = State(options.out, source)
+    try:
+        with locked(state.folder / "lock", f"--out {out} ({source})"):
+            _run(options, tasks, chosen, report, state, pool, started, progress)
+    except OSError as error:
+        raise SourceError(
+            f"--out {out}: cannot be written: {error.strerror or error}. "
+            "Mend that and give the same command again; finished cases are kept."
+        ) from error
+    return report
 
 
 def _run(
@@ -177,65 +219,68 @@ def _run(
     tasks: list[Task],
     chosen: list[Task],
     report: BuildReport,
-    workers: int,
-    scheduler: str | None,
+    state: State,
+    pool: Pool,
     started: Callable[[int, int], None] | None,
     progress: Progress | None,
-) -> BuildReport:
-    state = State(options.out, options.recipe.source)
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        remove_temporaries(options.out)
-    except OSError as error:
-        raise SourceError(f"--out {options.out}: cannot be written: {error.strerror}") from error
-    before = state.load()
+) -> None:
+    remove_temporaries(options.out / options.recipe.source)
+    remove_temporaries(state.folder)
+    remove_temporaries_of(state.manifest)
+    finished = state.load()
     keys = {task.case.case_id: task.key(options) for task in chosen}
-    _refuse_mixture(before, keys, options)
-    waiting = [
-        task
-        for task in chosen
-        if (record := before.get(task.case.case_id)) is None
-        or record.key != keys[task.case.case_id]
-        or not state.is_whole(record)
-    ]
+    _refuse_mixture(finished, keys, options)
+    known = {task.case.case_id for task in tasks}
+    gone = finished.keys() - known
+    waiting = [task for task in chosen if not _is_done(finished, task, keys)]
+    stale = state.files_of({task.case.case_id for task in waiting} | gone)
     report.done_before = len(chosen) - len(waiting)
     if started is not None:
         started(len(chosen), report.done_before)
-    finished = dict(before)
-    for task, rows in run_tasks(
-        partial(build_case, options=options),
-        waiting,
-        workers=workers,
-        scheduler=scheduler,
-        lost=partial(lost_case, options=options),
-    ):
-        case_id = task.case.case_id
-        record = Finished(case_id, options.key(), keys[case_id], rows)
-        if not _worth_another_try(rows):
-            state.save(record, before.get(case_id))
-        finished[case_id] = record
-        if progress is not None:
-            progress(case_id, rows)
-    known = {task.case.case_id for task in tasks}
-    for case_id in sorted(finished.keys() - known):
+    try:
+        for task, rows in run_tasks(
+            partial(build_case, options=options),
+            waiting,
+            pool,
+            need_bytes=partial(memory_need, options=options),
+            lost=partial(lost_case, options=options),
+        ):
+            case_id = task.case.case_id
+            # No key fits a failure that may not be the case's own: it is tried again.
+            key = "" if _worth_another_try(rows) else keys[case_id]
+            finished[case_id] = state.save(case_id, options.key(), key, rows)
+            named = {row[c] for row in rows for c in ("image_path", "label_path") if row.get(c)}
+            state.remove(stale[case_id] - named)
+            if progress is not None:
+                progress(case_id, rows)
+    finally:
+        state.close()
+    for case_id in sorted(gone):
         report.notes.append(f"{case_id} is no longer in the raw data: its VOIs were removed")
-        state.drop(finished.pop(case_id))
-    report.rows = sorted((row for record in finished.values() for row in record.rows), key=row_key)
-    if waiting or not report.manifest.is_file() or len(finished) != len(before):
-        write_manifest(report.rows, report.manifest)
-    return report
+        state.remove(stale[case_id])
+        del finished[case_id]
+    if waiting or gone or state.journal.is_file() or not state.stored.is_file():
+        state.finish(finished)
+    elif not state.manifest.is_file():
+        state.restore_manifest()
+
+
+def _is_done(finished: dict[str, Finished], task: Task, keys: dict[str, str]) -> bool:
+    record = finished.get(task.case.case_id)
+    return record is not None and record.key == keys[task.case.case_id]
 
 
 def _worth_another_try(rows: list[Row]) -> bool:
     """Whether the same command should try a case again: its failure may not be its own."""
-    return any(row.get("reason") in (Reason.WORKER_LOST, Reason.INTERNAL_ERROR) for row in rows)
+    again = {Reason.WORKER_LOST, Reason.INTERNAL_ERROR, Reason.CHANGED_WHILE_READ}
+    return any(row.get("reason") in again for row in rows)
 
 
-def _refuse_mixture(before: dict[str, Finished], keys: dict[str, str], options: Options) -> None:
+def _refuse_mixture(finished: dict[str, Finished], keys: dict[str, str], options: Options) -> None:
     """Refuse to leave cases of other parameters beside those of this call."""
     foreign = [
         record.case_id
-        for record in before.values()
+        for record in finished.values()
         if record.options_key != options.key() and record.case_id not in keys
     ]
     if foreign:
@@ -284,9 +329,3 @@ def _planned(task: Task) -> Row:
         "reason": case.problem[0].value if case.problem else None,
         "detail": case.problem[1] if case.problem else None,
     }
-
-
-def reasons(report: BuildReport, status: str) -> list[tuple[str, int]]:
-    """How often each reason ended rows of a status, most frequent first."""
-    counts = Counter(row["reason"] for row in report.rows if row["status"] == status)
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -1,54 +1,49 @@
 """What a build has finished, case by case: the same command continues from here.
 
-Each finished case has one small file below `OUT/.uls-data/<source>/`, written
-after all files of the case. It holds the case's rows and the key of what made
-them (options, recipe, and name, size and time of the inputs).
+While a build runs, `OUT/.uls-data/<source>/journal.jsonl` gains one line per
+finished case, after all files of the case: its key (of the options, and of name,
+size and time of its inputs) and its rows. When a build ends, the rows move into
+`rows.parquet`, of which the manifest is a copy, the keys into `cases.jsonl`, both
+sorted, and the journal goes. A kill at any instant leaves a state from which the same
+command gives the same end; at worst the case at work is done again.
 """
 
 from __future__ import annotations
 
-import hashlib
+import heapq
 import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import IO, Any
 
+from uls_data.errors import ManifestError
 from uls_data.factory.options import Row
-from uls_data.io import write_bytes
+from uls_data.io import atomic_write, write_bytes
+from uls_data.manifest.table import iterate_rows, row_key, stream_manifest
 from uls_data.outcome import Status
+
+_PATHS = ("image_path", "label_path")
 
 
 @dataclass(frozen=True)
 class Finished:
-    """One finished case."""
+    """A finished case: its keys, and where its rows are.
+
+    Attributes
+    ----------
+    at : int or None
+        Byte offset of its line in the journal; None if they are in `rows.parquet`.
+    """
 
     case_id: str
     options_key: str
     key: str
-    rows: list[Row]
-
-    def is_sound(self) -> bool:
-        """Whether a record that was read from disk has the types it was written with."""
-        texts = (self.case_id, self.options_key, self.key)
-        return (
-            all(isinstance(text, str) for text in texts)
-            and isinstance(self.rows, list)
-            and all(
-                isinstance(row, dict)
-                and row.get("case_id") == self.case_id
-                and all(isinstance(row.get(c), str | None) for c in ("image_path", "label_path"))
-                and row.get("status") in set(Status)
-                for row in self.rows
-            )
-        )
-
-    def files(self) -> set[str]:
-        """Files of its VOIs, relative to OUT."""
-        return {
-            row[column]
-            for row in self.rows
-            for column in ("image_path", "label_path")
-            if row.get(column) is not None
-        }
+    at: int | None = None
 
 
 class State:
@@ -56,42 +51,188 @@ class State:
 
     def __init__(self, out: Path, source: str) -> None:
         self.out = out
+        self.source = source
+        self.manifest = out / "manifest" / f"{source}.parquet"
         self.folder = out / ".uls-data" / source
+        self.stored = self.folder / "rows.parquet"
+        self.cases = self.folder / "cases.jsonl"
+        self.journal = self.folder / "journal.jsonl"
+        self._file: IO[bytes] | None = None
 
     def load(self) -> dict[str, Finished]:
-        """All finished cases; a damaged record counts as not finished."""
+        """Return the finished cases whose files are all there; damaged records do not count."""
+        present = self._present()
         found: dict[str, Finished] = {}
-        for path in sorted(self.folder.glob("*.json")):
-            try:
-                record = Finished(**json.loads(path.read_text(encoding="utf-8")))
-            except (OSError, ValueError, TypeError):
+        if self.stored.is_file():
+            for content in _json_lines(self.cases):
+                record = _record(content, None)
+                if record is not None:
+                    found[record.case_id] = record
+            for case_id in self._incomplete(present, set(found)):
+                found.pop(case_id, None)
+        for at, content in self._journal_lines():
+            record = _record(content, at)
+            if record is None:
                 continue
-            if record.is_sound() and path == self._path(record.case_id):
+            # A later line of a case replaces an earlier one.
+            found.pop(record.case_id, None)
+            if _files(content["rows"]) <= present:
                 found[record.case_id] = record
         return found
 
-    def is_whole(self, record: Finished) -> bool:
-        """Whether every file that a record names is there."""
-        return all((self.out / name).is_file() for name in record.files())
+    def _present(self) -> set[str]:
+        """Names of the VOI files on disk, relative to OUT; one listing, not a look at each."""
+        names: set[str] = set()
+        for folder in ("images", "labels/annotated"):
+            try:
+                with os.scandir(self.out / self.source / folder) as entries:
+                    names.update(f"{self.source}/{folder}/{entry.name}" for entry in entries)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+        return names
 
-    def save(self, record: Finished, before: Finished | None) -> None:
-        """Record a finished case; removes files of its former build that it no longer has."""
-        text = json.dumps(record.__dict__, ensure_ascii=False, separators=(",", ":"))
-        write_bytes(self._path(record.case_id), text.encode("utf-8"))
-        if before is not None:
-            self._remove_files(before.files() - record.files())
+    def _incomplete(self, present: set[str], expected: set[str]) -> set[str]:
+        """Cases that lack a file, or their rows."""
+        broken: set[str] = set()
+        seen: set[str] = set()
+        try:
+            for row in iterate_rows(self.stored, ["case_id", *_PATHS]):
+                seen.add(row["case_id"])
+                if not _files([row]) <= present:
+                    broken.add(row["case_id"])
+        except ManifestError:
+            return expected
+        return broken | (expected - seen)
 
-    def drop(self, record: Finished) -> None:
-        """Remove a case that is no longer in the raw data, and its files."""
-        self._remove_files(record.files())
-        self._path(record.case_id).unlink(missing_ok=True)
+    def _journal_lines(self) -> Iterator[tuple[int, Any]]:
+        if not self.journal.is_file():
+            return
+        at = 0
+        with self.journal.open("rb") as file:
+            for line in file:
+                with suppress(ValueError):  # the line at which the run was killed
+                    yield at, json.loads(line)
+                at += len(line)
 
-    def _remove_files(self, names: set[str]) -> None:
+    def files_of(self, case_ids: set[str]) -> dict[str, set[str]]:
+        """Files that finished or half-finished builds wrote for some cases, relative to OUT."""
+        found: dict[str, set[str]] = {case_id: set() for case_id in case_ids}
+        if not case_ids:
+            return found
+        if self.stored.is_file():
+            try:
+                for row in iterate_rows(self.stored, ["case_id", *_PATHS]):
+                    if row["case_id"] in found:
+                        found[row["case_id"]] |= _files([row])
+            except ManifestError:
+                pass
+        for _, content in self._journal_lines():
+            if _record(content, 0) is not None and content["case_id"] in found:
+                found[content["case_id"]] |= _files(content["rows"])
+        return found
+
+    def save(self, case_id: str, options_key: str, key: str, rows: list[Row]) -> Finished:
+        """Write down a finished case at the end of the journal."""
+        line = {"case_id": case_id, "options_key": options_key, "key": key, "rows": rows}
+        if self._file is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = self.journal.open("ab")
+            # A line cut short by a kill must not swallow the next one.
+            self._file.write(b"\n")
+        at = self._file.tell()
+        self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        self._file.flush()
+        return Finished(case_id, options_key, key, at)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files that no row names any more."""
+        inside = self.out.resolve()
         for name in names:
-            path = (self.out / name).resolve()
-            if path.is_relative_to(self.out.resolve()):
+            path = self.out / name
+            if path.parent.resolve().is_relative_to(inside):
                 path.unlink(missing_ok=True)
 
-    def _path(self, case_id: str) -> Path:
-        # A case's name may hold anything; its hash is always a file name.
-        return self.folder / f"{hashlib.sha256(case_id.encode()).hexdigest()[:32]}.json"
+    def close(self) -> None:
+        """Close the journal; what it holds stays."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def finish(self, finished: dict[str, Finished]) -> None:
+        """Move the rows of finished cases into the manifest, and their keys beside it."""
+        self.close()
+        stream_manifest(self._rows(finished), self.stored)
+        lines = [
+            json.dumps({"case_id": r.case_id, "options_key": r.options_key, "key": r.key}) + "\n"
+            for _, r in sorted(finished.items())
+        ]
+        write_bytes(self.cases, "".join(lines).encode())
+        self.journal.unlink(missing_ok=True)
+        self.restore_manifest()
+
+    def restore_manifest(self) -> None:
+        """Write the manifest from the rows of finished cases."""
+        with atomic_write(self.manifest) as temporary:
+            shutil.copyfile(self.stored, temporary)
+
+    def _rows(self, finished: dict[str, Finished]) -> Iterator[Row]:
+        """Rows of finished cases in the manifest's order, one case in memory at a time."""
+        kept = {record.case_id for record in finished.values() if record.at is None}
+        added = sorted(
+            (record.case_id, record.at) for record in finished.values() if record.at is not None
+        )
+
+        def from_stored() -> Iterator[tuple[str, list[Row]]]:
+            if kept:
+                rows = iterate_rows(self.stored)
+                for case_id, group in groupby(rows, key=lambda row: str(row["case_id"])):
+                    if case_id in kept:
+                        yield case_id, list(group)
+
+        def from_journal() -> Iterator[tuple[str, list[Row]]]:
+            if added:
+                with self.journal.open("rb") as file:
+                    for case_id, at in added:
+                        file.seek(at)
+                        yield case_id, json.loads(file.readline())["rows"]
+
+        for _, rows in heapq.merge(from_stored(), from_journal(), key=lambda item: item[0]):
+            yield from sorted(rows, key=row_key)
+
+
+def _json_lines(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+
+def _record(content: Any, at: int | None) -> Finished | None:
+    """Return the record of a line if it has the types it was written with."""
+    if not isinstance(content, dict):
+        return None
+    texts = [content.get(name) for name in ("case_id", "options_key", "key")]
+    if not all(isinstance(text, str) for text in texts):
+        return None
+    if at is not None:
+        rows = content.get("rows")
+        if not isinstance(rows, list) or not all(_is_row(row, texts[0]) for row in rows):
+            return None
+    return Finished(str(texts[0]), str(texts[1]), str(texts[2]), at)
+
+
+def _is_row(row: Any, case_id: Any) -> bool:
+    return (
+        isinstance(row, dict)
+        and row.get("case_id") == case_id
+        and row.get("status") in set(Status)
+        and all(isinstance(row.get(column), str | None) for column in _PATHS)
+    )
+
+
+def _files(rows: Iterable[Row]) -> set[str]:
+    return {row[column] for row in rows for column in _PATHS if row.get(column) is not None}

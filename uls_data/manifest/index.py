@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data import __version__, geometry
-from uls_data.engine import run_tasks
+from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, SourceError
 from uls_data.io import sha256_file, sha256_voxels
 from uls_data.manifest.archive import Entry, Name, Names, entries, opened
@@ -70,7 +70,7 @@ def index(
     for _, some in run_tasks(
         partial(_rows, folder=folder.absolute(), source=source),
         batches,
-        workers=workers,
+        Pool(workers),
         lost=lambda batch, detail: [
             _failed(_row_of(entry), Reason.WORKER_LOST, detail) for entry in batch
         ],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, Any]
-_ROWS_PER_GROUP = 1 << 15
+_ROWS_PER_GROUP = 1 << 13
 
 
 def row_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -33,7 +33,14 @@ def row_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def write_manifest(rows: Iterable[Row], path: Path) -> int:
-    """Write rows, sorted by key, as one Parquet file; returns how many there were.
+    """Write rows, in any order, as one Parquet file; see `stream_manifest`."""
+    return stream_manifest(sorted(rows, key=row_key), path)
+
+
+def stream_manifest(rows: Iterable[Row], path: Path) -> int:
+    """Write rows that come in the order of their keys; returns how many there were.
+
+    Only one row group is in memory at a time.
 
     Parameters
     ----------
@@ -43,34 +50,58 @@ def write_manifest(rows: Iterable[Row], path: Path) -> int:
     Raises
     ------
     ManifestError
-        A row has an unknown column or a value of the wrong type, or two rows have one key.
+        A row has an unknown column or a value of the wrong type, rows are out of
+        order, or two rows have one key.
     """
-    ordered = sorted(rows, key=row_key)
     schema = arrow_schema()
-    for before, after in pairwise(ordered):
-        if row_key(before) == row_key(after):
-            raise ManifestError(f"{path}: two rows have the key {row_key(after)}")
-    unknown = {column for row in ordered for column in row} - set(schema.names)
-    if unknown:
-        raise ManifestError(f"{path}: unknown column {sorted(unknown)[0]!r}")
     lists = [field.name for field in schema if pa.types.is_nested(field.type)]
-    for row in ordered:
-        for name in lists:
-            if not isinstance(row.get(name), list | None):
-                raise ManifestError(f"{path}: {name} of {row_key(row)} is no list")
+    names = set(schema.names)
+    before: tuple[Any, ...] | None = None
+    count = 0
+    waiting = iter(rows)
+    with (
+        atomic_write(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", write_page_index=True) as writer,
+    ):
+        while True:
+            group = list(islice(waiting, _ROWS_PER_GROUP))
+            for row in group:
+                key = row_key(row)
+                if before is not None and key <= before:
+                    what = "two rows have the key" if key == before else "rows out of order at"
+                    raise ManifestError(f"{path}: {what} {key}")
+                before = key
+                if not names.issuperset(row):
+                    raise ManifestError(f"{path}: unknown column {sorted(row.keys() - names)[0]!r}")
+                for name in lists:
+                    if not isinstance(row.get(name), list | None):
+                        raise ManifestError(f"{path}: {name} of {key} is no list")
+            if not group and count:
+                return count
+            try:
+                table = pa.Table.from_pylist(group, schema=schema)
+            except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+                raise ManifestError(f"{path}: a row does not fit the schema: {error}") from error
+            writer.write_table(table)
+            count += len(group)
+            if not group:
+                return count
+
+
+def iterate_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
+    """Rows of one manifest as dicts, in its order, few in memory at a time.
+
+    Raises
+    ------
+    ManifestError
+        Not a readable manifest.
+    """
     try:
-        table = pa.Table.from_pylist(ordered, schema=schema)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ManifestError(f"{path}: a row does not fit the schema: {error}") from error
-    with atomic_write(path) as temporary:
-        pq.write_table(
-            table,
-            temporary,
-            compression="zstd",
-            row_group_size=_ROWS_PER_GROUP,
-            write_page_index=True,
-        )
-    return len(ordered)
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_ROWS_PER_GROUP, columns=columns):
+                yield from batch.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise ManifestError(f"{path}: not a readable manifest: {error}") from error
 
 
 def manifest_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,23 +29,8 @@ _MAXIMUM_GZIP_RATIO = 1040
 
 def read_itk(path: Path, root: Path) -> Volume:
     """Read a .mha, .mhd or .nrrd volume; see `uls_data.readers.volume.read_volume`."""
-    files = [path, *_detached_files(path, root)]
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader, files, shape, dropped = _information(path, root)
     try:
-        with _quiet():
-            reader.ReadImageInformation()
-        if reader.GetNumberOfComponents() != 1:
-            raise CaseError(
-                Reason.NOT_3D,
-                f"{path.name}: expected one value a voxel, found {reader.GetNumberOfComponents()}",
-            )
-        size = tuple(int(n) for n in reader.GetSize())
-        shape, dropped = squeeze_trailing(size, path.name)
-        check_size(math.prod(shape), path.name)
-        _check_room(files, math.prod(shape), path.name)
-        if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
-            raise CaseError(Reason.UNSUPPORTED_FORMAT, f"{path.name}: complex voxels are no CT")
         with _quiet():
             image = reader.Execute()
     except RuntimeError as error:
@@ -65,6 +51,37 @@ def read_itk(path: Path, root: Path) -> Volume:
         sha256=hashes[0] if len(hashes) == 1 else hash_of(sorted(hashes)),
         flags=(Flag.TRAILING_AXIS_DROPPED,) if dropped else (),
     )
+
+
+def itk_size(path: Path, root: Path) -> tuple[int, int]:
+    """Voxels and decoded bytes (twice, for ITK's copy and ours), from the header."""
+    reader, _, shape, _ = _information(path, root)
+    bits = re.search(r"(\d+)-bit", sitk.GetPixelIDValueAsString(reader.GetPixelID()))
+    voxels = math.prod(shape)
+    return voxels, 2 * voxels * (int(bits[1]) // 8 if bits else 8)
+
+
+def _information(path: Path, root: Path) -> tuple[Any, list[Path], tuple[int, ...], bool]:
+    """Reader that has seen the header, the files behind it, shape, and dropped axes."""
+    files = [path, *_detached_files(path, root)]
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        with _quiet():
+            reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise CaseError(Reason.UNREADABLE, f"{path.name}: {_last_line(error)}") from error
+    if reader.GetNumberOfComponents() != 1:
+        raise CaseError(
+            Reason.NOT_3D,
+            f"{path.name}: expected one value a voxel, found {reader.GetNumberOfComponents()}",
+        )
+    shape, dropped = squeeze_trailing(tuple(int(n) for n in reader.GetSize()), path.name)
+    check_size(math.prod(shape), path.name)
+    _check_room(files, math.prod(shape), path.name)
+    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+        raise CaseError(Reason.UNSUPPORTED_FORMAT, f"{path.name}: complex voxels are no CT")
+    return reader, files, shape, dropped
 
 
 def _detached_files(path: Path, root: Path) -> list[Path]:

@@ -108,15 +108,34 @@ def read_nifti(path: Path) -> Volume:
     return _read_plain(path)
 
 
+def nifti_size(path: Path) -> tuple[int, int]:
+    """Voxels and decoded bytes, from the header; a mapped file takes none of its own."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        header = _start(_GzipReader(file, path.name) if zipped else file, path.name)
+    shape, dtype, _, _ = _layout(header, path.name)
+    return math.prod(shape), math.prod(shape) * dtype.itemsize * zipped
+
+
+def _start(source: Any, name: str) -> Any:
+    """Header at the start of a plain or gzipped stream."""
+    start = b""
+    for wanted in (4, 540):
+        if len(start) == 4:
+            wanted = _header_size(start, name)
+        while len(start) < wanted:
+            piece = source.read(wanted - len(start))
+            _expect(len(start) + len(piece), len(start) + 1, name, "header")
+            start += piece
+    return _header(start, name)
+
+
 def read_gzipped(file: BinaryIO, name: str, compressed_bytes: int) -> Volume:
     """Read a gzipped NIfTI of a known size from an open file, which it reads to the end."""
     reader = _GzipReader(file, name)
-    start = bytearray(4)
-    _expect(reader.read_exactly(memoryview(start)), 4, name, "header")
-    size = _header_size(bytes(start), name)
-    rest = bytearray(size - 4)
-    _expect(reader.read_exactly(memoryview(rest)), size - 4, name, "header")
-    header = _header(bytes(start + rest), name)
+    header = _start(reader, name)
+    size = int(header["sizeof_hdr"])
     shape, dtype, offset, flags = _layout(header, name)
     data_bytes = math.prod(shape) * dtype.itemsize
     if data_bytes > compressed_bytes * _MAXIMUM_GZIP_RATIO:
@@ -139,12 +158,7 @@ def read_gzipped(file: BinaryIO, name: str, compressed_bytes: int) -> Volume:
 
 def _read_plain(path: Path) -> Volume:
     with path.open("rb") as file:
-        start = file.read(4)
-        _expect(len(start), 4, path.name, "header")
-        size = _header_size(start, path.name)
-        raw = start + file.read(size - 4)
-        _expect(len(raw), size, path.name, "header")
-    header = _header(raw, path.name)
+        header = _start(file, path.name)
     shape, dtype, offset, flags = _layout(header, path.name)
     expected = offset + math.prod(shape) * dtype.itemsize
     _expect(path.stat().st_size, expected, path.name, "file")

@@ -113,6 +113,23 @@ def read_volume(path: Path, root: Path, quirks: Collection[Quirk] = tuple(Quirk)
     return volume
 
 
+def decoded_size(path: Path, root: Path) -> tuple[int, int]:
+    """Voxels of a volume and the bytes they take once decoded, from its header alone.
+
+    Raises
+    ------
+    CaseError, OSError
+        As `read_volume` does for what a header can show.
+    """
+    if suffix_of(path) in (".nii", ".nii.gz"):
+        from uls_data.readers.nifti import nifti_size
+
+        return nifti_size(path)
+    from uls_data.readers.itk import itk_size
+
+    return itk_size(path, root)
+
+
 def squeeze_trailing(shape: tuple[int, ...], name: str) -> tuple[tuple[int, ...], bool]:
     """Drop axes of length 1 after the third; also whether any was dropped.
 

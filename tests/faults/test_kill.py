@@ -1,0 +1,203 @@
+"""Killed at any instant, the same command ends with the tree of an undisturbed run."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from fault_tools import (
+    KILLS,
+    Archive,
+    Run,
+    Start,
+    assert_same,
+    stop_while_writing,
+    temporaries,
+    until,
+    vois,
+)
+
+IN_A_ROW = 5
+# Between two deaths of workers so many files must appear, so that no case is always the victim.
+FILES_BETWEEN = 12
+STOPS = [
+    (number, group, workers)
+    for number in (signal.SIGINT, signal.SIGTERM)
+    for group in (True, False)
+    for workers in (1, 2)
+]
+
+
+def kill_somewhere(run: Run, archive: Archive, out: Path, rng: random.Random) -> bool:
+    """Kill the run at an instant of its start, its work or its end; whether it was still going."""
+    have = vois(out)
+    match rng.choices(["start", "work", "end"], [1, 6, 1])[0]:
+        case "start":
+            time.sleep(rng.uniform(0, archive.start_s))
+        case "work":
+            wanted = min(have + rng.randint(0, archive.vois // 4), archive.vois)
+            until(lambda: vois(out) >= wanted, run)
+            time.sleep(rng.uniform(0, 0.15))
+        case _:
+            until(lambda: vois(out) >= archive.vois, run)
+            time.sleep(rng.uniform(0, 0.1))
+    return run.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", range(-(-KILLS // IN_A_ROW)))
+def test_killed_again_and_again(
+    big: Archive, small: Archive, start: Start, tmp_path: Path, folder: int
+) -> None:
+    """Folders in turn: 1 and 2 workers; a sound archive, one with a damaged case."""
+    archive, workers = (big, big, small, small)[folder % 4], 1 + folder % 2
+    rng = random.Random(f"kill {folder}")
+    out = tmp_path / "out"
+    command = archive.command(out, "--workers", workers)
+    killed = sum(kill_somewhere(start(command), archive, out, rng) for _ in range(IN_A_ROW))
+    assert killed >= 2, "the runs were over before they could be killed"
+    start(command).finishes(archive.code)
+    assert_same(out, archive.tree)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_while_it_writes(small: Archive, start: Start, tmp_path: Path, workers: int) -> None:
+    out = tmp_path / "out"
+    command = small.command(out, "--workers", workers)
+    for _ in range(2):
+        run = start(command)
+        stop_while_writing(run, out)
+        run.kill()
+        assert temporaries(out)
+    start(command).finishes(small.code)
+    assert_same(out, small.tree)
+
+
+def test_killed_alone_with_its_workers_left_behind(
+    small: Archive, start: Start, tmp_path: Path
+) -> None:
+    """Workers that outlive the run (here: stopped) do not block or spoil the next one."""
+    out = tmp_path / "out"
+    command = small.command(out, "--workers", 2)
+    run = start(command)
+    stop_while_writing(run, out)
+    orphans = run.children()
+    assert orphans
+    run.send(signal.SIGKILL, group=False)
+    run.process.wait(10)
+    again = start(command)
+    again.finishes(small.code)
+    for orphan in orphans:
+        orphan.send_signal(signal.SIGCONT)
+    run.leaves_no_process(within_s=20)
+    assert_same(out, small.tree)
+
+
+def test_killed_alone_leaves_no_process(small: Archive, start: Start, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run = start(small.command(out, "--workers", 2))
+    assert until(lambda: vois(out) >= 2, run)
+    assert run.children()
+    run.send(signal.SIGKILL, group=False)
+    run.process.wait(10)
+    again = start(small.command(out, "--workers", 2))
+    again.finishes(small.code)
+    run.leaves_no_process(within_s=20)
+    assert_same(out, small.tree)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(max(2, KILLS // 10)))
+def test_killed_workers(big: Archive, start: Start, tmp_path: Path, seed: int) -> None:
+    """The run goes on: whichever workers die, at whatever instant."""
+    rng = random.Random(f"worker {seed}")
+    out = tmp_path / "out"
+    run = start(big.command(out, "--workers", 2))
+    deaths, wanted = 0, 1
+    while until(lambda: vois(out) >= min(wanted, big.vois - 4), run) and deaths < 4:
+        time.sleep(rng.uniform(0, 0.2))
+        workers = run.children()
+        if not workers:
+            break
+        victim = rng.choice(workers)
+        try:
+            victim.kill()
+        except psutil.NoSuchProcess:
+            continue
+        deaths += 1
+        wanted = vois(out) + FILES_BETWEEN
+        if wanted > big.vois - 4:
+            break
+    assert deaths >= 2
+    run.finishes(0)
+    assert_same(out, big.tree)
+    run.leaves_no_process()
+
+
+def stops_politely(run: Run, code: int) -> None:
+    began = time.monotonic()
+    found = run.wait(limit_s=10)
+    assert found == code, f"exit code {found} after {time.monotonic() - began:.1f} s\n{run.stderr}"
+    lines = [line for line in run.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1 and "same command" in lines[0].lower(), run.stderr
+    run.leaves_no_process()
+
+
+@pytest.mark.parametrize(
+    ("number", "group", "workers"),
+    STOPS,
+    ids=lambda value: (
+        {True: "group", False: "alone"}.get(value)
+        if isinstance(value, bool)
+        else getattr(value, "name", str(value))
+    ),
+)
+def test_asked_to_stop(
+    small: Archive,
+    start: Start,
+    tmp_path: Path,
+    number: signal.Signals,
+    group: bool,
+    workers: int,
+) -> None:
+    rng = random.Random(f"stop {number} {group} {workers}")
+    out = tmp_path / "out"
+    command = small.command(out, "--workers", workers)
+    run = start(command)
+    wanted = rng.randint(1, small.vois // 2)
+    assert until(lambda: vois(out) >= wanted, run)
+    time.sleep(rng.uniform(0, 0.1))
+    run.send(number, group=group)
+    stops_politely(run, 128 + number)
+    assert not (out / "manifest/mine.parquet").exists()
+    start(command).finishes(small.code)
+    assert_same(out, small.tree)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_asked_to_stop_while_workers_start(
+    small: Archive, start: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    run = start(small.command(tmp_path / "out", "--workers", 2))
+    assert until(run.children, run)
+    run.send(number)
+    stops_politely(run, 128 + number)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_asked_to_stop_twice(small: Archive, start: Start, tmp_path: Path, workers: int) -> None:
+    """A second Ctrl-C, from a user who does not wait."""
+    out = tmp_path / "out"
+    command = small.command(out, "--workers", workers)
+    run = start(command)
+    assert until(lambda: vois(out) >= 2, run)
+    run.send(signal.SIGINT)
+    time.sleep(0.05)
+    run.send(signal.SIGINT)
+    stops_politely(run, 130)
+    start(command).finishes(small.code)
+    assert_same(out, small.tree)
