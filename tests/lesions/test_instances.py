@@ -16,7 +16,7 @@ from scipy import ndimage
 from uls_data.demo.phantom import store
 from uls_data.errors import CaseError
 from uls_data.lesions import Lesion, find_lesions
-from uls_data.lesions.instances import MAXIMUM_INSTANCES, join_votes, ras_box
+from uls_data.lesions.instances import MAXIMUM_INSTANCES, join_votes, ras_boxes
 from uls_data.outcome import Reason
 from uls_data.readers.volume import Volume
 from uls_data.recipe import Quirk, Recipe, load_recipe
@@ -267,19 +267,18 @@ def test_noise_in_place_of_a_mask_is_refused() -> None:
 
 
 @given(hnp.arrays(bool, shapes), st.sampled_from(ORIENTATIONS))
-def test_the_ras_box_is_the_smallest_that_holds_the_choice(
-    mask: NDArray[np.bool_], codes: str
-) -> None:
+def test_boxes_hold_the_choice_and_no_empty_plane(mask: NDArray[np.bool_], codes: str) -> None:
     here = volume(mask, codes)
-    box, start = ras_box(here, here.stored)
-    where = np.argwhere(mask)
-    if len(where) == 0:
-        assert box.size == 0
-        return
-    assert start == tuple(where.min(axis=0))
-    assert box.shape == tuple(np.ptp(where, axis=0) + 1)
-    assert box.flags.c_contiguous
-    np.testing.assert_array_equal(np.argwhere(box) + start, where)
+    rebuilt = np.zeros_like(mask)
+    for box, start in ras_boxes(here, here.stored):
+        part = tuple(slice(at, at + n) for at, n in zip(start, box.shape, strict=True))
+        assert not rebuilt[part].any()  # boxes do not overlap where it matters
+        rebuilt[part] |= box
+        assert box.flags.c_contiguous
+        for axis in range(3):
+            others = tuple(other for other in range(3) if other != axis)
+            assert box.any(axis=others).all()
+    np.testing.assert_array_equal(rebuilt, mask)
 
 
 SHAPE = (5, 4, 3)

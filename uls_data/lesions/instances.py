@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cc3d
@@ -55,32 +55,38 @@ def find_lesions(mask: Volume, recipe: Recipe, name: str) -> list[Lesion]:
     allowed = Quirk.FLOAT_MASK in recipe.quirks
     if isinstance(rule, Components):
         chosen = _voxels_of(mask, rule.values, name, allowed)
-        box, start = ras_box(mask, chosen)
-        if box.size == 0:
-            return []
-        labels = cc3d.connected_components(box, connectivity=rule.connectivity)
-        lesions = _split(labels, start, name, numbered=False)
-        if rule.keep == "largest":
+        groups: list[NDArray[np.int32]] = []
+        for box, start in ras_boxes(mask, chosen):
+            labels = cc3d.connected_components(box, connectivity=rule.connectivity)
+            groups += [voxels for _, voxels in _split(labels, start, name)]
+            _check_count(len(groups), name)
+        # A component's number is its rank by first voxel in C order of the whole scan.
+        groups.sort(key=lambda voxels: tuple(voxels[0].tolist()))
+        lesions = [Lesion(number, voxels) for number, voxels in enumerate(groups, 1)]
+        if rule.keep == "largest" and lesions:
             largest = max(lesions, key=lambda lesion: (len(lesion.voxels), -lesion.index))
-            lesions = [
-                Lesion(lesion.index, lesion.voxels, None, lesion is largest) for lesion in lesions
-            ]
+            lesions = [replace(lesion, kept=lesion is largest) for lesion in lesions]
         return lesions
     if isinstance(rule, Values):
         numbers = _whole_numbers(mask, name, allowed)
-        inside, start = ras_box(mask, numbers != 0)
-        if inside.size == 0:
-            return []
-        stop = tuple(a + n for a, n in zip(start, inside.shape, strict=True))
+        by_number: dict[int, list[NDArray[np.int32]]] = {}
         whole = mask.orientation.apply(numbers)
-        box = whole[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-        low, high = int(box.min()), int(box.max())
-        if low < 0 or high > _LARGEST_NUMBER:
-            raise CaseError(
-                Reason.MASK_NOT_INTEGER,
-                f"{name}: values from {low} to {high} cannot number lesions",
-            )
-        return _split(np.ascontiguousarray(box), start, name, numbered=True)
+        for inside, start in ras_boxes(mask, numbers != 0):
+            part = tuple(slice(at, at + n) for at, n in zip(start, inside.shape, strict=True))
+            box = np.ascontiguousarray(whole[part])
+            low, high = int(box.min()), int(box.max())
+            if low < 0 or high > _LARGEST_NUMBER:
+                raise CaseError(
+                    Reason.MASK_NOT_INTEGER,
+                    f"{name}: values from {low} to {high} cannot number lesions",
+                )
+            for number, voxels in _split(box, start, name):
+                by_number.setdefault(number, []).append(voxels)
+            _check_count(len(by_number), name)
+        return [
+            Lesion(number, _in_c_order(np.concatenate(parts)), str(number))
+            for number, parts in sorted(by_number.items())
+        ]
     raise TypeError(f"{rule.rule} needs the instance files, not one mask")
 
 
@@ -162,54 +168,75 @@ def _whole_numbers(mask: Volume, name: str, float_allowed: bool) -> NDArray[Any]
     return values
 
 
-def ras_box(volume: Volume, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Triple]:
-    """RAS crop (C order) of the voxels chosen in stored order, and the RAS index of its start."""
-    # Stored arrays run x fastest: reduce along memory, in ever smaller pieces.
+def ras_boxes(
+    volume: Volume, chosen: NDArray[np.bool_]
+) -> Iterator[tuple[NDArray[np.bool_], Triple]]:
+    """RAS crops (C order) that hold all voxels chosen in stored order, and where each starts.
+
+    Crops are parted wherever a whole plane is empty: no component crosses such a
+    plane, and the empty space between lesions is most of a scan.
+    """
+    # Stored arrays run x fastest: the first look goes along memory.
     blocks = chosen.T
-    z = _span(blocks.reshape(len(blocks), -1).any(axis=1))
-    if z is None:
-        return np.zeros((0, 0, 0), dtype=bool), (0, 0, 0)
-    plane: NDArray[np.bool_] = np.any(blocks[z], axis=0)
-    y, x = _span(plane.any(axis=1)), _span(plane.any(axis=0))
-    assert x is not None and y is not None
-    stored_spans = (x, y, z)
-    starts = []
-    for axis, flip in zip(volume.orientation.axes, volume.orientation.flips, strict=True):
-        span = stored_spans[axis]
-        starts.append(chosen.shape[axis] - span.stop if flip else span.start)
-    box = volume.orientation.apply(chosen[stored_spans])
-    return np.ascontiguousarray(box), (starts[0], starts[1], starts[2])
+    for z in _runs(blocks.reshape(len(blocks), -1).any(axis=1)):
+        for spans in _parted(blocks, (z, slice(0, blocks.shape[1]), slice(0, blocks.shape[2]))):
+            stored = spans[::-1]
+            start = []
+            for axis, flip in zip(volume.orientation.axes, volume.orientation.flips, strict=True):
+                span = stored[axis]
+                start.append(chosen.shape[axis] - span.stop if flip else span.start)
+            box = volume.orientation.apply(chosen[stored])
+            yield np.ascontiguousarray(box), (start[0], start[1], start[2])
 
 
-def _span(hits: Any) -> slice | None:
-    where = np.flatnonzero(hits)
-    return slice(int(where[0]), int(where[-1]) + 1) if where.size else None
+_Spans = tuple[slice, slice, slice]
 
 
-def _split(labels: NDArray[Any], start: Triple, name: str, *, numbered: bool) -> list[Lesion]:
-    """Lesions of a C-ordered label box; `numbered` keeps the labels as numbers."""
+def _parted(blocks: NDArray[np.bool_], spans: _Spans) -> Iterator[_Spans]:
+    """Boxes without an empty plane inside that cover what lies in one box."""
+    inside = blocks[spans]
+    for axis, span in enumerate(spans):
+        runs = _runs(inside.any(axis=tuple(other for other in range(3) if other != axis)))
+        if len(runs) == 1 and runs[0] == slice(0, inside.shape[axis]):
+            continue
+        for run in runs:
+            smaller = list(spans)
+            smaller[axis] = slice(span.start + run.start, span.start + run.stop)
+            yield from _parted(blocks, (smaller[0], smaller[1], smaller[2]))
+        return
+    yield spans
+
+
+def _runs(hits: Any) -> list[slice]:
+    """Unbroken runs of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], hits, [False]]).astype(np.int8)))
+    return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _split(labels: NDArray[Any], start: Triple, name: str) -> list[tuple[int, NDArray[np.int32]]]:
+    """Labels of a C-ordered box with their voxels in the scan, each in C order."""
     flat = labels.ravel()
     where = np.flatnonzero(flat)
     values = flat[where]
     order = np.argsort(values, kind="stable")
     where, values = where[order], values[order]
     cuts = np.flatnonzero(values[1:] != values[:-1]) + 1
-    firsts = np.concatenate([[0], cuts])
-    if len(firsts) > MAXIMUM_INSTANCES:
+    _check_count(len(cuts) + 1, name)
+    offset = np.array(start, dtype=np.int32)
+    found = []
+    for group, first in zip(np.split(where, cuts), [0, *cuts.tolist()], strict=True):
+        voxels = np.stack(np.unravel_index(group, labels.shape), axis=1).astype(np.int32)
+        found.append((int(values[first]), voxels + offset))
+    return found
+
+
+def _in_c_order(voxels: NDArray[np.int32]) -> NDArray[np.int32]:
+    return voxels[np.lexsort(voxels.T[::-1])]
+
+
+def _check_count(count: int, name: str) -> None:
+    if count > MAXIMUM_INSTANCES:
         raise CaseError(
             Reason.TOO_MANY_INSTANCES,
-            f"{name}: {len(firsts):,} lesions; check the recipe's lesion values",
+            f"{name}: {count:,} lesions; check the recipe's lesion values",
         )
-    groups = np.split(where, cuts)
-    if numbered:
-        numbers = [int(value) for value in values[firsts]]
-    else:
-        # A component's number is its rank by first voxel, whatever order cc3d used.
-        groups.sort(key=lambda group: int(group[0]))
-        numbers = list(range(1, len(groups) + 1))
-    lesions = []
-    for number, group in zip(numbers, groups, strict=True):
-        voxels = np.stack(np.unravel_index(group, labels.shape), axis=1).astype(np.int32)
-        voxels += np.array(start, dtype=np.int32)
-        lesions.append(Lesion(number, voxels, str(number) if numbered else None))
-    return lesions
