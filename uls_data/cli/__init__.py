@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from importlib import import_module
 from typing import Any
 
@@ -58,11 +60,20 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point of `uls-data`; returns the exit code to the shell."""
+    # A cluster ends its jobs with SIGTERM: answered like Ctrl-C, with a code of its own.
+    ended: list[int] = []
+    if threading.current_thread() is threading.main_thread():
+
+        def stop(number: int, _frame: Any) -> None:
+            ended.append(number)
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGTERM, stop)
     try:
         code = cli.main(args=arguments, prog_name="uls-data", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("Interrupted. The same command continues from here.", err=True)
-        sys.exit(130)
+        sys.exit(128 + (ended[0] if ended else signal.SIGINT))
     except click.ClickException as error:
         error.show()
         sys.exit(2)

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data import __version__, geometry
-from uls_data.canonical import nifti_gz
-from uls_data.errors import CaseError, SourceError, UlsDataError
+from uls_data.errors import CaseError, UlsDataError
 from uls_data.factory.options import Options, Position, Row, Task
 from uls_data.factory.replay import find_origin
+from uls_data.factory.writer import Writer
 from uls_data.geometry import Affine, Triple
-from uls_data.ids import hash_of, voi_id
-from uls_data.io import sha256_bytes, sha256_voxels, write_bytes
+from uls_data.ids import hash_of, readable, voi_id
 from uls_data.lesions import Lesion, below_minimum, click_of, find_lesions
 from uls_data.lesions.instances import join_votes
 from uls_data.masks import describe_label
@@ -30,6 +29,7 @@ from uls_data.voi import VOI_SHAPE, Box, box_around, box_at, cut_image, cut_labe
 LAYER = "annotated"
 # Two headers describe one grid if no corner of it moves by more of a voxel than this.
 _SAME_GRID_VOX = 0.1
+_LONGEST_NAME_BYTES = 255
 
 
 def build_case(task: Task, options: Options) -> list[Row]:
@@ -41,13 +41,17 @@ def build_case(task: Task, options: Options) -> list[Row]:
         The output cannot be written: no other case would fare better.
     """
     row = _case_row(task, options)
+    before = task.inputs(options)
     try:
         if task.case.problem is not None:
             raise CaseError(*task.case.problem)
         if task.positions == ():
             detail = "the replayed manifest does not name this case"
             return [_ended(row, Status.SKIPPED, Reason.NOT_IN_REPLAY_MANIFEST, detail)]
-        return list(_Case(task, options, row).rows())
+        with Writer(options.out) as writer:
+            rows = list(_Case(task, options, row, writer).rows())
+            _check_unchanged(task, options, before)
+        return rows
     except CaseError as error:
         return [_ended(row, Status.FAILED, error.reason, error.detail)]
     except UlsDataError:
@@ -75,7 +79,9 @@ def _case_row(task: Task, options: Options) -> Row:
         "case_id": case.case_id,
         "patient_id": patient,
         "layer": LAYER,
-        "image_source": case.image.as_posix() if case.image and not options.labels_only else None,
+        "image_source": readable(case.image.as_posix())
+        if case.image and not options.labels_only
+        else None,
         "label_source": _label_source(task),
         "recipe_version": recipe.recipe_version,
         "recipe_sha256": options.recipe_sha256,
@@ -97,8 +103,8 @@ def _case_row(task: Task, options: Options) -> Row:
 
 def _label_source(task: Task) -> str | None:
     if task.case.instances:
-        return task.case.instances[0][2].parent.as_posix()
-    return task.case.mask.as_posix() if task.case.mask else None
+        return readable(task.case.instances[0][2].parent.as_posix())
+    return readable(task.case.mask.as_posix()) if task.case.mask else None
 
 
 def _ended(row: Row, status: Status, reason: Reason, detail: str) -> Row:
@@ -108,8 +114,8 @@ def _ended(row: Row, status: Status, reason: Reason, detail: str) -> Row:
 class _Case:
     """The volumes of one case while its lesions are cut."""
 
-    def __init__(self, task: Task, options: Options, row: Row) -> None:
-        self.task, self.options, self.row = task, options, row
+    def __init__(self, task: Task, options: Options, row: Row, writer: Writer) -> None:
+        self.task, self.options, self.row, self.writer = task, options, row, writer
         recipe = options.recipe
         self.flags = {Flag(flag) for flag in row["qc_flags"]}
         self.scan: Volume | None = None
@@ -286,6 +292,12 @@ class _Case:
             "source_lesion_id": lesion.source_lesion_id,
         }
         try:
+            length = len(f"{name}.nii.gz".encode())
+            if length > _LONGEST_NAME_BYTES:
+                raise CaseError(
+                    Reason.NAME_TOO_LONG,
+                    f"{length} bytes, a file name has {_LONGEST_NAME_BYTES}; rename the raw files",
+                )
             flags = self.flags | flags
             label = cut_label(lesion.voxels, box)
             columns, seen = describe_label(label, self.spacing_mm)
@@ -307,41 +319,35 @@ class _Case:
                 row.update(
                     pad_value_hu=image.pad_value_hu, hu_min=image.hu_min, hu_max=image.hu_max
                 )
-                row.update(
-                    self._write(
-                        "image", f"images/{name}.nii.gz", image.voxels, affine, image.limits
-                    )
-                )
-            row.update(self._write("label", f"labels/{LAYER}/{name}.nii.gz", label, affine))
+                self._put(row, "image", f"images/{name}.nii.gz", image.voxels, affine, image.limits)
+            self._put(row, "label", f"labels/{LAYER}/{name}.nii.gz", label, affine, (0, 1))
         except CaseError as error:
             return _ended(row, Status.FAILED, error.reason, error.detail)
         row["qc_flags"] = sorted(flags)
         row["status"] = Status.OK.value
         return row
 
-    def _write(
+    def _put(
         self,
+        row: Row,
         kind: str,
         relative: str,
         voxels: NDArray[np.integer],
         affine: Affine,
-        limits: tuple[int, int] | None = None,
-    ) -> dict[str, str]:
+        limits: tuple[int, int],
+    ) -> None:
         assert voxels.shape == VOI_SHAPE
         path = f"{self.options.recipe.source}/{relative}"
-        data = nifti_gz(voxels, affine)
-        try:
-            write_bytes(self.options.out / path, data)
-        except OSError as error:
-            raise SourceError(
-                f"--out {self.options.out}: cannot write {path}: {error.strerror}. "
-                "Mend that and give the same command again; finished cases are kept."
-            ) from error
-        return {
-            f"{kind}_path": path,
-            f"{kind}_sha256": sha256_bytes(data),
-            f"{kind}_voxels_sha256": sha256_voxels(voxels, limits),
-        }
+        self.writer.put(row, kind, path, voxels, affine, limits)
+
+
+def _check_unchanged(task: Task, options: Options, before: list[str]) -> None:
+    """Refuse rows of files that changed while they were read: nobody knows what they held."""
+    for then, now in zip(before, task.inputs(options), strict=True):
+        if then != now:
+            raise CaseError(
+                Reason.CHANGED_WHILE_READ, f"before: {then}; after: {now}; build it again"
+            )
 
 
 def _position_columns(box: Box) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.geometry import Triple
-from uls_data.ids import hash_of
+from uls_data.ids import hash_of, readable
 from uls_data.profile import Profile
 from uls_data.readers.pairs import CaseFiles
 from uls_data.recipe.model import Recipe
@@ -75,13 +75,19 @@ class Task:
     def key(self, options: Options) -> str:
         """Hash of options and inputs: size and time of every file, never its content."""
         lines = [options.key(), self.case.case_id, repr(self.case.problem), repr(self.positions)]
+        return hash_of([*lines, *self.inputs(options)])
+
+    def inputs(self, options: Options) -> list[str]:
+        """Name, size and time of every input file, a line each."""
+        lines = []
         for path in self.case.files():
+            name = readable(path.as_posix())
             try:
                 status = (options.raw / path).stat()
-                lines.append(f"{path} {status.st_size} {status.st_mtime_ns}")
+                lines.append(f"{name} {status.st_size} {status.st_mtime_ns}")
             except OSError as error:
-                lines.append(f"{path} {type(error).__name__}")
-        return hash_of(lines)
+                lines.append(f"{name} {type(error).__name__}")
+        return lines
 
 
 Row = dict[str, Any]

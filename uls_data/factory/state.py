@@ -161,7 +161,16 @@ class State:
     def finish(self, finished: dict[str, Finished]) -> None:
         """Move the rows of finished cases into the manifest, and their keys beside it."""
         self.close()
-        stream_manifest(self._rows(finished), self.stored)
+        stray = {name for name in self._present() if name.endswith(".nii.gz")}
+
+        def rows() -> Iterator[Row]:
+            for row in self._rows(finished):
+                stray.difference_update(_files([row]))
+                yield row
+
+        stream_manifest(rows(), self.stored)
+        # Left by a run that was killed inside a case, and not made again since.
+        self.remove(stray)
         lines = [
             json.dumps({"case_id": r.case_id, "options_key": r.options_key, "key": r.key}) + "\n"
             for _, r in sorted(finished.items())

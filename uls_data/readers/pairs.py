@@ -9,6 +9,7 @@ from os import scandir
 from pathlib import Path
 
 from uls_data.errors import CaseError, SourceError
+from uls_data.ids import readable
 from uls_data.outcome import Reason
 from uls_data.readers.volume import SUFFIXES, suffix_of
 from uls_data.recipe.model import Files, Layout, Recipe, VolumePairs
@@ -172,12 +173,12 @@ def _match(layout: Layout, case: str, files: list[Path], by_files: bool) -> dict
             if not (match := pattern.fullmatch(text)):
                 continue
             if "case" in pattern.groupindex:
-                getattr(found.setdefault(match["case"], _Found()), kind).append(path)
+                getattr(found.setdefault(readable(match["case"]), _Found()), kind).append(path)
             else:
                 nameless.append((kind, path))
         if instance and (match := instance.fullmatch(text)):
             key = int(match["instance"]), int(match["annotation"]), path
-            found.setdefault(match["case"], _Found()).instances.append(key)
+            found.setdefault(readable(match["case"]), _Found()).instances.append(key)
     if nameless and len(found) > 1:
         raise SourceError(
             f"layout {layout.name!r}: a pattern without {{case}} found {nameless[0][1]}, which can "
