@@ -8,10 +8,10 @@ STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench fuzz schema golden clean
+.PHONY: help demo test check format bench bench-scale fuzz schema golden clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -48,11 +48,17 @@ format: $(VENV)/.dev  ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.bench  ## VOIs per second and peak memory against a MONAI pipeline, in one run
+bench: $(VENV)/.bench  ## speed and memory against a MONAI pipeline, growth to 1,000 VOIs, a large scan
 	$(BIN)/python -m benchmarks.voi
+	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.memory
 
-fuzz: $(VENV)/.test  ## the long property tests: many more examples, no time limit
-	$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=fuzz -m "not real" tests
+bench-scale: $(VENV)/.bench  ## a million rows through engine and manifest, without voxels
+	$(BIN)/python -m benchmarks.scale
+
+fuzz: $(VENV)/.test  ## the long runs: 100 kills, 2,000 hostile inputs, thousands of random examples
+	ULS_DATA_KILLS=100 ULS_DATA_HOSTILE=2000 $(BIN)/python -m pytest -n $(WORKERS) \
+		--hypothesis-profile=fuzz -m "not real" tests
 
 schema: $(STAMP)  ## write the recipe's JSON Schema and README's column table anew
 	$(BIN)/python -m uls_data.manifest.document

@@ -158,8 +158,10 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--lesions", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--slices", type=int, default=160)
     arguments = parser.parse_args()
-    make_phantom(arguments.root, arguments.lesions, arguments.seed)
+    shape = (512, 512, arguments.slices)
+    make_phantom(arguments.root, arguments.lesions, arguments.seed, shape)
 
 
 if __name__ == "__main__":
