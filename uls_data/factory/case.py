@@ -108,7 +108,7 @@ def _label_source(task: Task) -> str | None:
 
 
 def _ended(row: Row, status: Status, reason: Reason, detail: str) -> Row:
-    return {**row, "status": status.value, "reason": reason.value, "detail": detail}
+    return {**row, "status": status.value, "reason": reason.value, "detail": readable(detail)}
 
 
 class _Case:

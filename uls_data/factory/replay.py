@@ -9,7 +9,7 @@ import numpy as np
 
 from uls_data import geometry
 from uls_data.errors import CaseError, ManifestError
-from uls_data.factory.options import Position
+from uls_data.factory.options import Position, Row
 from uls_data.geometry import Affine, Triple
 from uls_data.io import sha256_voxels
 from uls_data.lesions import Lesion
@@ -37,6 +37,7 @@ def positions_of(manifest: Path, source: str) -> dict[str, tuple[Position, ...]]
     for row in rows:
         if row["source"] != source or row["status"] != "ok" or row["affine"] is None:
             continue
+        _check_names(row, manifest)
         origin = [row[f"voi_origin_{axis}_vox"] for axis in "xyz"]
         position = Position(
             voi_id=row["voi_id"],
@@ -55,6 +56,16 @@ def positions_of(manifest: Path, source: str) -> dict[str, tuple[Position, ...]]
             f"it holds {', '.join(sources) or 'no rows'}"
         )
     return {case_id: tuple(by_name.values()) for case_id, by_name in found.items()}
+
+
+def _check_names(row: Row, manifest: Path) -> None:
+    """Refuse names that are none: they become file names below the output folder."""
+    for column in ("case_id", "voi_id"):
+        name = row[column]
+        if not isinstance(name, str) or not name or "/" in name or "\0" in name:
+            raise ManifestError(f"--replay {manifest}: {name!r} cannot be a {column}")
+    if row["lesion_index"] is None:
+        raise ManifestError(f"--replay {manifest}: {row['voi_id']} has no lesion_index")
 
 
 def find_origin(

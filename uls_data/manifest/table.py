@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 _ROWS_PER_GROUP = 1 << 13
+# With checksums a flipped bit is an error, not another value.
+_WRITTEN = {"compression": "zstd", "write_page_index": True, "write_page_checksum": True}
 
 
 def row_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -61,7 +63,7 @@ def stream_manifest(rows: Iterable[Row], path: Path) -> int:
     waiting = iter(rows)
     with (
         atomic_write(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd", write_page_index=True) as writer,
+        pq.ParquetWriter(temporary, schema, **_WRITTEN) as writer,
     ):
         while True:
             group = list(islice(waiting, _ROWS_PER_GROUP))
@@ -97,7 +99,8 @@ def iterate_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[R
         Not a readable manifest.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _check_schema(file.schema_arrow, path, columns or arrow_schema().names)
             for batch in file.iter_batches(batch_size=_ROWS_PER_GROUP, columns=columns):
                 yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
@@ -118,7 +121,12 @@ def manifest_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
         if path.is_file():
             files.append(path)
             continue
-        found = sorted(path.glob("manifest/*.parquet")) or sorted(path.glob("*.parquet"))
+        found = [
+            file
+            for pattern in ("manifest/*.parquet", "*.parquet")
+            for file in sorted(path.glob(pattern))
+            if file.is_file()  # a pipe of that name would be waited for
+        ]
         if not found:
             what = "holds no .parquet file" if path.is_dir() else "no such file or folder"
             raise ManifestError(f"{path}: {what}; expected a manifest or the OUT folder of a build")
@@ -148,22 +156,34 @@ def read_table(
     tables = []
     for path in manifest_files(paths):
         try:
-            file_schema = pq.read_schema(path)
-            version = (file_schema.metadata or {}).get(VERSION_KEY)
-            if version is None:
-                raise ManifestError(f"{path}: Parquet, but not a manifest of uls-data")
-            if int(version) > document()["version"]:
-                raise ManifestError(
-                    f"{path}: schema version {int(version)}, this program knows "
-                    f"{document()['version']}; install a newer uls-data"
-                )
-            table = pq.read_table(path, columns=wanted, filters=filters)
+            _check_schema(pq.read_schema(path), path, wanted)
+            table = pq.read_table(
+                path, columns=wanted, filters=filters, page_checksum_verification=True
+            )
         except (pa.ArrowInvalid, OSError) as error:
             raise ManifestError(f"{path}: not a readable Parquet file: {error}") from error
         except (pa.ArrowNotImplementedError, pa.ArrowKeyError, ValueError) as error:
             raise ManifestError(f"{path}: the filter does not fit the columns: {error}") from error
         tables.append(table)
     return pa.concat_tables(tables).replace_schema_metadata(None)
+
+
+def _check_schema(found: pa.Schema, path: Path, columns: Sequence[str]) -> None:
+    """Refuse a Parquet file that is no manifest, of a newer schema, or of other types."""
+    version = (found.metadata or {}).get(VERSION_KEY, b"")
+    if not version.isdigit():
+        raise ManifestError(f"{path}: Parquet, but not a manifest of uls-data")
+    if int(version) > document()["version"]:
+        raise ManifestError(
+            f"{path}: schema version {int(version)}, this program knows "
+            f"{document()['version']}; install a newer uls-data"
+        )
+    for name in columns:
+        expected = arrow_schema().field(name).type
+        places = found.get_all_field_indices(name)
+        if len(places) != 1 or found.field(places[0]).type != expected:
+            what = f"{found.field(places[0]).type}" if len(places) == 1 else f"{len(places)} of it"
+            raise ManifestError(f"{path}: column {name}: expected {expected}, found {what}")
 
 
 def load_manifest(

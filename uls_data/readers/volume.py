@@ -84,10 +84,10 @@ def read_volume(path: Path, root: Path, quirks: Collection[Quirk] = tuple(Quirk)
     CaseError
         With the reason, and what was expected and found.
     """
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "not a regular file" if path.exists() else "absent"
-        raise CaseError(Reason.UNREADABLE, f"{path.name}: expected a file, found {what}")
     try:
+        if not path.is_file():
+            what = "a folder" if path.is_dir() else "a special file" if path.exists() else "nothing"
+            raise CaseError(Reason.UNREADABLE, f"{path.name}: expected a file, found {what}")
         if suffix_of(path) in (".nii", ".nii.gz"):
             from uls_data.readers.nifti import read_nifti
 

@@ -113,10 +113,13 @@ def load_recipe(name_or_file: str) -> LoadedRecipe:
     try:
         if path.stat().st_size > MAXIMUM_RECIPE_BYTES:
             raise RecipeError(f"{path}: larger than a recipe can be (1 MiB)")
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        text = path.read_bytes()
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    try:
+        content = yaml.load(text.decode("utf-8"), Loader=_Loader)
+    except Exception as error:
+        # On malformed scalars the parser raises whatever its own code trips over.
         raise RecipeError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise RecipeError(
@@ -128,7 +131,11 @@ def load_recipe(name_or_file: str) -> LoadedRecipe:
     except ValidationError as error:
         lines = [_explain(problem, content) for problem in error.errors(include_url=False)]
         raise RecipeError("\n".join(f"{path}: {line}" for line in lines)) from error
-    canonical = json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    try:
+        content = recipe.model_dump(mode="json")
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    except ValueError as error:
+        raise RecipeError(f"{path}: holds a number that is too long: {error}") from error
     return LoadedRecipe(recipe, path, hashlib.sha256(canonical.encode()).hexdigest())
 
 
@@ -156,7 +163,10 @@ def _explain(problem: Any, content: dict[str, Any]) -> str:
 
 
 def _short(found: Any) -> str:
-    text = repr(found)
+    try:
+        text = repr(found)
+    except ValueError:  # a whole number of thousands of digits
+        return "a number too long to print"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -10,7 +10,15 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from uls_data.ids import voi_id_regex
 from uls_data.outcome import LesionType
@@ -89,11 +97,18 @@ class Licence(Part):
     """Line that must accompany the data."""
 
 
-def _regex(value: str) -> str:
+def _regex(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value  # pydantic says what is wrong with it
     try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
+        # It becomes part of longer ones, in a group of its own.
+        re.compile(f"x(?P<case>{value})(?P=case)")
+        if re.compile(value).groupindex:
+            raise ValueError("groups cannot have names here")
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(
+            f"not a regular expression that can stand in a pattern: {error}"
+        ) from error
     return value
 
 
@@ -112,14 +127,19 @@ class Layout(Part):
 
     @field_validator("image", "mask", "instances")
     @classmethod
-    def _pattern(cls, value: str | None) -> str | None:
+    def _pattern(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None:
             return None
         if value.startswith("/") or ".." in value.split("/"):
             raise ValueError("must lie below the raw root: no leading / and no ..")
-        unknown = set(re.findall(r"\{(\w*)", value)) - {"case", "ext", "instance", "annotation"}
+        fields = re.findall(r"\{(\w*)", value)
+        once = ["instance", "annotation"] if info.field_name == "instances" else []
+        unknown = set(fields) - {"case", "ext", *once}
         if unknown:
-            raise ValueError(f"unknown field {{{sorted(unknown)[0]}}}")
+            raise ValueError(f"the field {{{min(unknown)}}} does not belong here")
+        for field in once:
+            if fields.count(field) != 1:
+                raise ValueError(f"must hold {{{field}}} exactly once")
         return value
 
     @model_validator(mode="after")
@@ -228,7 +248,7 @@ class Recipe(Part):
     source: str = Field(pattern=SLUG)
     """Lower-case name; folder and manifest of a build are called after it."""
     title: str
-    recipe_version: int = Field(ge=1)
+    recipe_version: int = Field(ge=1, le=2**31 - 1)
     """Raised with every change that alters data."""
     licence: Licence
     citation: str
