@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -71,9 +72,18 @@ def assert_same(out: Path, expected: dict[str, bytes]) -> None:
     assert (missing, extra, other) == ([], [], []), "missing, extra, other bytes"
 
 
-def vois(out: Path) -> int:
-    """Finished images and labels below a folder."""
-    return sum(not path.name.startswith(".tmp-") for path in out.glob("*/**/*.nii.gz"))
+def _entries(out: Path, source: str) -> list[str]:
+    """Entries of the folders of VOIs; quick, because tests look again and again."""
+    found: list[str] = []
+    for folder in ("images", "labels/annotated"):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found += os.listdir(out / source / folder)  # noqa: PTH208
+    return found
+
+
+def vois(out: Path, source: str = "mine") -> int:
+    """Finished images and labels of a source."""
+    return sum(not name.startswith(".") for name in _entries(out, source))
 
 
 def temporaries(out: Path) -> list[Path]:
@@ -81,14 +91,19 @@ def temporaries(out: Path) -> list[Path]:
     return list(out.rglob(".tmp-*"))
 
 
-def until(condition: Callable[[], object], run: Run | None = None, limit_s: float = 60.0) -> bool:
+def until(
+    condition: Callable[[], object],
+    run: Run | None = None,
+    limit_s: float = 60.0,
+    every_s: float = 0.01,
+) -> bool:
     """Wait until a condition holds; False where the run ended before that."""
     give_up = time.monotonic() + limit_s
     while not condition():
         if run is not None and run.poll() is not None:
             return False
         assert time.monotonic() < give_up, "waited in vain"
-        time.sleep(0.004)
+        time.sleep(every_s)
     return True
 
 
@@ -172,7 +187,7 @@ class Run:
 
     def leaves_no_process(self, within_s: float = 5.0) -> None:
         """All processes are gone, or go within a moment."""
-        until(lambda: not self.processes(), limit_s=within_s)
+        until(lambda: not self.processes(), limit_s=within_s, every_s=0.1)
 
     def end(self) -> None:
         """Kill whatever is left."""
@@ -222,7 +237,7 @@ class Archive:
 
 def stop_while_writing(run: Run, out: Path) -> list[Path]:
     """Stop the run (SIGSTOP) while it has a temporary file; returns those files."""
-    while until(lambda: temporaries(out), run):
+    while until(lambda: any(".tmp-" in n for n in _entries(out, "mine")), run, every_s=0.001):
         run.send(signal.SIGSTOP)
         time.sleep(0.02)
         if found := temporaries(out):

@@ -361,7 +361,7 @@ def tilted_affine(rng: random.Random, case: Case, part: Part) -> None:
     angle = rng.choice((0.2, 0.7853981633974483, 0.8, 1.5))
     turn = np.eye(4)
     turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    turn = turn[rng.sample(range(3), 3) + [3]] if rng.random() < 0.5 else turn
+    turn = turn[[*rng.sample(range(3), 3), 3]] if rng.random() < 0.5 else turn
     case.image.affine = turn @ case.image.affine
     case.mask.affine = turn @ case.mask.affine
 
@@ -618,10 +618,7 @@ def detached_outside(rng: random.Random, case: Case, part: Part) -> None:
         rest = b"" if style else rest
     else:
         spelling = ("ElementDataFile = ", "ElementDataFile=", "ElementDataFile : ")[style % 3]
-        if style == 3:
-            line = f"ElementDataFile = LIST\n{target}"
-        else:
-            line = spelling + target
+        line = f"ElementDataFile = LIST\n{target}" if style == 3 else spelling + target
         lines = [line if old.startswith("ElementDataFile") else old for old in lines]
         lines = [old.replace("CompressedData = True", "CompressedData = False") for old in lines]
         part.voxels = None
@@ -864,7 +861,8 @@ NAMES = (
     "--out=elsewhere{n}", "-rf{n}", "--{n}", "$(touch owned){n}", "`id`{n}", "a;b|c&{n}",
     "%s%n%03d{n}", "back\\slash{n}", "c*s?[e]{n}", "{{case}}{n}", "{{ext}}{{lesion:02d}}{n}",
     "x.nii{n}", "{n}.nii.gz.nii", "\x1b[31mred{n}", "\x01\x7f{n}", "null{n}", "1e{n}", "0{n}",
-    "a,b={n}", "#{n}", "~{n}", "good\u200b{n}", "GOOD{n}", "con{n}", "L{l}{n}", "M{m}{n}", "\udcff{n}",
+    "a,b={n}", "#{n}", "~{n}", "good\u200b{n}", "GOOD{n}", "con{n}", "L{l}{n}", "M{m}{n}",
+    "\udcff{n}",
     "\udc80\udcfe-{n}", "{n}_lesion_01_sample_0",
 )  # fmt: skip
 

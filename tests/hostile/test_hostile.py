@@ -11,12 +11,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pytest
 import yaml
-from hostile_cases import AFFINE, ITK, MARK, NIFTI, SECRET, SHAPE, Case, make_case, mutations
-from hostile_check import RefusedError, check_voi, read_independently
+from hostile_cases import AFFINE, MARK, NIFTI, SECRET, SHAPE, Case, make_case
+from hostile_check import check_voi
 from hostile_limits import at_most, peak_bytes
 
 import uls_data
