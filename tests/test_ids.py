@@ -187,7 +187,7 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> N
         copy = temporary.rename(temporary.with_name(temporary.name + "2"))
         raise RuntimeError
     assert copy.exists()
-    assert remove_temporaries(tmp_path) == 1
+    remove_temporaries(tmp_path)
     assert tree(tmp_path) == {keep.name: b"x"}
 
 
