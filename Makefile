@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-scale faults fuzz schema golden clean
+.PHONY: help demo test check format bench bench-scale fuzz schema golden clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,11 +56,8 @@ bench: $(VENV)/.bench  ## speed and memory against a MONAI pipeline, growth to 1
 bench-scale: $(VENV)/.bench  ## a million rows through engine and manifest, without voxels
 	$(BIN)/python -m benchmarks.scale
 
-faults: $(VENV)/.test  ## kills, full disks, locks, a real scheduler (work in progress: not all green)
-	$(BIN)/python -m pytest -n $(WORKERS) -o addopts="--strict-markers -ra" tests/faults
-
-fuzz: $(VENV)/.test  ## the long runs: 2,000 hostile inputs, thousands of random examples
-	ULS_DATA_HOSTILE=2000 $(BIN)/python -m pytest -n $(WORKERS) \
+fuzz: $(VENV)/.test  ## the long runs: 2,000 hostile inputs, 100 kills, thousands of random examples
+	ULS_DATA_HOSTILE=2000 ULS_DATA_KILLS=100 $(BIN)/python -m pytest -n $(WORKERS) \
 		--hypothesis-profile=fuzz -m "not real" tests
 
 schema: $(STAMP)  ## write the recipe's JSON Schema and README's column table anew

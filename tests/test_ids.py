@@ -178,15 +178,15 @@ def test_an_exception_leaves_nothing_behind_and_the_old_file_alone(
 
 
 def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    keep = tmp_path / "images" / f"a{TEMPORARY_PREFIX}b.nii.gz"
+    keep = tmp_path / f"a{TEMPORARY_PREFIX}b.nii.gz"
     write_bytes(keep, b"x")
-    left = tmp_path / "images" / "deep"
-    left.mkdir()
-    with pytest.raises(RuntimeError), atomic_write(left / "voi") as temporary:
+    with pytest.raises(RuntimeError), atomic_write(tmp_path / "voi") as temporary:
         temporary.write_bytes(b"half")
         copy = temporary.rename(temporary.with_name(temporary.name + "2"))
         raise RuntimeError
     assert copy.exists()
+    write_bytes(tmp_path / f"{TEMPORARY_PREFIX}run" / "attempt" / "0", b"half")
+    (tmp_path / f"{TEMPORARY_PREFIX}link").symlink_to(tmp_path.parent)
     remove_temporaries(tmp_path)
     assert tree(tmp_path) == {keep.name: b"x"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,9 +53,24 @@ def _temporary_stem(name: str) -> str:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove what killed runs left below a folder that nobody writes to now."""
-    for path in folder.rglob(f"{TEMPORARY_PREFIX}*"):
-        path.unlink(missing_ok=True)
+    """Remove what killed runs left in a folder that nobody writes to now, whole folders too."""
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        if path.is_dir() and not path.is_symlink():
+            remove_folder(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and what is in it, even while somebody still writes there.
+
+    Whoever does then finds no folder to write to. What cannot be removed stays for
+    the next run.
+    """
+    for _ in range(3):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
 
 
 def remove_temporaries_of(path: Path) -> None:

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     AMBIGUOUS_FILES = "ambiguous_files"
     PATH_LEAVES_ROOT = "path_leaves_root"
     UNREADABLE = "unreadable"
+    IO_ERROR = "io_error"
     TRUNCATED_FILE = "truncated_file"
     UNSUPPORTED_FORMAT = "unsupported_format"
     NOT_3D = "not_3d"
@@ -52,6 +53,7 @@ class Reason(StrEnum):
     REPLAY_POSITION = "replay_position"
     CHANGED_WHILE_READ = "changed_while_read"
     NAME_TOO_LONG = "name_too_long"
+    OUT_OF_MEMORY = "out_of_memory"
     WORKER_LOST = "worker_lost"
     INTERNAL_ERROR = "internal_error"
 

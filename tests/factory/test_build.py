@@ -500,7 +500,12 @@ def test_dry_run_touches_nothing(tmp_path: Path) -> None:
 def test_wrong_use(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     put(raw, "a")
-    wrong: list[dict[str, Any]] = [{"profile": "best"}, {"workers": 0}, {"clicks": 0}, {"limit": 0}]
+    wrong: list[dict[str, Any]] = [
+        {"profile": "best"},
+        {"workers": -1},
+        {"clicks": 0},
+        {"limit": 0},
+    ]
     for options in wrong:
         with pytest.raises(SourceError, match=next(iter(options))):
             run(raw, tmp_path / "out", **options)

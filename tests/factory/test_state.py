@@ -18,6 +18,8 @@ from uls_data.demo.files import write_nifti
 from uls_data.engine import run_tasks
 from uls_data.errors import SourceError
 from uls_data.factory import BuildReport, build
+from uls_data.factory.options import Built
+from uls_data.factory.state import State
 from uls_data.io import atomic_write
 from uls_data.manifest import load_manifest
 from uls_data.recipe import recipe_template
@@ -178,8 +180,10 @@ def test_leftovers_of_a_kill_are_removed(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(raw, out)
     before = tree(out)
-    for folder in ("mine/images", "mine/labels/annotated", ".uls-data/mine"):
-        (out / folder / ".tmp-4711-half.nii.gz").write_bytes(b"half")
+    (out / ".uls-data/mine/.tmp-4711").write_bytes(b"half")
+    attempt = out / "mine/.tmp-4711/8a9b"
+    attempt.mkdir(parents=True)
+    (attempt / "0").write_bytes(b"half")
     with suppress(RuntimeError), atomic_write(out / "manifest/mine.parquet") as half:
         half.write_bytes(b"half")
         shutil.copy(half, f"{half}1")  # as a process that was killed leaves it
@@ -258,4 +262,44 @@ def test_failed_case_is_tried_again_when_its_file_is_mended(raw: Path, tmp_path:
     assert redone(raw, out) == []  # a failure is a result, too
     (raw / "images/a.nii").write_bytes(good)
     assert redone(raw, out) == ["a"]
+    assert run(raw, out).failed == 0
+
+
+def test_a_kill_between_the_files_of_two_builds_mixes_nothing(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of other parameters are in place, their record is not: the first build must see it."""
+    out = tmp_path / "out"
+    run(raw, out)
+    before = tree(out)
+
+    def published_then_killed(state: State, built: Built) -> None:
+        publish(state, built)
+        raise KeyboardInterrupt
+
+    publish = State.publish
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "publish", published_then_killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(raw, out, seed=9)
+    assert redone(raw, out) == ["a"]
+    assert tree(out) == before
+
+
+def test_a_failure_that_may_not_be_the_case_s_own_is_tried_again(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    for error, reason in (
+        (PermissionError(13, "no"), "io_error"),
+        (MemoryError(), "out_of_memory"),
+    ):
+        with monkeypatch.context() as patch:
+
+            def refuses(*_: Any, raised: BaseException = error, **__: Any) -> None:
+                raise raised
+
+            patch.setattr("uls_data.readers.nifti.read_nifti", refuses)
+            assert {row["reason"] for row in run(raw, out).rows} == {reason}
+    assert redone(raw, out) == list(CASES)
     assert run(raw, out).failed == 0

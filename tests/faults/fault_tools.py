@@ -65,30 +65,25 @@ def tree(out: Path) -> dict[str, bytes]:
 def assert_same(out: Path, expected: dict[str, bytes]) -> None:
     """Compare a folder with a tree; names what differs instead of printing bytes."""
     found = tree(out)
-    assert not [name for name in found if ".tmp-" in name]
+    assert not list(out.rglob(".tmp-*"))
     missing = sorted(expected.keys() - found.keys())
     extra = sorted(found.keys() - expected.keys())
     other = sorted(n for n in found.keys() & expected.keys() if found[n] != expected[n])
     assert (missing, extra, other) == ([], [], []), "missing, extra, other bytes"
 
 
-def _entries(out: Path, source: str) -> list[str]:
-    """Entries of the folders of VOIs; quick, because tests look again and again."""
-    found: list[str] = []
+def vois(out: Path, source: str = "mine") -> int:
+    """Finished images and labels of a source; quick, because tests look again and again."""
+    found = 0
     for folder in ("images", "labels/annotated"):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            found += os.listdir(out / source / folder)  # noqa: PTH208
+            found += len(os.listdir(out / source / folder))  # noqa: PTH208
     return found
 
 
-def vois(out: Path, source: str = "mine") -> int:
-    """Finished images and labels of a source."""
-    return sum(not name.startswith(".") for name in _entries(out, source))
-
-
 def temporaries(out: Path) -> list[Path]:
-    """Files of writes that go on, or that went on when their process died."""
-    return list(out.rglob(".tmp-*"))
+    """Files of cases at work, or at work when their process died."""
+    return list(out.glob("*/.tmp-*/*/*"))
 
 
 def until(
@@ -237,7 +232,7 @@ class Archive:
 
 def stop_while_writing(run: Run, out: Path) -> list[Path]:
     """Stop the run (SIGSTOP) while it has a temporary file; returns those files."""
-    while until(lambda: any(".tmp-" in n for n in _entries(out, "mine")), run, every_s=0.001):
+    while until(lambda: temporaries(out), run, every_s=0.001):
         run.send(signal.SIGSTOP)
         time.sleep(0.02)
         if found := temporaries(out):

@@ -17,8 +17,11 @@ from fault_tools import (
     Run,
     Start,
     assert_same,
+    build_command,
+    make_raw,
     stop_while_writing,
     temporaries,
+    tree,
     until,
     vois,
 )
@@ -212,3 +215,19 @@ def test_asked_to_stop_twice(small: Archive, start: Start, tmp_path: Path, worke
     stops_politely(run, 130)
     start(command).finishes(small.code)
     assert_same(out, small.tree)
+
+
+def test_a_case_that_always_kills_its_worker_is_a_row(start: Start, tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    command = build_command(make_raw(raw, 1), raw, out, "--workers", 1)
+    run = start(command)
+    while until(run.children, run):
+        for worker in run.children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()
+    run.finishes(1)
+    assert "case_00: worker_lost" in run.stderr
+    assert not vois(out)
+    start(command).finishes(0)  # it is tried again
+    start(build_command(raw / "mine.yaml", raw, tmp_path / "fresh")).finishes(0)
+    assert_same(out, tree(tmp_path / "fresh"))

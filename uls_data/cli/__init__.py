@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -21,6 +22,8 @@ _COMMANDS = {
     "query": ("query", "Print the rows of manifests that meet an expression."),
     "stats": ("stats", "Print the paper's Table 1 of any manifest."),
 }
+
+_INTERRUPTED = "Interrupted. The same command continues from here."
 
 
 class _Commands(click.Group):
@@ -62,17 +65,24 @@ def main(arguments: list[str] | None = None) -> Any:
     """Entry point of `uls-data`; returns the exit code to the shell."""
     # A cluster ends its jobs with SIGTERM: answered like Ctrl-C, with a code of its own.
     ended: list[int] = []
+
+    def stop(number: int, _frame: Any) -> None:
+        ended.append(number)
+        if len(ended) > 1:
+            # Somebody does not want to wait: workers end with us, the next run cleans up.
+            os.write(2, _INTERRUPTED.encode() + b"\n")
+            os._exit(128 + number)
+        raise KeyboardInterrupt
+
     if threading.current_thread() is threading.main_thread():
-
-        def stop(number: int, _frame: Any) -> None:
-            ended.append(number)
-            raise KeyboardInterrupt
-
-        signal.signal(signal.SIGTERM, stop)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
     try:
         code = cli.main(args=arguments, prog_name="uls-data", standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("Interrupted. The same command continues from here.", err=True)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        click.echo(_INTERRUPTED, err=True)
         sys.exit(128 + (ended[0] if ended else signal.SIGINT))
     except click.ClickException as error:
         error.show()

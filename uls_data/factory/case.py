@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from uls_data import __version__, geometry
 from uls_data.errors import CaseError, UlsDataError
-from uls_data.factory.options import Options, Position, Row, Task
+from uls_data.factory.options import Built, Options, Position, Row, Task
 from uls_data.factory.replay import find_origin
 from uls_data.factory.writer import Writer
 from uls_data.geometry import Affine, Triple
@@ -32,8 +32,8 @@ _SAME_GRID_VOX = 0.1
 _LONGEST_NAME_BYTES = 255
 
 
-def build_case(task: Task, options: Options) -> list[Row]:
-    """Build one case; returns its rows, whatever happens to it.
+def build_case(task: Task, options: Options, staging: Path) -> Built:
+    """Build one case; returns its rows, whatever happens to it, and its files.
 
     Raises
     ------
@@ -41,33 +41,34 @@ def build_case(task: Task, options: Options) -> list[Row]:
         The output cannot be written: no other case would fare better.
     """
     row = _case_row(task, options)
-    before = task.inputs(options)
     try:
+        _check_unchanged(task, options)
         if task.case.problem is not None:
             raise CaseError(*task.case.problem)
         if task.positions == ():
             detail = "the replayed manifest does not name this case"
-            return [_ended(row, Status.SKIPPED, Reason.NOT_IN_REPLAY_MANIFEST, detail)]
-        with Writer(options.out) as writer:
+            return Built([_ended(row, Status.SKIPPED, Reason.NOT_IN_REPLAY_MANIFEST, detail)])
+        with Writer(staging) as writer:
             rows = list(_Case(task, options, row, writer).rows())
-            _check_unchanged(task, options, before)
-        return rows
+            _check_unchanged(task, options)
+        return Built(rows, writer.folder if writer.files else None, tuple(writer.files))
     except CaseError as error:
-        return [_ended(row, Status.FAILED, error.reason, error.detail)]
+        reason, detail = error.reason, error.detail
     except UlsDataError:
         raise
     except MemoryError:
+        reason = Reason.OUT_OF_MEMORY
         detail = "not enough memory for this case; build it alone (--only) or with fewer --workers"
-        return [_ended(row, Status.FAILED, Reason.TOO_LARGE, detail)]
     except Exception as error:
+        reason = Reason.INTERNAL_ERROR
         where = traceback.extract_tb(error.__traceback__)[-1]
         detail = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        return [_ended(row, Status.FAILED, Reason.INTERNAL_ERROR, detail)]
+    return Built([_ended(row, Status.FAILED, reason, detail)])
 
 
-def lost_case(task: Task, detail: str, options: Options) -> list[Row]:
+def lost_case(task: Task, detail: str, options: Options) -> Built:
     """Row of a case whose worker died."""
-    return [_ended(_case_row(task, options), Status.FAILED, Reason.WORKER_LOST, detail)]
+    return Built([_ended(_case_row(task, options), Status.FAILED, Reason.WORKER_LOST, detail)])
 
 
 def _case_row(task: Task, options: Options) -> Row:
@@ -341,12 +342,13 @@ class _Case:
         self.writer.put(row, kind, path, voxels, affine, limits)
 
 
-def _check_unchanged(task: Task, options: Options, before: list[str]) -> None:
-    """Refuse rows of files that changed while they were read: nobody knows what they held."""
-    for then, now in zip(before, task.inputs(options), strict=True):
+def _check_unchanged(task: Task, options: Options) -> None:
+    """Refuse files that are not those that were planned: their rows would get another's key."""
+    for then, now in zip(task.inputs, task.inputs_now(options.raw), strict=True):
         if then != now:
             raise CaseError(
-                Reason.CHANGED_WHILE_READ, f"before: {then}; after: {now}; build it again"
+                Reason.CHANGED_WHILE_READ,
+                f"at the start of the run: {then}; now: {now}; give the same command again",
             )
 
 

@@ -25,7 +25,7 @@ def memory_need(task: Task, options: Options) -> int:
     paths = [path for path in case.files() if path != case.image or not options.labels_only]
     for path in paths:
         try:
-            voxels, decoded = decoded_size(options.raw / path, options.raw)
+            voxels, decoded = decoded_size(options.raw / path)
         except (CaseError, OSError):
             total += _UNKNOWN_BYTES
             continue

@@ -1,8 +1,8 @@
-"""What one build was asked to do; sent to every worker."""
+"""What one build was asked to do, sent to every worker; and what a worker sends back."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from uls_data.recipe.model import Recipe
 
 # Raised when the same inputs and recipe would give other files or rows.
 STEP_VERSION = 1
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,27 +69,57 @@ class Position:
 
 @dataclass(frozen=True)
 class Task:
-    """One case to build; `positions` is None where clicks are drawn."""
+    """One case to build.
+
+    Attributes
+    ----------
+    positions : tuple of Position, or None
+        None where clicks are drawn.
+    inputs : tuple of str
+        Name, size and time of every input file when the case was planned, a line each.
+    """
 
     case: CaseFiles
     positions: tuple[Position, ...] | None = None
+    inputs: tuple[str, ...] = ()
 
-    def key(self, options: Options) -> str:
+    def planned(self, raw: Path) -> Task:
+        """Return the task with its inputs as they are now."""
+        return replace(self, inputs=self.inputs_now(raw))
+
+    def key(self, options_key: str) -> str:
         """Hash of options and inputs: size and time of every file, never its content."""
-        lines = [options.key(), self.case.case_id, repr(self.case.problem), repr(self.positions)]
-        return hash_of([*lines, *self.inputs(options)])
+        case = self.case
+        return hash_of(
+            [options_key, case.case_id, repr(case.problem), repr(self.positions), *self.inputs]
+        )
 
-    def inputs(self, options: Options) -> list[str]:
-        """Name, size and time of every input file, a line each."""
+    def inputs_now(self, raw: Path) -> tuple[str, ...]:
+        """Look at the input files again."""
         lines = []
         for path in self.case.files():
             name = readable(path.as_posix())
             try:
-                status = (options.raw / path).stat()
+                status = (raw / path).stat()
                 lines.append(f"{name} {status.st_size} {status.st_mtime_ns}")
             except OSError as error:
                 lines.append(f"{name} {type(error).__name__}")
-        return lines
+        return tuple(lines)
 
 
-Row = dict[str, Any]
+@dataclass(frozen=True)
+class Built:
+    """What became of one case; its files have no names yet.
+
+    Attributes
+    ----------
+    rows : list of dict
+    folder : Path or None
+        Where the files wait, called `0`, `1`, ...; None where there are none.
+    files : tuple of str
+        Names that they are to get, relative to OUT.
+    """
+
+    rows: list[Row]
+    folder: Path | None = None
+    files: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from uls_data.factory.memory import memory_need
 from uls_data.factory.options import Options, Row, Task
 from uls_data.factory.replay import positions_of
 from uls_data.factory.state import Finished, State
-from uls_data.io import remove_temporaries, remove_temporaries_of
+from uls_data.io import remove_folder, remove_temporaries, remove_temporaries_of
 from uls_data.manifest.table import iterate_rows, read_table
 from uls_data.outcome import Reason, Status
 from uls_data.profile import PROFILES
@@ -109,7 +110,7 @@ def build(
     raw: str | Path,
     out: str | Path,
     *,
-    workers: int = 1,
+    workers: int = 0,
     scheduler: str | None = None,
     profile: str = "paper",
     seed: int = 0,
@@ -134,7 +135,8 @@ def build(
     raw, out : path
         Folder of the raw data (only read), and folder to write.
     workers : int
-        Local processes. Scripts that ask for more than one need the usual
+        Local processes; 0 builds in this one, where a case for which memory does not
+        suffice ends the call. Scripts that ask for some need the usual
         `if __name__ == "__main__":` guard.
     scheduler : str, optional
         Address of a dask scheduler, instead of local processes.
@@ -167,13 +169,13 @@ def build(
     loaded = load_recipe(str(recipe))
     if profile not in PROFILES:
         raise SourceError(f"--profile {profile}: expected one of {', '.join(PROFILES)}")
-    for name, value in (
-        ("workers", workers),
-        ("clicks", clicks),
-        ("limit", 1 if limit is None else limit),
+    for name, value, least in (
+        ("workers", workers, 0),
+        ("clicks", clicks, 1),
+        ("limit", 1 if limit is None else limit, 1),
     ):
-        if value < 1:
-            raise SourceError(f"--{name} {value}: expected at least 1")
+        if value < least:
+            raise SourceError(f"--{name} {value}: expected at least {least}")
     raw, out = Path(raw), Path(out)
     options = Options(
         recipe=loaded.recipe,
@@ -228,7 +230,9 @@ def _run(
     remove_temporaries(state.folder)
     remove_temporaries_of(state.manifest)
     finished = state.load()
-    keys = {task.case.case_id: task.key(options) for task in chosen}
+    chosen = [task.planned(options.raw) for task in chosen]
+    options_key = options.key()
+    keys = {task.case.case_id: task.key(options_key) for task in chosen}
     _refuse_mixture(finished, keys, options)
     known = {task.case.case_id for task in tasks}
     gone = finished.keys() - known
@@ -238,23 +242,30 @@ def _run(
     if started is not None:
         started(len(chosen), report.done_before)
     try:
-        for task, rows in run_tasks(
-            partial(build_case, options=options),
+        if waiting:
+            state.staging.mkdir(parents=True)
+        results = run_tasks(
+            partial(build_case, options=options, staging=state.staging),
             waiting,
             pool,
             need_bytes=partial(memory_need, options=options),
             lost=partial(lost_case, options=options),
-        ):
-            case_id = task.case.case_id
-            # No key fits a failure that may not be the case's own: it is tried again.
-            key = "" if _worth_another_try(rows) else keys[case_id]
-            finished[case_id] = state.save(case_id, options.key(), key, rows)
-            named = {row[c] for row in rows for c in ("image_path", "label_path") if row.get(c)}
-            state.remove(stale[case_id] - named)
-            if progress is not None:
-                progress(case_id, rows)
+        )
+        with closing(results):
+            for task, built in results:
+                case_id, rows = task.case.case_id, built.rows
+                # No key fits a failure that may not be the case's own: it is tried again.
+                key = "" if _worth_another_try(rows) else keys[case_id]
+                if case_id in finished:
+                    state.forget(finished.pop(case_id))
+                state.publish(built)
+                finished[case_id] = state.save(case_id, options_key, key, rows)
+                state.remove(stale[case_id] - set(built.files))
+                if progress is not None:
+                    progress(case_id, rows)
     finally:
         state.close()
+        remove_folder(state.staging)
     for case_id in sorted(gone):
         report.notes.append(f"{case_id} is no longer in the raw data: its VOIs were removed")
         state.remove(stale[case_id])
@@ -272,7 +283,13 @@ def _is_done(finished: dict[str, Finished], task: Task, keys: dict[str, str]) ->
 
 def _worth_another_try(rows: list[Row]) -> bool:
     """Whether the same command should try a case again: its failure may not be its own."""
-    again = {Reason.WORKER_LOST, Reason.INTERNAL_ERROR, Reason.CHANGED_WHILE_READ}
+    again = {
+        Reason.WORKER_LOST,
+        Reason.OUT_OF_MEMORY,
+        Reason.INTERNAL_ERROR,
+        Reason.CHANGED_WHILE_READ,
+        Reason.IO_ERROR,
+    }
     return any(row.get("reason") in again for row in rows)
 
 

@@ -14,6 +14,7 @@ import heapq
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from uls_data.errors import ManifestError
-from uls_data.factory.options import Row
-from uls_data.io import atomic_write, write_bytes
+from uls_data.factory.options import Built, Row
+from uls_data.io import TEMPORARY_PREFIX, atomic_write, write_bytes
 from uls_data.manifest.table import iterate_rows, row_key, stream_manifest
 from uls_data.outcome import Status
 
@@ -57,6 +58,8 @@ class State:
         self.stored = self.folder / "rows.parquet"
         self.cases = self.folder / "cases.jsonl"
         self.journal = self.folder / "journal.jsonl"
+        # Files wait here until they get their names: on the disk of the VOIs.
+        self.staging = out / source / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
         self._file: IO[bytes] | None = None
 
     def load(self) -> dict[str, Finished]:
@@ -76,7 +79,7 @@ class State:
                 continue
             # A later line of a case replaces an earlier one.
             found.pop(record.case_id, None)
-            if _files(content["rows"]) <= present:
+            if content["rows"] and _files(content["rows"]) <= present:
                 found[record.case_id] = record
         return found
 
@@ -130,6 +133,20 @@ class State:
             if _record(content, 0) is not None and content["case_id"] in found:
                 found[content["case_id"]] |= _files(content["rows"])
         return found
+
+    def publish(self, built: Built) -> None:
+        """Give the files of a case their names."""
+        if built.folder is None:
+            return
+        for number, name in enumerate(built.files):
+            path = self.out / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (built.folder / str(number)).replace(path)
+        built.folder.rmdir()
+
+    def forget(self, record: Finished) -> None:
+        """Write down that a finished case is so no longer: its files are about to change."""
+        self.save(record.case_id, "", "", [])
 
     def save(self, case_id: str, options_key: str, key: str, rows: list[Row]) -> Finished:
         """Write down a finished case at the end of the journal."""

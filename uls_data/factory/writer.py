@@ -1,11 +1,17 @@
 """Encode and write VOI files in threads of their own, while the next VOI is cut.
 
-Encoding is most of a build's time and holds no interpreter lock.
+Encoding is most of a build's time and holds no interpreter lock. A worker never
+gives a file its name: only the run that holds the lock does, so a worker that
+outlived its run, or that a cluster thought dead, cannot spoil what is finished.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import uuid
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +23,7 @@ from uls_data.canonical import nifti_gz
 from uls_data.errors import SourceError
 from uls_data.factory.options import Row
 from uls_data.geometry import Affine
-from uls_data.io import sha256_bytes, sha256_voxels, write_bytes
+from uls_data.io import sha256_bytes, sha256_voxels
 
 _THREADS = 2
 # VOIs that may wait in memory for a thread.
@@ -25,19 +31,26 @@ _WAITING = 2
 
 
 class Writer:
-    """Files of one case; a context, at whose end all of them are on disk.
+    """Files of one case; a context, at whose end all of them are on disk, under numbers.
 
     Parameters
     ----------
-    out : Path
-        Output folder.
+    staging : Path
+        Folder of the run, inside the output; each attempt at a case makes one of its own in it.
+
+    Attributes
+    ----------
+    folder : Path
+        Exists once a file was put.
+    files : list of str
+        Names that the files are to get, relative to OUT: file `0`, `1`, ...
     """
 
-    def __init__(self, out: Path) -> None:
-        self._out = out
+    def __init__(self, staging: Path) -> None:
+        self.folder = staging / uuid.uuid4().hex
+        self.files: list[str] = []
         self._pool = ThreadPoolExecutor(_THREADS, "encode")
         self._waiting: deque[tuple[Row, Future[Row]]] = deque()
-        self._written: list[Path] = []
 
     def __enter__(self) -> Writer:
         return self
@@ -55,8 +68,7 @@ class Writer:
             self._pool.shutdown(cancel_futures=True)
             if kind is not None:
                 # A case that fails after all has no VOIs.
-                for path in self._written:
-                    path.unlink(missing_ok=True)
+                shutil.rmtree(self.folder, ignore_errors=True)
 
     def put(
         self,
@@ -74,7 +86,11 @@ class Writer:
         SourceError
             This or an earlier file cannot be written.
         """
-        job = self._pool.submit(self._write, kind, path, voxels, affine, limits)
+        if not self.files:
+            self._attempt(path, self.folder.mkdir)
+        target = self.folder / str(len(self.files))
+        self.files.append(path)
+        job = self._pool.submit(self._write, target, kind, path, voxels, affine, limits)
         self._waiting.append((row, job))
         while len(self._waiting) > 2 * _WAITING:
             self._settle()
@@ -85,6 +101,7 @@ class Writer:
 
     def _write(
         self,
+        target: Path,
         kind: str,
         path: str,
         voxels: NDArray[np.integer],
@@ -92,16 +109,25 @@ class Writer:
         limits: tuple[int, int],
     ) -> Row:
         data = nifti_gz(voxels, affine)
-        try:
-            write_bytes(self._out / path, data)
-            self._written.append(self._out / path)
-        except OSError as error:
-            raise SourceError(
-                f"--out {self._out}: cannot write {path}: {error.strerror}. "
-                "Mend that and give the same command again; finished cases are kept."
-            ) from error
+        self._attempt(path, lambda: _write_synced(target, data))
         return {
             f"{kind}_path": path,
             f"{kind}_sha256": sha256_bytes(data),
             f"{kind}_voxels_sha256": sha256_voxels(voxels, limits),
         }
+
+    def _attempt(self, path: str, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except OSError as error:
+            raise SourceError(
+                f"--out {self.folder.parents[2]}: cannot write {path}: {error.strerror}. "
+                "Mend that and give the same command again; finished cases are kept."
+            ) from error
+
+
+def _write_synced(path: Path, data: bytes | bytearray) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

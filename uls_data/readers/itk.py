@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +18,11 @@ from uls_data.errors import CaseError
 from uls_data.ids import hash_of
 from uls_data.io import sha256_file
 from uls_data.outcome import Flag, Reason
+from uls_data.readers.metaheader import NAMES_A_FILE, header_fields
 from uls_data.readers.volume import Volume, check_size, squeeze_trailing
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
-_HEADER_BYTES = 1 << 20
 _MAXIMUM_GZIP_RATIO = 1040
 
 
@@ -51,14 +50,6 @@ def read_itk(path: Path, root: Path) -> Volume:
         sha256=hashes[0] if len(hashes) == 1 else hash_of(sorted(hashes)),
         flags=(Flag.TRAILING_AXIS_DROPPED,) if dropped else (),
     )
-
-
-def itk_size(path: Path, root: Path) -> tuple[int, int]:
-    """Voxels and decoded bytes (twice, for ITK's copy and ours), from the header."""
-    reader, _, shape, _ = _information(path, root)
-    bits = re.search(r"(\d+)-bit", sitk.GetPixelIDValueAsString(reader.GetPixelID()))
-    voxels = math.prod(shape)
-    return voxels, 2 * voxels * (int(bits[1]) // 8 if bits else 8)
 
 
 def _information(path: Path, root: Path) -> tuple[Any, list[Path], tuple[int, ...], bool]:
@@ -90,7 +81,7 @@ def _detached_files(path: Path, root: Path) -> list[Path]:
     A header may name any file of the machine; none is opened before this check.
     """
     files = []
-    for name in _named_files(path):
+    for name in [value for key, value in header_fields(path) if key in NAMES_A_FILE]:
         if name.upper() == "LOCAL":
             continue
         if name.upper().startswith("LIST") or "%" in name:
@@ -110,30 +101,6 @@ def _detached_files(path: Path, root: Path) -> list[Path]:
             raise CaseError(Reason.UNREADABLE, f"{path.name}: its voxel file {name!r} is missing")
         files.append(target)
     return files
-
-
-def _named_files(path: Path) -> list[str]:
-    """Every value in a header that names a voxel file; the header must end in sight."""
-    with path.open("rb") as file:
-        lines = file.read(_HEADER_BYTES).replace(b"\r\n", b"\n").split(b"\n")
-    names: list[str] = []
-    nrrd = path.suffix.lower() == ".nrrd"
-    for raw in lines[:-1]:
-        line = raw.decode("latin-1")
-        if nrrd:
-            if not line:
-                return names
-            # `key:=value` is a note of the user's, `key: value` a field.
-            key, _, value = line.partition(": ")
-            if key.lower().replace(" ", "") == "datafile" and not line.startswith("#"):
-                names.append(value.strip())
-        else:
-            key, _, value = line.partition("=")
-            if key.strip().lower() == "elementdatafile":
-                return [value.strip()]
-    raise CaseError(
-        Reason.UNREADABLE, f"{path.name}: its header does not end within {_HEADER_BYTES:,} bytes"
-    )
 
 
 @contextmanager

@@ -85,9 +85,7 @@ def read_volume(path: Path, root: Path, quirks: Collection[Quirk] = tuple(Quirk)
         With the reason, and what was expected and found.
     """
     try:
-        if not path.is_file():
-            what = "a folder" if path.is_dir() else "a special file" if path.exists() else "nothing"
-            raise CaseError(Reason.UNREADABLE, f"{path.name}: expected a file, found {what}")
+        check_file(path)
         if suffix_of(path) in (".nii", ".nii.gz"):
             from uls_data.readers.nifti import read_nifti
 
@@ -102,7 +100,7 @@ def read_volume(path: Path, root: Path, quirks: Collection[Quirk] = tuple(Quirk)
             )
     except OSError as error:
         raise CaseError(
-            Reason.UNREADABLE, f"{path.name}: {error.strerror or type(error).__name__}"
+            Reason.IO_ERROR, f"{path.name}: {error.strerror or type(error).__name__}"
         ) from error
     if Flag.TRAILING_AXIS_DROPPED in volume.flags and Quirk.TRAILING_AXIS not in quirks:
         raise CaseError(
@@ -113,7 +111,14 @@ def read_volume(path: Path, root: Path, quirks: Collection[Quirk] = tuple(Quirk)
     return volume
 
 
-def decoded_size(path: Path, root: Path) -> tuple[int, int]:
+def check_file(path: Path) -> None:
+    """Refuse what is no file: reading from a FIFO would wait for ever."""
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "a special file" if path.exists() else "nothing"
+        raise CaseError(Reason.UNREADABLE, f"{path.name}: expected a file, found {what}")
+
+
+def decoded_size(path: Path) -> tuple[int, int]:
     """Voxels of a volume and the bytes they take once decoded, from its header alone.
 
     Raises
@@ -121,13 +126,14 @@ def decoded_size(path: Path, root: Path) -> tuple[int, int]:
     CaseError, OSError
         As `read_volume` does for what a header can show.
     """
+    check_file(path)
     if suffix_of(path) in (".nii", ".nii.gz"):
         from uls_data.readers.nifti import nifti_size
 
         return nifti_size(path)
-    from uls_data.readers.itk import itk_size
+    from uls_data.readers.metaheader import declared_size
 
-    return itk_size(path, root)
+    return declared_size(path)
 
 
 def squeeze_trailing(shape: tuple[int, ...], name: str) -> tuple[tuple[int, ...], bool]:

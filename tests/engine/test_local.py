@@ -1,0 +1,137 @@
+"""Worker processes: all results, deaths by name, memory that is really bounded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from uls_data.engine import Pool, run_tasks
+from uls_data.engine.local import ALLOWED_DEATHS
+from uls_data.errors import SourceError
+
+TWO = Pool(2)
+
+
+def workers_now() -> list[psutil.Process]:
+    return [c for c in psutil.Process().children() if "spawn_main" in " ".join(c.cmdline())]
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def collect(function: Callable[[Any], Any], tasks: list[Any], pool: Pool, **options: Any) -> Any:
+    def lost(task: Any, detail: str) -> str:
+        return f"lost {task}: {detail}"
+
+    return dict(run_tasks(function, tasks, pool, lost=lost, **options))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_every_result_whoever_works(workers: int) -> None:
+    expected = {number: number * number for number in range(40)}
+    assert collect(square, list(range(40)), Pool(workers)) == expected
+    assert collect(square, [], Pool(workers)) == {}
+
+
+def dies_over(victim: int, folder: Path, number: int) -> int:
+    if number == victim:
+        with (folder / "attempts").open("ab") as file:
+            file.write(b"x")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_task_that_always_kills_its_worker_is_given_up_by_name(tmp_path: Path) -> None:
+    found = collect(partial(dies_over, 7, tmp_path), list(range(12)), TWO)
+    detail = found.pop(7)
+    assert detail.startswith("lost 7: its worker died 3 times")
+    assert found == {number: number for number in range(12) if number != 7}
+    assert (tmp_path / "attempts").read_bytes() == b"x" * (ALLOWED_DEATHS + 1)
+
+
+def dies_once(folder: Path, number: int) -> int:
+    mark = folder / str(number)
+    if not mark.exists():
+        mark.touch()
+        os._exit(3)
+    return number
+
+
+def test_a_worker_that_dies_once_costs_time_only(tmp_path: Path) -> None:
+    assert collect(partial(dies_once, tmp_path), [1, 2, 3], TWO) == {1: 1, 2: 2, 3: 3}
+
+
+class UnsendableError(Exception):
+    def __reduce__(self) -> Any:
+        raise TypeError("not this one")
+
+
+def fails(number: int) -> int:
+    raise SourceError("the disk is full") if number else UnsendableError("secret")
+
+
+@pytest.mark.parametrize(
+    ("task", "text"), [(1, "the disk is full"), (0, "UnsendableError: secret")]
+)
+def test_an_error_of_the_function_ends_the_run(task: int, text: str) -> None:
+    with pytest.raises(SourceError, match=text):
+        collect(fails, [task], Pool(1))
+    assert not workers_now()
+
+
+def allocate(size: int) -> str:
+    try:
+        array = np.ones(size, np.uint8)
+    except MemoryError:
+        return "refused"
+    return f"{array.nbytes}"
+
+
+def test_a_worker_cannot_take_more_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uls_data.engine.local.free_memory", lambda: 1 << 30)
+    found = collect(allocate, [1 << 20, 3 << 30], Pool(1))
+    assert found == {1 << 20: f"{1 << 20}", 3 << 30: "refused"}
+
+
+def sleeps(folder: Path, number: int) -> tuple[float, float]:
+    began = time.monotonic()
+    time.sleep(0.05)
+    return began, time.monotonic()
+
+
+def test_what_does_not_fit_beside_another_runs_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uls_data.engine.local.free_memory", lambda: 1 << 30)
+    large = {3, 4, 9}
+    found = collect(
+        partial(sleeps, tmp_path),
+        list(range(12)),
+        TWO,
+        need_bytes=lambda number: 2 << 30 if number in large else 0,
+    )
+    assert len(found) == 12
+    for number in large:
+        began, ended = found[number]
+        others = [times for other, times in found.items() if other != number]
+        assert all(end <= began or begin >= ended for begin, end in others)
+
+
+def test_closing_early_ends_the_workers(tmp_path: Path) -> None:
+    results = run_tasks(
+        partial(sleeps, tmp_path), list(range(50)), TWO, lost=lambda task, _: (0.0, 0.0)
+    )
+    next(results)
+    assert len(workers_now()) == 2
+    results.close()
+    assert not workers_now()

@@ -1,0 +1,170 @@
+"""Workers of a running dask cluster: they may come, go and die while a run lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from typing import Any, TypeVar
+
+from uls_data.engine.queue import Item, Queue
+from uls_data.errors import SourceError, UlsDataError
+
+T = TypeVar("T")
+R = TypeVar("R")
+_CONNECT_S = 10
+# How often the scheduler is asked which workers there are.
+_LOOK_S = 2.0
+_NO_LIMIT = 1 << 62
+_LOG = logging.getLogger("uls_data")
+
+
+def run_on_cluster(
+    address: str, function: Callable[[T], R], queue: Queue, lost: Callable[[T, str], R]
+) -> Iterator[tuple[T, R]]:
+    """Yield (task, result) as tasks end on the workers of a dask scheduler.
+
+    Raises
+    ------
+    SourceError
+        No scheduler answers, it went away, or its workers cannot do the work.
+    """
+    from distributed import Client
+    from distributed.comm import resolve_address
+
+    for name in ("distributed", "distributed.client", "distributed.core", "tornado"):
+        # What they tell of lost connections is said here, once, in plain words.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        # A client made with an address of no known kind would keep this process from ending.
+        resolve_address(address)
+        client = Client(address, timeout=f"{_CONNECT_S}s", set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise SourceError(
+            f"--scheduler {address}: no dask scheduler answers there ({error})"
+        ) from error
+    flow = _Flow(client, address, function, queue, lost)
+    try:
+        yield from flow.results()
+    finally:
+        flow.end()
+
+
+class _Flow:
+    """Tasks on their way to workers, one at a time to each."""
+
+    def __init__(
+        self,
+        client: Any,
+        address: str,
+        function: Callable[[Any], Any],
+        queue: Queue,
+        lost: Callable[[Any, str], Any],
+    ) -> None:
+        self.client, self.address, self.function = client, address, function
+        self.queue, self.lost = queue, lost
+        self.running: dict[Any, tuple[str, Item]] = {}
+        self.workers: dict[str, int] = {}
+        self.look_at = time.monotonic()
+        self.waits = False
+
+    def results(self) -> Iterator[tuple[Any, Any]]:
+        while self.queue or self.running:
+            if time.monotonic() >= self.look_at:
+                self._look()
+            self._fill()
+            for future in self._ended():
+                _, item = self.running.pop(future)
+                yield item.task, self._result(future, item)
+
+    def _ended(self) -> set[Any]:
+        """Tasks that ended meanwhile; waits a moment for one."""
+        from distributed import wait
+
+        if not self.running:
+            time.sleep(_LOOK_S)
+            return set()
+        try:
+            with self.client.as_current():
+                ended: set[Any] = wait(
+                    list(self.running), timeout=_LOOK_S, return_when="FIRST_COMPLETED"
+                ).done
+        except TimeoutError:
+            return set()
+        except (OSError, CancelledError, asyncio.CancelledError) as error:
+            raise self._gone() from error
+        return ended
+
+    def _look(self) -> None:
+        """See which workers there are now, and how much memory each has."""
+        self.look_at = time.monotonic() + _LOOK_S
+        found = self.client.scheduler_info(n_workers=-1)
+        if self.client.status != "running":
+            raise self._gone()
+        self.workers = {
+            name: int(worker["memory_limit"] or _NO_LIMIT)
+            for name, worker in found["workers"].items()
+        }
+        if not self.workers and not self.waits:
+            _LOG.warning("--scheduler %s: it has no worker yet; waiting for one", self.address)
+        self.waits = not self.workers
+
+    def _fill(self) -> None:
+        """Give every idle worker a task that fits into its memory."""
+        at_work = {name for name, _ in self.running.values()}
+        largest = max(self.workers.values(), default=0)
+        # The largest first, and it takes anything: what fits nowhere must not wait for ever.
+        for name in sorted(self.workers.keys() - at_work, key=lambda name: -self.workers[name]):
+            limit = self.workers[name]
+            item = self.queue.take(limit, alone=limit == largest)
+            if item is not None:
+                future = self.client.submit(
+                    self.function, item.task, pure=False, workers=[name], allow_other_workers=True
+                )
+                self.running[future] = name, item
+
+    def _result(self, future: Any, item: Item) -> Any:
+        from distributed import KilledWorker
+
+        try:
+            if future.status == "finished":
+                return future.result()
+            error = future.exception()
+        except (OSError, CancelledError, asyncio.CancelledError, TimeoutError) as gone:
+            raise self._gone() from gone
+        finally:
+            future.release()
+        if isinstance(error, KilledWorker):
+            times = getattr(error, "allowed_failures", 3) + 1
+            return self.lost(
+                item.task,
+                f"its worker died {times} times, as when memory runs out; build it alone (--only) "
+                "with a worker that has more memory",
+            )
+        if isinstance(error, UlsDataError):
+            raise error
+        raise SourceError(
+            f"--scheduler {self.address}: a worker cannot do the work "
+            f"({type(error).__name__}: {error}). Workers need this version of uls-data and of "
+            "Python, and the same paths."
+        ) from error
+
+    def _gone(self) -> SourceError:
+        return SourceError(
+            f"--scheduler {self.address}: the scheduler went away. Start it and its workers, and "
+            "give the same command again; finished cases are kept."
+        )
+
+    def end(self) -> None:
+        """Take back what has not begun, and leave the cluster as it is."""
+        try:
+            if self.running:
+                self.client.cancel(list(self.running), force=True)
+        except Exception:
+            _LOG.debug("could not cancel tasks", exc_info=True)
+        try:
+            self.client.close(timeout=5)
+        except Exception:
+            _LOG.debug("could not close the client", exc_info=True)
