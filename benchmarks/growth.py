@@ -46,7 +46,8 @@ def timed(raw: Path, out: Path, workers: int) -> None:
 
     report = uls_data.build(raw / RECIPE_FILE, raw, out, workers=workers, progress=progress)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    peak = max(resource.getrusage(who).ru_maxrss for who in whose) / 1024
     print(json.dumps({"seconds": seconds, "vois": report.ok, "ends": ends, "peak_mb": peak}))
 
 
