@@ -478,3 +478,22 @@ def test_no_damage_raises_anything_but_a_reason(
     else:
         assert volume.ras.ndim == 3
         assert np.isfinite(volume.affine).all()
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.mhd", "a.nrrd"])
+def test_damaged_compressed_voxels_are_no_success(tmp_path: Path, name: str) -> None:
+    """ITK decodes them without a look at their check sum."""
+    image = sitk.GetImageFromArray(np.arange(24 * 20 * 16, dtype="i2").reshape(16, 20, 24))
+    path = tmp_path / name
+    sitk.WriteImage(image, str(path), True)
+    read_volume(path, tmp_path)
+    packed = path if name != "a.mhd" else path.with_suffix(".zraw")
+    good = packed.read_bytes()
+    for at in (len(good) - 2, len(good) - 300):
+        packed.write_bytes(good[:at] + bytes([good[at] ^ 4]) + good[at + 1 :])
+        with pytest.raises(CaseError) as caught:
+            read_volume(path, tmp_path)
+        assert caught.value.reason in (Reason.UNREADABLE, Reason.TRUNCATED_FILE)
+    packed.write_bytes(good[:-40])
+    with pytest.raises(CaseError):
+        read_volume(path, tmp_path)

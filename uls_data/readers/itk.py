@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from uls_data.errors import CaseError
 from uls_data.ids import hash_of
 from uls_data.io import sha256_file
 from uls_data.outcome import Flag, Reason
-from uls_data.readers.metaheader import NAMES_A_FILE, header_fields
+from uls_data.readers.metaheader import Header, check_packed, read_header
 from uls_data.readers.volume import Volume, check_size, squeeze_trailing
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -33,7 +34,7 @@ def read_itk(path: Path, root: Path) -> Volume:
         with _quiet():
             image = reader.Execute()
     except RuntimeError as error:
-        raise CaseError(Reason.UNREADABLE, f"{path.name}: {_last_line(error)}") from error
+        raise CaseError(Reason.UNREADABLE, f"{path.name}: {_sentence(error, path)}") from error
     dimension = image.GetDimension()
     # SimpleITK numbers axes z, y, x; transposing gives x fastest, as in NIfTI.
     array = sitk.GetArrayFromImage(image).T.reshape(shape, order="F")
@@ -54,14 +55,15 @@ def read_itk(path: Path, root: Path) -> Volume:
 
 def _information(path: Path, root: Path) -> tuple[Any, list[Path], tuple[int, ...], bool]:
     """Reader that has seen the header, the files behind it, shape, and dropped axes."""
-    files = [path, *_detached_files(path, root)]
+    header = read_header(path)
+    files = [path, *_detached_files(path, header, root)]
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         with _quiet():
             reader.ReadImageInformation()
     except RuntimeError as error:
-        raise CaseError(Reason.UNREADABLE, f"{path.name}: {_last_line(error)}") from error
+        raise CaseError(Reason.UNREADABLE, f"{path.name}: {_sentence(error, path)}") from error
     if reader.GetNumberOfComponents() != 1:
         raise CaseError(
             Reason.NOT_3D,
@@ -72,16 +74,18 @@ def _information(path: Path, root: Path) -> tuple[Any, list[Path], tuple[int, ..
     _check_room(files, math.prod(shape), path.name)
     if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
         raise CaseError(Reason.UNSUPPORTED_FORMAT, f"{path.name}: complex voxels are no CT")
+    expected_bytes = math.prod(shape) * _item_bytes(reader)
+    check_packed(path, header, files, expected_bytes)
     return reader, files, shape, dropped
 
 
-def _detached_files(path: Path, root: Path) -> list[Path]:
+def _detached_files(path: Path, header: Header, root: Path) -> list[Path]:
     """Voxel files that a text header names, all of them inside the root.
 
     A header may name any file of the machine; none is opened before this check.
     """
     files = []
-    for name in [value for key, value in header_fields(path) if key in NAMES_A_FILE]:
+    for name in header.files():
         if name.upper() == "LOCAL":
             continue
         if name.upper().startswith("LIST") or "%" in name:
@@ -101,6 +105,11 @@ def _detached_files(path: Path, root: Path) -> list[Path]:
             raise CaseError(Reason.UNREADABLE, f"{path.name}: its voxel file {name!r} is missing")
         files.append(target)
     return files
+
+
+def _item_bytes(reader: Any) -> int:
+    bits = re.search(r"(\d+)-bit", sitk.GetPixelIDValueAsString(reader.GetPixelID()))
+    return int(bits[1]) // 8 if bits else 8
 
 
 @contextmanager
@@ -127,7 +136,8 @@ def _check_room(files: list[Path], voxels: int, name: str) -> None:
         )
 
 
-def _last_line(error: Any) -> str:
-    """Return the sentence of an ITK error, without its C++ file names."""
+def _sentence(error: Any, path: Path) -> str:
+    """Return the sentence of an ITK error, without its C++ file names and our folders."""
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].split("): ")[-1].strip() if lines else "ITK could not read it"
+    text = lines[-1].split("): ")[-1].strip() if lines else "ITK could not read it"
+    return text.replace(str(path), path.name).replace(str(path.parent), "")

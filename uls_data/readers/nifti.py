@@ -153,7 +153,7 @@ def read_gzipped(file: BinaryIO, name: str, compressed_bytes: int) -> Volume:
     if reader.read(1):
         raise _too_long(name, shape)
     array = stored.view(dtype).reshape(shape, order="F")
-    return _volume(array, header, reader.sha256(), flags)
+    return _volume(array, header, reader.sha256(), flags, name)
 
 
 def _read_plain(path: Path) -> Volume:
@@ -165,7 +165,7 @@ def _read_plain(path: Path) -> Volume:
     if path.stat().st_size > expected:
         raise _too_long(path.name, shape)
     array: NDArray[Any] = np.memmap(path, dtype, "r", offset, shape, order="F")
-    return _volume(array, header, sha256_file(path), flags)
+    return _volume(array, header, sha256_file(path), flags, path.name)
 
 
 def _expect(found: int, expected: int, name: str, part: str) -> None:
@@ -225,12 +225,16 @@ def _layout(header: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any], int
     return shape, dtype, int(offset), (Flag.TRAILING_AXIS_DROPPED,) if dropped else ()
 
 
-def _volume(array: NDArray[Any], header: Any, sha256: str, flags: tuple[Flag, ...]) -> Volume:
+def _volume(
+    array: NDArray[Any], header: Any, sha256: str, flags: tuple[Flag, ...], name: str
+) -> Volume:
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if not math.isfinite(slope) or slope == 0:  # NIfTI-1: a slope of 0 means no scaling
         slope, intercept = 1.0, 0.0
-    if not math.isfinite(intercept):
-        intercept = 0.0
+    elif not math.isfinite(intercept):
+        raise CaseError(
+            Reason.NOT_FINITE, f"{name}: slope {slope:g} with intercept {intercept}: no scale"
+        )
     if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
         flags = (*flags, Flag.ORIENTATION_ASSUMED)
     with np.errstate(all="ignore"):
