@@ -52,12 +52,14 @@ bench: $(VENV)/.bench  ## speed and memory against a MONAI pipeline, growth to 1
 	$(BIN)/python -m benchmarks.voi
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.dicom
 
 bench-scale: $(VENV)/.bench  ## a million rows through engine and manifest, without voxels
 	$(BIN)/python -m benchmarks.scale
 
-fuzz: $(VENV)/.test  ## the long runs: 2,000 hostile inputs, 100 kills, thousands of random examples
-	ULS_DATA_HOSTILE=2000 ULS_DATA_KILLS=100 $(BIN)/python -m pytest -n $(WORKERS) \
+fuzz: $(VENV)/.test  ## the long runs: 7,000 hostile inputs, 100 kills, thousands of random examples
+	ULS_DATA_HOSTILE=2000 ULS_DATA_HOSTILE_DICOM=3000 ULS_DATA_HOSTILE_XML=1000 \
+		ULS_DATA_HOSTILE_CSV=1000 ULS_DATA_KILLS=100 $(BIN)/python -m pytest -n $(WORKERS) \
 		--hypothesis-profile=fuzz -m "not real" tests
 
 schema: $(STAMP)  ## write the recipe's JSON Schema and README's column table anew

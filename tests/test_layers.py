@@ -30,6 +30,8 @@ ONLY = {
     "dask": {"engine"},
     "distributed": {"engine"},
     "SimpleITK": {"readers", "demo"},
+    "pydicom": {"readers", "demo"},
+    "defusedxml": {"readers"},
     "pandas": {"manifest", "cli"},
     "click": {"cli"},
     "torch": set(),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from uls_data.demo.files import write_nifti
+from uls_data.demo.files import write_itk, write_nifti
 from uls_data.engine import run_tasks
 from uls_data.errors import SourceError
 from uls_data.factory import BuildReport, build
@@ -303,3 +303,16 @@ def test_a_failure_that_may_not_be_the_case_s_own_is_tried_again(
             assert {row["reason"] for row in run(raw, out).rows} == {reason}
     assert redone(raw, out) == list(CASES)
     assert run(raw, out).failed == 0
+
+
+def test_a_change_of_the_voxel_file_behind_a_header_is_a_change(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for case in CASES:
+        (raw / "masks" / f"{case}.nii").unlink()
+        mask = np.zeros((20, 18, 16), dtype=np.uint8)
+        mask[2:8, 3:9, 2:8] = 1
+        write_itk(raw / "masks" / f"{case}.mhd", mask, np.diag([0.8, 0.8, 2.5, 1.0]))
+    run(raw, out)
+    assert redone(raw, out) == []
+    os.utime(raw / "masks" / "b.raw", (1, 1))
+    assert redone(raw, out) == ["b"]

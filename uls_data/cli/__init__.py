@@ -20,6 +20,10 @@ _COMMANDS = {
     "build": ("build", "Turn the raw data of one source into VOIs and a manifest."),
     "index": ("index", "Write the manifest of an existing archive of VOIs."),
     "query": ("query", "Print the rows of manifests that meet an expression."),
+    "lndb-prep": (
+        "lndb_prep",
+        "Make the VOIs of LNDb, which nobody may pass on, from your download.",
+    ),
     "stats": ("stats", "Print the paper's Table 1 of any manifest."),
 }
 

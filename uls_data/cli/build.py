@@ -76,7 +76,7 @@ def command(as_json: bool, **arguments: Any) -> int:
         report = build(
             **arguments,
             started=bar.begin,
-            progress=lambda _case, rows: bar.step(1, sum(row["status"] == "ok" for row in rows)),
+            progress=lambda _case, rows: bar.step(1, _made(rows)),
         )
     finally:
         bar.end()
@@ -89,6 +89,10 @@ def command(as_json: bool, **arguments: Any) -> int:
     else:
         _summary(report)
     return 1 if report.failed else 0
+
+
+def _made(rows: list[dict[str, Any]]) -> int:
+    return len({row["voi_id"] for row in rows if row["status"] == "ok"})
 
 
 def _print_plan(report: Any, as_json: bool) -> None:

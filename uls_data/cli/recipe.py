@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -48,7 +49,7 @@ def list_(as_json: bool) -> int:
 def show(recipe: str, quirks: bool, as_json: bool) -> int:
     """Show one recipe: licence, how to get the data, and the rules."""
     from uls_data.recipe import load_recipe
-    from uls_data.recipe.model import VolumePairs
+    from uls_data.recipe.reader import ArchiveOnly, VolumePairs
 
     loaded = load_recipe(recipe)
     it = loaded.recipe
@@ -67,8 +68,11 @@ def show(recipe: str, quirks: bool, as_json: bool) -> int:
         click.echo("Files below --raw (the first layout that is found):")
         for layout in it.reader.layouts:
             click.echo(f"  {layout.name}: {layout.image}  with  {layout.mask}")
-    else:
+    elif isinstance(it.reader, ArchiveOnly):
         click.echo(f"Raw data: {' '.join(it.reader.why.split())}")
+    else:
+        options = it.reader.model_dump(mode="json", exclude={"crosswalk"}, exclude_none=True)
+        click.echo(f"Reader: {json.dumps(options)}")
     click.echo(f"Lesions: {it.instances.model_dump_json()}")
     size = it.minimum_size
     click.echo(f"Minimum size: {f'{size.measure} >= {size.at_least:g}' if size else 'none'}")

@@ -22,6 +22,13 @@ from uls_data.demo.challenges import (
     make_mdsc_lung,
     make_mdsc_pancreas,
 )
+from uls_data.demo.clinical import (
+    make_lidc_idri,
+    make_lndb,
+    make_nih_ln_abd,
+    make_nih_ln_med,
+    make_own_dicom,
+)
 from uls_data.demo.files import seed_of, set_times, write, write_itk, write_mac_junk, write_nifti
 from uls_data.demo.phantom import (
     Affine,
@@ -275,6 +282,11 @@ SOURCES: dict[str, Callable[[Path, int], list[str]]] = {
     "radboudumc_bone": make_radboudumc_bone,
     "radboudumc_pancreas": make_radboudumc_pancreas,
     "deeplesion3d": make_deeplesion3d,
+    "nih_ln_abd": make_nih_ln_abd,
+    "nih_ln_med": make_nih_ln_med,
+    "lidc_idri": make_lidc_idri,
+    "lndb": make_lndb,
     "own": make_own,
+    "own_dicom": make_own_dicom,
 }
 """Maker of each source's archive: `make(root, seed)` writes below `root`, gives remarks."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,15 @@ from uls_data.factory.options import Built, Options, Position, Row, Task
 from uls_data.factory.replay import find_origin
 from uls_data.factory.writer import Writer
 from uls_data.geometry import Affine, Triple
-from uls_data.ids import hash_of, readable, voi_id
-from uls_data.lesions import Lesion, below_minimum, click_of, find_lesions
-from uls_data.lesions.instances import join_votes
+from uls_data.ids import readable, voi_id
+from uls_data.lesions import Lesion, below_minimum, click_of
+from uls_data.lesions.opened import open_case
 from uls_data.masks import describe_label
 from uls_data.outcome import Flag, Reason, Status
-from uls_data.readers import Volume, read_volume
-from uls_data.recipe.model import Files, Quirk
+from uls_data.recipe.model import Quirk
 from uls_data.voi import VOI_SHAPE, Box, box_around, box_at, cut_image, cut_label, scan_minimum_hu
 
 LAYER = "annotated"
-# Two headers describe one grid if no corner of it moves by more of a voxel than this.
-_SAME_GRID_VOX = 0.1
 _LONGEST_NAME_BYTES = 255
 
 
@@ -84,6 +80,8 @@ def _case_row(task: Task, options: Options) -> Row:
         if case.image and not options.labels_only
         else None,
         "label_source": _label_source(task),
+        "study_instance_uid": case.study_instance_uid,
+        "series_instance_uid": case.series_instance_uid,
         "recipe_version": recipe.recipe_version,
         "recipe_sha256": options.recipe_sha256,
         "software_version": __version__,
@@ -103,9 +101,11 @@ def _case_row(task: Task, options: Options) -> Row:
 
 
 def _label_source(task: Task) -> str | None:
-    if task.case.instances:
-        return readable(task.case.instances[0][2].parent.as_posix())
-    return readable(task.case.mask.as_posix()) if task.case.mask else None
+    case = task.case
+    if case.instances:
+        return readable(case.instances[0][2].parent.as_posix())
+    path = case.mask or (case.annotations[0] if case.annotations else None)
+    return readable(path.as_posix()) if path is not None else None
 
 
 def _ended(row: Row, status: Status, reason: Reason, detail: str) -> Row:
@@ -113,33 +113,19 @@ def _ended(row: Row, status: Status, reason: Reason, detail: str) -> Row:
 
 
 class _Case:
-    """The volumes of one case while its lesions are cut."""
+    """One opened case while its lesions are cut."""
 
     def __init__(self, task: Task, options: Options, row: Row, writer: Writer) -> None:
         self.task, self.options, self.row, self.writer = task, options, row, writer
         recipe = options.recipe
-        self.flags = {Flag(flag) for flag in row["qc_flags"]}
-        self.scan: Volume | None = None
-        if task.case.image is not None and not options.labels_only:
-            self.scan = self._read(task.case.image)
-            row["image_source_sha256"] = self.scan.sha256
-        if isinstance(recipe.instances, Files):
-            reference, self.lesions = self._lesions_of_files()
-        else:
-            assert task.case.mask is not None
-            mask = self._aligned(self._read(task.case.mask), task.case.mask)
-            row["label_source_sha256"] = mask.sha256
-            self.lesions = find_lesions(mask, recipe, task.case.mask.name)
-            reference = self.scan or mask
-        if Quirk.SLICES_ON_AXIS_0 in recipe.quirks and reference.orientation.axes[2] != 0:
-            codes = geometry.axis_codes(reference.stored_affine)
-            raise CaseError(
-                Reason.UNEXPECTED_AXIS_ORDER,
-                f"expected the stored axis 0 to run along the body, header says {codes}; "
-                "this is an old download with a wrong header: get the current one",
-            )
+        opened = open_case(task.case, recipe, options.raw, labels_only=options.labels_only)
+        self.scan, self.lesions, self.marks = opened.scan, opened.lesions, opened.marks
+        row["image_source_sha256"] = opened.image_sha256
+        row["label_source_sha256"] = opened.label_sha256
+        reference = opened.reference
         self.shape: Triple = reference.ras.shape
         self.affine: Affine = reference.affine
+        self.flags = {Flag(flag) for flag in row["qc_flags"]} | opened.flags
         self.flags |= set(geometry.affine_flags(self.affine))
         self.spacing_mm: tuple[float, ...] | None = geometry.spacing_mm(self.affine)
         if Quirk.IDENTITY_AFFINE_HIDES_SPACING in recipe.quirks and np.array_equal(
@@ -151,65 +137,16 @@ class _Case:
         if options.profile.pad_with_scan_minimum and self.scan is not None:
             self.pad_value_hu = scan_minimum_hu(self.scan)
 
-    def _read(self, path: Path) -> Volume:
-        volume = read_volume(self.options.raw / path, self.options.raw, self.options.recipe.quirks)
-        self.flags |= set(volume.flags)
-        return volume
-
-    def _aligned(self, mask: Volume, path: Path) -> Volume:
-        """Return the mask on the scan's grid, or say why it is not."""
-        scan = self.scan
-        if scan is None:
-            return mask
-        if mask.ras.shape == scan.ras.shape:
-            off = geometry.affine_difference_mm(mask.affine, scan.affine, scan.ras.shape)
-            if off <= _SAME_GRID_VOX * min(geometry.spacing_mm(scan.affine)):
-                return mask
-        if mask.stored.shape != scan.stored.shape:
-            raise CaseError(
-                Reason.GRID_MISMATCH,
-                f"{path.name}: mask has shape {mask.stored.shape} "
-                f"({geometry.axis_codes(mask.stored_affine)}), image {scan.stored.shape} "
-                f"({geometry.axis_codes(scan.stored_affine)}); they must be one grid, masks are "
-                "never resampled",
-            )
-        if Quirk.IMAGE_AFFINE_WINS not in self.options.recipe.quirks:
-            raise CaseError(
-                Reason.AFFINE_MISMATCH,
-                f"{path.name}: mask {geometry.describe(mask.stored_affine)}, "
-                f"image {geometry.describe(scan.stored_affine)}; if the voxels still match one "
-                f"by one, list the quirk {Quirk.IMAGE_AFFINE_WINS} in the recipe",
-            )
-        self.flags.add(Flag.MASK_AFFINE_IGNORED)
-        return replace(mask, stored_affine=scan.stored_affine)
-
-    def _lesions_of_files(self) -> tuple[Volume, list[Lesion]]:
-        """Lesions by majority vote over the files of each instance."""
-        case = self.task.case
-        hashes: list[str] = []
-        reference = self.scan
-        by_number: dict[int, list[Path]] = {}
-        for number, _, path in case.instances:
-            by_number.setdefault(number, []).append(path)
-        if reference is None:
-            first = case.instances[0][2] if case.instances else case.mask
-            assert first is not None
-            reference = self._read(first)
-
-        def votes() -> Iterator[tuple[int, list[Volume]]]:
-            for number, paths in by_number.items():
-                volumes = [self._aligned(self._read(path), path) for path in paths]
-                hashes.extend(volume.sha256 for volume in volumes)
-                yield number, volumes
-
-        shape: Triple = reference.ras.shape
-        allowed = Quirk.FLOAT_MASK in self.options.recipe.quirks
-        lesions = join_votes(votes(), shape, case.case_id, allowed)
-        self.row["label_source_sha256"] = hash_of(sorted(hashes)) if hashes else None
-        return reference, lesions
-
     def rows(self) -> Iterator[Row]:
-        """Rows of all lesions, or of their absence."""
+        """Rows of all lesions, or of their absence, and of what is marked but no lesion."""
+        yield from self._lesion_rows()
+        behind = max((lesion.index for lesion in self.lesions), default=0)
+        for number, mark in enumerate(self.marks, behind + 1):
+            row = self._skipped(None, mark.reason, mark.detail)
+            row.update(lesion_index=number, source_lesion_id=mark.source_lesion_id)
+            yield row
+
+    def _lesion_rows(self) -> Iterator[Row]:
         if self.task.positions is not None:
             yield from self._replayed(self.task.positions)
             return
@@ -233,7 +170,7 @@ class _Case:
                 )
                 name = voi_id(recipe.voi_name, case_id, lesion.index, sample)
                 box = box_around(click, self.shape)
-                yield self._voi(lesion, sample, name, box, self.affine, set())
+                yield from self._voi(lesion, sample, name, box, self.affine, set())
 
     def _skipped(self, lesion: Lesion | None, reason: Reason, detail: str) -> Row:
         row = _ended(self.row, Status.SKIPPED, reason, detail)
@@ -243,6 +180,7 @@ class _Case:
             count = len(lesion.voxels)
             row["lesion_index"] = lesion.index
             row["source_lesion_id"] = lesion.source_lesion_id
+            row["agreement_level"] = lesion.agreement
             row["mask_voxels"] = count
             if self.spacing_mm is not None:
                 row["volume_mm3"] = count * float(np.prod(self.spacing_mm))
@@ -272,7 +210,9 @@ class _Case:
             try:
                 origin, frame, flags = find_origin(position, lesion, self.affine, self.shape)
                 box = box_at(origin, self.shape)
-                yield self._voi(lesion, position.sample_index, position.voi_id, box, frame, flags)
+                yield from self._voi(
+                    lesion, position.sample_index, position.voi_id, box, frame, flags
+                )
             except CaseError as error:
                 yield _ended(row, Status.FAILED, error.reason, f"{position.voi_id}: {error.detail}")
         named = {position.lesion_index for position in positions}
@@ -283,14 +223,15 @@ class _Case:
 
     def _voi(
         self, lesion: Lesion, sample: int, name: str, box: Box, frame: Affine, flags: set[Flag]
-    ) -> Row:
-        """Cut, write and describe one VOI."""
-        row: Row = {
+    ) -> Iterator[Row]:
+        """Cut, write and describe one VOI: a row for its mask, and for each reader's."""
+        shared: Row = {
             **self.row,
             "lesion_index": lesion.index,
             "sample_index": sample,
             "voi_id": name,
             "source_lesion_id": lesion.source_lesion_id,
+            "agreement_level": lesion.agreement,
         }
         try:
             length = len(f"{name}.nii.gz".encode())
@@ -299,38 +240,61 @@ class _Case:
                     Reason.NAME_TOO_LONG,
                     f"{length} bytes, a file name has {_LONGEST_NAME_BYTES}; rename the raw files",
                 )
-            flags = self.flags | flags
-            label = cut_label(lesion.voxels, box)
-            columns, seen = describe_label(label, self.spacing_mm)
-            flags |= seen
-            outside = 1 - columns["mask_voxels"] / len(lesion.voxels)
-            if outside > 0:
-                flags.add(Flag.CUT_BY_VOI)
-            edge = (lesion.voxels == 0) | (lesion.voxels == np.array(self.shape) - 1)
-            if edge.any():
-                flags.add(Flag.AT_SCAN_EDGE)
             affine = geometry.shifted(frame, box.origin)
-            row.update(columns)
-            row.update(self._spacing_columns())
-            row.update(_position_columns(box), fraction_outside_voi=outside)
-            row["affine"] = affine.ravel().tolist()
+            shared.update(self._spacing_columns(), affine=affine.ravel().tolist())
+            shared.update(_position_columns(box))
+            flags = self.flags | flags
+            image = None
             if self.scan is not None:
                 image = cut_image(self.scan, box, self.pad_value_hu)
                 flags |= set(image.flags)
-                row.update(
+                shared.update(
                     pad_value_hu=image.pad_value_hu, hu_min=image.hu_min, hu_max=image.hu_max
                 )
-                self._put(row, "image", f"images/{name}.nii.gz", image.voxels, affine, image.limits)
-            self._put(row, "label", f"labels/{LAYER}/{name}.nii.gz", label, affine, (0, 1))
+            rows = [self._label(shared, LAYER, lesion.voxels, box, affine, flags)]
+            rows[0]["candidate_scores"] = _scores(lesion)
+            for layer, voxels in lesion.readers:
+                rows.append(self._label(shared, layer, voxels, box, affine, flags))
+                rows[-1].update(annotator=layer, agreement_level=None)
+            if image is not None:
+                made = [row for row in rows if row["status"] == Status.OK]
+                self._put(
+                    made, "image", f"images/{name}.nii.gz", image.voxels, affine, image.limits
+                )
         except CaseError as error:
-            return _ended(row, Status.FAILED, error.reason, error.detail)
-        row["qc_flags"] = sorted(flags)
-        row["status"] = Status.OK.value
+            rows = [_ended(shared, Status.FAILED, error.reason, error.detail)]
+        yield from rows
+
+    def _label(
+        self,
+        shared: Row,
+        layer: str,
+        voxels: NDArray[np.int32],
+        box: Box,
+        affine: Affine,
+        flags: set[Flag],
+    ) -> Row:
+        """Cut, write and describe the label of one layer."""
+        row: Row = {**shared, "layer": layer}
+        label = cut_label(voxels, box)
+        if not label.any():
+            detail = f"the mask of {layer} lies outside the VOI"
+            return _ended(row, Status.SKIPPED, Reason.NO_LESION, detail)
+        columns, seen = describe_label(label, self.spacing_mm)
+        outside = 1 - columns["mask_voxels"] / len(voxels)
+        if outside > 0:
+            seen.add(Flag.CUT_BY_VOI)
+        if ((voxels == 0) | (voxels == np.array(self.shape) - 1)).any():
+            seen.add(Flag.AT_SCAN_EDGE)
+        row.update(columns, fraction_outside_voi=outside, status=Status.OK.value)
+        row["qc_flags"] = sorted(flags | seen)
+        path = f"labels/{layer}/{row['voi_id']}.nii.gz"
+        self._put([row], "label", path, label, affine, (0, 1))
         return row
 
     def _put(
         self,
-        row: Row,
+        rows: list[Row],
         kind: str,
         relative: str,
         voxels: NDArray[np.integer],
@@ -339,7 +303,12 @@ class _Case:
     ) -> None:
         assert voxels.shape == VOI_SHAPE
         path = f"{self.options.recipe.source}/{relative}"
-        self.writer.put(row, kind, path, voxels, affine, limits)
+        self.writer.put(rows, kind, path, voxels, affine, limits)
+
+
+def _scores(lesion: Lesion) -> list[Row] | None:
+    names = ("candidate", "measure", "value")
+    return [dict(zip(names, score, strict=True)) for score in lesion.scores] or None
 
 
 def _check_unchanged(task: Task, options: Options) -> None:

@@ -22,8 +22,19 @@ def memory_need(task: Task, options: Options) -> int:
     """
     case = task.case
     total = _ALWAYS_BYTES
-    paths = [path for path in case.files() if path != case.image or not options.labels_only]
-    for path in paths:
+    if case.slices:
+        from uls_data.readers.dicom_series import series_size
+
+        try:
+            total += series_size(case.slices, options.raw)[1]
+        except (CaseError, OSError):
+            total += _UNKNOWN_BYTES
+    volumes = [case.mask, *(path for *_, path in case.instances)]
+    if not case.slices and not options.labels_only:
+        volumes.append(case.image)
+    for path in volumes:
+        if path is None:
+            continue
         try:
             voxels, decoded = decoded_size(options.raw / path)
         except (CaseError, OSError):

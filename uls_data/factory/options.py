@@ -9,7 +9,8 @@ from typing import Any
 from uls_data.geometry import Triple
 from uls_data.ids import hash_of, readable
 from uls_data.profile import Profile
-from uls_data.readers.pairs import CaseFiles
+from uls_data.readers.case_files import CaseFiles
+from uls_data.readers.metaheader import voxel_files
 from uls_data.recipe.model import Recipe
 
 # Raised when the same inputs and recipe would give other files or rows.
@@ -98,13 +99,17 @@ class Task:
         """Look at the input files again."""
         lines = []
         for path in self.case.files():
-            name = readable(path.as_posix())
-            try:
-                status = (raw / path).stat()
-                lines.append(f"{name} {status.st_size} {status.st_mtime_ns}")
-            except OSError as error:
-                lines.append(f"{name} {type(error).__name__}")
+            lines += [self._line(raw, one) for one in (path, *voxel_files(raw, path))]
         return tuple(lines)
+
+    @staticmethod
+    def _line(raw: Path, path: Path) -> str:
+        name = readable(path.as_posix())
+        try:
+            status = (raw / path).stat()
+        except OSError as error:
+            return f"{name} {type(error).__name__}"
+        return f"{name} {status.st_size} {status.st_mtime_ns}"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from uls_data.io import remove_folder, remove_temporaries, remove_temporaries_of
 from uls_data.manifest.table import iterate_rows, read_table
 from uls_data.outcome import Reason, Status
 from uls_data.profile import PROFILES
-from uls_data.readers.pairs import CaseFiles, find_cases
+from uls_data.readers.case_files import CaseFiles
+from uls_data.readers.cases import find_cases
 from uls_data.recipe import load_recipe
 
 Progress = Callable[[str, list[Row]], None]
@@ -91,8 +92,11 @@ class BuildReport:
 
     @property
     def ok(self) -> int:
-        """VOIs of this manifest."""
-        return self.count(Status.OK)
+        """VOIs of this manifest; one with masks of several layers counts once."""
+        if not self.count(Status.OK):
+            return 0
+        table = read_table(self.manifest, ["voi_id"], [("status", "=", Status.OK.value)])
+        return len(table.column("voi_id").unique())
 
     @property
     def skipped(self) -> int:
@@ -191,7 +195,14 @@ def build(
     source = loaded.recipe.source
     if out.resolve() == raw.resolve():
         raise SourceError(f"--out {out} is the raw folder itself; name another folder")
-    cases = find_cases(loaded.recipe, raw, need_images=not labels_only, leave_out=out)
+    state = State(options.out, source)
+    cases = find_cases(
+        loaded.recipe,
+        raw,
+        need_images=not labels_only,
+        leave_out=out,
+        cache=None if dry_run else state.headers,
+    )
     tasks = _tasks(cases, source, Path(replay) if replay is not None else None)
     chosen = _choose(tasks, only, limit)
     report = BuildReport(
@@ -204,7 +215,6 @@ def build(
         report.planned = [_planned(task) for task in chosen]
         return report
     pool = Pool(workers, scheduler)
-    state = State(options.out, source)
     try:
         with locked(state.folder / "lock", f"--out {out} ({source})"):
             _run(options, tasks, chosen, report, state, pool, started, progress)

@@ -58,6 +58,7 @@ class State:
         self.stored = self.folder / "rows.parquet"
         self.cases = self.folder / "cases.jsonl"
         self.journal = self.folder / "journal.jsonl"
+        self.headers = self.folder / "dicom-headers.jsonl"
         # Files wait here until they get their names: on the disk of the VOIs.
         self.staging = out / source / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
         self._file: IO[bytes] | None = None
@@ -86,12 +87,11 @@ class State:
     def _present(self) -> set[str]:
         """Names of the VOI files on disk, relative to OUT; one listing, not a look at each."""
         names: set[str] = set()
-        for folder in ("images", "labels/annotated"):
-            try:
-                with os.scandir(self.out / self.source / folder) as entries:
-                    names.update(f"{self.source}/{folder}/{entry.name}" for entry in entries)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
+        labels = self.out / self.source / "labels"
+        for folder in (self.out / self.source / "images", *labels.glob("*")):
+            inside = folder.relative_to(self.out).as_posix()
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+                names.update(f"{inside}/{entry.name}" for entry in entries)
         return names
 
     def _incomplete(self, present: set[str], expected: set[str]) -> set[str]:

@@ -50,7 +50,7 @@ class Writer:
         self.folder = staging / uuid.uuid4().hex
         self.files: list[str] = []
         self._pool = ThreadPoolExecutor(_THREADS, "encode")
-        self._waiting: deque[tuple[Row, Future[Row]]] = deque()
+        self._waiting: deque[tuple[list[Row], Future[Row]]] = deque()
 
     def __enter__(self) -> Writer:
         return self
@@ -72,14 +72,14 @@ class Writer:
 
     def put(
         self,
-        row: Row,
+        rows: list[Row],
         kind: str,
         path: str,
         voxels: NDArray[np.integer],
         affine: Affine,
         limits: tuple[int, int],
     ) -> None:
-        """Write one file later; its path and hashes are added to the row by then.
+        """Write one file later; its path and hashes are added to its rows by then.
 
         Raises
         ------
@@ -91,13 +91,14 @@ class Writer:
         target = self.folder / str(len(self.files))
         self.files.append(path)
         job = self._pool.submit(self._write, target, kind, path, voxels, affine, limits)
-        self._waiting.append((row, job))
+        self._waiting.append((rows, job))
         while len(self._waiting) > 2 * _WAITING:
             self._settle()
 
     def _settle(self) -> None:
-        row, job = self._waiting.popleft()
-        row.update(job.result())
+        rows, job = self._waiting.popleft()
+        for row in rows:
+            row.update(job.result())
 
     def _write(
         self,

@@ -35,12 +35,37 @@ class Lesion:
         What the source calls it.
     kept : bool
         False where the recipe keeps the largest component only and this is another.
+    readers : tuple of (layer, voxels)
+        Masks of single readers (`reader-1`, ...), indexed like `voxels`.
+    agreement : int or None
+        How many readers marked it.
+    scores : tuple of (candidate, measure, value)
+        Such as the Dice of two readers' masks.
     """
 
     index: int
     voxels: NDArray[np.int32]
     source_lesion_id: str | None = None
     kept: bool = True
+    readers: tuple[tuple[str, NDArray[np.int32]], ...] = ()
+    agreement: int | None = None
+    scores: tuple[tuple[str, str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that a source marks, and that is no lesion mask: a row that is skipped.
+
+    Attributes
+    ----------
+    reason : Reason
+    detail : str
+    source_lesion_id : str or None
+    """
+
+    reason: Reason
+    detail: str
+    source_lesion_id: str | None = None
 
 
 def find_lesions(mask: Volume, recipe: Recipe, name: str) -> list[Lesion]:
@@ -228,6 +253,21 @@ def _split(labels: NDArray[Any], start: Triple, name: str) -> list[tuple[int, ND
         voxels = np.stack(np.unravel_index(group, labels.shape), axis=1).astype(np.int32)
         found.append((int(values[first]), voxels + offset))
     return found
+
+
+def ras_voxels(stored: NDArray[np.int32], volume: Volume) -> NDArray[np.int32]:
+    """Turn indices of the stored array into RAS indices, in C order of the RAS array.
+
+    Parameters
+    ----------
+    stored : ndarray, shape (n, 3), int32
+    """
+    turned = np.empty_like(stored)
+    ways = zip(volume.orientation.axes, volume.orientation.flips, strict=True)
+    for at, (axis, flip) in enumerate(ways):
+        index = stored[:, axis]
+        turned[:, at] = volume.stored.shape[axis] - 1 - index if flip else index
+    return _in_c_order(turned)
 
 
 def _in_c_order(voxels: NDArray[np.int32]) -> NDArray[np.int32]:

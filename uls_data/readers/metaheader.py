@@ -96,6 +96,17 @@ def declared_size(path: Path) -> tuple[int, int]:
     return voxels, 2 * voxels * _MET_BYTES.get(kind, nrrd_bytes)
 
 
+def voxel_files(root: Path, path: Path) -> list[Path]:
+    """Files that hold the voxels of a .mhd, relative to the root like it; none for others."""
+    if path.suffix.lower() != ".mhd":
+        return []
+    try:
+        names = read_header(root / path).files() if (root / path).is_file() else []
+    except (CaseError, OSError):
+        return []
+    return [path.parent / name for name in names if name.upper() != "LOCAL" and "\0" not in name]
+
+
 def check_packed(path: Path, header: Header, files: list[Path], expected_bytes: int) -> None:
     """Unpack compressed voxels once, for their check sum: ITK does not look at it.
 

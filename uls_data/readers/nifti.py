@@ -237,6 +237,11 @@ def _volume(
         )
     if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
         flags = (*flags, Flag.ORIENTATION_ASSUMED)
+        sizes = header["pixdim"][1:4]
+        if not (sizes > 0).all():  # a sign could mean a flip or nothing: readers differ
+            raise CaseError(
+                Reason.BAD_AFFINE, f"{name}: no orientation, and voxel sizes {sizes.tolist()} mm"
+            )
     with np.errstate(all="ignore"):
         try:
             affine = header.get_best_affine()

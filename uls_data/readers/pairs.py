@@ -3,45 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from os import scandir
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
-from uls_data.readers.volume import SUFFIXES, suffix_of
-from uls_data.recipe.model import Files, Layout, Recipe, VolumePairs
+from uls_data.readers.case_files import CaseFiles, natural_key, walk
+from uls_data.readers.volume import SUFFIXES
+from uls_data.recipe.model import Files, Recipe
+from uls_data.recipe.reader import Layout, VolumePairs
 
 _TOKEN = re.compile(r"\*\*/|\*|\?|\{case\}|\{ext\}|\{instance\}|\{annotation\}")
-
-
-@dataclass(frozen=True)
-class CaseFiles:
-    """Files of one case, relative to the raw root.
-
-    Attributes
-    ----------
-    case_id : str
-    image, mask : Path or None
-        None where the layout has no such file for this case.
-    instances : tuple of (instance, annotation, Path)
-        Per-lesion masks, where the recipe takes lesions from files.
-    problem : (Reason, str) or None
-        Why the case cannot be read, known from the names alone.
-    """
-
-    case_id: str
-    image: Path | None = None
-    mask: Path | None = None
-    instances: tuple[tuple[int, int, Path], ...] = ()
-    problem: tuple[Reason, str] | None = None
-
-    def files(self) -> list[Path]:
-        """All files of the case, sorted."""
-        named = [path for path in (self.image, self.mask) if path is not None]
-        return sorted([*named, *(path for *_, path in self.instances)])
 
 
 @dataclass
@@ -51,8 +24,8 @@ class _Found:
     instances: list[tuple[int, int, Path]] = field(default_factory=list)
 
 
-def find_cases(
-    recipe: Recipe, root: Path, *, need_images: bool = True, leave_out: Path | None = None
+def find_pairs(
+    recipe: Recipe, reader: VolumePairs, root: Path, need_images: bool, leave_out: Path | None
 ) -> list[CaseFiles]:
     """Cases below a raw root, sorted by name; numbers inside names in order of value.
 
@@ -66,17 +39,8 @@ def find_cases(
     SourceError
         The root cannot be read, or no layout finds a case in it.
     """
-    reader = recipe.reader
-    if not isinstance(reader, VolumePairs):
-        raise SourceError(
-            f"{recipe.source}: this version cannot build it from raw data. {reader.why}"
-        )
-    if not root.is_dir():
-        raise SourceError(
-            f"--raw {root}: no such folder; it must hold the raw data of {recipe.source}"
-        )
     by_files = isinstance(recipe.instances, Files)
-    files = sorted(_walk(root, leave_out))
+    files = sorted(walk(root, leave_out))
     for layout in reader.layouts:
         found = _match(layout, reader.case, files, by_files)
         # Masks decide: a folder of other images is not yet this source.
@@ -96,49 +60,8 @@ def find_cases(
     )
 
 
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key in which `case_9` comes before `case_10`."""
-    return [
-        (0, int(part), "") if part.isdecimal() and part.isascii() else (1, 0, part)
-        for part in re.split(r"([0-9]+)", name)
-        if part
-    ]
-
-
-def _walk(root: Path, leave_out: Path | None) -> Iterator[Path]:
-    """Relative paths of all entries below the root that could be files."""
-    inside = root.resolve()
-    seen = {inside} | ({leave_out.resolve()} if leave_out is not None else set())
-    # Links are looked into last, so that none can stand in for the folder it names.
-    folders, links = [root], list[Path]()
-    while folders or links:
-        folder = folders.pop() if folders else links.pop()
-        real = folder.resolve()
-        if folder != root and (real in seen or not real.is_relative_to(inside)):
-            continue
-        seen.add(real)
-        try:
-            entries = list(scandir(folder))
-        except OSError as error:
-            if folder == root:
-                raise SourceError(f"--raw {root}: cannot be read: {error.strerror}") from error
-            continue
-        for entry in entries:
-            path = Path(entry.path)
-            if entry.name.startswith("."):
-                continue
-            try:
-                is_folder = entry.is_dir()
-            except OSError:  # a loop of links
-                is_folder = False
-            # A folder named like a volume counts as one, and is reported when read.
-            if is_folder and not suffix_of(path):
-                (links if entry.is_symlink() else folders).append(path)
-            else:
-                yield path.relative_to(root)
-
-
-def _regex(pattern: str, case: str) -> re.Pattern[str]:
+def pattern_regex(pattern: str, case: str) -> re.Pattern[str]:
+    """Regular expression of a recipe's file pattern, with groups for its fields."""
     parts: list[str] = []
     at, named = 0, False
     for token in _TOKEN.finditer(pattern):
@@ -163,8 +86,8 @@ def _regex(pattern: str, case: str) -> re.Pattern[str]:
 
 
 def _match(layout: Layout, case: str, files: list[Path], by_files: bool) -> dict[str, _Found]:
-    image, mask = _regex(layout.image, case), _regex(layout.mask, case)
-    instance = _regex(layout.instances, case) if by_files and layout.instances else None
+    image, mask = pattern_regex(layout.image, case), pattern_regex(layout.mask, case)
+    instance = pattern_regex(layout.instances, case) if by_files and layout.instances else None
     found: dict[str, _Found] = {}
     nameless: list[tuple[str, Path]] = []
     for path in files:
@@ -221,8 +144,8 @@ def _case(case_id: str, found: _Found, root: Path, need_images: bool, by_files: 
                     Reason.PATH_LEAVES_ROOT, f"{path} is a link that leads out of the raw root"
                 )
     except CaseError as error:
-        return CaseFiles(case_id, image, mask, case.instances, (error.reason, error.detail))
+        return replace(case, problem=(error.reason, error.detail))
     except (OSError, RuntimeError):
         detail = "a link of this case leads round in a circle"
-        return CaseFiles(case_id, image, mask, case.instances, (Reason.UNREADABLE, detail))
+        return replace(case, problem=(Reason.UNREADABLE, detail))
     return case

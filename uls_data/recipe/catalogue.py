@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import hashlib
 import json
@@ -126,6 +127,7 @@ def load_recipe(name_or_file: str) -> LoadedRecipe:
             f"{path}: expected fields (`source: ...`), found {type(content).__name__}.\n"
             "  `uls-data recipe new NAME` writes one to start from."
         )
+    _take_in_crosswalk(content, path)
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
@@ -137,6 +139,33 @@ def load_recipe(name_or_file: str) -> LoadedRecipe:
     except ValueError as error:
         raise RecipeError(f"{path}: holds a number that is too long: {error}") from error
     return LoadedRecipe(recipe, path, hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def _take_in_crosswalk(content: dict[str, Any], path: Path) -> None:
+    """Put the table that a recipe names beside itself in the place of its name."""
+    reader = content.get("reader")
+    if not isinstance(reader, dict) or not isinstance(reader.get("crosswalk"), str):
+        return
+    folder, _, name = reader["crosswalk"].rpartition("/")
+    beside = path.parent / name
+    if folder in recipe_names():
+        beside = shipped("recipes", folder, name)
+    try:
+        if beside.stat().st_size > MAXIMUM_RECIPE_BYTES:
+            raise RecipeError(f"{beside}: larger than a crosswalk can be (1 MiB)")
+        lines = beside.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{path}: reader.crosswalk: {beside.name} cannot be read") from error
+    rows = csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t")
+    reader["crosswalk"] = [
+        {
+            "case": row.get("case") or row.get("series_instance_uid") or "",
+            "series_instance_uid": row.get("series_instance_uid") or "",
+            "patient": row.get("patient") or "",
+        }
+        for row in rows
+        if row.get("series_instance_uid")
+    ]
 
 
 def _explain(problem: Any, content: dict[str, Any]) -> str:
@@ -221,6 +250,10 @@ def recipe_template(name: str, origin: str | None = None) -> str:
     path = shipped("recipes", "template.yaml") if origin is None else recipe_path(origin)
     text = path.read_text(encoding="utf-8")
     content = yaml.safe_load(text)
+    if isinstance(content["reader"].get("crosswalk"), str):
+        old_table = content["reader"]["crosswalk"]
+        text = text.replace(f"crosswalk: {old_table}", f"crosswalk: {path.parent.name}/{old_table}")
+        _take_in_crosswalk(content, path)
     try:
         Recipe.model_validate({**content, "source": name})
     except ValidationError as error:

@@ -10,18 +10,11 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from uls_data.ids import voi_id_regex
 from uls_data.outcome import LesionType
+from uls_data.recipe.reader import LidcXml, Part, Reader, VolumePairs
 
 SLUG = r"^[a-z][a-z0-9_]{0,63}$"
 
@@ -76,12 +69,6 @@ class SizeMeasure(StrEnum):
     VOLUME_MM3 = "volume_mm3"
 
 
-class Part(BaseModel):
-    """Base of all parts: unknown fields are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
 class Licence(Part):
     """Terms of the source's images, as its own page states them."""
 
@@ -95,91 +82,6 @@ class Licence(Part):
     """Where this was read, and what stays open."""
     attribution: str | None = None
     """Line that must accompany the data."""
-
-
-def _regex(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value  # pydantic says what is wrong with it
-    try:
-        # It becomes part of longer ones, in a group of its own.
-        re.compile(f"x(?P<case>{value})(?P=case)")
-        if re.compile(value).groupindex:
-            raise ValueError("groups cannot have names here")
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(
-            f"not a regular expression that can stand in a pattern: {error}"
-        ) from error
-    return value
-
-
-class Layout(Part):
-    """One way in which the source lies on disk; the first that finds a case is used."""
-
-    name: str = Field(min_length=1)
-    image: str
-    """Pattern below the raw root: `*`, `?`, `**/`, `{ext}` for any volume suffix and `{case}`
-    for the case's name, once or more."""
-    mask: str
-    """Pattern of the mask that belongs to the image with the same `{case}`. One of the two may
-    lack `{case}`; it then belongs to the one case that the other finds."""
-    instances: str | None = None
-    """Pattern with `{instance}` and `{annotation}` of per-lesion masks, for `rule: files`."""
-
-    @field_validator("image", "mask", "instances")
-    @classmethod
-    def _pattern(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None:
-            return None
-        if value.startswith("/") or ".." in value.split("/"):
-            raise ValueError("must lie below the raw root: no leading / and no ..")
-        fields = re.findall(r"\{(\w*)", value)
-        once = ["instance", "annotation"] if info.field_name == "instances" else []
-        unknown = set(fields) - {"case", "ext", *once}
-        if unknown:
-            raise ValueError(f"the field {{{min(unknown)}}} does not belong here")
-        for field in once:
-            if fields.count(field) != 1:
-                raise ValueError(f"must hold {{{field}}} exactly once")
-        return value
-
-    @model_validator(mode="after")
-    def _named(self) -> Layout:
-        if "{case}" not in self.image and "{case}" not in self.mask:
-            raise ValueError("image or mask must hold {case}, the part that names the case")
-        if self.instances is not None and "{case}" not in self.instances:
-            raise ValueError("instances must hold {case}, the part that names the case")
-        return self
-
-
-class VolumePairs(Part):
-    """Pairs of image and mask volumes: .nii, .nii.gz, .mha, .mhd, .nrrd, in any orientation."""
-
-    name: Literal["volume_pairs"]
-    layouts: tuple[Layout, ...] = Field(min_length=1)
-    case: Annotated[str, BeforeValidator(_regex)] = r"[^/]+?"
-    """Regular expression of a case's name."""
-    patient: Annotated[str, BeforeValidator(_regex)] = r"(.*)"
-    """Regular expression over the case's name whose first group is the patient's id."""
-
-    @field_validator("patient")
-    @classmethod
-    def _one_group(cls, value: str) -> str:
-        if re.compile(value).groups != 1:
-            raise ValueError("needs exactly one group (...), which is the patient's id")
-        return value
-
-
-class ArchiveOnly(Part):
-    """No raw reader yet: the recipe serves `index`, `stats` and splits of the published data."""
-
-    name: Literal["archive_only"]
-    case: Annotated[str, BeforeValidator(_regex)]
-    patient: Annotated[str, BeforeValidator(_regex)] | None = r"(.*)"
-    """As above; null where the published name does not tell the patient."""
-    why: str
-
-
-Reader = Annotated[VolumePairs | ArchiveOnly, Field(discriminator="name")]
 
 
 class Components(Part):
@@ -206,7 +108,13 @@ class Files(Part):
     rule: Literal["files"]
 
 
-Instances = Annotated[Components | Values | Files, Field(discriminator="rule")]
+class Given(Part):
+    """Lesions are what the source's own annotations name: nodules, findings, structures."""
+
+    rule: Literal["given"]
+
+
+Instances = Annotated[Components | Values | Files | Given, Field(discriminator="rule")]
 
 
 class MinimumSize(Part):
@@ -302,6 +210,8 @@ class Recipe(Part):
 
     def patient_of(self, case_id: str) -> str | None:
         """Patient id of a case by the recipe's rule; None where its name does not tell it."""
+        if isinstance(self.reader, LidcXml):
+            return next((r.patient for r in self.reader.crosswalk if r.case == case_id), None)
         if self.reader.patient is None:
             return None
         match = re.fullmatch(self.reader.patient, case_id)

@@ -1,0 +1,93 @@
+"""What a case consists of on disk, and the look through a raw root that finds it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import scandir
+from pathlib import Path
+
+from uls_data.errors import SourceError
+from uls_data.outcome import Reason
+from uls_data.readers.volume import suffix_of
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Files of one case, relative to the raw root.
+
+    Attributes
+    ----------
+    case_id : str
+    image, mask : Path or None
+        Volumes; None where the layout has no such file for this case. For a DICOM
+        series `image` is the folder that holds its slices.
+    instances : tuple of (instance, annotation, Path)
+        Per-lesion masks, where the recipe takes lesions from files: by number and annotator.
+    slices : tuple of Path
+        Files of a DICOM series.
+    annotations : tuple of Path
+        Files that say where lesions are without being volumes: XML, RTSTRUCT, SEG, tables.
+    series_instance_uid, study_instance_uid : str or None
+    problem : (Reason, str) or None
+        Why the case cannot be read, known without opening a volume.
+    """
+
+    case_id: str
+    image: Path | None = None
+    mask: Path | None = None
+    instances: tuple[tuple[int, int, Path], ...] = ()
+    slices: tuple[Path, ...] = ()
+    annotations: tuple[Path, ...] = ()
+    series_instance_uid: str | None = None
+    study_instance_uid: str | None = None
+    problem: tuple[Reason, str] | None = None
+
+    def files(self) -> list[Path]:
+        """All files of the case, sorted."""
+        image = self.slices or ((self.image,) if self.image is not None else ())
+        mask = (self.mask,) if self.mask is not None else ()
+        return sorted([*image, *mask, *self.annotations, *(path for *_, path in self.instances)])
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key in which `case_9` comes before `case_10`."""
+    return [
+        (0, int(part), "") if part.isdecimal() and part.isascii() else (1, 0, part)
+        for part in re.split(r"([0-9]+)", name)
+        if part
+    ]
+
+
+def walk(root: Path, leave_out: Path | None) -> Iterator[Path]:
+    """Relative paths of all entries below the root that could be files."""
+    inside = root.resolve()
+    seen = {inside} | ({leave_out.resolve()} if leave_out is not None else set())
+    # Links are looked into last, so that none can stand in for the folder it names.
+    folders, links = [root], list[Path]()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop()
+        real = folder.resolve()
+        if folder != root and (real in seen or not real.is_relative_to(inside)):
+            continue
+        seen.add(real)
+        try:
+            entries = list(scandir(folder))
+        except OSError as error:
+            if folder == root:
+                raise SourceError(f"--raw {root}: cannot be read: {error.strerror}") from error
+            continue
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.name.startswith("."):
+                continue
+            try:
+                is_folder = entry.is_dir()
+            except OSError:  # a loop of links
+                is_folder = False
+            # A folder named like a volume counts as one, and is reported when read.
+            if is_folder and not suffix_of(path):
+                (links if entry.is_symlink() else folders).append(path)
+            else:
+                yield path.relative_to(root)
