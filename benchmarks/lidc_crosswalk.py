@@ -332,6 +332,11 @@ def main() -> None:
     print("\t".join(COLUMNS))
     for row in rows:
         print("\t".join(map(str, row)))
+    # The others have no published name; their patients must be known all the same.
+    named = {row[1] for row in rows}
+    for one in sorted(series, key=lambda one: one.uid):
+        if one.uid not in named:
+            print("\t".join(("", one.uid, one.patient, "0", "0", "0", "no published lesion")))
     lesions, agree, exact = (sum(int(str(row[at])) for row in rows) for at in (3, 4, 5))
     print(
         f"{sum(bool(row[1]) for row in rows)} of {len(rows)} names have a series, "

@@ -22,11 +22,12 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from xml.parsers.expat import ErrorString
 
 import numpy as np
-from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
-from defusedxml.ElementTree import DefusedXMLParser  # type: ignore[import-untyped]
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import DefusedXMLParser
 from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
+from uls_data.ids import readable
 from uls_data.outcome import Reason
 from uls_data.readers.volume import check_file
 
@@ -159,10 +160,10 @@ class Readings:
         content = hashlib.sha256(f"{self.series_instance_uid} {self.study_instance_uid}".encode())
         for reader in self.readers:
             content.update(b"reader")
-            named = [((it.nodule_id, it.characteristics), it.contours) for it in reader.nodules]
-            named += [((it.mark_id, str(it.reason)), it.contours) for it in reader.marks]
+            named = [(f"{it.nodule_id} {it.characteristics}", it.contours) for it in reader.nodules]
+            named += [(f"{it.mark_id} {it.reason}", it.contours) for it in reader.marks]
             for name, contours in named:
-                content.update(repr(name).encode())
+                content.update(name.encode())
                 for it in contours:
                     place = (it.sop_instance_uid, it.z_mm, it.inclusion, it.points.tolist())
                     content.update(repr(place).encode())
@@ -179,19 +180,18 @@ def read_readings(path: Path) -> Readings:
         or a value that is none; `not_ct`: a reading of a chest radiograph; `too_large`;
         `unreadable`: no file; `io_error`. Text of the file is never in the message.
     """
+    name = readable(path.name)
     try:
         check_file(path)
         with path.open("rb") as file:
             data = file.read(MAXIMUM_BYTES + 1)
     except OSError as error:
         raise CaseError(
-            Reason.IO_ERROR, f"{path.name}: {error.strerror or type(error).__name__}"
+            Reason.IO_ERROR, f"{name}: {error.strerror or type(error).__name__}"
         ) from error
     if len(data) > MAXIMUM_BYTES:
-        raise CaseError(
-            Reason.TOO_LARGE, f"{path.name}: more than {MAXIMUM_BYTES:,} bytes are no LIDC reading"
-        )
-    return _Document(path.name).readings(_root(data, path.name))
+        raise CaseError(Reason.TOO_LARGE, f"{name}: expected at most {MAXIMUM_BYTES:,} bytes")
+    return _Document(name).readings(_root(data, name))
 
 
 class _BoundedBuilder(TreeBuilder):
@@ -205,11 +205,8 @@ class _BoundedBuilder(TreeBuilder):
     def start(self, tag: str, attrs: Any, /) -> Element:
         self._elements, self._depth, self._text = self._elements + 1, self._depth + 1, 0
         if self._elements > MAXIMUM_ELEMENTS or self._depth > MAXIMUM_DEPTH:
-            raise CaseError(
-                Reason.TOO_LARGE,
-                f"{self._name}: expected at most {MAXIMUM_ELEMENTS:,} elements in "
-                f"{MAXIMUM_DEPTH} levels, as no LIDC reading has more",
-            )
+            most = f"{MAXIMUM_ELEMENTS:,} elements in {MAXIMUM_DEPTH} levels"
+            raise CaseError(Reason.TOO_LARGE, f"{self._name}: expected at most {most}")
         return super().start(tag, attrs)
 
     def end(self, tag: str, /) -> Element:
@@ -219,10 +216,8 @@ class _BoundedBuilder(TreeBuilder):
     def data(self, data: str, /) -> None:
         self._text += len(data)
         if self._text > MAXIMUM_TEXT:
-            raise CaseError(
-                Reason.TOO_LARGE,
-                f"{self._name}: a text is longer than {MAXIMUM_TEXT:,} characters",
-            )
+            most = f"{MAXIMUM_TEXT:,} characters"
+            raise CaseError(Reason.TOO_LARGE, f"{self._name}: a text is longer than {most}")
         super().data(data)
 
 
