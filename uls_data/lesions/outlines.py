@@ -8,9 +8,9 @@ touching itself at a corner. An open path is closed by the line between its ends
 lines enclose nothing.
 
 LIDC's readers drew the first pixels *outside* the nodule, and those round a hole first inside
-it: no drawn pixel is lesion (`Ring.OUTSIDE`). Of ULS23's 2,236 published LIDC labels 2,228
-equal the masks made by this rule voxel for voxel; with the drawn pixels of holes as lesion it
-would be 2,149, with those of nodules 2 (`benchmarks/lidc_crosswalk.py`).
+it: no drawn pixel is lesion (`Ring.OUTSIDE`). Of ULS23's 2,236 published LIDC labels 2,229
+have the shape of the masks made by this rule voxel for voxel; with the drawn pixels of holes as
+lesion it would be 2,152, with those of nodules as well none (`benchmarks/lidc_crosswalk.py`).
 """
 
 from __future__ import annotations

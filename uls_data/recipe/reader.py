@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -35,6 +36,16 @@ def _regex(value: Any) -> Any:
             f"not a regular expression that can stand in a pattern: {error}"
         ) from error
     return value
+
+
+def _one_group(value: str) -> str:
+    if re.compile(value).groups != 1:
+        raise ValueError("needs exactly one group (...), which is the patient's id")
+    return value
+
+
+CasePattern = Annotated[str, BeforeValidator(_regex)]
+PatientPattern = Annotated[str, BeforeValidator(_regex), AfterValidator(_one_group)]
 
 
 class Layout(Part):
@@ -81,17 +92,10 @@ class VolumePairs(Part):
 
     name: Literal["volume_pairs"]
     layouts: tuple[Layout, ...] = Field(min_length=1)
-    case: Annotated[str, BeforeValidator(_regex)] = r"[^/]+?"
+    case: CasePattern = r"[^/]+?"
     """Regular expression of a case's name."""
-    patient: Annotated[str, BeforeValidator(_regex)] = r"(.*)"
+    patient: PatientPattern = r"(.*)"
     """Regular expression over the case's name whose first group is the patient's id."""
-
-    @field_validator("patient")
-    @classmethod
-    def _one_group(cls, value: str) -> str:
-        if re.compile(value).groups != 1:
-            raise ValueError("needs exactly one group (...), which is the patient's id")
-        return value
 
 
 class DicomPolicy(Part):
@@ -104,20 +108,13 @@ class DicomPolicy(Part):
 
 
 class _DicomReader(Part):
-    case: Annotated[str, BeforeValidator(_regex)]
+    case: CasePattern
     """Regular expression of a case's name. A series belongs to the case that a folder above it is
     called after, or that its header's PatientID names, if that fits the expression as a whole:
     no other id of a header is ever used."""
-    patient: Annotated[str, BeforeValidator(_regex)] = r"(.*)"
+    patient: PatientPattern = r"(.*)"
     """As for `volume_pairs`."""
     policy: DicomPolicy = DicomPolicy()
-
-    @field_validator("patient")
-    @classmethod
-    def _one_group(cls, value: str) -> str:
-        if re.compile(value).groups != 1:
-            raise ValueError("needs exactly one group (...), which is the patient's id")
-        return value
 
 
 class DicomMasks(_DicomReader):
@@ -150,7 +147,7 @@ class LidcXml(Part):
     """LIDC-IDRI: DICOM series, and the XML files of its readers, in any folders."""
 
     name: Literal["lidc_xml"]
-    case: Annotated[str, BeforeValidator(_regex)]
+    case: CasePattern
     """Regular expression of the published names of cases."""
     patient: None = None
     """The crosswalk tells it."""
@@ -173,8 +170,8 @@ class Lndb(Part):
     """LNDb: MetaImage volumes, a mask of finding numbers per reader, and the tables."""
 
     name: Literal["lndb"]
-    case: Annotated[str, BeforeValidator(_regex)]
-    patient: Annotated[str, BeforeValidator(_regex)]
+    case: CasePattern
+    patient: PatientPattern
     consensus: Literal["union", "majority", "first", "each"] = "union"
     """Which voxels are lesion: those of any reader, of most, or of the first reader alone; `each`
     makes every reader's mask a lesion of its own."""
@@ -186,8 +183,8 @@ class ArchiveOnly(Part):
     """No raw reader yet: the recipe serves `index`, `stats` and splits of the published data."""
 
     name: Literal["archive_only"]
-    case: Annotated[str, BeforeValidator(_regex)]
-    patient: Annotated[str, BeforeValidator(_regex)] | None = r"(.*)"
+    case: CasePattern
+    patient: PatientPattern | None = r"(.*)"
     """As above; null where the published name does not tell the patient."""
     why: str
 
