@@ -88,10 +88,11 @@ def fill_outlines(outlines: Sequence[Outline], ring: Ring, shape: Triple) -> Fil
     shape : tuple of 3 int
         Columns, rows and slices of the scan. Outlines on slices that it lacks are left out.
     """
-    reach = np.array(shape[:2]) - 1
     on_slices = [it for it in outlines if 0 <= it.slice_index < shape[2]]
     outside = len(outlines) - len(on_slices)
-    outside += sum(bool(((it.points < 0) | (it.points > reach)).any()) for it in on_slices)
+    # Seen as unsigned, what lies before the grid lies far behind it.
+    reach = np.array(shape[:2], dtype=np.uint64)
+    outside += sum(bool((it.points.astype(np.uint64) >= reach).any()) for it in on_slices)
 
     def union(inclusion: bool, drawn: bool) -> NDArray[np.int64]:
         chosen = [it for it in on_slices if it.inclusion is inclusion]
@@ -129,20 +130,20 @@ def fill_paths(
         Column and row.
     """
     found = [(np.zeros(0, dtype=np.int64), np.zeros((0, 2), dtype=np.int64))]
-    batch: list[int] = []
-    cells = 0
-    for number, path in enumerate(paths):
-        if not len(path):
-            continue
-        size = np.clip(path.max(axis=0) + 2, 0, shape) - np.clip(path.min(axis=0), 0, shape)
-        more = int(size.prod()) + len(path) * int(size.max())
-        if batch and cells + more > _CELLS_AT_ONCE:
-            found.append(_fill(paths, batch, shape, drawn))
-            batch, cells = [], 0
-        batch.append(number)
-        cells += more
-    if batch:
-        found.append(_fill(paths, batch, shape, drawn))
+    used = np.array([number for number, path in enumerate(paths) if len(path)], dtype=np.int64)
+    if len(used):
+        lengths = np.array([len(paths[number]) for number in used])
+        points = np.concatenate([paths[number] for number in used]).astype(np.int64)
+        first = np.cumsum(lengths) - lengths
+        low = np.clip(np.minimum.reduceat(points, first), 0, shape)
+        high = np.clip(np.maximum.reduceat(points, first) + 1, low, shape)
+        size = high - low + 1
+        batch = np.cumsum(size.prod(axis=1) + lengths * size.max(axis=1)) // _CELLS_AT_ONCE
+        for number in np.unique(batch):
+            part = batch == number
+            own = points[np.repeat(part, lengths)]
+            which, pixels = _fill(own, lengths[part], low[part], high[part], drawn)
+            found.append((used[part][which], pixels))
     return np.concatenate([it for it, _ in found]), np.concatenate([it for _, it in found])
 
 
@@ -178,17 +179,16 @@ class _Lines:
 
 
 def _fill(
-    paths: Sequence[Points], batch: Sequence[int], shape: tuple[int, int], drawn: bool
+    start: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    low: NDArray[np.int64],
+    high: NDArray[np.int64],
+    drawn: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Fill a few paths at once, each in a box of its own, the boxes one after another."""
-    lengths = np.array([len(paths[number]) for number in batch])
-    first = np.cumsum(lengths) - lengths
-    start = np.concatenate([paths[number] for number in batch]).astype(np.int64)
     following = np.arange(1, len(start) + 1)
-    following[first + lengths - 1] = first
-    lines = _Lines(start, start[following], np.repeat(np.arange(len(batch)), lengths))
-    low = np.clip(np.minimum.reduceat(start, first), 0, shape)
-    high = np.clip(np.maximum.reduceat(start, first) + 1, low, shape)
+    following[np.cumsum(lengths) - 1] = np.cumsum(lengths) - lengths
+    lines = _Lines(start, start[following], np.repeat(np.arange(len(lengths)), lengths))
     # A row of a box has a spare cell at its end, for crossings right of all its pixels.
     width, height = high[:, 0] - low[:, 0] + 1, high[:, 1] - low[:, 1]
     box = np.cumsum(width * height) - width * height
@@ -208,7 +208,7 @@ def _fill(
     hit = np.flatnonzero(inside)
     which = np.searchsorted(box + width * height, hit, side="right")
     row, column = np.divmod(hit - box[which], width[which])
-    return np.array(batch)[which], np.stack([column, row], axis=1) + low[which]
+    return which, np.stack([column, row], axis=1) + low[which]
 
 
 def _crossings(

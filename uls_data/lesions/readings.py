@@ -188,9 +188,11 @@ def cluster(masks: Sequence[Voxels]) -> list[list[int]]:
     if any(len(mask) for mask in masks):
         which = np.repeat(group, [len(mask) for mask in masks])
         everything = np.concatenate(masks)
-        order = np.lexsort(everything.T)
-        which, everything = which[order], everything[order]
-        same = (everything[1:] == everything[:-1]).all(axis=1)
+        low = everything.min(axis=0)
+        place = np.ravel_multi_index(tuple((everything - low).T), everything.max(axis=0) - low + 1)
+        order = np.argsort(place, kind="stable")
+        which, place = which[order], place[order]
+        same = place[1:] == place[:-1]
         pairs = np.unique(np.stack([which[:-1][same], which[1:][same]], axis=1), axis=0)
         changed = True
         while changed and len(pairs):
