@@ -90,21 +90,22 @@ def fill_outlines(outlines: Sequence[Outline], ring: Ring, shape: Triple) -> Fil
     """
     on_slices = [it for it in outlines if 0 <= it.slice_index < shape[2]]
     outside = len(outlines) - len(on_slices)
-    # Seen as unsigned, what lies before the grid lies far behind it.
-    reach = np.array(shape[:2], dtype=np.uint64)
-    outside += sum(bool((it.points.astype(np.uint64) >= reach).any()) for it in on_slices)
+    reach = np.array(shape[:2]) - 1
+    outside += sum(bool(((it.points < 0) | (it.points > reach)).any()) for it in on_slices)
 
     def union(inclusion: bool, drawn: bool) -> NDArray[np.int64]:
         chosen = [it for it in on_slices if it.inclusion is inclusion]
         which, pixels = fill_paths([it.points for it in chosen], shape[:2], drawn=drawn)
         slices = np.array([it.slice_index for it in chosen], dtype=np.int64)[which]
-        return np.unique((pixels[:, 0] * shape[1] + pixels[:, 1]) * shape[2] + slices)
+        voxels = np.sort((pixels[:, 0] * shape[1] + pixels[:, 1]) * shape[2] + slices)
+        return voxels[np.diff(voxels, prepend=-1) > 0]  # each once
 
     # The drawn pixels of holes lie on the same side as those of nodules.
     kept = union(inclusion=True, drawn=ring is Ring.INSIDE)
     holes = union(inclusion=False, drawn=ring is Ring.OUTSIDE)
-    left = np.setdiff1d(kept, holes, assume_unique=True)
-    voxels = np.stack(np.unravel_index(left, shape), axis=1).astype(np.int32)
+    if len(holes):
+        kept = np.setdiff1d(kept, holes, assume_unique=True)
+    voxels = np.stack(np.unravel_index(kept, shape), axis=1).astype(np.int32)
     return Filled(voxels, outside)
 
 

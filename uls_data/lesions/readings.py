@@ -188,18 +188,17 @@ def cluster(masks: Sequence[Voxels]) -> list[list[int]]:
     if any(len(mask) for mask in masks):
         which = np.repeat(group, [len(mask) for mask in masks])
         everything = np.concatenate(masks)
-        low = everything.min(axis=0)
-        place = np.ravel_multi_index(tuple((everything - low).T), everything.max(axis=0) - low + 1)
+        start, stop = everything.min(axis=0), everything.max(axis=0) + 1
+        place = np.ravel_multi_index(tuple((everything - start).T), tuple(stop - start))
         order = np.argsort(place, kind="stable")
         which, place = which[order], place[order]
         same = place[1:] == place[:-1]
-        pairs = np.unique(np.stack([which[:-1][same], which[1:][same]], axis=1), axis=0)
-        changed = True
-        while changed and len(pairs):
-            low = group[pairs].min(axis=1)
-            changed = bool((group[pairs] != low[:, None]).any())
-            for column in (0, 1):
-                np.minimum.at(group, pairs[:, column], low)
+        pairs = np.unique(which[:-1][same] * len(masks) + which[1:][same])
+        one, other = np.divmod(pairs, len(masks))
+        while (group[one] != group[other]).any():
+            low = np.minimum(group[one], group[other])
+            np.minimum.at(group, one, low)
+            np.minimum.at(group, other, low)
     return [np.flatnonzero(group == first).tolist() for first in np.unique(group)]
 
 
