@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from uls_data.engine import Pool, run_tasks
-from uls_data.engine.local import ALLOWED_DEATHS
+from uls_data.engine.queue import ALLOWED_DEATHS
 from uls_data.errors import SourceError
 
 TWO = Pool(2)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
-from uls_data.engine.queue import Item, Queue
+from uls_data.engine.queue import ALLOWED_DEATHS, Item, Queue
 from uls_data.errors import SourceError, UlsDataError
 
 T = TypeVar("T")
@@ -17,6 +17,7 @@ R = TypeVar("R")
 _CONNECT_S = 10
 # How often the scheduler is asked which workers there are.
 _LOOK_S = 2.0
+_RESULT_S = 30
 _NO_LIMIT = 1 << 62
 _LOG = logging.getLogger("uls_data")
 
@@ -52,6 +53,13 @@ def run_on_cluster(
         flow.end()
 
 
+def _died(times: int) -> str:
+    return (
+        f"its worker died {times} times, as when memory runs out; build it alone (--only) with a "
+        "worker that has more memory"
+    )
+
+
 class _Flow:
     """Tasks on their way to workers, one at a time to each."""
 
@@ -67,17 +75,26 @@ class _Flow:
         self.queue, self.lost = queue, lost
         self.running: dict[Any, tuple[str, Item]] = {}
         self.workers: dict[str, int] = {}
+        self.given_up: list[Item] = []
         self.look_at = time.monotonic()
         self.waits = False
 
     def results(self) -> Iterator[tuple[Any, Any]]:
-        while self.queue or self.running:
+        while self.queue or self.running or self.given_up:
             if time.monotonic() >= self.look_at:
                 self._look()
+            while self.given_up:
+                item = self.given_up.pop()
+                yield item.task, self.lost(item.task, _died(item.deaths + 1))
             self._fill()
             for future in self._ended():
                 _, item = self.running.pop(future)
-                yield item.task, self._result(future, item)
+                try:
+                    result = self._result(future, item)
+                except TimeoutError:  # its worker died with the result
+                    self._retry(item)
+                    continue
+                yield item.task, result
 
     def _ended(self) -> set[Any]:
         """Tasks that ended meanwhile; waits a moment for one."""
@@ -107,9 +124,26 @@ class _Flow:
             name: int(worker["memory_limit"] or _NO_LIMIT)
             for name, worker in found["workers"].items()
         }
+        # A task is bound to its worker: left to itself, the scheduler forgets such a task when all
+        # workers are gone at once.
+        lost = [
+            (future, item)
+            for future, (name, item) in self.running.items()
+            if name not in self.workers and future.status != "finished"
+        ]
+        for future, item in lost:
+            del self.running[future]
+            self.client.cancel([future], force=True)
+            self._retry(item)
         if not self.workers and not self.waits:
             _LOG.warning("--scheduler %s: it has no worker yet; waiting for one", self.address)
         self.waits = not self.workers
+
+    def _retry(self, item: Item) -> None:
+        if item.deaths < ALLOWED_DEATHS:
+            self.queue.again(item)
+        else:
+            self.given_up.append(item)
 
     def _fill(self) -> None:
         """Give every idle worker a task that fits into its memory."""
@@ -120,9 +154,7 @@ class _Flow:
             limit = self.workers[name]
             item = self.queue.take(limit, alone=limit == largest)
             if item is not None:
-                future = self.client.submit(
-                    self.function, item.task, pure=False, workers=[name], allow_other_workers=True
-                )
+                future = self.client.submit(self.function, item.task, pure=False, workers=[name])
                 self.running[future] = name, item
 
     def _result(self, future: Any, item: Item) -> Any:
@@ -130,19 +162,16 @@ class _Flow:
 
         try:
             if future.status == "finished":
-                return future.result()
-            error = future.exception()
-        except (OSError, CancelledError, asyncio.CancelledError, TimeoutError) as gone:
+                return future.result(timeout=_RESULT_S)
+            error = future.exception(timeout=_RESULT_S)
+        except TimeoutError:
+            raise
+        except (OSError, CancelledError, asyncio.CancelledError) as gone:
             raise self._gone() from gone
         finally:
             future.release()
         if isinstance(error, KilledWorker):
-            times = getattr(error, "allowed_failures", 3) + 1
-            return self.lost(
-                item.task,
-                f"its worker died {times} times, as when memory runs out; build it alone (--only) "
-                "with a worker that has more memory",
-            )
+            return self.lost(item.task, _died(getattr(error, "allowed_failures", 3) + 1))
         if isinstance(error, UlsDataError):
             raise error
         raise SourceError(

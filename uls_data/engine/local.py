@@ -19,13 +19,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from uls_data.engine.memory import free_memory, limit_memory, trim_memory
-from uls_data.engine.queue import Item, Queue
+from uls_data.engine.queue import ALLOWED_DEATHS, Item, Queue
 from uls_data.errors import SourceError
 
 T = TypeVar("T")
 R = TypeVar("R")
-# How often a worker may die over one task before the task is given up.
-ALLOWED_DEATHS = 2
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _END_S = 5.0
 

@@ -15,7 +15,7 @@ lesion it would be 2,152, with those of nodules as well none (`benchmarks/lidc_c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -28,7 +28,7 @@ from uls_data.geometry import Triple
 Points = NDArray[np.integer]
 
 # Pixels of boxes, and of lines at most, that are dealt with together; one path may have more.
-_CELLS_AT_ONCE = 1 << 22
+_CELLS_AT_ONCE = 1 << 20
 _NEVER = 1 << 40  # more steps than any line has
 
 
@@ -81,7 +81,7 @@ def fill_outlines(outlines: Sequence[Outline], ring: Ring, shape: Triple) -> Fil
     """Voxels of one reader's nodule: inside its outlines, without its holes.
 
     On every slice, the union of all inclusion outlines less the union of all exclusion
-    outlines, whatever their order.
+    outlines, whatever their order. Memory goes by the largest outline's box and by the voxels.
 
     Parameters
     ----------
@@ -95,10 +95,13 @@ def fill_outlines(outlines: Sequence[Outline], ring: Ring, shape: Triple) -> Fil
 
     def union(inclusion: bool, drawn: bool) -> NDArray[np.int64]:
         chosen = [it for it in on_slices if it.inclusion is inclusion]
-        which, pixels = fill_paths([it.points for it in chosen], shape[:2], drawn=drawn)
-        slices = np.array([it.slice_index for it in chosen], dtype=np.int64)[which]
-        voxels = np.sort((pixels[:, 0] * shape[1] + pixels[:, 1]) * shape[2] + slices)
-        return voxels[np.diff(voxels, prepend=-1) > 0]  # each once
+        slices = np.array([it.slice_index for it in chosen], dtype=np.int64)
+        found = np.zeros(0, dtype=np.int64)
+        for which, pixels in _batches([it.points for it in chosen], shape[:2], drawn):
+            voxels = (pixels[:, 0] * shape[1] + pixels[:, 1]) * shape[2] + slices[which]
+            voxels = np.sort(np.concatenate([found, voxels]))
+            found = voxels[np.diff(voxels, prepend=-1) > 0]  # each once
+        return found
 
     # The drawn pixels of holes lie on the same side as those of nodules.
     kept = union(inclusion=True, drawn=ring is Ring.INSIDE)
@@ -130,21 +133,8 @@ def fill_paths(
     pixels : ndarray, shape (m, 2), int64
         Column and row.
     """
-    found = [(np.zeros(0, dtype=np.int64), np.zeros((0, 2), dtype=np.int64))]
-    used = np.array([number for number, path in enumerate(paths) if len(path)], dtype=np.int64)
-    if len(used):
-        lengths = np.array([len(paths[number]) for number in used])
-        points = np.concatenate([paths[number] for number in used]).astype(np.int64)
-        first = np.cumsum(lengths) - lengths
-        low = np.clip(np.minimum.reduceat(points, first), 0, shape)
-        high = np.clip(np.maximum.reduceat(points, first) + 1, low, shape)
-        size = high - low + 1
-        batch = np.cumsum(size.prod(axis=1) + lengths * size.max(axis=1)) // _CELLS_AT_ONCE
-        for number in np.unique(batch):
-            part = batch == number
-            own = points[np.repeat(part, lengths)]
-            which, pixels = _fill(own, lengths[part], low[part], high[part], drawn)
-            found.append((used[part][which], pixels))
+    nothing = (np.zeros(0, dtype=np.int64), np.zeros((0, 2), dtype=np.int64))
+    found = [nothing, *_batches(paths, shape, drawn)]
     return np.concatenate([it for it, _ in found]), np.concatenate([it for _, it in found])
 
 
@@ -177,6 +167,27 @@ class _Lines:
     start: NDArray[np.int64]
     end: NDArray[np.int64]
     path: NDArray[np.int64]
+
+
+def _batches(
+    paths: Sequence[Points], shape: tuple[int, int], drawn: bool
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Fill paths as `fill_paths` does, a bounded number of pixels at once."""
+    used = np.array([number for number, path in enumerate(paths) if len(path)], dtype=np.int64)
+    if not len(used):
+        return
+    lengths = np.array([len(paths[number]) for number in used])
+    points = np.concatenate([paths[number] for number in used]).astype(np.int64)
+    first = np.cumsum(lengths) - lengths
+    low = np.clip(np.minimum.reduceat(points, first), 0, shape)
+    high = np.clip(np.maximum.reduceat(points, first) + 1, low, shape)
+    size = high - low + 1
+    batch = np.cumsum(size.prod(axis=1) + lengths * size.max(axis=1)) // _CELLS_AT_ONCE
+    for number in np.unique(batch):
+        part = batch == number
+        own = points[np.repeat(part, lengths)]
+        which, pixels = _fill(own, lengths[part], low[part], high[part], drawn)
+        yield used[part][which], pixels
 
 
 def _fill(

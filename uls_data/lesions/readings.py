@@ -18,12 +18,16 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from uls_data.errors import CaseError
 from uls_data.geometry import Triple
 from uls_data.lesions.outlines import Outline, Ring, fill_outlines
-from uls_data.outcome import Flag
+from uls_data.outcome import Flag, Reason
 from uls_data.readers.lidc_xml import Contour, Readings
 
 Voxels = NDArray[np.int32]
+
+# In the boxes round all outlines of a series; the most in LIDC-IDRI is 201,204.
+MAXIMUM_PIXELS = 1 << 23
 
 
 class Agreement(StrEnum):
@@ -123,7 +127,13 @@ def fill_readings(
         Stored slice index of an outline; None where the scan has no such slice.
     shape : tuple of 3 int
         Columns, rows and slices, as stored.
+
+    Raises
+    ------
+    CaseError
+        `too_large`: the outlines go round more than nodules can.
     """
+    _check_size(readings, shape)
     filled, empty = list[Reading](), list[Reading]()
     flags: set[Flag] = set()
     for reader in readings.readers:
@@ -221,6 +231,21 @@ def consensus(layers: Sequence[Voxels], agreement: Agreement | int) -> Voxels:
     voxels, votes = np.unique(np.concatenate(layers), axis=0, return_counts=True)
     agreed: Voxels = voxels[votes >= needed]
     return agreed
+
+
+def _check_size(readings: Readings, shape: Triple) -> None:
+    pixels = 0
+    for reader in readings.readers:
+        for contour in (it for nodule in reader.nodules for it in nodule.contours):
+            low = np.clip(contour.points.min(axis=0), 0, shape[:2])
+            high = np.clip(contour.points.max(axis=0) + 1, 0, shape[:2])
+            pixels += int((high - low).prod())
+        if pixels > MAXIMUM_PIXELS:
+            raise CaseError(
+                Reason.TOO_LARGE,
+                f"up to reader {reader.number}, boxes round the outlines hold {pixels:,} pixels; "
+                f"expected at most {MAXIMUM_PIXELS:,}",
+            )
 
 
 def _nodule(readings: list[Reading], agreement: Agreement | int, span: Span) -> ReadNodule:
