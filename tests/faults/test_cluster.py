@@ -114,6 +114,21 @@ def test_killed_workers(big: Archive, cluster: Cluster, start: Start, tmp_path: 
     assert_same(out, big.tree)
 
 
+def test_all_workers_killed_at_once(
+    big: Archive, cluster: Cluster, start: Start, tmp_path: Path
+) -> None:
+    """The scheduler then has nobody to hand their tasks to, and may forget them."""
+    out = tmp_path / "out"
+    run = start(big.command(out, "--scheduler", cluster.address))
+    assert until(partial(reached, out, 10), run)
+    for nanny in cluster.nannies:
+        for worker in nanny.children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()
+    run.finishes(0)
+    assert_same(out, big.tree)
+
+
 def test_killed_run(big: Archive, cluster: Cluster, start: Start, tmp_path: Path) -> None:
     """The workers outlive it, and may still be at a case when the same command begins."""
     out = tmp_path / "out"
