@@ -243,8 +243,8 @@ def _check_size(readings: Readings, shape: Triple) -> None:
         if pixels > MAXIMUM_PIXELS:
             raise CaseError(
                 Reason.TOO_LARGE,
-                f"up to reader {reader.number}, boxes round the outlines hold {pixels:,} pixels; "
-                f"expected at most {MAXIMUM_PIXELS:,}",
+                f"series {readings.series_instance_uid}: boxes round its outlines hold more than "
+                f"{MAXIMUM_PIXELS:,} pixels, as no reading of nodules does",
             )
 
 
