@@ -128,6 +128,7 @@ def at_least(groups: list[list[int]]) -> list[int]:
     return [sum(len(group) >= readers for group in groups) for readers in (1, 2, 3, 4)]
 
 
+@pytest.mark.slow
 def test_nodules_by_number_of_readers_beside_pylidc(scans: dict[str, Scan]) -> None:
     """The two rules part ways in four of 769 series.
 
@@ -195,6 +196,7 @@ def published_mask(path: Path) -> tuple[NDArray[np.bool_], float]:
     return mask, z_mm
 
 
+@pytest.mark.slow
 def test_published_labels_are_made_by_the_rule(scans: dict[str, Scan], real_data: Path) -> None:
     """Each label of the sample is a component of its series' mask, wherever in the plane."""
     pattern = re.compile(r"lidcidri_(\d+)_lesion_(\d+)_sample_0\.nii\.gz\.zip")

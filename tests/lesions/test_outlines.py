@@ -187,6 +187,9 @@ def test_outlines_with_holes(drawings: list[Outline], ring: Ring, random: Any) -
         or any(not (0 <= x < SHAPE[0] and 0 <= y < SHAPE[1]) for x, y in it.points.tolist())
     }
     assert filled.out_of_field == len(reach)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outlines, "_CELLS_AT_ONCE", 1)
+        assert np.array_equal(fill_outlines(drawings, ring, shape).voxels, filled.voxels)
     shuffled = random.sample(drawings, len(drawings))
     assert np.array_equal(fill_outlines(shuffled, ring, shape).voxels, filled.voxels)
 

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from uls_data.errors import CaseError
+from uls_data.lesions import readings as readings_module
 from uls_data.lesions.outlines import Ring
 from uls_data.lesions.readings import (
     Agreement,
@@ -21,7 +23,7 @@ from uls_data.lesions.readings import (
     fill_readings,
     read_nodules,
 )
-from uls_data.outcome import Flag
+from uls_data.outcome import Flag, Reason
 from uls_data.readers.lidc_xml import Contour, Nodule, Reader, Readings
 
 Cells = set[tuple[int, int, int]]
@@ -203,3 +205,16 @@ def test_outlines_of_a_file_are_filled() -> None:
     small = fill_readings(file, lambda c: places[c.sop_instance_uid], (9, 6, 9), Ring.INSIDE)
     assert small.flags == (Flag.OUT_OF_FIELD,)
     assert not small.empty
+
+
+def test_outlines_of_more_than_nodules_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader(1, (drawn(("a", SQUARE, True), ("b", SQUARE, True)),), ())
+    file = Readings("1.2", None, (reader, reader))
+    monkeypatch.setattr(readings_module, "MAXIMUM_PIXELS", 4 * 25)
+    fill_readings(file, lambda _: 0, (9, 9, 9), Ring.OUTSIDE)
+    monkeypatch.setattr(readings_module, "MAXIMUM_PIXELS", 4 * 25 - 1)
+    with pytest.raises(CaseError) as caught:
+        fill_readings(file, lambda _: 0, (9, 9, 9), Ring.OUTSIDE)
+    assert caught.value.reason == Reason.TOO_LARGE
+    # What lies beyond the grid does not count.
+    fill_readings(file, lambda _: 0, (4, 9, 9), Ring.OUTSIDE)

@@ -33,8 +33,8 @@ from uls_data.readers.volume import check_file
 
 # The largest of all published files has 2.2 MB and some 100,000 elements, 8 readers,
 # 155 marks of one reader, 88 outlines of one nodule, 373 points in one outline.
-MAXIMUM_BYTES = 32 << 20
-MAXIMUM_ELEMENTS = 1_500_000
+MAXIMUM_BYTES = 16 << 20
+MAXIMUM_ELEMENTS = 600_000
 MAXIMUM_DEPTH = 32
 MAXIMUM_TEXT = 4096
 MAXIMUM_READERS = 64
