@@ -53,6 +53,7 @@ bench: $(VENV)/.bench  ## speed and memory against a MONAI pipeline, growth to 1
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.dicom
+	$(BIN)/python -m benchmarks.pseudomask
 
 bench-scale: $(VENV)/.bench  ## a million rows through engine and manifest, without voxels
 	$(BIN)/python -m benchmarks.scale

@@ -69,12 +69,14 @@ def _length_mm(points: Points | None, spacing_mm: tuple[float, ...]) -> float:
     return float(np.hypot((x2 - x1) * spacing_mm[0], (y2 - y1) * spacing_mm[1]))
 
 
-def measure(mask: NDArray[Any]) -> Axes:
+def measure(mask: NDArray[Any], tolerance_degrees: int = 1) -> Axes:
     """Long and short axis of a mask.
 
     Parameters
     ----------
     mask : ndarray, shape (x, y, z), RAS; non-zero is lesion
+    tolerance_degrees : int
+        How far off perpendicular the short axis may be; 1 is the challenge's.
     """
     box, start = bounding_box(mask != 0)
     if box.size == 0:
@@ -94,7 +96,7 @@ def measure(mask: NDArray[Any]) -> Axes:
     if best is None:
         return Axes(0.0, 0.0, None, None, None)
     square, z, component, long_pair = best
-    short_pair = _perpendicular_pair(component, long_pair)
+    short_pair = _perpendicular_pair(component, long_pair, tolerance_degrees)
     return Axes(
         long_vox=float(np.sqrt(square)),
         short_vox=float(np.sqrt(((short_pair[1] - short_pair[0]) ** 2).sum())),
@@ -145,14 +147,13 @@ def _farthest_pair(plane: NDArray[np.bool_]) -> tuple[int, NDArray[np.int64]]:
 
 
 def _perpendicular_pair(
-    plane: NDArray[np.bool_], long_pair: NDArray[np.int64]
+    plane: NDArray[np.bool_], long_pair: NDArray[np.int64], tolerance: int
 ) -> NDArray[np.int64]:
     """End points (row, column) of the longest boundary chord across the long axis."""
     padded = np.pad(plane, 1)
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     boundary = np.argwhere(plane & ~inner)
     along = long_pair[1] - long_pair[0]
-    tolerance = 1
     while True:
         found = _longest_chord(boundary, along, tolerance)
         if found is not None:

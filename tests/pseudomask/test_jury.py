@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from tests.pseudomask.test_bounds import crossing_lines, on_zeros
+from uls_data.pseudomask.bounds import END_POINT_VOX, Bounds, end_point_vox
+from uls_data.pseudomask.jury import best_cut, dice, jury
+from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
+from uls_data.pseudomask.phantom import phantom
+from uls_data.pseudomask.prior import hull, quarter_ellipses
+from uls_data.recist import Lines, jittered
+
+
+def check(made: PseudoMask, key_slice: KeySlice) -> None:
+    mask = made.mask
+    assert mask.shape == key_slice.hu.shape
+    assert ndimage.label(mask)[1] == 1
+    assert np.array_equal(ndimage.binary_fill_holes(mask), mask)
+    assert mask[hull(key_slice)].all()
+    assert not (mask & ~Bounds.of(key_slice).outer).any()
+    assert made.predicted_dice is not None
+    assert 0 <= made.predicted_dice <= 1
+    assert made.uncertainty is not None
+    assert 0 <= made.uncertainty <= 1
+    assert all(np.isfinite(value) for _, _, value in made.scores)
+
+
+@settings(max_examples=40)
+@given(crossing_lines(), st.integers(0, 999), st.floats(0, 5))
+def test_the_rules_hold_on_any_image(lines: Lines, seed: int, blur: float) -> None:
+    noise = np.random.default_rng(seed).normal(size=on_zeros(lines).hu.shape)
+    hu = np.rint(ndimage.gaussian_filter(noise, blur) * 500).astype(np.int16)
+    key_slice = replace(on_zeros(lines), hu=hu)
+    made = jury(key_slice)
+    check(made, key_slice)
+    assert end_point_vox(made.mask, lines.points).max() <= END_POINT_VOX
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(-50, 1950), min_size=8, max_size=8), st.integers(0, 99))
+def test_any_valid_lines_give_a_mask(hundredths: list[int], seed: int) -> None:
+    hu = np.random.default_rng(seed).integers(-200, 200, (20, 20)).astype(np.int16)
+    key_slice = KeySlice(hu, Lines.of(np.array(hundredths) / 100), (1.0, 1.0))
+    if key_slice.lines.problem((20, 20)) is None:
+        check(jury(key_slice), key_slice)
+
+
+@given(crossing_lines())
+def test_a_flat_image_gives_the_prior(lines: Lines) -> None:
+    made = jury(on_zeros(lines))
+    prior = quarter_ellipses(on_zeros(lines)).mask
+    # The bounds add or take a pixel per end point, which is much of a tiny lesion.
+    assert (made.mask ^ prior).sum() <= max(8, 0.1 * prior.sum())
+    assert {candidate for candidate, _, _ in made.scores} == {"prior", "fused"}
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_on_clear_lesions_bad_lines_are_repaired(number: int) -> None:
+    made = phantom(("clear", number), (5.0, 6.0))
+    lines = jittered(made.key_slice.lines, np.random.default_rng(number))
+    key_slice = replace(made.key_slice, lines=lines)
+    ours = dice(jury(key_slice).mask, made.mask)
+    assert ours > dice(quarter_ellipses(key_slice).mask, made.mask) - 0.01
+    assert ours > 0.8
+
+
+def test_the_same_whatever_ran_before_and_whatever_the_global_seed() -> None:
+    key_slice = phantom(("again", 1)).key_slice
+    first = jury(key_slice)
+    np.random.seed(2)  # noqa: NPY002 (the global state must not matter)
+    jury(phantom(("another", 1)).key_slice)
+    again = jury(replace(key_slice, identity=("other name",)))
+    assert np.array_equal(first.mask, again.mask)
+    assert first.scores == again.scores
+    assert first.predicted_dice == again.predicted_dice
+
+
+@pytest.mark.parametrize("by", [(7, 0), (0, 31), (128, 255)])
+def test_where_the_slice_begins_does_not_matter(by: tuple[int, int]) -> None:
+    key_slice = phantom(("moved", 1)).key_slice
+    wider = np.pad(key_slice.hu, [(by[0], 5), (by[1], 5)], mode="reflect")
+    moved = replace(key_slice, hu=wider, lines=key_slice.lines.moved(*by))
+    shape = key_slice.hu.shape
+    there = jury(moved).mask[by[0] : by[0] + shape[0], by[1] : by[1] + shape[1]]
+    assert np.array_equal(there, jury(key_slice).mask)
+
+
+def test_a_source_that_draws_outside_gets_a_larger_mask() -> None:
+    key_slice = phantom(("outward", 1)).key_slice
+    flat = replace(key_slice, hu=np.zeros_like(key_slice.hu))
+    assert jury(replace(flat, outward_vox=0.5)).mask.sum() > jury(flat).mask.sum()
+
+
+def test_the_cut_has_the_highest_expected_dice() -> None:
+    inside = np.array([0.9, 0.8, 0.45, 0.1])
+    cut, expected = best_cut(inside)
+    by_hand = [2 * inside[:n].sum() / (n + inside.sum()) for n in (1, 2, 3, 4)]
+    assert expected == pytest.approx(max(by_hand))
+    assert cut == 0.45
