@@ -56,8 +56,7 @@ def test_names_are_the_published_ones(source: str) -> None:
 def test_a_name_gives_back_what_it_was_made_of(source: str, data: st.DataObject) -> None:
     recipe = load_recipe(source).recipe
     case = data.draw(st.from_regex(re.compile(recipe.reader.case, re.ASCII), fullmatch=True))
-    has_lesion = "{lesion" in recipe.voi_name
-    lesion = data.draw(st.integers(1, 12_000)) if has_lesion else 1
+    lesion = data.draw(st.integers(1, 12_000))
     sample = data.draw(st.integers(0, 120))
     name = voi_id(recipe.voi_name, case, lesion, sample)
     match = recipe.voi_regex().fullmatch(name)
@@ -65,7 +64,7 @@ def test_a_name_gives_back_what_it_was_made_of(source: str, data: st.DataObject)
     found = match.groupdict()
     assert found["case"] == case
     assert int(found["sample"] or 0) == sample
-    assert int(found.get("lesion", 1)) == lesion
+    assert int(found["lesion"] or 1) == lesion
     assert recipe.voi_regex().fullmatch(name + "x") is None
     assert Path(name).name == name
 
@@ -197,3 +196,16 @@ def test_gzip_gives_the_same_bytes_for_the_same_data(data: bytes) -> None:
     assert packed == gzip(bytearray(data))
     assert standard_gzip.decompress(packed) == data
     assert (packed[:3], packed[3], packed[4:8]) == (b"\x1f\x8b\x08", 0, bytes(4))
+
+
+@pytest.mark.parametrize("pattern", ["{case}_sample_{sample}", "{case}"])
+@pytest.mark.parametrize("lesion", [1, 2, 117])
+@pytest.mark.parametrize("sample", [0, 3])
+def test_further_lesions_of_a_weak_case_have_names(pattern: str, lesion: int, sample: int) -> None:
+    name = voi_id(pattern, "000001_01_01_109", lesion, sample)
+    assert ("lesion" in name) == (lesion > 1)
+    match = voi_id_regex(pattern, r"\d{6}_\d{2}_\d{2}_\d{3,}").fullmatch(name)
+    assert match is not None
+    assert match["case"] == "000001_01_01_109"
+    assert int(match["lesion"] or 1) == lesion
+    assert int(match["sample"] or 0) == sample

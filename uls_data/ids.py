@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Iterable
 
+_SECOND_LESION = re.compile(r"(?:_sample_\{sample[^}]*\})?$")
+_FURTHER = r"(?:_lesion_(?P<lesion>[0-9]{2,}))?"
 _FIELD = re.compile(r"\{(case|lesion|sample)(?::0(\d)d)?\}")
 
 
@@ -44,7 +46,8 @@ def voi_id(pattern: str, case_id: str, lesion_index: int, sample_index: int) -> 
     """Name of one VOI in a source's published style.
 
     A pattern without `{sample}` (the published names of the novel sets) gains
-    `_sample_K` for every click after the first.
+    `_sample_K` for every click after the first; one without `{lesion}` (those of the
+    weak sets) gains `_lesion_NN`, before `_sample_K`, for every lesion after the first.
     """
 
     def fill(match: re.Match[str]) -> str:
@@ -53,6 +56,8 @@ def voi_id(pattern: str, case_id: str, lesion_index: int, sample_index: int) -> 
         number = lesion_index if match[1] == "lesion" else sample_index
         return f"{number:0{match[2] or 1}d}"
 
+    if lesion_index > 1 and "{lesion" not in pattern:
+        pattern = _SECOND_LESION.sub(r"_lesion_{lesion:02d}\g<0>", pattern, count=1)
     name = _FIELD.sub(fill, pattern)
     if sample_index and "{sample" not in pattern:
         name += f"_sample_{sample_index}"
@@ -63,11 +68,16 @@ def voi_id_regex(pattern: str, case_regex: str) -> re.Pattern[str]:
     """Inverse of `voi_id`: a regex with the groups `case`, `lesion` and `sample`."""
     parts: list[str] = []
     at = 0
+    further = _SECOND_LESION.search(pattern)
+    lesion = further.start() if further and "{lesion" not in pattern else None
     for match in _FIELD.finditer(pattern):
+        if lesion is not None and lesion < match.start():
+            parts.append(re.escape(pattern[at:lesion]) + _FURTHER)
+            at, lesion = lesion, None
         parts.append(re.escape(pattern[at : match.start()]))
         parts.append(f"(?P<case>{case_regex})" if match[1] == "case" else f"(?P<{match[1]}>[0-9]+)")
         at = match.end()
-    parts.append(re.escape(pattern[at:]))
+    parts.append(re.escape(pattern[at:]) + ("" if lesion is None else _FURTHER))
     if "{sample" not in pattern:
         parts.append(r"(?:_sample_(?P<sample>[0-9]+))?")
     return re.compile("".join(parts))

@@ -29,6 +29,12 @@ class Reason(StrEnum):
     POINT_MARK = "point_mark"
     BELOW_AGREEMENT = "below_agreement"
     NOT_A_NODULE = "not_a_nodule"
+    POSSIBLY_NOISY = "possibly_noisy"
+    NOT_FIRST_ON_SLICE = "not_first_on_slice"
+    FEW_SLICES_ABOVE = "few_slices_above"
+    NOT_A_RADIOLOGIST = "not_a_radiologist"
+    NOT_MEASURED = "not_measured"
+    FILTERED = "filtered"
     # failed: something is wrong with the input
     IMAGE_MISSING = "image_missing"
     MASK_MISSING = "mask_missing"
@@ -61,6 +67,8 @@ class Reason(StrEnum):
     LOCALIZER = "localizer"
     ANNOTATION_MISMATCH = "annotation_mismatch"
     ANNOTATION_UNREADABLE = "annotation_unreadable"
+    DEGENERATE_LINES = "degenerate_lines"
+    KEY_SLICE_MISSING = "key_slice_missing"
     NOT_TRAINING_TRUTH = "not_training_truth"
     REPLAY_CASE_MISSING = "replay_case_missing"
     REPLAY_LESION_MISSING = "replay_lesion_missing"
@@ -70,6 +78,31 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     WORKER_LOST = "worker_lost"
     INTERNAL_ERROR = "internal_error"
+
+    @property
+    def status(self) -> Status:
+        """`skipped` for a decision, `failed` for what is wrong with the input."""
+        return Status.SKIPPED if self in _DECISIONS else Status.FAILED
+
+
+_DECISIONS = frozenset(
+    {
+        Reason.NO_LESION,
+        Reason.BELOW_MINIMUM_SIZE,
+        Reason.NOT_LARGEST_COMPONENT,
+        Reason.NOT_IN_REPLAY_MANIFEST,
+        Reason.DUPLICATE,
+        Reason.POINT_MARK,
+        Reason.BELOW_AGREEMENT,
+        Reason.NOT_A_NODULE,
+        Reason.POSSIBLY_NOISY,
+        Reason.NOT_FIRST_ON_SLICE,
+        Reason.FEW_SLICES_ABOVE,
+        Reason.NOT_A_RADIOLOGIST,
+        Reason.NOT_MEASURED,
+        Reason.FILTERED,
+    }
+)
 
 
 class Flag(StrEnum):
@@ -105,6 +138,9 @@ class Flag(StrEnum):
     OUT_OF_FIELD = "out_of_field"
     CONTOUR_OFF_SLICE = "contour_off_slice"
     CONTOURS_OVERLAP = "contours_overlap"
+    KEY_SLICE_NEAR_EDGE = "key_slice_near_edge"
+    AXES_DO_NOT_CROSS = "axes_do_not_cross"
+    SLICE_GROUP_HAS_NEIGHBOURS = "slice_group_has_neighbours"
 
 
 class Supervision(StrEnum):

@@ -90,7 +90,7 @@ def test_components_are_those_of_scipy(
     pairs = set(zip(found[chosen].tolist(), expected[chosen].tolist(), strict=True))
     assert len(pairs) == len(lesions) == count
     assert [lesion.index for lesion in lesions] == list(range(1, count + 1))
-    assert all(in_c_order(lesion, mask.shape) and lesion.kept for lesion in lesions)
+    assert all(in_c_order(lesion, mask.shape) and lesion.skipped is None for lesion in lesions)
     # Numbers rise with the first voxel in C order (x slowest), the contract's rule.
     firsts = [np.ravel_multi_index(tuple(lesion.voxels[0]), mask.shape) for lesion in lesions]
     assert firsts == sorted(firsts)
@@ -168,7 +168,7 @@ def test_keep_largest_keeps_one_and_hides_none(mask: NDArray[np.bool_]) -> None:
         lesion.voxels.tolist() for lesion in everything
     ]
     sizes = [len(lesion.voxels) for lesion in lesions]
-    kept = [lesion.index for lesion in lesions if lesion.kept]
+    kept = [lesion.index for lesion in lesions if lesion.skipped is None]
     # In a tie the lower number stays.
     assert kept == ([sizes.index(max(sizes)) + 1] if sizes else [])
 

@@ -12,8 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from uls_data.lesions.size import below_minimum, inertia_axes_vox, lesion_size
 from uls_data.recipe import load_recipe
 from uls_data.recipe.model import MinimumSize, SizeMeasure
+from uls_data.recist import Lines
 
 SPACING = (0.5, 0.8, 3.0)
+OF_LINES = {SizeMeasure.RECIST_LONG_VOX, SizeMeasure.RECIST_LONG_MM}
 IN_MM = {SizeMeasure.LONG_AXIS_MM, SizeMeasure.SHORT_AXIS_MM, SizeMeasure.VOLUME_MM3}
 
 
@@ -104,11 +106,23 @@ def test_each_measure_and_its_limit(measure: SizeMeasure, size: float) -> None:
     assert measure in (below_minimum(voxels, above, SPACING) or "")
 
 
-@pytest.mark.parametrize("measure", list(SizeMeasure))
+@pytest.mark.parametrize("measure", [m for m in SizeMeasure if m not in OF_LINES])
 def test_without_spacing_a_rule_in_mm_keeps_the_lesion(measure: SizeMeasure) -> None:
     rule = MinimumSize(measure=measure, at_least=1e6)
     assert (below_minimum(cross(), rule, None) is None) == (measure in IN_MM)
     assert (lesion_size(cross(), measure, None) is None) == (measure in IN_MM)
+
+
+def test_a_rule_about_lines_measures_the_lines() -> None:
+    lines = Lines((10, 10, 13, 14), (11, 13, 12, 11))
+    vox = MinimumSize(measure=SizeMeasure.RECIST_LONG_VOX, at_least=5)
+    assert below_minimum(cross(), vox, None, lines) is None
+    assert below_minimum(cross(), vox.model_copy(update={"exclusive": True}), None, lines)
+    mm = MinimumSize(measure=SizeMeasure.RECIST_LONG_MM, at_least=5, exclusive=True)
+    assert "3.534" in (below_minimum(cross(), mm, (0.5, 0.8, 1.0), lines) or "")
+    assert below_minimum(cross(), mm, (1.1, 1.1, 1.0), lines) is None
+    assert below_minimum(cross(), mm, None, lines) is None  # not known: kept
+    assert below_minimum(cross(), vox, None) is None  # a lesion without lines
 
 
 def test_no_rule_keeps_everything() -> None:

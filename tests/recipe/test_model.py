@@ -87,14 +87,14 @@ def test_shipped_recipe(name: str) -> None:
 def test_published_names_are_written_and_read_by_one_recipe(source: str) -> None:
     case, name = EXAMPLES[source]
     recipe = load_recipe(source).recipe
-    assert voi_id(recipe.voi_name, case, 3, 0) == name
+    # Weak sets number the lesions of a key slice from the second one.
+    assert voi_id(recipe.voi_name, case, 3 if "{lesion" in recipe.voi_name else 1, 0) == name
     readers = [n for n in recipe_names() if load_recipe(n).recipe.voi_regex().fullmatch(name)]
     assert readers == [source]
     for lesion, sample in ((1, 0), (12, 2), (105, 11)):
         match = recipe.voi_regex().fullmatch(voi_id(recipe.voi_name, case, lesion, sample))
         assert match is not None and match["case"] == case
-        if "lesion" in match.re.groupindex:
-            assert int(match["lesion"]) == lesion
+        assert int(match["lesion"] or 1) == lesion
         assert int(match["sample"] or 0) == sample
 
 

@@ -12,12 +12,38 @@ from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
-from uls_data.outcome import Reason
+from uls_data.outcome import Flag, Reason
 from uls_data.readers.volume import Volume
 from uls_data.recipe.model import Components, Quirk, Recipe, Values
+from uls_data.recist import Lines
 
 MAXIMUM_INSTANCES = 10_000
 _LARGEST_NUMBER = 1 << 30
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Two lines that one reader drew across a lesion.
+
+    Attributes
+    ----------
+    lines : Lines
+        In RAS indices (x, y) of the scan.
+    slice_vox : int
+        RAS index z of the key slice.
+    reader : int
+        1-based among the readers of this lesion.
+    window_hu : tuple of 2 float, or None
+        Low and high HU of the display window.
+    outward_vox : float
+        How far the lesion reaches beyond the end points, by the recipe.
+    """
+
+    lines: Lines
+    slice_vox: int
+    reader: int = 1
+    window_hu: tuple[float, float] | None = None
+    outward_vox: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -30,26 +56,35 @@ class Lesion:
         1-based: the component's number in C order of the RAS array (x slowest)
         before any filtering, or the number that the source gives.
     voxels : ndarray, shape (n, 3), int32
-        Zero-based RAS indices (x, y, z), in C order of the RAS array.
+        Zero-based RAS indices (x, y, z), in C order of the RAS array. Of a lesion that is
+        measured and has no mask: none.
     source_lesion_id : str or None
         What the source calls it.
-    kept : bool
-        False where the recipe keeps the largest component only and this is another.
+    skipped : (Reason, str) or None
+        Why it does not become a VOI, and the numbers behind that.
     readers : tuple of (layer, voxels)
         Masks of single readers (`reader-1`, ...), indexed like `voxels`.
     agreement : int or None
         How many readers marked it.
     scores : tuple of (candidate, measure, value)
         Such as the Dice of two readers' masks.
+    measured : tuple of Measured
+        One a reader, where lesions are measurements.
+    columns : tuple of (column, value)
+        Manifest columns that the source tells of this lesion.
+    flags : tuple of Flag
     """
 
     index: int
     voxels: NDArray[np.int32]
     source_lesion_id: str | None = None
-    kept: bool = True
+    skipped: tuple[Reason, str] | None = None
     readers: tuple[tuple[str, NDArray[np.int32]], ...] = ()
     agreement: int | None = None
     scores: tuple[tuple[str, str, float], ...] = ()
+    measured: tuple[Measured, ...] = ()
+    columns: tuple[tuple[str, str | float | None], ...] = ()
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +125,11 @@ def find_lesions(mask: Volume, recipe: Recipe, name: str) -> list[Lesion]:
         lesions = [Lesion(number, voxels) for number, voxels in enumerate(groups, 1)]
         if rule.keep == "largest" and lesions:
             largest = max(lesions, key=lambda lesion: (len(lesion.voxels), -lesion.index))
-            lesions = [replace(lesion, kept=lesion is largest) for lesion in lesions]
+            other = (Reason.NOT_LARGEST_COMPONENT, "the recipe keeps a case's largest component")
+            lesions = [
+                lesion if lesion is largest else replace(lesion, skipped=other)
+                for lesion in lesions
+            ]
         return lesions
     if isinstance(rule, Values):
         numbers = _whole_numbers(mask, name, allowed)

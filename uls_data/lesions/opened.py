@@ -13,9 +13,10 @@ from uls_data.ids import hash_of
 from uls_data.io import sha256_file
 from uls_data.lesions.instances import Lesion, Mark, find_lesions, join_votes
 from uls_data.outcome import Flag, Reason
+from uls_data.profile import PROFILES, Profile
 from uls_data.readers import CaseFiles, Volume, read_volume
 from uls_data.recipe.model import Files, Quirk, Recipe
-from uls_data.recipe.reader import DicomMasks, DicomObjects, LidcXml, Lndb
+from uls_data.recipe.reader import Ccc18, DeepLesion, DicomMasks, DicomObjects, LidcXml, Lndb
 
 if TYPE_CHECKING:
     from uls_data.readers.dicom_series import Series
@@ -51,7 +52,14 @@ class Opened:
     label_sha256: str | None = None
 
 
-def open_case(case: CaseFiles, recipe: Recipe, raw: Path, *, labels_only: bool) -> Opened:
+def open_case(
+    case: CaseFiles,
+    recipe: Recipe,
+    raw: Path,
+    *,
+    labels_only: bool,
+    profile: Profile = PROFILES["paper"],
+) -> Opened:
     """Read what one case consists of.
 
     Parameters
@@ -62,13 +70,15 @@ def open_case(case: CaseFiles, recipe: Recipe, raw: Path, *, labels_only: bool) 
         Raw root.
     labels_only : bool
         Leave the image unread where the lesions can be told without it.
+    profile : Profile
+        For sources whose lesions are measurements.
 
     Raises
     ------
     CaseError
         With the reason.
     """
-    opened = _Opener(case, recipe, raw, labels_only).opened()
+    opened = _Opener(case, recipe, raw, labels_only, profile).opened()
     if Quirk.SLICES_ON_AXIS_0 in recipe.quirks and opened.reference.orientation.axes[2] != 0:
         codes = geometry.axis_codes(opened.reference.stored_affine)
         raise CaseError(
@@ -80,8 +90,11 @@ def open_case(case: CaseFiles, recipe: Recipe, raw: Path, *, labels_only: bool) 
 
 
 class _Opener:
-    def __init__(self, case: CaseFiles, recipe: Recipe, raw: Path, labels_only: bool) -> None:
+    def __init__(
+        self, case: CaseFiles, recipe: Recipe, raw: Path, labels_only: bool, profile: Profile
+    ) -> None:
         self.case, self.recipe, self.raw, self.labels_only = case, recipe, raw, labels_only
+        self.profile = profile
         self.flags: set[Flag] = set()
 
     def opened(self) -> Opened:
@@ -90,16 +103,30 @@ class _Opener:
             from uls_data.lesions.lidc import lidc_lesions
 
             series = self._series()
-            lesions, marks, found = lidc_lesions(self.case, self.raw, reader, self.recipe, series)
-            self.flags |= found
+            lesions, marks, seen = lidc_lesions(self.case, self.raw, reader, self.recipe, series)
+            self.flags |= seen
             return self._with_series(series, lesions, marks)
         if isinstance(reader, DicomObjects):
             from uls_data.lesions.objects import object_lesions
 
             series = self._series()
-            lesions, found = object_lesions(self.case, self.raw, reader, self.recipe, series)
-            self.flags |= found
+            lesions, seen = object_lesions(self.case, self.raw, reader, self.recipe, series)
+            self.flags |= seen
             return self._with_series(series, lesions, [])
+        if isinstance(reader, Ccc18):
+            from uls_data.lesions.crowds import crowd_lesions
+
+            series = self._series()
+            lesions, marks = crowd_lesions(self.case, self.raw, reader, series, self.profile)
+            return self._with_series(series, lesions, marks)
+        if isinstance(reader, DeepLesion):
+            from uls_data.lesions.measured import open_deeplesion
+
+            found = open_deeplesion(
+                self.case, reader, self.raw, labels_only=self.labels_only, profile=self.profile
+            )
+            self.flags |= found.flags
+            return self._result(found.reference, found.scan, found.lesions, [], found.label_sha256)
         scan = self._scan()
         if isinstance(reader, Lndb):
             from uls_data.lesions.findings import lndb_lesions
@@ -130,7 +157,7 @@ class _Opener:
         from uls_data.readers.dicom_series import SeriesPolicy, read_series
 
         reader = self.recipe.reader
-        assert isinstance(reader, DicomMasks | DicomObjects | LidcXml)
+        assert isinstance(reader, DicomMasks | DicomObjects | LidcXml | Ccc18)
         policy = SeriesPolicy(**reader.policy.model_dump())
         series = read_series(self.case.slices, self.raw, policy)
         self.flags |= set(series.volume.flags)

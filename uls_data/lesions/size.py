@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from uls_data import axes
 from uls_data.recipe.model import MinimumSize, SizeMeasure
+from uls_data.recist import Lines
 
 # Sizes on the limit itself (a line of four voxels is exactly 5) count as large
 # enough, also when the last bit of a float says otherwise.
@@ -14,7 +15,10 @@ _SLACK = 1e-9
 
 
 def below_minimum(
-    voxels: NDArray[np.int32], rule: MinimumSize | None, spacing_mm: tuple[float, ...] | None
+    voxels: NDArray[np.int32],
+    rule: MinimumSize | None,
+    spacing_mm: tuple[float, ...] | None,
+    lines: Lines | None = None,
 ) -> str | None:
     """Why a lesion is too small, with its number, or None if it is large enough.
 
@@ -24,13 +28,31 @@ def below_minimum(
         RAS indices of the whole lesion in the scan.
     spacing_mm : tuple of 3 float, or None where it is not known
         A rule in mm cannot be applied then, and keeps the lesion.
+    lines : Lines, optional
+        The reader's, for rules about them.
     """
     if rule is None:
         return None
-    size = lesion_size(voxels, rule.measure, spacing_mm)
-    if size is None or size >= rule.at_least * (1 - _SLACK):
+    if rule.measure in (SizeMeasure.RECIST_LONG_VOX, SizeMeasure.RECIST_LONG_MM):
+        size = _line_size(lines, rule.measure, spacing_mm)
+    else:
+        size = lesion_size(voxels, rule.measure, spacing_mm)
+    if size is None or size > rule.at_least * (1 + _SLACK):
         return None
-    return f"{rule.measure} is {size:.4g}, at least {rule.at_least:g} wanted"
+    if not rule.exclusive and size >= rule.at_least * (1 - _SLACK):
+        return None
+    wanted = "more than" if rule.exclusive else "at least"
+    return f"{rule.measure} is {size:.4g}, {wanted} {rule.at_least:g} wanted"
+
+
+def _line_size(
+    lines: Lines | None, measure: SizeMeasure, spacing_mm: tuple[float, ...] | None
+) -> float | None:
+    if lines is None:
+        return None
+    if measure is SizeMeasure.RECIST_LONG_VOX:
+        return lines.long_vox
+    return None if spacing_mm is None else lines.length_mm(spacing_mm)[0]
 
 
 def lesion_size(

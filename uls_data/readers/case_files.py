@@ -10,6 +10,7 @@ from pathlib import Path
 
 from uls_data.errors import SourceError
 from uls_data.outcome import Reason
+from uls_data.readers.measurement import Measurement, StackSpec
 from uls_data.readers.volume import suffix_of
 
 
@@ -26,9 +27,14 @@ class CaseFiles:
     instances : tuple of (instance, annotation, Path)
         Per-lesion masks, where the recipe takes lesions from files: by number and annotator.
     slices : tuple of Path
-        Files of a DICOM series.
+        Files of a series of slices.
+    stack : StackSpec or None
+        Which numbered slices make the scan, where they are named by number. `image` is then
+        their folder, or the archive that they are read from without unpacking it.
     annotations : tuple of Path
         Files that say where lesions are without being volumes: XML, RTSTRUCT, SEG, tables.
+    measurements : tuple of Measurement
+        What those tables say of this case.
     series_instance_uid, study_instance_uid : str or None
     problem : (Reason, str) or None
         Why the case cannot be read, known without opening a volume.
@@ -39,7 +45,9 @@ class CaseFiles:
     mask: Path | None = None
     instances: tuple[tuple[int, int, Path], ...] = ()
     slices: tuple[Path, ...] = ()
+    stack: StackSpec | None = None
     annotations: tuple[Path, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
     series_instance_uid: str | None = None
     study_instance_uid: str | None = None
     problem: tuple[Reason, str] | None = None
@@ -47,6 +55,8 @@ class CaseFiles:
     def files(self) -> list[Path]:
         """All files of the case, sorted."""
         image = self.slices or ((self.image,) if self.image is not None else ())
+        if self.stack is not None and self.image is not None and not self.stack.folder:
+            image = tuple(self.image / name for name in self.stack.names)
         mask = (self.mask,) if self.mask is not None else ()
         return sorted([*image, *mask, *self.annotations, *(path for *_, path in self.instances)])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from uls_data.errors import SourceError
 from uls_data.readers.case_files import CaseFiles
 from uls_data.recipe.model import Recipe
-from uls_data.recipe.reader import ArchiveOnly, Lndb, VolumePairs
+from uls_data.recipe.reader import ArchiveOnly, Ccc18, DeepLesion, Lndb, VolumePairs
 
 
 def find_cases(
@@ -53,6 +53,14 @@ def find_cases(
         from uls_data.readers.lndb import find_lndb_cases
 
         return find_lndb_cases(root, leave_out, need_images=need_images)
+    if isinstance(reader, DeepLesion):
+        from uls_data.readers.deeplesion import find_deeplesion_cases
+
+        return find_deeplesion_cases(recipe, reader, root, leave_out, need_images=need_images)
+    if isinstance(reader, Ccc18):
+        from uls_data.readers.ccc18 import find_ccc18_cases
+
+        return find_ccc18_cases(recipe, reader, root, leave_out, cache)
     from uls_data.readers.dicom_cases import find_dicom_cases
 
     return find_dicom_cases(recipe, reader, root, leave_out, cache)

@@ -71,6 +71,16 @@ class Row:
         expected = f"expected a number from {low:g} to {high:g}"
         raise self.wrong(f"{column}: {expected}, found {_shown(text)}")
 
+    def reals(self, column: str, count: int, low: float, high: float) -> tuple[float, ...]:
+        """As many finite numbers within bounds as a cell such as `1.5, 2` must hold."""
+        parts = [part.strip() for part in self.cells[column.lower()].split(",")]
+        if len(parts) == count and all(_REAL.fullmatch(part) for part in parts):
+            numbers = tuple(float(part) for part in parts)
+            if all(low <= number <= high for number in numbers):
+                return numbers
+        expected = f"expected {count} numbers from {low:g} to {high:g}"
+        raise self.wrong(f"{column}: {expected}, found {_shown(','.join(parts))}")
+
     def _whole(self, text: str, column: str, low: int, high: int) -> int:
         if _WHOLE.fullmatch(text) and low <= (number := int(text.partition(".")[0])) <= high:
             return number
@@ -78,7 +88,15 @@ class Row:
         raise self.wrong(f"{column}: {expected}, found {_shown(text)}")
 
 
-def read_rows(path: Path, root: Path, needed: Sequence[str], without: Reason) -> Iterator[Row]:
+def read_rows(
+    path: Path,
+    root: Path,
+    needed: Sequence[str],
+    without: Reason,
+    *,
+    maximum_bytes: int = MAXIMUM_BYTES,
+    ragged: bool = False,
+) -> Iterator[Row]:
     """Rows of a comma-separated table in UTF-8, empty ones left out.
 
     A byte-order mark, CRLF, quoted cells and columns that nobody asked for are accepted.
@@ -91,6 +109,11 @@ def read_rows(path: Path, root: Path, needed: Sequence[str], without: Reason) ->
         Columns that must be there, each once; case does not matter.
     without : Reason
         Why a table that lacks one of them is refused.
+    maximum_bytes : int
+        Size of the largest table.
+    ragged : bool
+        A row with too few or too many cells is given with its first cell, the others empty, so
+        that it alone is lost and not the table.
 
     Raises
     ------
@@ -100,7 +123,7 @@ def read_rows(path: Path, root: Path, needed: Sequence[str], without: Reason) ->
     """
     name = name_below(path, root)
     try:
-        text = read_bytes(path, root).decode("utf-8-sig")
+        text = read_bytes(path, root, maximum_bytes).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CaseError(
             Reason.ANNOTATION_UNREADABLE,
@@ -120,6 +143,8 @@ def read_rows(path: Path, root: Path, needed: Sequence[str], without: Reason) ->
             where = f"{name}, line {reader.line_num}"
             if not any(cell.strip() for cell in cells):
                 continue
+            if ragged and len(cells) != len(header):
+                cells = [*cells[:1], *[""] * (len(header) - 1)]
             if len(cells) != len(header) or number >= MAXIMUM_ROWS:
                 what = f"expected {len(header)} cells in each of at most {MAXIMUM_ROWS:,} rows"
                 raise CaseError(
@@ -132,20 +157,20 @@ def read_rows(path: Path, root: Path, needed: Sequence[str], without: Reason) ->
         ) from error
 
 
-def read_bytes(path: Path, root: Path) -> bytes:
+def read_bytes(path: Path, root: Path, maximum_bytes: int = MAXIMUM_BYTES) -> bytes:
     """Read a file that may be a table: bounded in size, never a pipe."""
     name = name_below(path, root)
     try:
         check_file(path)
         with path.open("rb") as file:
-            data = file.read(MAXIMUM_BYTES + 1)
+            data = file.read(maximum_bytes + 1)
     except OSError as error:
         raise CaseError(
             Reason.IO_ERROR, f"{name}: {error.strerror or type(error).__name__}"
         ) from error
-    if len(data) > MAXIMUM_BYTES:
+    if len(data) > maximum_bytes:
         raise CaseError(
-            Reason.TOO_LARGE, f"{name}: expected a table of at most {MAXIMUM_BYTES:,} bytes"
+            Reason.TOO_LARGE, f"{name}: expected a table of at most {maximum_bytes:,} bytes"
         )
     return data
 

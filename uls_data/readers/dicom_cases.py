@@ -53,11 +53,11 @@ def find_dicom_cases(
             f"  `uls-data recipe show {recipe.source}` tells how to get the data, and where to "
             "put it."
         )
-    cases = [_whole(case, stray) for case in cases]
+    cases = [with_strays(case, stray) for case in cases]
     return sorted(cases, key=lambda case: natural_key(case.case_id))
 
 
-def _whole(case: CaseFiles, stray: dict[Path, Path]) -> CaseFiles:
+def with_strays(case: CaseFiles, stray: dict[Path, Path]) -> CaseFiles:
     """Refuse a series among whose slices lies a file that cannot be read as one."""
     if case.problem is not None:
         return case
@@ -188,7 +188,7 @@ def _case(
             problem = (Reason.PATH_LEAVES_ROOT, detail)
     return CaseFiles(
         case_id,
-        image=_folder(series.files) if series else None,
+        image=folder_of(series.files) if series else None,
         mask=annotations[0] if as_mask and annotations else None,
         slices=series.files if series else (),
         annotations=() if as_mask else tuple(annotations),
@@ -198,7 +198,8 @@ def _case(
     )
 
 
-def _folder(files: Iterable[Path]) -> Path:
+def folder_of(files: Iterable[Path]) -> Path:
+    """Deepest folder that holds all files."""
     return Path(commonpath([path.parent.as_posix() or "." for path in files]))
 
 

@@ -67,6 +67,9 @@ class SizeMeasure(StrEnum):
     SHORT_AXIS_MM = "short_axis_mm"
     MASK_VOXELS = "mask_voxels"
     VOLUME_MM3 = "volume_mm3"
+    RECIST_LONG_VOX = "recist_long_vox"
+    """Of the reader's long axis; only where lesions are measurements."""
+    RECIST_LONG_MM = "recist_long_mm"
 
 
 class Licence(Part):
@@ -122,6 +125,8 @@ class MinimumSize(Part):
 
     measure: SizeMeasure
     at_least: float = Field(gt=0)
+    exclusive: bool = False
+    """Whether a lesion of exactly that size is too small as well."""
 
 
 class Published(Part):

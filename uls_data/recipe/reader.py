@@ -179,6 +179,82 @@ class Lndb(Part):
     """Readers who must have segmented a nodule."""
 
 
+class Coordinates(Part):
+    """Where a source's end points lie against pixel centres at whole, zero-based numbers."""
+
+    shift_vox: float = Field(ge=-2, le=2)
+    """Added to x and y of every end point to count from the first pixel's centre."""
+    outward_vox: float = Field(ge=0, le=2)
+    """How far the lesion reaches beyond the end points: 0 where they are centres of its outermost
+    pixels, 0.5 where they are the edges of those."""
+    evidence: str = Field(min_length=5)
+    """How that is known."""
+
+
+class DeepLesion(Part):
+    """DeepLesion: 16-bit PNG slices, in folders or in their zip archives, and DL_info.csv."""
+
+    name: Literal["deeplesion"]
+    case: CasePattern
+    """Regular expression of a key slice's name, `<patient>_<study>_<series>_<slice>`."""
+    patient: PatientPattern
+    table: str = "DL_info.csv"
+    """Name of the table's file, anywhere below the raw root."""
+    coordinates: Coordinates
+
+
+class Ccc18Columns(Part):
+    """Names of the table's columns; a null one is not looked for."""
+
+    series: str = "SeriesInstanceUID"
+    slice: str | None = "SOPInstanceUID"
+    """UID of the measured slice; where null, `slice_index` is used."""
+    slice_index: str | None = None
+    """Number of the measured slice in the series, by position from the feet, from 0."""
+    annotator: str = "annotator"
+    """Only ever used as a hash, to tell annotators apart."""
+    role: str | None = "radiologist_status"
+    """What the annotator is; null keeps everybody."""
+    skip: str | None = "skip"
+    """Whether the annotator measured nothing: true or false."""
+    long: tuple[str, str, str, str] = (
+        *("LongAxis.point1.x", "LongAxis.point1.y"),
+        *("LongAxis.point2.x", "LongAxis.point2.y"),
+    )
+    short: tuple[str, str, str, str] = (
+        *("ShortAxis.point1.x", "ShortAxis.point1.y"),
+        *("ShortAxis.point2.x", "ShortAxis.point2.y"),
+    )
+    long_length_mm: str | None = "LongAxis.length"
+    """Checked against the end points and the slice's spacing."""
+    short_length_mm: str | None = "ShortAxis.length"
+
+    @model_validator(mode="after")
+    def _placed(self) -> Ccc18Columns:
+        if self.slice is None and self.slice_index is None:
+            raise ValueError("slice or slice_index must name a column")
+        return self
+
+
+class Ccc18(_DicomReader):
+    """Crowds Cure Cancer: DICOM series of several collections, and a table of measurements."""
+
+    name: Literal["ccc18"]
+    patient: PatientPattern | None = None  # type: ignore[assignment]
+    """Null: the patient is the series', by its header's PatientID only where `case` fits it."""
+    table: str = Field(min_length=1)
+    """Pattern of the table's file name (`*`, `?`), anywhere below the raw root."""
+    columns: Ccc18Columns = Ccc18Columns()
+    radiologist: Annotated[str, BeforeValidator(_regex)] = (
+        r"(?i:(?!.*\bno[nt]\b)(?:.*\W)?radiologist(?:\W.*)?)"
+    )
+    """Regular expression that the role of a radiologist fits as a whole. The default leaves out
+    `non-radiologist` and `radiologic technologist`."""
+    coordinates: Coordinates
+    slices_apart: int = Field(default=1, ge=0, le=5)
+    """Measurements this many slices apart can be of one lesion."""
+
+
 class ArchiveOnly(Part):
     """No raw reader yet: the recipe serves `index`, `stats` and splits of the published data."""
 
@@ -190,6 +266,6 @@ class ArchiveOnly(Part):
 
 
 Reader = Annotated[
-    VolumePairs | DicomMasks | DicomObjects | LidcXml | Lndb | ArchiveOnly,
+    VolumePairs | DicomMasks | DicomObjects | LidcXml | Lndb | DeepLesion | Ccc18 | ArchiveOnly,
     Field(discriminator="name"),
 ]
