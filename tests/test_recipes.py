@@ -25,9 +25,11 @@ COLUMNS = [
     *("click_x_vox", "click_y_vox", "click_z_vox", "voi_origin_x_vox", "pad_before_z_vox"),
     *("pad_after_x_vox", "mask_voxels", "fraction_outside_voi", "long_axis_slice_voi"),
     *("long_axis_points_vox", "short_axis_points_vox", "label_voxels_sha256"),
+    *("source_split", "patient_sex", "patient_age_years", "key_slice_voi", "supervision"),
 ]
 ROUNDED = [
     *("spacing_x_mm", "spacing_z_mm", "volume_mm3", "long_axis_vox", "short_axis_mm", "affine"),
+    *("recist_long_vox", "recist_points_vox", "key_slice_short_error_vox"),
 ]
 
 
@@ -39,6 +41,9 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def build(source: str, raw: Path, out: Path, **options: object) -> uls_data.BuildReport:
     own = raw / f"{source}.yaml"
     recipe = str(own) if own.is_file() else source
+    # The jury's masks hang on floating point; geometry's do on whole pixels alone.
+    if source in ("deeplesion", "ccc18"):
+        options.setdefault("masks", ["quarter_ellipses", "ellipse"])
     return uls_data.build(recipe, raw, out, **options)  # type: ignore[arg-type]
 
 
@@ -91,7 +96,7 @@ def test_golden_rows(
         image = nibabel.load(tmp_path / row["image_path"])
         label = np.asarray(nibabel.load(tmp_path / row["label_path"]).dataobj)
         assert image.shape == label.shape == (256, 256, 128)
-        assert row["layer"] != "annotated" or label[128, 128, 64] == 1
+        assert row["layer"].startswith("reader-") or label[128, 128, 64] == 1
         assert set(np.unique(label)) == {0, 1}
         padded = np.asarray(image.dataobj) == row["pad_value_hu"]
         assert padded.any()

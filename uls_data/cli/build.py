@@ -33,6 +33,7 @@ _JSON_COLUMNS = (
     epilog="""\b
 Examples:
   uls-data build kits21 --raw /data/kits21 --out vois --workers 4
+  uls-data build deeplesion --raw DeepLesion --out vois --masks jury --masks grabcut
   uls-data build my_source.yaml --raw . --out vois --limit 3 --dry-run
   uls-data build kits21 --raw kits23 --out labels --labels-only --replay published.parquet
 """
@@ -59,6 +60,19 @@ Examples:
     type=click.Path(path_type=Path),
     metavar="MANIFEST",
     help="Take positions from a manifest instead of drawing clicks.",
+)
+@click.option(
+    "--masks",
+    multiple=True,
+    metavar="METHOD",
+    help="For measured lesions: jury (default), grabcut, ellipse, ...; may be repeated, a layer "
+    "each.",
+)
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What `uls-data calibrate` learned of your own lesions, for predicted_dice.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be read; touch nothing.")
 @json_option

@@ -29,7 +29,9 @@ from uls_data.demo.clinical import (
     make_nih_ln_med,
     make_own_dicom,
 )
+from uls_data.demo.crowds import make_ccc18
 from uls_data.demo.files import seed_of, set_times, write, write_itk, write_mac_junk, write_nifti
+from uls_data.demo.measured import make_deeplesion
 from uls_data.demo.phantom import (
     Affine,
     LesionSpec,
@@ -286,6 +288,8 @@ SOURCES: dict[str, Callable[[Path, int], list[str]]] = {
     "nih_ln_med": make_nih_ln_med,
     "lidc_idri": make_lidc_idri,
     "lndb": make_lndb,
+    "deeplesion": make_deeplesion,
+    "ccc18": make_ccc18,
     "own": make_own,
     "own_dicom": make_own_dicom,
 }

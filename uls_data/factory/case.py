@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,20 @@ from numpy.typing import NDArray
 
 from uls_data import __version__, geometry
 from uls_data.errors import CaseError, UlsDataError
+from uls_data.factory.layers import ANNOTATED, Layer, Measurements, annotated_layers
 from uls_data.factory.options import Built, Options, Position, Row, Task
 from uls_data.factory.replay import find_origin
 from uls_data.factory.writer import Writer
 from uls_data.geometry import Affine, Triple
 from uls_data.ids import readable, voi_id
 from uls_data.lesions import Lesion, below_minimum, click_of
+from uls_data.lesions.instances import Measured
 from uls_data.lesions.opened import open_case
 from uls_data.masks import describe_label
 from uls_data.outcome import Flag, Reason, Status
 from uls_data.recipe.model import Quirk
 from uls_data.voi import VOI_SHAPE, Box, box_around, box_at, cut_image, cut_label, scan_minimum_hu
 
-LAYER = "annotated"
 _LONGEST_NAME_BYTES = 255
 
 
@@ -59,7 +61,7 @@ def build_case(task: Task, options: Options, staging: Path) -> Built:
         reason = Reason.INTERNAL_ERROR
         where = traceback.extract_tb(error.__traceback__)[-1]
         detail = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-    return Built([_ended(row, Status.FAILED, reason, detail)])
+    return Built([_ended(row, reason.status, reason, detail)])
 
 
 def lost_case(task: Task, detail: str, options: Options) -> Built:
@@ -75,9 +77,9 @@ def _case_row(task: Task, options: Options) -> Row:
         "source": recipe.source,
         "case_id": case.case_id,
         "patient_id": patient,
-        "layer": LAYER,
+        "layer": options.masks[0] if options.masks else ANNOTATED,
         "image_source": readable(case.image.as_posix())
-        if case.image and not options.labels_only
+        if case.image and options.needs_scan
         else None,
         "label_source": _label_source(task),
         "study_instance_uid": case.study_instance_uid,
@@ -118,7 +120,13 @@ class _Case:
     def __init__(self, task: Task, options: Options, row: Row, writer: Writer) -> None:
         self.task, self.options, self.row, self.writer = task, options, row, writer
         recipe = options.recipe
-        opened = open_case(task.case, recipe, options.raw, labels_only=options.labels_only)
+        opened = open_case(
+            task.case,
+            recipe,
+            options.raw,
+            labels_only=not options.needs_scan,
+            profile=options.profile,
+        )
         self.scan, self.lesions, self.marks = opened.scan, opened.lesions, opened.marks
         row["image_source_sha256"] = opened.image_sha256
         row["label_source_sha256"] = opened.label_sha256
@@ -128,6 +136,8 @@ class _Case:
         self.flags = {Flag(flag) for flag in row["qc_flags"]} | opened.flags
         self.flags |= set(geometry.affine_flags(self.affine))
         self.spacing_mm: tuple[float, ...] | None = geometry.spacing_mm(self.affine)
+        if Flag.SPACING_UNKNOWN in self.flags:
+            self.spacing_mm = None
         if Quirk.IDENTITY_AFFINE_HIDES_SPACING in recipe.quirks and np.array_equal(
             np.abs(reference.stored_affine), np.eye(4)
         ):
@@ -136,6 +146,9 @@ class _Case:
         self.pad_value_hu: int | None = None
         if options.profile.pad_with_scan_minimum and self.scan is not None:
             self.pad_value_hu = scan_minimum_hu(self.scan)
+        self.measurements = Measurements(
+            options, task.case.case_id, self.scan, self.shape, self.spacing_mm
+        )
 
     def rows(self) -> Iterator[Row]:
         """Rows of all lesions, or of their absence, and of what is marked but no lesion."""
@@ -150,19 +163,15 @@ class _Case:
         if self.task.positions is not None:
             yield from self._replayed(self.task.positions)
             return
-        if not self.lesions:
+        if not self.lesions and not self.marks:
             detail = "the mask holds no voxel of a lesion value; check the recipe if it should"
             yield self._skipped(None, Reason.NO_LESION, detail)
         for lesion in self.lesions:
-            if not lesion.kept:
-                detail = "the recipe keeps the largest component of a case"
-                yield self._skipped(lesion, Reason.NOT_LARGEST_COMPONENT, detail)
+            prepared = self._prepared(lesion)
+            if isinstance(prepared, dict):
+                yield prepared
                 continue
-            rule = self.options.recipe.minimum_size
-            small = below_minimum(lesion.voxels, rule, self.spacing_mm)
-            if small is not None:
-                yield self._skipped(lesion, Reason.BELOW_MINIMUM_SIZE, small)
-                continue
+            lesion, layers = prepared
             for sample in range(self.options.clicks):
                 recipe, case_id = self.options.recipe, self.task.case.case_id
                 click = click_of(
@@ -170,20 +179,53 @@ class _Case:
                 )
                 name = voi_id(recipe.voi_name, case_id, lesion.index, sample)
                 box = box_around(click, self.shape)
-                yield from self._voi(lesion, sample, name, box, self.affine, set())
+                yield from self._voi(lesion, layers, sample, name, box, self.affine, set())
+
+    def _prepared(self, lesion: Lesion) -> tuple[Lesion, list[Layer]] | Row:
+        """Return a lesion with the voxels to click on and its masks; or the row that ends it.
+
+        A manifest that is replayed names its lesions: no rule of ours leaves one out.
+        """
+        replayed = self.task.positions is not None
+        if lesion.skipped is not None and not (replayed and lesion.skipped[0].status == "skipped"):
+            return self._skipped(lesion, *lesion.skipped)
+        lines = None
+        try:
+            if lesion.measured:
+                lines = self.measurements.chosen(lesion).lines
+                lesion = self.measurements.clickable(lesion)
+            rule = None if replayed else self.options.recipe.minimum_size
+            small = below_minimum(lesion.voxels, rule, self.spacing_mm, lines)
+            if small is not None:
+                return self._skipped(lesion, Reason.BELOW_MINIMUM_SIZE, small)
+            if not lesion.measured:
+                return lesion, annotated_layers(lesion)
+            layers = list(self.measurements.layers(lesion))
+        except CaseError as error:
+            return self._skipped(lesion, error.reason, error.detail)
+        if self.options.profile.click_from_mask:
+            lesion = replace(lesion, voxels=layers[0].voxels)
+        return lesion, layers
 
     def _skipped(self, lesion: Lesion | None, reason: Reason, detail: str) -> Row:
-        row = _ended(self.row, Status.SKIPPED, reason, detail)
-        row["qc_flags"] = sorted(self.flags)
-        row.update(self._spacing_columns())
-        if lesion is not None:
-            count = len(lesion.voxels)
-            row["lesion_index"] = lesion.index
-            row["source_lesion_id"] = lesion.source_lesion_id
-            row["agreement_level"] = lesion.agreement
-            row["mask_voxels"] = count
-            if self.spacing_mm is not None:
-                row["volume_mm3"] = count * float(np.prod(self.spacing_mm))
+        row = _ended(self.row, reason.status, reason, detail)
+        row.update(self._spacing_columns(), qc_flags=sorted(self.flags))
+        if lesion is None:
+            return row
+        row.update(lesion.columns)
+        row["lesion_index"] = lesion.index
+        row["source_lesion_id"] = lesion.source_lesion_id
+        row["agreement_level"] = lesion.agreement
+        row["qc_flags"] = sorted(self.flags | set(lesion.flags))
+        if lesion.measured:
+            lines = self.measurements.chosen(lesion).lines
+            row.update(recist_long_vox=lines.long_vox, recist_short_vox=lines.short_vox)
+        if not len(lesion.voxels) or lesion.measured:
+            return row
+        count = len(lesion.voxels)
+        row["mask_voxels"] = count
+        if self.spacing_mm is not None:
+            row["volume_mm3"] = count * float(np.prod(self.spacing_mm))
         return row
 
     def _spacing_columns(self) -> dict[str, float | None]:
@@ -207,11 +249,23 @@ class _Case:
                 )
                 yield _ended(row, Status.FAILED, Reason.REPLAY_LESION_MISSING, detail)
                 continue
+            prepared = self._prepared(lesion)
+            if isinstance(prepared, dict):
+                yield {**prepared, "sample_index": position.sample_index}
+                continue
+            lesion, layers = prepared
             try:
-                origin, frame, flags = find_origin(position, lesion, self.affine, self.shape)
+                near = layers[0].measured
+                origin, frame, flags = find_origin(
+                    position,
+                    layers[0].voxels,
+                    self.affine,
+                    self.shape,
+                    None if near is None else (near.lines, near.slice_vox),
+                )
                 box = box_at(origin, self.shape)
                 yield from self._voi(
-                    lesion, position.sample_index, position.voi_id, box, frame, flags
+                    lesion, layers, position.sample_index, position.voi_id, box, frame, flags
                 )
             except CaseError as error:
                 yield _ended(row, Status.FAILED, error.reason, f"{position.voi_id}: {error.detail}")
@@ -222,16 +276,23 @@ class _Case:
                 yield self._skipped(lesion, Reason.NOT_IN_REPLAY_MANIFEST, detail)
 
     def _voi(
-        self, lesion: Lesion, sample: int, name: str, box: Box, frame: Affine, flags: set[Flag]
+        self,
+        lesion: Lesion,
+        layers: list[Layer],
+        sample: int,
+        name: str,
+        box: Box,
+        frame: Affine,
+        flags: set[Flag],
     ) -> Iterator[Row]:
-        """Cut, write and describe one VOI: a row for its mask, and for each reader's."""
+        """Cut, write and describe one VOI: a row for each of its masks."""
         shared: Row = {
             **self.row,
+            **dict(lesion.columns),
             "lesion_index": lesion.index,
             "sample_index": sample,
             "voi_id": name,
             "source_lesion_id": lesion.source_lesion_id,
-            "agreement_level": lesion.agreement,
         }
         try:
             length = len(f"{name}.nii.gz".encode())
@@ -243,19 +304,15 @@ class _Case:
             affine = geometry.shifted(frame, box.origin)
             shared.update(self._spacing_columns(), affine=affine.ravel().tolist())
             shared.update(_position_columns(box))
-            flags = self.flags | flags
+            flags = self.flags | flags | set(lesion.flags)
             image = None
-            if self.scan is not None:
+            if self.scan is not None and not self.options.labels_only:
                 image = cut_image(self.scan, box, self.pad_value_hu)
                 flags |= set(image.flags)
                 shared.update(
                     pad_value_hu=image.pad_value_hu, hu_min=image.hu_min, hu_max=image.hu_max
                 )
-            rows = [self._label(shared, LAYER, lesion.voxels, box, affine, flags)]
-            rows[0]["candidate_scores"] = _scores(lesion)
-            for layer, voxels in lesion.readers:
-                rows.append(self._label(shared, layer, voxels, box, affine, flags))
-                rows[-1].update(annotator=layer, agreement_level=None)
+            rows = [self._label(shared, layer, box, affine, flags) for layer in layers]
             if image is not None:
                 made = [row for row in rows if row["status"] == Status.OK]
                 self._put(
@@ -265,30 +322,29 @@ class _Case:
             rows = [_ended(shared, Status.FAILED, error.reason, error.detail)]
         yield from rows
 
-    def _label(
-        self,
-        shared: Row,
-        layer: str,
-        voxels: NDArray[np.int32],
-        box: Box,
-        affine: Affine,
-        flags: set[Flag],
-    ) -> Row:
+    def _label(self, shared: Row, layer: Layer, box: Box, affine: Affine, flags: set[Flag]) -> Row:
         """Cut, write and describe the label of one layer."""
-        row: Row = {**shared, "layer": layer}
+        row: Row = {**shared, **layer.columns, "layer": layer.name}
+        if layer.measured is not None:
+            row.update(_line_columns(layer.measured, box))
+        if layer.problem is not None:
+            return _ended(row, Status.FAILED, layer.problem.reason, layer.problem.detail)
+        voxels = layer.voxels
         label = cut_label(voxels, box)
         if not label.any():
-            detail = f"the mask of {layer} lies outside the VOI"
+            detail = f"the mask of {layer.name} lies outside the VOI"
             return _ended(row, Status.SKIPPED, Reason.NO_LESION, detail)
         columns, seen = describe_label(label, self.spacing_mm)
         outside = 1 - columns["mask_voxels"] / len(voxels)
         if outside > 0:
             seen.add(Flag.CUT_BY_VOI)
-        if ((voxels == 0) | (voxels == np.array(self.shape) - 1)).any():
+        edges = (voxels == 0) | (voxels == np.array(self.shape) - 1)
+        # A mask on one slice says nothing of the slices beyond the first and the last.
+        if edges[:, : 2 if layer.measured is not None else 3].any():
             seen.add(Flag.AT_SCAN_EDGE)
         row.update(columns, fraction_outside_voi=outside, status=Status.OK.value)
-        row["qc_flags"] = sorted(flags | seen)
-        path = f"labels/{layer}/{row['voi_id']}.nii.gz"
+        row["qc_flags"] = sorted(flags | seen | layer.flags)
+        path = f"labels/{layer.name}/{row['voi_id']}.nii.gz"
         self._put([row], "label", path, label, affine, (0, 1))
         return row
 
@@ -306,9 +362,11 @@ class _Case:
         self.writer.put(rows, kind, path, voxels, affine, limits)
 
 
-def _scores(lesion: Lesion) -> list[Row] | None:
-    names = ("candidate", "measure", "value")
-    return [dict(zip(names, score, strict=True)) for score in lesion.scores] or None
+def _line_columns(measured: Measured, box: Box) -> Row:
+    """Where a reader's lines lie in a VOI."""
+    x, y, z = box.origin
+    points = measured.lines.moved(-x, -y).points.ravel().tolist()
+    return {"recist_points_vox": points, "key_slice_voi": measured.slice_vox - z}
 
 
 def _check_unchanged(task: Task, options: Options) -> None:

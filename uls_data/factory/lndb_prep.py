@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from uls_data.errors import CaseError, SourceError
-from uls_data.factory.case import LAYER
+from uls_data.factory.layers import ANNOTATED
 from uls_data.factory.run import BuildReport, Progress, build
 from uls_data.ids import hash_of
 from uls_data.io import write_bytes
@@ -232,7 +232,7 @@ def check_names(manifest: Path, expected: dict[str, tuple[int, ...]]) -> NameChe
     for row in iterate_rows(manifest, columns):
         if row["status"] != Status.FAILED:
             tried.add(row["case_id"])
-        if row["status"] == Status.OK and row["layer"] == LAYER:
+        if row["status"] == Status.OK and row["layer"] == ANNOTATED:
             built[row["case_id"]].add(row["lesion_index"])
     ours = {(scan, number) for scan, numbers in built.items() for number in numbers}
     released = {(scan, number) for scan, numbers in expected.items() for number in numbers}
@@ -254,7 +254,7 @@ def digest_lines(manifest: Path) -> list[str]:
     return sorted(
         f"{row['voi_id']} {row['label_voxels_sha256']}"
         for row in iterate_rows(manifest, columns)
-        if row["status"] == Status.OK and row["layer"] == LAYER
+        if row["status"] == Status.OK and row["layer"] == ANNOTATED
     )
 
 
@@ -271,7 +271,7 @@ def _names(lesions: set[tuple[str, int]]) -> tuple[str, ...]:
 def _table1(manifest: Path) -> dict[str, float]:
     columns = ("series", "lesions", "long_mean", "long_std", "short_mean", "short_std")
     for row in stats(manifest, ["layer"]).to_dict("records"):
-        if row["layer"] == LAYER:
+        if row["layer"] == ANNOTATED:
             return {column: float(row[column]) for column in columns}
     return dict.fromkeys(columns, 0.0)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from uls_data.errors import CaseError
 from uls_data.factory.options import Options, Task
 from uls_data.readers.volume import decoded_size
@@ -29,8 +31,11 @@ def memory_need(task: Task, options: Options) -> int:
             total += series_size(case.slices, options.raw)[1]
         except (CaseError, OSError):
             total += _UNKNOWN_BYTES
+    if case.stack is not None:
+        # Decoded slices, and one of them while it is unpacked.
+        total += 3 * math.prod(case.stack.shape) if options.needs_scan else 0
     volumes = [case.mask, *(path for *_, path in case.instances)]
-    if not case.slices and not options.labels_only:
+    if not case.slices and case.stack is None and not options.labels_only:
         volumes.append(case.image)
     for path in volumes:
         if path is None:

@@ -9,6 +9,7 @@ from typing import Any
 from uls_data.geometry import Triple
 from uls_data.ids import hash_of, readable
 from uls_data.profile import Profile
+from uls_data.pseudomask.methods import NEEDS_IMAGE
 from uls_data.readers.case_files import CaseFiles
 from uls_data.readers.metaheader import voxel_files
 from uls_data.recipe.model import Recipe
@@ -32,6 +33,15 @@ class Options:
     clicks: int
     labels_only: bool
     replayed: bool
+    masks: tuple[str, ...] = ()
+    """2D methods, for a source whose lesions are measurements."""
+    calibration: str = ""
+    """A user's own calibration of the jury, as the text of its file."""
+
+    @property
+    def needs_scan(self) -> bool:
+        """Whether images are read: they are written, or masks are made from them."""
+        return not self.labels_only or any(method in NEEDS_IMAGE for method in self.masks)
 
     def key(self) -> str:
         """Hash of everything that decides the output, input files apart."""
@@ -42,6 +52,8 @@ class Options:
                 repr(self.profile),
                 f"seed {self.seed} clicks {self.clicks} labels-only {self.labels_only}",
                 f"replayed {self.replayed}",
+                *(f"mask {method}" for method in self.masks),
+                *([f"calibration {self.calibration}"] if self.calibration else []),
             ]
         )
 

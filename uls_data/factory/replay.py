@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.errors import CaseError, ManifestError
 from uls_data.factory.options import Position, Row
 from uls_data.geometry import Affine, Triple
 from uls_data.io import sha256_voxels
-from uls_data.lesions import Lesion
 from uls_data.manifest.table import read_table
 from uls_data.outcome import Flag, Reason
+from uls_data.recist import Lines
 from uls_data.voi import VOI_SHAPE, box_at, cut_label
 
 # Published headers are float32, and a position is a whole voxel.
@@ -69,7 +70,11 @@ def _check_names(row: Row, manifest: Path) -> None:
 
 
 def find_origin(
-    position: Position, lesion: Lesion, scan_affine: Affine, scan_shape: Triple
+    position: Position,
+    voxels: NDArray[np.int32],
+    scan_affine: Affine,
+    scan_shape: Triple,
+    lines: tuple[Lines, int] | None = None,
 ) -> tuple[Triple, Affine, set[Flag]]:
     """Where in a scan a manifest's VOI lies.
 
@@ -78,6 +83,14 @@ def find_origin(
     RAS index 0 is at 0 mm. Both are tried; the one whose label has the hash that the
     manifest states is taken, else the first whose centre is lesion. (On KiTS the
     scan's own affine fits all 332 published labels.)
+
+    Parameters
+    ----------
+    voxels : ndarray, shape (n, 3), int32
+        The lesion's mask, as RAS indices of the scan.
+    lines : (Lines, z), optional
+        Of a measured lesion: its mask is ours, so that the manifest's click may lie beside it,
+        but on its slice and not farther from it than half its long axis.
 
     Returns
     -------
@@ -107,19 +120,29 @@ def find_origin(
         if not _meets(origin, scan_shape):
             continue
         box = box_at(origin, scan_shape)
-        label = cut_label(lesion.voxels, box)
+        label = cut_label(voxels, box)
         if wanted is not None and sha256_voxels(label) == wanted:
             return origin, frame, flags
         differs = flags | ({Flag.REPLAY_LABEL_DIFFERS} if wanted is not None else set())
-        if fallback is None and (lesion.voxels == np.array(box.click)).all(axis=1).any():
+        if fallback is None and _is_on(box.click, voxels, lines):
             fallback = origin, frame, differs
     if fallback is None:
         raise CaseError(
             Reason.REPLAY_POSITION,
-            f"its centre is not lesion {lesion.index} of this mask, at "
+            f"its centre is not lesion {position.lesion_index} of this mask, at "
             f"{' or '.join(str(origin) for origin, *_ in candidates)}",
         )
     return fallback
+
+
+def _is_on(click: Triple, voxels: NDArray[np.int32], lines: tuple[Lines, int] | None) -> bool:
+    if lines is None:
+        return bool((voxels == np.array(click)).all(axis=1).any())
+    measured, slice_vox = lines
+    low, high = measured.points.min(axis=0), measured.points.max(axis=0)
+    reach = measured.long_vox / 2
+    at = np.array(click[:2])
+    return click[2] == slice_vox and bool(((at >= low - reach) & (at <= high + reach)).all())
 
 
 def _candidates(

@@ -22,10 +22,14 @@ from uls_data.io import remove_folder, remove_temporaries, remove_temporaries_of
 from uls_data.manifest.table import iterate_rows, read_table
 from uls_data.outcome import Reason, Status
 from uls_data.profile import PROFILES
+from uls_data.pseudomask.methods import METHODS
 from uls_data.readers.case_files import CaseFiles
 from uls_data.readers.cases import find_cases
 from uls_data.recipe import load_recipe
+from uls_data.recipe.model import Recipe
+from uls_data.recipe.reader import Ccc18, DeepLesion
 
+_LONGEST_CALIBRATION = 1 << 20
 Progress = Callable[[str, list[Row]], None]
 
 
@@ -123,6 +127,8 @@ def build(
     only: Sequence[str] = (),
     labels_only: bool = False,
     replay: str | Path | None = None,
+    masks: Sequence[str] = (),
+    calibration: str | Path | None = None,
     dry_run: bool = False,
     started: Callable[[int, int], None] | None = None,
     progress: Progress | None = None,
@@ -158,6 +164,11 @@ def build(
         Masks alone, without images.
     replay : path, optional
         Manifest to take the positions from, instead of drawing clicks.
+    masks : sequence of str
+        2D methods for a source whose lesions are measurements (`uls_data.pseudomask.methods`),
+        a layer each; `jury` unless said otherwise, `grabcut` under the profile `published`.
+    calibration : path, optional
+        What `calibrate` wrote, instead of what comes with the package.
     dry_run : bool
         Touch nothing; the report's rows then say what would be read.
     started : callable, optional
@@ -191,6 +202,8 @@ def build(
         clicks=clicks,
         labels_only=labels_only,
         replayed=replay is not None,
+        masks=_masks(masks, loaded.recipe, profile),
+        calibration=_calibration(calibration),
     )
     source = loaded.recipe.source
     if out.resolve() == raw.resolve():
@@ -199,7 +212,7 @@ def build(
     cases = find_cases(
         loaded.recipe,
         raw,
-        need_images=not labels_only,
+        need_images=options.needs_scan,
         leave_out=out,
         cache=None if dry_run else state.headers,
     )
@@ -316,6 +329,38 @@ def _refuse_mixture(finished: dict[str, Finished], keys: dict[str, str], options
             f"{foreign[0]}, that were built with another recipe or other parameters. "
             "Build all cases (without --only or --limit), or name another --out."
         )
+
+
+def _masks(masks: Sequence[str], recipe: Recipe, profile: str) -> tuple[str, ...]:
+    """Methods of a build: none for a source that has masks."""
+    known = [method for method in METHODS if method != "published"]  # that one is a profile's
+    for method in masks:
+        if method not in known:
+            raise SourceError(f"--masks {method}: expected one of {', '.join(known)}")
+    if not isinstance(recipe.reader, DeepLesion | Ccc18):
+        if masks:
+            raise SourceError(f"--masks {masks[0]}: {recipe.source} has masks of its own")
+        return ()
+    chosen = tuple(dict.fromkeys(masks))
+    return chosen or (("grabcut",) if profile == "published" else ("jury",))
+
+
+def _calibration(path: str | Path | None) -> str:
+    """Text of a calibration that can be used; empty without one."""
+    if path is None:
+        return ""
+    from uls_data.pseudomask.quality import Quality
+
+    try:
+        text = Path(path).read_bytes()[: _LONGEST_CALIBRATION + 1].decode()
+        if len(text) > _LONGEST_CALIBRATION:
+            raise ValueError("longer than any calibration")
+        Quality.from_json(text)
+    except (OSError, ValueError) as error:
+        raise SourceError(
+            f"--calibration {path}: {error}; expected a file that `uls-data calibrate` wrote"
+        ) from error
+    return text
 
 
 def _tasks(cases: list[CaseFiles], source: str, replay: Path | None) -> list[Task]:

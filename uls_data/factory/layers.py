@@ -1,0 +1,186 @@
+"""Masks of one lesion: those that its source holds, or pseudo-masks made from its lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uls_data import axes
+from uls_data.errors import CaseError
+from uls_data.factory.options import Options, Row
+from uls_data.geometry import Triple
+from uls_data.ids import draw
+from uls_data.lesions import Lesion
+from uls_data.lesions.instances import Measured
+from uls_data.outcome import Flag
+from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
+from uls_data.pseudomask.methods import pseudo_mask
+from uls_data.pseudomask.quality import Quality
+from uls_data.readers.volume import Volume
+from uls_data.voi import hounsfield
+
+ANNOTATED = "annotated"
+# What the published engine is called in the manifest: the method is the same, its faults are a
+# switch of the profile.
+_PUBLISHED = {"grabcut": "published"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One mask of a lesion, or why there is none.
+
+    Attributes
+    ----------
+    name : str
+    voxels : ndarray, shape (n, 3), int32
+        RAS indices in the scan, in C order.
+    columns : dict
+        Manifest columns of this mask alone.
+    flags : frozenset of Flag
+    measured : Measured or None
+        The lines that it was made from.
+    problem : CaseError or None
+    """
+
+    name: str
+    voxels: NDArray[np.int32]
+    columns: Row = field(default_factory=dict)
+    flags: frozenset[Flag] = frozenset()
+    measured: Measured | None = None
+    problem: CaseError | None = None
+
+
+def annotated_layers(lesion: Lesion) -> list[Layer]:
+    """Masks that the source holds: the lesion's, and those of its readers."""
+    scores = {"agreement_level": lesion.agreement, "candidate_scores": _scores(lesion.scores)}
+    first = Layer(ANNOTATED, lesion.voxels, scores)
+    readers = [Layer(name, voxels, {"annotator": name}) for name, voxels in lesion.readers]
+    return [first, *readers]
+
+
+class Measurements:
+    """Turns a measured lesion into its layers; one a scan.
+
+    Parameters
+    ----------
+    scan : Volume or None
+        None where no chosen method needs the image.
+    shape : tuple of 3 int
+        Of the scan in RAS.
+    spacing_mm : tuple of 3 float, or None
+    case_id : str
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        case_id: str,
+        scan: Volume | None,
+        shape: Triple,
+        spacing_mm: tuple[float, ...] | None,
+    ) -> None:
+        self.options, self.case_id, self.scan, self.shape = options, case_id, scan, shape
+        # Methods measure in pixels; only the ratio of the two spacings can matter to them.
+        x, y = (spacing_mm or (1.0, 1.0))[:2]
+        self.spacing_mm = (float(x), float(y))
+        self.quality = Quality.from_json(options.calibration) if options.calibration else None
+
+    def chosen(self, lesion: Lesion) -> Measured:
+        """Return the measurement that the lesion is made from: one reader's, drawn by identity."""
+        options = self.options
+        identity = (options.seed, options.recipe.source, self.case_id, lesion.index, "reader")
+        return lesion.measured[draw(len(lesion.measured), *identity)]
+
+    def clickable(self, lesion: Lesion) -> Lesion:
+        """Return the lesion with the voxels that a click is drawn from (contract 3.4).
+
+        Raises
+        ------
+        CaseError
+            `degenerate_lines`.
+        """
+        measured = self.chosen(lesion)
+        inside = pseudo_mask("quadrilateral", self._key_slice(lesion, measured, image=False)).mask
+        return replace(lesion, voxels=_on_slice(inside, measured.slice_vox))
+
+    def layers(self, lesion: Lesion) -> Iterator[Layer]:
+        """Pseudo-masks of the drawn reader by every method, and of every reader by the first.
+
+        Raises
+        ------
+        CaseError
+            `degenerate_lines`, of the drawn reader.
+        """
+        chosen = self.chosen(lesion)
+        several = len(lesion.measured) > 1
+        about: Row = {"agreement_level": len(lesion.measured)} if several else {}
+        for method in self.options.masks:
+            columns = {**about, "annotator": f"reader-{chosen.reader}"} if several else {}
+            yield self._layer(method, method, lesion, chosen, columns)
+        for measured in lesion.measured if several else ():
+            name = f"reader-{measured.reader}"
+            columns = {**about, "annotator": name, "parent_layer": self.options.masks[0]}
+            try:
+                yield self._layer(name, self.options.masks[0], lesion, measured, columns)
+            except CaseError as error:
+                nothing = np.empty((0, 3), np.int32)
+                yield Layer(name, nothing, columns, measured=measured, problem=error)
+
+    def _layer(
+        self, name: str, method: str, lesion: Lesion, measured: Measured, columns: Row
+    ) -> Layer:
+        key_slice = self._key_slice(lesion, measured, image=True)
+        if self.options.profile.published_grabcut:
+            method = _PUBLISHED.get(method, method)
+        made = pseudo_mask(method, key_slice, self.quality)
+        return Layer(
+            name,
+            _on_slice(made.mask, measured.slice_vox),
+            {**columns, **_measured_columns(made, measured)},
+            frozenset(made.flags),
+            measured,
+        )
+
+    def _key_slice(self, lesion: Lesion, measured: Measured, *, image: bool) -> KeySlice:
+        hu: NDArray[Any]
+        if self.scan is None or not image:
+            hu = np.broadcast_to(np.int16(0), self.shape[:2])
+        else:
+            stored = self.scan.ras[:, :, measured.slice_vox]
+            hu, _ = hounsfield(stored, self.scan.slope, self.scan.intercept)
+        return KeySlice(
+            hu=hu,
+            lines=measured.lines,
+            spacing_mm=self.spacing_mm,
+            window_hu=measured.window_hu,
+            outward_vox=measured.outward_vox,
+            identity=(self.options.recipe.source, self.case_id, lesion.index, measured.reader),
+        )
+
+
+def _on_slice(mask: NDArray[np.bool_], slice_vox: int) -> NDArray[np.int32]:
+    found = np.argwhere(mask).astype(np.int32)
+    return np.column_stack([found, np.full(len(found), slice_vox, np.int32)])
+
+
+def _measured_columns(made: PseudoMask, measured: Measured) -> Row:
+    found = axes.measure(made.mask[:, :, None])
+    lines = measured.lines
+    return {
+        "recist_long_vox": lines.long_vox,
+        "recist_short_vox": lines.short_vox,
+        "key_slice_long_error_vox": found.long_vox - lines.long_vox,
+        "key_slice_short_error_vox": found.short_vox - lines.short_vox,
+        "predicted_dice": made.predicted_dice,
+        "uncertainty": made.uncertainty,
+        "candidate_scores": _scores(made.scores),
+    }
+
+
+def _scores(scores: tuple[tuple[str, str, float], ...]) -> list[Row] | None:
+    names = ("candidate", "measure", "value")
+    return [dict(zip(names, score, strict=True)) for score in scores] or None
