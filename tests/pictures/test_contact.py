@@ -1,0 +1,71 @@
+"""Contact sheets: what is drawn lies where it should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from uls_data.pictures import contact
+from uls_data.pictures.contact import LUNG_WINDOW_HU, SOFT_WINDOW_HU, Tile, draw_tile, window_of
+
+
+def tile(**changes: object) -> Tile:
+    hu = np.full((64, 80), 40, np.int16)
+    mask = np.zeros((64, 80), bool)
+    mask[20:40, 30:44] = True
+    known: dict[str, object] = {
+        "hu": hu,
+        "padded": np.zeros_like(mask),
+        "masks": {"jury": mask},
+        "points": np.array([[20, 37], [39, 37], [30, 30], [30, 43]], float),
+        "window_hu": SOFT_WINDOW_HU,
+        "caption": ("a", "b"),
+    }
+    return Tile(**{**known, **changes})  # type: ignore[arg-type]
+
+
+def test_patient_right_is_left_and_front_is_top() -> None:
+    hu = np.full((64, 64), -1000, np.int16)
+    hu[50:, 50:] = 400  # high x: the patient's right; high y: the front
+    picture = np.asarray(
+        draw_tile(tile(hu=hu, padded=hu == 0, masks={"jury": hu > 0}, points=None))
+    )
+    panel = picture[: contact._PANEL, : contact._PANEL, 0]
+    assert panel[5, 5] == 255
+    assert panel[-5, -5] == 0
+
+
+def test_outline_runs_round_the_mask() -> None:
+    one = tile()
+    panel = np.asarray(draw_tile(one))[: contact._PANEL, 2 * (contact._PANEL + contact._GAP) :]
+    coloured = (panel != panel[:, :, :1]).any(axis=2)
+    (x0, y0), side = contact._view(one)
+    scale = contact._PANEL / side
+    rows, columns = np.nonzero(coloured)
+    x = x0 + side - (np.array([columns.max(), columns.min()]) + 0.5) / scale - 0.5
+    y = y0 + side - (np.array([rows.max(), rows.min()]) + 0.5) / scale - 0.5
+    assert x == pytest.approx([19.5, 39.5], abs=0.5)
+    assert y == pytest.approx([29.5, 43.5], abs=0.5)
+
+
+def test_padding_has_a_colour_of_its_own() -> None:
+    padded = np.zeros((64, 80), bool)
+    padded[:, :30] = True
+    panel = np.asarray(draw_tile(tile(padded=padded)))[: contact._PANEL, : contact._PANEL]
+    assert tuple(panel[-3, 5]) == contact._PADDING
+
+
+def test_window_follows_the_type_or_the_surroundings() -> None:
+    mask = np.zeros((40, 40), bool)
+    mask[15:25, 15:25] = True
+    lung, soft = np.full((40, 40), -850), np.full((40, 40), 30)
+    assert window_of("lung", soft, mask) == LUNG_WINDOW_HU == (-1200, 200)
+    assert window_of("kidney", lung, mask) == SOFT_WINDOW_HU == (-135, 215)
+    assert window_of("unknown", lung, mask) == LUNG_WINDOW_HU
+    assert window_of("various", soft, mask) == SOFT_WINDOW_HU
+
+
+def test_a_lesion_at_the_edge_of_the_slice() -> None:
+    mask = np.zeros((64, 80), bool)
+    mask[0:3, 76:80] = True
+    assert draw_tile(tile(masks={"jury": mask}, points=None)).size[0] == 3 * contact._PANEL + 12

@@ -1,0 +1,94 @@
+"""The evaluation of 2D methods, from a build to its tables, pictures and exit code."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from uls_data import build, contact_sheet, evaluate_2d
+from uls_data.cli import cli
+from uls_data.demo.sources import make_archives
+from uls_data.errors import ManifestError
+from uls_data.scoring import Evaluation
+
+PLAIN = ("quarter_ellipses", "ellipse")
+
+
+@pytest.fixture(scope="module")
+def vois(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluation")
+    raw = make_archives(folder / "raw", only=["kits21"])["kits21"]
+    build("kits21", raw, folder / "vois")
+    return folder / "vois"
+
+
+@pytest.fixture(scope="module")
+def evaluation(vois: Path) -> Evaluation:
+    return evaluate_2d(vois, ("jury", "quarter_ellipses"), slices="all", draws=1)
+
+
+def test_every_method_sees_every_slice(evaluation: Evaluation) -> None:
+    assert not evaluation.failed
+    assert set(evaluation.trial.methods) == {
+        *("jury", "quarter_ellipses", "quadrilateral", "ellipse", "grabcut")
+    }
+    counts: dict[tuple[object, ...], int] = {}
+    for row in evaluation.scores:
+        key = (row["case_id"], row["lesion_index"], row["slice_voi"], row["draw"])
+        counts[key] = counts.get(key, 0) + 1
+    assert set(counts.values()) == {5}
+    assert {row["draw"] for row in evaluation.scores} == {0, 1}
+    assert all(0 <= row["dice"] <= 1 for row in evaluation.scores)
+
+
+def test_workers_and_order_change_nothing(vois: Path) -> None:
+    alone = evaluate_2d(vois, PLAIN, draws=2)
+    two = evaluate_2d(vois, PLAIN, draws=2, workers=2)
+    assert alone.scores == two.scores
+    other = evaluate_2d(vois, PLAIN, draws=2, seed=1)
+    noisy = [[r["dice"] for r in e.scores if r["draw"]] for e in (alone, other)]
+    clean = [[r["dice"] for r in e.scores if not r["draw"]] for e in (alone, other)]
+    assert clean[0] == clean[1]
+    assert noisy[0] != noisy[1]
+
+
+def test_what_is_written(evaluation: Evaluation, tmp_path: Path) -> None:
+    evaluation.write(tmp_path)
+    with (tmp_path / "scores.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(evaluation.scores)
+    assert float(rows[0]["dice"]) == evaluation.scores[0]["dice"]
+    with Image.open(tmp_path / "risk.png") as picture:
+        assert picture.size[0] > 500
+    assert {p.stem for p in tmp_path.glob("by_*.csv")} == {
+        *("by_all", "by_size", "by_lesion_type", "by_case")
+    }
+
+
+def test_command_line(vois: Path, tmp_path: Path) -> None:
+    arguments = ["evaluate-2d", str(vois), "--method", "ellipse", "--draws", "0"]
+    result = CliRunner().invoke(cli, [*arguments, "--by", "size"], standalone_mode=False)
+    assert result.return_value == 0, result.output
+    assert "By size" in result.output and "quadrilateral" in result.output
+    result = CliRunner().invoke(cli, [*arguments, "--json"], standalone_mode=False)
+    assert all("dice" in json.loads(line) for line in result.stdout.splitlines())
+    sheet = tmp_path / "sheet.png"
+    arguments = ["contact-sheet", str(vois), "--to", str(sheet), "--sort", "mask_voxels"]
+    result = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    assert result.return_value == 0, result.output
+    with Image.open(sheet) as picture:
+        assert np.asarray(picture).std() > 5
+
+
+def test_nothing_to_score_or_draw_is_said(vois: Path, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="--method ellipsis"):
+        evaluate_2d(vois, ("ellipsis",))
+    with pytest.raises(ManifestError, match="nothing to draw"):
+        contact_sheet(vois, tmp_path / "x.png", "mask_voxels > 1e9")
+    assert not list(tmp_path.iterdir())

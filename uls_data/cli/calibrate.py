@@ -1,0 +1,66 @@
+"""`uls-data calibrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from uls_data.cli.output import Progress, json_line, json_option
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  uls-data calibrate vois --out my_quality.json --workers 4
+  uls-data build deeplesion --raw DeepLesion --out weak --calibration my_quality.json
+"""
+)
+@click.argument(
+    "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="JSON to write.")
+@click.option(
+    "--slices",
+    type=click.Choice(["longest", "all"]),
+    default="longest",
+    show_default=True,
+    help="The slice of the long axis, or every slice of 25 lesion pixels or more.",
+)
+@click.option("--jitter", default=0.05, show_default=True, help="Noise, as a share of the axis.")
+@click.option("--draws", default=3, show_default=True, help="Noisy repetitions of each slice.")
+@click.option("--seed", default=0, show_default=True, help="Of the noise.")
+@click.option("--workers", default=1, show_default=True, help="Local processes.")
+@click.option("--scheduler", metavar="ADDRESS", help="A running dask scheduler, instead.")
+@json_option
+def command(manifests: tuple[Path, ...], out: Path, as_json: bool, **options: Any) -> int:
+    """Learn how good the jury's masks are, from your own lesions with full masks.
+
+    Lines are derived from each human mask, clean and noisy; the file tells `build
+    --calibration` which Dice to expect. What it foretells of patients that it has not
+    seen is printed: cross-validation by patient.
+    """
+    from uls_data.scoring.calibration import calibrate
+
+    bar = Progress("masks", "lesions")
+    try:
+        found = calibrate(
+            list(manifests),
+            out,
+            started=bar.begin,
+            progress=lambda masks: bar.step(1, masks),
+            **options,
+        )
+    finally:
+        bar.end()
+    if as_json:
+        names = ("masks", "patients", "error", "correlation")
+        json_line({name: getattr(found, name) for name in names})
+        return 0
+    click.echo(
+        f"{found.masks} masks of {found.patients} patients. On patients not seen: expected "
+        f"calibration error {found.error:.3f}, correlation {found.correlation:.2f}."
+    )
+    click.echo(f"Next: uls-data build deeplesion ... --calibration {out}")
+    return 0

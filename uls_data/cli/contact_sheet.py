@@ -1,0 +1,40 @@
+"""`uls-data contact-sheet`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    "contact-sheet",
+    epilog="""\b
+Examples:
+  uls-data contact-sheet vois --to sheet.png
+  uls-data contact-sheet vois/manifest/deeplesion.parquet --to worst.png \\
+      --where 'layer == "jury" and predicted_dice < 0.8' --sort predicted_dice
+""",
+)
+@click.argument(
+    "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
+)
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="PNG to write.")
+@click.option("--where", default="", metavar="EXPRESSION", help="As for `uls-data query`.")
+@click.option("--sort", metavar="COLUMN", help="Smallest values of this column first.")
+@click.option("--limit", default=48, show_default=True, help="Lesions at most.")
+@click.option("--columns", default=2, show_default=True, help="Lesions side by side.")
+def command(
+    manifests: tuple[Path, ...], to: Path, where: str, sort: str | None, limit: int, columns: int
+) -> int:
+    """Draw lesions side by side: the slice with its lines, every mask, and the chosen one.
+
+    The window is the lung's for lung lesions (level -500, width 1400), else level
+    40, width 350. A mask is chosen by --where; without it, a VOI's first layer.
+    Padding is shown in a colour that no tissue has.
+    """
+    from uls_data.pictures.contact import contact_sheet
+
+    count = contact_sheet(list(manifests), to, where, limit=limit, columns=columns, sort=sort)
+    click.echo(f"{count} lesions: {to}")
+    return 0

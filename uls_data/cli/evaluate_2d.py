@@ -1,0 +1,147 @@
+"""`uls-data evaluate-2d`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from uls_data.cli.output import Progress, json_line, json_option, table
+
+_COLUMNS = ("lines", "method", "patients", "slices", "dice", "95 %", "worst", "NSD 1 mm")
+_SHOWN_FAILURES = 10
+
+
+@click.command(
+    "evaluate-2d",
+    epilog="""\b
+Examples:
+  uls-data evaluate-2d vois --method jury
+  uls-data evaluate-2d vois/manifest/kits21.parquet --slices all --by size --to scores
+""",
+)
+@click.argument(
+    "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
+)
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    help="2D method to score; may be repeated. Default: jury and quarter_ellipses. The ellipse, "
+    "the quadrilateral and grabcut are always scored beside it.",
+)
+@click.option(
+    "--slices",
+    type=click.Choice(["longest", "all"]),
+    default="longest",
+    show_default=True,
+    help="The slice of the long axis, or every slice of 25 lesion pixels or more.",
+)
+@click.option("--jitter", default=0.05, show_default=True, help="Noise, as a share of the axis.")
+@click.option("--draws", default=3, show_default=True, help="Noisy repetitions of each slice.")
+@click.option("--seed", default=0, show_default=True, help="Of the noise.")
+@click.option(
+    "--by",
+    type=click.Choice(["all", "size", "lesion_type", "case"]),
+    multiple=True,
+    help="Groups to print; may be repeated. Default: all.",
+)
+@click.option("--workers", default=1, show_default=True, help="Local processes.")
+@click.option("--scheduler", metavar="ADDRESS", help="A running dask scheduler, instead.")
+@click.option("--to", type=click.Path(path_type=Path), help="Folder for scores (CSV) and a plot.")
+@json_option
+def command(
+    manifests: tuple[Path, ...],
+    methods: tuple[str, ...],
+    by: tuple[str, ...],
+    to: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Score 2D pseudo-masks on lesions with full masks.
+
+    RECIST lines are derived from each human mask, as they are and with noise on
+    their end points; every method then sees the image and the lines alone. Means
+    are over patients, intervals are 95 % of a bootstrap by patient.
+    """
+    from uls_data.scoring import evaluate_2d
+
+    bar = Progress("scores", "lesions")
+    try:
+        evaluation = evaluate_2d(
+            list(manifests),
+            methods or ("jury", "quarter_ellipses"),
+            started=bar.begin,
+            progress=lambda rows: bar.step(1, rows),
+            **options,
+        )
+    finally:
+        bar.end()
+    if to is not None:
+        evaluation.write(to)
+    if as_json:
+        for row in evaluation.scores:
+            json_line(row)
+        return 1 if evaluation.failed else 0
+    for name in by or ("all",):
+        _print_groups(evaluation, name)
+    _print_gains(evaluation)
+    _print_prediction(evaluation)
+    for row in evaluation.failed[:_SHOWN_FAILURES]:
+        click.echo(f"  {row['case_id']}: {row['reason']}: {row['detail']}", err=True)
+    if len(evaluation.failed) > _SHOWN_FAILURES:
+        click.echo(f"  ... and {len(evaluation.failed) - _SHOWN_FAILURES} more", err=True)
+    if to is not None:
+        click.echo(f"Scores, tables and plot: {to}")
+    return 1 if evaluation.failed else 0
+
+
+def _print_groups(evaluation: Any, name: str) -> None:
+    rows: Sequence[dict[str, Any]] = evaluation.summary(name)
+    click.echo(f"\nBy {name}:" if name != "all" else "Over all lesions:")
+    table(
+        (
+            [
+                *([row["group"]] if name != "all" else []),
+                *(row[key] for key in ("lines", "method", "patients", "slices")),
+                f"{row['dice']:.3f}",
+                f"{row['dice_low']:.3f}-{row['dice_high']:.3f}",
+                f"{row['worst_dice']:.3f}",
+                f"{row['nsd_1mm']:.3f}",
+                f"{row['long_error_vox']:.2f}",
+                f"{row['short_error_vox']:.2f}",
+            ]
+            for row in rows
+        ),
+        [*([name] if name != "all" else []), *_COLUMNS, "long px", "short px"],
+    )
+
+
+def _print_gains(evaluation: Any) -> None:
+    click.echo("\nDice against the best baseline, on the same lines:")
+    for row in evaluation.gains():
+        click.echo(
+            f"  {row['lines']:5}  {row['method']} - {row['baseline']}: {row['gain']:+.3f} "
+            f"({row['low']:+.3f} to {row['high']:+.3f}), worst patient {row['worst']:+.3f}, "
+            f"better in {row['better']:.0%}"
+        )
+
+
+def _print_prediction(evaluation: Any) -> None:
+    if not evaluation.predictions:
+        return
+    error, _ = evaluation.calibration()
+    click.echo(f"\nPredicted Dice: expected calibration error {error:.3f}")
+    for row in evaluation.risk_coverage():
+        if abs(row["coverage"] - 0.55) < 0.026 or row["coverage"] == 1:
+            click.echo(
+                f"  best {row['coverage']:.0%}: Dice {row['dice_by_prediction']:.3f} by prediction,"
+                f" {row['dice_by_axis_error']:.3f} by axis error in pixels"
+            )
+    click.echo(
+        f"  the 5 px rule keeps {evaluation.five_px['coverage']:.0%}: Dice "
+        f"{evaluation.five_px['dice']:.3f}; as many by prediction: "
+        f"{evaluation.five_px['dice_by_prediction']:.3f}"
+    )

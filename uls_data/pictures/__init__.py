@@ -1,0 +1,1 @@
+"""Pictures of masks and of what was measured on them."""

@@ -1,0 +1,295 @@
+"""Contact sheets: many lesions on one picture, each with its lines and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from uls_data.errors import CaseError, ManifestError
+from uls_data.manifest.query import query
+from uls_data.manifest.table import manifest_files
+from uls_data.outcome import LesionType
+from uls_data.readers import read_volume
+
+# The paper's windows (its captions print level and width of the second exchanged).
+LUNG_WINDOW_HU = (-1200.0, 200.0)
+SOFT_WINDOW_HU = (-135.0, 215.0)
+_AIR_HU = -400
+_PANEL = 220
+_CAPTION = 46
+_GAP = 6
+_MARGIN = 1.6
+_SMALLEST_VOX = 40
+_BACKGROUND = (24, 24, 24)
+_LINES = (255, 220, 60)
+_PADDING = (70, 40, 70)
+# Distinguishable with every common colour blindness (Okabe and Ito); the chosen mask is first.
+_COLOURS = (
+    (86, 180, 233),
+    (230, 159, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (213, 94, 0),
+    (240, 228, 66),
+    (255, 255, 255),
+)
+_COLUMNS = (
+    *("source", "case_id", "lesion_index", "sample_index", "voi_id", "layer", "status"),
+    *("lesion_type", "image_path", "label_path", "pad_value_hu", "recist_points_vox"),
+    *("key_slice_voi", "long_axis_slice_voi", "predicted_dice", "recist_long_vox"),
+    *("key_slice_long_error_vox", "key_slice_short_error_vox"),
+)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One lesion of a sheet.
+
+    Attributes
+    ----------
+    hu : ndarray, shape (x, y)
+        Slice of the VOI.
+    padded : ndarray, shape (x, y), bool
+    masks : mapping of str to ndarray, shape (x, y), bool
+        By layer; the first one is drawn alone as well.
+    points : ndarray, shape (4, 2), or None
+        End points of the lines.
+    window_hu : tuple of 2 float
+    caption : tuple of str
+        Two lines.
+    """
+
+    hu: NDArray[Any]
+    padded: NDArray[np.bool_]
+    masks: Mapping[str, NDArray[np.bool_]]
+    points: NDArray[np.float64] | None
+    window_hu: tuple[float, float]
+    caption: tuple[str, str]
+
+
+def contact_sheet(
+    manifests: str | Path | Sequence[str | Path],
+    to: str | Path,
+    expression: str = "",
+    *,
+    limit: int = 48,
+    columns: int = 2,
+    sort: str | None = None,
+) -> int:
+    """Draw the lesions that meet an expression: slice with lines, all masks, and the chosen one.
+
+    Parameters
+    ----------
+    manifests : path or sequence of paths
+        Of builds with images.
+    to : path
+        PNG to write.
+    expression : str
+        As `query` takes it, over the rows of the layer that is to be judged.
+    limit : int
+        Lesions at most.
+    columns : int
+        Lesions side by side.
+    sort : str, optional
+        Manifest column; the smallest values come first.
+
+    Returns
+    -------
+    int
+        Lesions drawn.
+
+    Raises
+    ------
+    ManifestError
+        No row with an image and a label meets the expression.
+    """
+    tiles = []
+    for file in manifest_files(manifests):
+        tiles += _tiles_of(file, expression, limit, sort)
+    if sort is not None:
+        tiles.sort(key=lambda pair: pair[0])
+    chosen = [tile for _, tile in tiles[:limit]]
+    if not chosen:
+        raise ManifestError(f"no VOI with an image meets {expression!r}: nothing to draw")
+    draw_sheet(chosen, columns).save(to, format="PNG", optimize=True)
+    return len(chosen)
+
+
+def _tiles_of(
+    file: Path, expression: str, limit: int, sort: str | None
+) -> list[tuple[float, Tile]]:
+    wanted = query(
+        file, expression, [*_COLUMNS, *([sort] if sort and sort not in _COLUMNS else [])]
+    )
+    wanted = wanted[(wanted["status"] == "ok") & wanted["image_path"].notna()]
+    if sort is not None:
+        wanted = wanted.sort_values(sort, kind="stable")
+    wanted = wanted.drop_duplicates("voi_id").head(limit)
+    everything = query(file, 'status == "ok"', _COLUMNS)
+    root = file.parent.parent
+    found = []
+    for row in wanted.to_dict("records"):
+        layers = everything[everything["voi_id"] == row["voi_id"]].to_dict("records")
+        layers.sort(key=lambda other, row=row: other["layer"] != row["layer"])
+        key = float(row[sort]) if sort is not None and row[sort] == row[sort] else np.inf
+        found.append((key, _tile(root, row, layers)))
+    return found
+
+
+def _tile(root: Path, row: dict[Any, Any], layers: list[dict[Any, Any]]) -> Tile:
+    z = row["key_slice_voi"] if row["key_slice_voi"] == row["key_slice_voi"] else None
+    if z is None:
+        z = row["long_axis_slice_voi"]
+    try:
+        hu = np.asarray(read_volume(root / row["image_path"], root).ras[:, :, int(z)])
+        masks = {
+            layer["layer"]: read_volume(root / layer["label_path"], root).ras[:, :, int(z)] != 0
+            for layer in layers
+        }
+    except CaseError as error:
+        raise ManifestError(f"{row['voi_id']}: {error.detail}") from error
+    points = row["recist_points_vox"]
+    facts = [f"{row['layer']}"]
+    if row["predicted_dice"] == row["predicted_dice"]:
+        facts.append(f"predicted Dice {row['predicted_dice']:.2f}")
+    if row["recist_long_vox"] == row["recist_long_vox"]:
+        errors = row["key_slice_long_error_vox"], row["key_slice_short_error_vox"]
+        facts.append(f"{row['recist_long_vox']:.0f} px, errors {errors[0]:+.1f} {errors[1]:+.1f}")
+    return Tile(
+        hu=hu,
+        padded=hu == row["pad_value_hu"],
+        masks=masks,
+        points=None if points is None else np.asarray(points, np.float64).reshape(4, 2),
+        window_hu=window_of(row["lesion_type"], hu, next(iter(masks.values()))),
+        caption=(f"{row['voi_id']}  {row['lesion_type']}", ", ".join(facts)),
+    )
+
+
+def window_of(lesion_type: str, hu: NDArray[Any], mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """Window (low, high HU) for a lesion: the lung's for lung, and where air surrounds it."""
+    known = lesion_type not in (LesionType.VARIOUS, LesionType.UNKNOWN)
+    if known:
+        return LUNG_WINDOW_HU if lesion_type == LesionType.LUNG else SOFT_WINDOW_HU
+    low, high = _box(mask, 4)
+    around = hu[low[0] : high[0], low[1] : high[1]][~mask[low[0] : high[0], low[1] : high[1]]]
+    airy = around.size and float(np.median(around)) < _AIR_HU
+    return LUNG_WINDOW_HU if airy else SOFT_WINDOW_HU
+
+
+def _box(mask: NDArray[np.bool_], margin: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    where = np.argwhere(mask)
+    if not len(where):
+        where = np.array(mask.shape)[None] // 2
+    low = np.clip(where.min(axis=0) - margin, 0, None)
+    return low, np.minimum(where.max(axis=0) + margin + 1, mask.shape)
+
+
+def draw_sheet(tiles: Sequence[Tile], columns: int = 2) -> Image.Image:
+    """Draw tiles as one picture.
+
+    Parameters
+    ----------
+    tiles : sequence of Tile
+    columns : int
+        Tiles side by side.
+    """
+    width, height = 3 * _PANEL + 2 * _GAP, _PANEL + _CAPTION
+    columns = min(columns, len(tiles))
+    rows = -(-len(tiles) // columns)
+    size = (columns * (width + 3 * _GAP) + _GAP, rows * (height + _GAP) + _GAP)
+    sheet = Image.new("RGB", size, _BACKGROUND)
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, columns)
+        at = (_GAP + column * (width + 3 * _GAP), _GAP + row * (height + _GAP))
+        sheet.paste(draw_tile(tile), at)
+    return sheet
+
+
+def draw_tile(tile: Tile) -> Image.Image:
+    """Draw one lesion as three panels: slice and lines, all masks, the chosen mask."""
+    (x0, y0), side = _view(tile)
+    scale = _PANEL / side
+    grey = _grey(tile, x0, y0, side)
+    panels = [grey.copy() for _ in range(3)]
+    if tile.points is not None:
+        for panel in panels[:1]:
+            pen = ImageDraw.Draw(panel)
+            for a, b in (tile.points[:2], tile.points[2:]):
+                ends = [_at(point, x0, y0, side, scale) for point in (a, b)]
+                pen.line([*ends[0], *ends[1]], fill=_LINES, width=2)
+    for number, mask in reversed(list(enumerate(tile.masks.values()))):
+        colour = _COLOURS[min(number, len(_COLOURS) - 1)]
+        _outline(panels[1], mask, x0, y0, side, scale, colour)
+        if number == 0:
+            _outline(panels[2], mask, x0, y0, side, scale, colour)
+    picture = Image.new("RGB", (3 * _PANEL + 2 * _GAP, _PANEL + _CAPTION), _BACKGROUND)
+    for number, panel in enumerate(panels):
+        picture.paste(panel, (number * (_PANEL + _GAP), 0))
+    pen = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(12)
+    pen.text((2, _PANEL + 2), tile.caption[0], fill=(230, 230, 230), font=font)
+    pen.text((2, _PANEL + 17), tile.caption[1], fill=(180, 180, 180), font=font)
+    at = 2.0
+    for number, name in enumerate(tile.masks):
+        colour = _COLOURS[min(number, len(_COLOURS) - 1)]
+        pen.text((at, _PANEL + 32), name, fill=colour, font=font)
+        at += pen.textlength(name, font=font) + 10
+    return picture
+
+
+def _view(tile: Tile) -> tuple[tuple[int, int], int]:
+    """Square part of the slice to show: its low corner and its side, in pixels."""
+    spots: list[NDArray[Any]] = [np.argwhere(mask) for mask in tile.masks.values()]
+    if tile.points is not None:
+        spots.append(tile.points)
+    where = np.concatenate([spot for spot in spots if len(spot)])
+    low, high = where.min(axis=0), where.max(axis=0)
+    side = int(max(_SMALLEST_VOX, _MARGIN * (high - low).max()))
+    side = min(side, *tile.hu.shape)
+    corner = np.clip(np.rint((low + high - side) / 2), 0, np.array(tile.hu.shape) - side)
+    return (int(corner[0]), int(corner[1])), side
+
+
+def _grey(tile: Tile, x0: int, y0: int, side: int) -> Image.Image:
+    """Slice as radiologists see it: patient right on the left, front on top."""
+    low, high = tile.window_hu
+    part = (slice(x0, x0 + side), slice(y0, y0 + side))
+    share = np.clip((tile.hu[part].astype(np.float64) - low) / (high - low), 0, 1)
+    values = np.repeat((share * 255).astype(np.uint8)[:, :, None], 3, axis=2)
+    values[tile.padded[part]] = _PADDING
+    # x grows to the patient's right, which is the picture's left; y to the front, its top.
+    turned = np.ascontiguousarray(values.transpose(1, 0, 2)[::-1, ::-1])
+    return Image.fromarray(turned).resize((_PANEL, _PANEL), Image.Resampling.BICUBIC)
+
+
+def _at(
+    point: NDArray[np.float64], x0: int, y0: int, side: int, scale: float
+) -> tuple[float, float]:
+    x, y = float(point[0]) - x0 + 0.5, float(point[1]) - y0 + 0.5
+    return (side - x) * scale, (side - y) * scale
+
+
+def _outline(
+    panel: Image.Image,
+    mask: NDArray[np.bool_],
+    x0: int,
+    y0: int,
+    side: int,
+    scale: float,
+    colour: tuple[int, int, int],
+) -> None:
+    """Draw the edges between a mask's pixels and what lies outside it."""
+    part = np.pad(mask[x0 : x0 + side, y0 : y0 + side], 1)
+    pen = ImageDraw.Draw(panel)
+    for x, y in np.argwhere(part[1:, :] != part[:-1, :]):
+        column = (side - x) * scale
+        pen.line([column, (side - y) * scale, column, (side - y + 1) * scale], fill=colour, width=2)
+    for x, y in np.argwhere(part[:, 1:] != part[:, :-1]):
+        row = (side - y) * scale
+        pen.line([(side - x) * scale, row, (side - x + 1) * scale, row], fill=colour, width=2)

@@ -1,0 +1,248 @@
+"""Try 2D methods on lesions that people segmented: lines from the mask, then image and lines.
+
+Every method is blind to the human mask. Lines are those of the challenge's measure
+(`uls_data.axes`) on the human mask's slice, once as they are and then with noise on every
+end point (Gaussian, a share of the axis that the point belongs to), which all methods see alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cc3d
+import numpy as np
+from numpy.typing import NDArray
+
+from uls_data import axes
+from uls_data.engine import Pool, run_tasks
+from uls_data.errors import CaseError, ManifestError
+from uls_data.ids import draw
+from uls_data.manifest.table import manifest_files, read_table
+from uls_data.pseudomask.key_slice import KeySlice
+from uls_data.pseudomask.methods import METHODS, pseudo_mask
+from uls_data.readers import read_volume
+from uls_data.recist import Lines, jittered
+from uls_data.scoring.measures import dice, surface_dice
+
+# Always beside what is asked for: a method that does not beat these is not worth its name.
+BASELINES = ("quadrilateral", "ellipse", "grabcut")
+SMALLEST_PIXELS = 25
+_NEEDED = (
+    *("source", "case_id", "patient_id", "lesion_index", "voi_id", "lesion_type", "split"),
+    *("image_path", "label_path", "spacing_x_mm", "spacing_y_mm"),
+    *(f"pad_{side}_{axis}_vox" for side in ("before", "after") for axis in "xyz"),
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is tried on each lesion.
+
+    Attributes
+    ----------
+    methods : tuple of str
+    slices : str
+        `longest`: the slice of the long axis; `all`: every slice of 25 lesion pixels or more.
+    jitter : float
+        Standard deviation of the noise, as a share of the axis.
+    draws : int
+        Noisy repetitions, after the one without noise.
+    seed : int
+    """
+
+    methods: tuple[str, ...]
+    slices: str = "longest"
+    jitter: float = 0.05
+    draws: int = 3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Task:
+    root: Path
+    row: dict[str, Any]
+
+
+Row = dict[str, Any]
+
+
+def score_lesions(
+    manifests: str | Path | Sequence[str | Path],
+    trial: Trial,
+    pool: Pool,
+    *,
+    started: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[list[Row], list[Row]]:
+    """Score every lesion of fully annotated manifests.
+
+    Returns
+    -------
+    scores : list of dict
+        One a (lesion, slice, draw, method), sorted: identity columns, `slice_voi`, `draw` (0: lines
+        as they are), `method`, `dice`, `nsd_1mm`, `long_error_vox`, `short_error_vox` (of the
+        mask against the lines that the method saw), `long_axis_vox` (of the human mask),
+        `predicted_dice`.
+    failed : list of dict
+        Lesions and slices that could not be scored, each with `reason` and `detail`.
+
+    Raises
+    ------
+    ManifestError
+        No row with image and full mask.
+    """
+    for method in trial.methods:
+        if method not in METHODS:
+            raise ManifestError(f"--method {method}: expected one of {', '.join(METHODS)}")
+    tasks = full_lesions(manifests)
+    if started is not None:
+        started(len(tasks))
+    scores: list[Row] = []
+    failed: list[Row] = []
+    lost = partial(_lost)
+    for _, rows in run_tasks(partial(_score_lesion, trial=trial), tasks, pool, lost=lost):
+        for row in rows:
+            (failed if "reason" in row else scores).append(row)
+        if progress is not None:
+            progress(len(rows))
+    key = ("source", "case_id", "lesion_index", "slice_voi", "draw", "method")
+    for table in (scores, failed):
+        table.sort(key=lambda row: tuple(str(row.get(k)).rjust(9) for k in key))
+    return scores, failed
+
+
+def full_lesions(manifests: str | Path | Sequence[str | Path]) -> list[_Task]:
+    """Lesions of manifests that have an image and a full mask.
+
+    Raises
+    ------
+    ManifestError
+        There is none.
+    """
+    filters = [
+        ("status", "=", "ok"),
+        ("layer", "=", "annotated"),
+        ("supervision", "=", "full"),
+        ("sample_index", "=", 0),
+    ]
+    tasks = [
+        _Task(file.parent.parent, row)
+        for file in manifest_files(manifests)
+        for row in read_table(file, list(_NEEDED), filters).to_pylist()
+        if row["image_path"] is not None and row["label_path"] is not None
+    ]
+    if not tasks:
+        raise ManifestError(
+            "no lesion with an image and a full mask; give a build of a fully annotated source, "
+            "made without --labels-only"
+        )
+    return tasks
+
+
+def _identity(row: Row) -> Row:
+    names = ("source", "case_id", "patient_id", "lesion_index", "lesion_type", "split")
+    return {name: row[name] for name in names}
+
+
+def _lost(task: _Task, detail: str) -> list[Row]:
+    return [{**_identity(task.row), "reason": "worker_lost", "detail": detail}]
+
+
+def _score_lesion(task: _Task, trial: Trial) -> list[Row]:
+    rows: list[Row] = []
+    try:
+        for about, key_slice, truth in seen_slices(task.root, task.row, trial):
+            rows += _score_slice(about, key_slice, truth, trial)
+    except CaseError as error:
+        rows.append({**_identity(task.row), "reason": error.reason.value, "detail": error.detail})
+    return rows
+
+
+def seen_slices(
+    root: Path, row: Row, trial: Trial
+) -> Iterator[tuple[Row, KeySlice, NDArray[np.bool_]]]:
+    """Slices of a lesion with its lines, clean and noisy, and the human mask of each.
+
+    Yields what a row of scores starts with (identity, `slice_voi`, `draw`, `long_axis_vox`), what
+    methods see, and what they do not: the largest component of the mask on that slice.
+
+    Raises
+    ------
+    CaseError
+        A file of the VOI cannot be read.
+    """
+    volumes = [read_volume(root / row[f"{kind}_path"], root) for kind in ("image", "label")]
+    # The padding is no tissue: no method may see it.
+    sides = [(row[f"pad_before_{a}_vox"] or 0, row[f"pad_after_{a}_vox"] or 0) for a in "xyz"]
+    hu, marked = (
+        volume.ras[
+            tuple(
+                slice(before, n - after)
+                for (before, after), n in zip(sides, volume.ras.shape, strict=True)
+            )
+        ]
+        for volume in volumes
+    )
+    spacing_mm = (row["spacing_x_mm"] or 1.0, row["spacing_y_mm"] or 1.0)
+    for z in _slices(marked != 0, trial.slices):
+        truth = largest_component(marked[:, :, z] != 0)
+        clean = Lines.from_mask(truth)
+        if clean is None or (trial.slices == "all" and truth.sum() < SMALLEST_PIXELS):
+            continue
+        about = {**_identity(row), "slice_voi": z + sides[2][0], "long_axis_vox": clean.long_vox}
+        names = ("source", "case_id", "lesion_index", "slice_voi")
+        for number in range(trial.draws + 1):
+            identity = (*(about[name] for name in names), number)
+            lines = clean
+            if number:
+                seed = draw(1 << 62, trial.seed, *identity)
+                lines = jittered(clean, np.random.default_rng(seed), trial.jitter)
+            key_slice = KeySlice(np.asarray(hu[:, :, z]), lines, spacing_mm, identity=identity)
+            yield {**about, "draw": number}, key_slice, truth
+
+
+def _slices(marked: NDArray[np.bool_], which: str) -> list[int]:
+    if which == "longest":
+        at = axes.measure(marked).slice_index
+        return [] if at is None else [at]
+    counts = marked.sum(axis=(0, 1))
+    return [int(z) for z in np.flatnonzero(counts >= SMALLEST_PIXELS)]
+
+
+def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Largest 4-connected component of a mask of shape (x, y)."""
+    labels = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=4)
+    sizes = np.bincount(labels.ravel())[1:]
+    result: NDArray[np.bool_] = labels == 1 + int(sizes.argmax()) if len(sizes) else mask
+    return result
+
+
+def _score_slice(
+    about: Row, key_slice: KeySlice, truth: NDArray[np.bool_], trial: Trial
+) -> list[Row]:
+    rows = []
+    for method in trial.methods:
+        where = {**about, "method": method}
+        try:
+            made = pseudo_mask(method, key_slice)
+        except CaseError as error:
+            rows.append({**where, "reason": error.reason.value, "detail": error.detail})
+            continue
+        # As the lines were drawn: a short axis may be 5 degrees off perpendicular.
+        found = Lines.from_mask(made.mask)
+        lengths = (found.long_vox, found.short_vox) if found is not None else (0.0, 0.0)
+        rows.append(
+            {
+                **where,
+                "dice": dice(made.mask, truth),
+                "nsd_1mm": surface_dice(made.mask, truth, key_slice.spacing_mm),
+                "long_error_vox": lengths[0] - key_slice.lines.long_vox,
+                "short_error_vox": lengths[1] - key_slice.lines.short_vox,
+                "predicted_dice": made.predicted_dice,
+            }
+        )
+    return rows
