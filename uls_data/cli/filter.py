@@ -1,0 +1,83 @@
+"""`uls-data filter`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from uls_data.cli.output import json_line, json_option, table
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  uls-data filter --manifest out --out kept/manifest/round1.parquet
+  uls-data filter --manifest m.parquet --out kept.parquet --max-axis-error-vox 5
+  uls-data filter --manifest m.parquet --out kept.parquet \\
+      --rule 'predicted_dice >= 0.8 and not flagged("cut_by_voi")'
+"""
+)
+@click.option(
+    "--manifest",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="M",
+    help="Manifest, or OUT folder of a build.",
+)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="M2", help="Manifest to write."
+)
+@click.option(
+    "--max-axis-error-vox",
+    type=float,
+    help="Bound of the paper's rule in pixels; by itself it chooses that rule.  [default: 5]",
+)
+@click.option(
+    "--rule",
+    metavar="paper|combined|EXPRESSION",
+    help="Default: combined. EXPRESSION is a condition over columns, as for `query`.",
+)
+@json_option
+def command(
+    manifest: Path, out: Path, max_axis_error_vox: float | None, rule: str | None, as_json: bool
+) -> int:
+    """Keep the pseudo-masks that meet a rule.
+
+    paper: long and short axis, measured on the key slice, each within 5 pixels of the
+    reader's. combined: that, and the error small for the lesion's size, predicted Dice
+    and disagreement, one component that holds the click, no border of the VOI touched,
+    and a plausible extent along z, as far as the manifest knows them.
+
+    M2 has every row of M; what breaks the rule is skipped with reason `filtered` and
+    the broken clauses. Rows with full masks are not judged. Printed is what each clause
+    removes alone, what it alone removes, and what it removes after those above it.
+    """
+    from uls_data.filtering import filter as filter_manifest
+
+    report = filter_manifest(manifest, out, rule=rule, max_axis_error_vox=max_axis_error_vox)
+    counts: dict[str, Any] = {
+        name: getattr(report, name) for name in ("rows", "kept", "removed", "full", "not_ok")
+    }
+    if as_json:
+        for clause in report.clauses:
+            json_line({"kind": "clause", **clause})
+        json_line({"kind": "report", **counts})
+        return 0
+    judged = report.kept + report.removed
+    table(
+        [
+            [c["name"], c["alone"], c["only"], c["in_sequence"], c["expression"]]
+            for c in report.clauses
+        ],
+        ("clause", "removes alone", "only it", "in sequence", "expression"),
+    )
+    share = f" ({report.kept / judged:.1%})" if judged else ""
+    click.echo(
+        f"\n{judged} pseudo-masks: {report.kept} kept{share}, {report.removed} removed. "
+        f"{report.full} full masks not judged, {report.not_ok} rows were not ok before; "
+        f"{report.rows} rows in all."
+    )
+    click.echo(f"Written: {out}")
+    return 0

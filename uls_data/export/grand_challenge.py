@@ -1,0 +1,229 @@
+"""The challenge's format: stacks of VOIs as its algorithm containers read them, and their truth.
+
+One job of the challenge is one stack of at most 100 VOIs. For each job:
+
+    job-001/input/images/stacked-3d-ct-lesion-volumes/job-001.mha   int16 HU, z = 128 N
+    job-001/input/stacked-3d-volumetric-spacings.json               [[x, y, z], ...] in mm
+    job-001/ground-truth/job-001.mha                                masks, uint8, same order
+    job-001/ground-truth/stacked_spacing.json                       the spacings again
+    job-001/ground-truth/single_sample.json                         first click of each lesion
+    job-001/ground-truth/multi_sample.json                          pairs of clicks of each lesion
+    job-001/ground-truth/vois.json                                  VOI names in order (ours)
+
+`input` is what a container sees as /input; it answers with
+/output/images/ct-binary-uls/job-001.mha. `multi_sample.json` holds, lesion by lesion, all pairs
+[a, b, [x, y, z]] with the translation from click a to click b in mm (LPS), a last bit larger
+where the challenge's floor would otherwise lose a voxel. It is empty without a second click.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uls_data import geometry
+from uls_data.errors import CaseError, ManifestError, SourceError
+from uls_data.manifest.table import manifest_files, read_table, row_key
+from uls_data.outcome import Flag, Reason
+from uls_data.readers import read_volume
+from uls_data.scoring.collection import MULTI, SINGLE, STACKED_SPACINGS, VOI_NAMES, voi_file
+from uls_data.scoring.consistency import offset_of
+from uls_data.stack import IMAGES, SPACINGS, write_json, writing
+from uls_data.voi import VOI_SHAPE
+
+Row = dict[str, Any]
+STACK_SIZE = 100
+_COLUMNS = (
+    *("source", "case_id", "lesion_index", "sample_index", "layer", "voi_id", "affine"),
+    *("image_path", "label_path", "qc_flags"),
+)
+
+
+@dataclass(frozen=True)
+class ChallengeExport:
+    """What was written.
+
+    Attributes
+    ----------
+    jobs : list of Path
+        Folder of each job.
+    vois, lesions : int
+    failed : list of dict
+        VOIs that are in no stack: `voi_id`, `reason`, `detail`.
+    with_truth : int
+        Jobs with masks; a job has them if all its VOIs do.
+    """
+
+    jobs: list[Path]
+    vois: int
+    lesions: int
+    failed: list[Row]
+    with_truth: int
+
+
+def export_grand_challenge(
+    manifest: str | Path | Sequence[str | Path],
+    to: str | Path,
+    *,
+    layer: str | None = None,
+    stack_size: int = STACK_SIZE,
+    started: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> ChallengeExport:
+    """Write VOIs as the stacks of the ULS23 challenge.
+
+    Parameters
+    ----------
+    manifest : path or sequence of paths
+        Of builds with images.
+    to : path
+        Folder; jobs are `job-001`, ... in it, lesions in the order of the manifest's key, all
+        clicks of a lesion in one job.
+    layer : str, optional
+        Of the masks; default: `annotated` where there is one, else the first of each VOI.
+    stack_size : int
+        VOIs of a job, at most.
+
+    Raises
+    ------
+    ManifestError, SourceError
+        No VOI with an image, or the folder cannot be written.
+    """
+    lesions = _lesions(manifest, layer)
+    largest = max(map(len, lesions))
+    if largest > stack_size:
+        raise ManifestError(
+            f"a lesion has {largest} clicks, which must share a stack: --stack-size is {stack_size}"
+        )
+    if started is not None:
+        started(sum(map(len, lesions)))
+    jobs, failed = [], []
+    vois = count = with_truth = 0
+    try:
+        for number, some in enumerate(_batches(lesions, stack_size), 1):
+            job = Path(to) / f"job-{number:03d}"
+            indices, bad, truth = _write_job(job, some, progress)
+            failed += bad
+            if indices:
+                with_truth += truth
+                vois += sum(map(len, indices))
+                count += len(indices)
+                jobs.append(job)
+    except OSError as error:
+        raise SourceError(f"--to {to}: cannot be written: {error.strerror}") from error
+    return ChallengeExport(jobs, vois, count, failed, with_truth)
+
+
+def _lesions(manifest: str | Path | Sequence[str | Path], layer: str | None) -> list[list[Row]]:
+    """Rows lesion by lesion, one row a VOI, with `image` and `label` as files."""
+    vois: dict[tuple[Any, ...], Row] = {}
+    for file in manifest_files(manifest):
+        rows = read_table(file, list(_COLUMNS), [("status", "=", "ok")]).to_pylist()
+        for row in rows:
+            if row["image_path"] is None or (layer is not None and row["layer"] != layer):
+                continue
+            row["image"] = voi_file(file, row["image_path"])
+            has_label = row["label_path"] is not None
+            row["label"] = voi_file(file, row["label_path"]) if has_label else None
+            key = (row["source"], row["case_id"], row["lesion_index"], row["sample_index"])
+            if key not in vois or (row["layer"] == "annotated" != vois[key]["layer"]):
+                vois[key] = row
+    if not vois:
+        of = f" of layer {layer!r}" if layer is not None else ""
+        raise ManifestError(f"no VOI{of} with an image; was it built with --labels-only?")
+    lesions: dict[tuple[Any, ...], list[Row]] = {}
+    for row in sorted(vois.values(), key=row_key):
+        lesion = (row["source"], row["case_id"], row["lesion_index"])
+        lesions.setdefault(lesion, []).append(row)
+    return list(lesions.values())
+
+
+def _batches(lesions: list[list[Row]], size: int) -> Iterator[list[list[Row]]]:
+    batch: list[list[Row]] = []
+    for lesion in lesions:
+        if batch and sum(map(len, batch)) + len(lesion) > size:
+            yield batch
+            batch = []
+        batch.append(lesion)
+    yield batch
+
+
+def _write_job(
+    job: Path, lesions: list[list[Row]], progress: Callable[[int], None] | None
+) -> tuple[list[list[int]], list[Row], bool]:
+    """Write one job; returns the stack indices of each lesion, what failed, and if it has truth."""
+    rows = [row for lesion in lesions for row in lesion]
+    wide = any(Flag.HU_INT32 in (row["qc_flags"] or ()) for row in rows)
+    images = job / "input" / IMAGES / f"{job.name}.mha"
+    masks = job / "ground-truth" / f"{job.name}.mha"
+    has_truth = all(row["label"] is not None for row in rows)
+    written: list[list[tuple[int, Row]]] = []
+    failed: list[Row] = []
+    with (
+        writing(images, "int32" if wide else "int16") as image_stack,
+        writing(masks, "uint8") as mask_stack,
+    ):
+        for lesion in lesions:
+            found = []
+            for row in lesion:
+                try:
+                    hu = _voxels(row["image"])
+                    mask = (_voxels(row["label"]) != 0).astype(np.uint8) if has_truth else None
+                    image_stack.put(hu)
+                    if mask is not None:
+                        mask_stack.put(mask)
+                except CaseError as error:
+                    failed.append(
+                        {
+                            "voi_id": row["voi_id"],
+                            "reason": error.reason.value,
+                            "detail": error.detail,
+                        }
+                    )
+                else:
+                    found.append((image_stack.count - 1, row))
+                if progress is not None:
+                    progress(1)
+            if found:
+                written.append(found)
+    if not has_truth or not written:
+        masks.unlink()
+    if written:
+        _write_lists(job, written)
+    else:
+        images.unlink()
+    return [[at for at, _ in lesion] for lesion in written], failed, has_truth
+
+
+def _voxels(path: Path) -> NDArray[Any]:
+    volume = read_volume(path, path.parent)
+    if volume.ras.shape != VOI_SHAPE or (volume.slope, volume.intercept) != (1.0, 0.0):
+        raise CaseError(Reason.VOI_SHAPE, f"{path.name}: expected an unscaled VOI of {VOI_SHAPE}")
+    return volume.ras
+
+
+def _write_lists(job: Path, lesions: list[list[tuple[int, Row]]]) -> None:
+    rows = [row for lesion in lesions for _, row in lesion]
+    affines = [np.array(row["affine"], np.float64).reshape(4, 4) for row in rows]
+    spacings = [geometry.spacing_mm(affine) for affine in affines]
+    pairs = []
+    for lesion in lesions:
+        some = []
+        for (a, _), (b, _) in combinations(lesion, 2):
+            # Voxel i of VOI a is voxel i - offset of VOI b.
+            shift = [-round(float(by)) for by in geometry.offset_vox(affines[a], affines[b])]
+            some.append([a, b, list(offset_of(shift, spacings[a]))])
+        if some:
+            pairs.append(some)
+    truth = job / "ground-truth"
+    write_json(job / "input" / SPACINGS, spacings)
+    write_json(truth / STACKED_SPACINGS, spacings)
+    write_json(truth / SINGLE, [lesion[0][0] for lesion in lesions])
+    write_json(truth / MULTI, pairs)
+    write_json(truth / VOI_NAMES, [row["voi_id"] for row in rows])

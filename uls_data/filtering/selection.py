@@ -1,0 +1,197 @@
+"""Apply a rule to a manifest: what meets it stays, the rest is skipped with its reason."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from uls_data.errors import ManifestError, SourceError
+from uls_data.filtering.rule import (
+    COMBINED,
+    MAXIMUM_AXIS_ERROR_VOX,
+    PAPER,
+    Clause,
+    clauses_of,
+    combined_rule,
+    paper_rule,
+)
+from uls_data.manifest.query import query
+from uls_data.manifest.table import iterate_rows, manifest_files, write_manifest
+from uls_data.outcome import Reason, Status
+
+Row = dict[str, Any]
+_JUDGED = 'status == "ok" and supervision != "full"'
+
+
+@dataclass(frozen=True)
+class FilterReport:
+    """What a filter did; `rows == kept + removed + full + not_ok`.
+
+    Attributes
+    ----------
+    rows, kept, removed : int
+        Of the manifest; of its pseudo-masks that meet the rule, and that do not.
+    full : int
+        Rows with a full mask, which no rule judges.
+    not_ok : int
+        Rows that were skipped or failed before.
+    clauses : list of dict
+        `name`, `expression`, `alone`: masks that this clause removes by itself; `only`: that no
+        other clause removes; `in_sequence`: that it removes after those above it.
+    """
+
+    rows: int
+    kept: int
+    removed: int
+    full: int
+    not_ok: int
+    clauses: list[Row]
+
+
+def filter(
+    manifest: str | Path,
+    out: str | Path,
+    *,
+    rule: str | None = None,
+    max_axis_error_vox: float | None = None,
+) -> FilterReport:
+    """Write a manifest in which the pseudo-masks that break a rule are skipped.
+
+    Every row of the manifest is a row of the new one. Rows that break the rule get status
+    `skipped`, reason `filtered`, and the broken clauses with their numbers as detail. Rows
+    with a full mask are not judged.
+
+    Parameters
+    ----------
+    manifest : path
+        A manifest, or the OUT folder of a build.
+    out : path
+        Parquet file to write. Paths in it stay valid: they are relative to its own OUT.
+    rule : str, optional
+        `paper`, `combined`, or an expression as `uls_data.query` takes it, whose parts joined
+        by `and` are its clauses. Default: `combined`; `paper` where only `max_axis_error_vox`
+        is given.
+    max_axis_error_vox : float, optional
+        Bound of the paper's rule in both; default 5.
+
+    Raises
+    ------
+    ManifestError, SourceError
+        Not a manifest, a bad rule, or `out` cannot be written.
+    """
+    clauses = _clauses(rule, max_axis_error_vox)
+    files = manifest_files(manifest)
+    judged = set(_rows_that_meet(files, _JUDGED))
+    broken = {
+        clause.name: judged - set(_rows_that_meet(files, clause.expression)) for clause in clauses
+    }
+    out = Path(out)
+    rows: list[Row] = []
+    full = 0
+    for file in files:
+        moved = _moved(file, out)
+        for row in iterate_rows(file):
+            number = len(rows)
+            failing = [clause for clause in clauses if number in broken[clause.name]]
+            if failing:
+                row |= {
+                    "status": Status.SKIPPED.value,
+                    "reason": Reason.FILTERED.value,
+                    "detail": "; ".join(_detail(clause, row) for clause in failing),
+                }
+            elif row["status"] == Status.OK.value and number not in judged:
+                full += 1
+            for column in ("image_path", "label_path"):
+                if row[column] is not None:
+                    row[column] = moved(row[column])
+            rows.append(row)
+    removed = set().union(*broken.values())
+    try:
+        write_manifest(rows, out)
+    except OSError as error:
+        raise SourceError(f"--out {out}: cannot be written: {error.strerror}") from error
+    return FilterReport(
+        rows=len(rows),
+        kept=len(judged - removed),
+        removed=len(removed),
+        full=full,
+        not_ok=len(rows) - len(judged) - full,
+        clauses=_counts(clauses, broken),
+    )
+
+
+def _clauses(rule: str | None, bound: float | None) -> list[Clause]:
+    if bound is not None and not 0 <= bound < float("inf"):
+        raise ManifestError(f"--max-axis-error-vox {bound}: expected pixels, 0 or more")
+    if rule is None:
+        rule = COMBINED if bound is None else PAPER
+    limit = MAXIMUM_AXIS_ERROR_VOX if bound is None else bound
+    if rule == PAPER:
+        return paper_rule(limit)
+    if rule == COMBINED:
+        return combined_rule(limit)
+    if bound is not None:
+        raise ManifestError(
+            "--max-axis-error-vox belongs to the rules paper and combined; an expression states "
+            "its own bound, such as key_slice_long_error_vox.abs() <= 5"
+        )
+    return clauses_of(rule)
+
+
+def _rows_that_meet(files: Sequence[Path], expression: str) -> list[int]:
+    """Numbers of the rows, in the order of the files."""
+    return [int(at) for at in query(files, expression, ["status"]).index]
+
+
+def _detail(clause: Clause, row: Row) -> str:
+    numbers = [
+        f"{name} {_text(row[name])}"
+        for name in clause.columns
+        if name not in ("status", "qc_flags")
+    ]
+    found = ", ".join(numbers) or ", ".join(row["qc_flags"] or [])
+    return (
+        f"{clause.name}: {found}"
+        if clause.name != clause.expression
+        else f"{clause.name} ({found})"
+    )
+
+
+def _text(value: Any) -> str:
+    return "null" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _counts(clauses: Sequence[Clause], broken: dict[str, set[int]]) -> list[Row]:
+    found: list[Row] = []
+    gone: set[int] = set()
+    for clause in clauses:
+        mine = broken[clause.name]
+        others = set().union(*(other for name, other in broken.items() if name != clause.name))
+        found.append(
+            {
+                "name": clause.name,
+                "expression": clause.expression,
+                "alone": len(mine),
+                "only": len(mine - others),
+                "in_sequence": len(mine - gone),
+            }
+        )
+        gone |= mine
+    return found
+
+
+def _moved(file: Path, out: Path) -> Callable[[str], str]:
+    """Return what turns a path of a manifest into one of the new manifest."""
+    from uls_data.scoring.collection import voi_file
+
+    new_root = out.absolute().parent.parent
+    if out.absolute().parent == file.absolute().parent:
+        return lambda path: path
+
+    def move(path: str) -> str:
+        return Path(os.path.relpath(voi_file(file.absolute(), path), new_root)).as_posix()
+
+    return move
