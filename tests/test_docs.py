@@ -54,7 +54,7 @@ def test_commands_in_readme_parse() -> None:
     for line in lines:
         words = shlex.split(line, comments=True)
         words = words[: words.index(">")] if ">" in words else words
-        name = " ".join(words[:2]) if words[0] == "recipe" else words[0]
+        name = " ".join(words[:2]) if words[0] in ("recipe", "export") else words[0]
         options = {option for parameter in known[name].params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options, line
 

@@ -39,7 +39,8 @@ def test_functions_survive_the_import_of_their_modules() -> None:
     code = (
         "import uls_data, uls_data.factory, uls_data.manifest.index, uls_data.manifest.query\n"
         "import uls_data.manifest.stats\n"
-        "assert all(callable(getattr(uls_data, name)) for name in uls_data.__all__[2:])\n"
+        "names = [name for name in uls_data.__all__ if name != '__version__']\n"
+        "assert all(callable(getattr(uls_data, name)) for name in names)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -87,7 +87,7 @@ def test_help_of_every_command_has_an_example(uls: Any, command: list[str]) -> N
         (["build", "kits21", "--raw", ".", "--out", "y", "--profile", "best"], ["published"]),
         (["build", "kits21", "--raw", ".", "--out", "y", "--workers", "many"], ["many"]),
         (["build", "kits21", "--raw", ".", "--out", "y", "--clicks", "0"], ["--clicks"]),
-        (["build", "ccc18", "--raw", ".", "--out", "y"], ["ccc18"]),
+        (["build", "ccc18", "--raw", ".", "--out", "y"], ["--raw .", "expected one table"]),
         (["index", "absent", "--out", "m"], ["absent"]),
         (["query", "absent", "status == 'ok'"], ["absent"]),
         (["stats", "absent"], ["absent"]),

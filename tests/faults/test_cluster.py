@@ -17,6 +17,9 @@ import psutil
 import pytest
 from fault_tools import Archive, Run, Start, assert_same, until, vois
 
+from uls_data import build
+from uls_data.demo.sources import make_archives
+
 pytestmark = pytest.mark.slow
 
 
@@ -167,3 +170,19 @@ def test_wrong_address(small: Archive, start: Start, tmp_path: Path, address: st
     assert code == 2, f"exit code {code}\n{run.stderr}"
     assert f"--scheduler {address}" in run.stderr
     assert not vois(out)
+
+
+def test_pseudo_masks_are_those_of_a_build_in_this_process(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """OpenCV draws from a state of its process: neither order nor company may show in a mask."""
+    raw = make_archives(tmp_path / "raw", only=["deeplesion"])["deeplesion"]
+    masks = ["jury", "grabcut"]
+    here = build("deeplesion", raw, tmp_path / "here", masks=masks)
+    there = build("deeplesion", raw, tmp_path / "there", masks=masks, scheduler=cluster.address)
+    made = [
+        {(row["voi_id"], row["layer"]): row["label_sha256"] for row in report.rows}
+        for report in (here, there)
+    ]
+    assert made[0] == made[1]
+    assert sum(hash_ is not None for hash_ in made[0].values()) >= 16

@@ -18,8 +18,15 @@ from uls_data.errors import UlsDataError
 _COMMANDS = {
     "recipe": ("recipe", "List, show, check and start recipes: what is known of each source."),
     "build": ("build", "Turn the raw data of one source into VOIs and a manifest."),
+    "evaluate-2d": ("evaluate_2d", "Score 2D pseudo-masks on lesions with full masks."),
+    "filter": ("filter", "Keep the pseudo-masks that meet a rule; the rest is skipped."),
+    "evaluate": ("evaluate", "Score 3D masks with the challenge's measures; compare two models."),
+    "export": ("export", "Write VOIs in the layout of another program."),
+    "calibrate": ("calibrate", "Learn how good the jury's 2D masks are on your own lesions."),
+    "contact-sheet": ("contact_sheet", "Draw slice, lines and masks of any set of lesions."),
     "index": ("index", "Write the manifest of an existing archive of VOIs."),
     "query": ("query", "Print the rows of manifests that meet an expression."),
+    "train": ("train", "Train the segmentation network on manifests; resumable."),
     "lndb-prep": (
         "lndb_prep",
         "Make the VOIs of LNDb, which nobody may pass on, from your download.",

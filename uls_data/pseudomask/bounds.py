@@ -70,7 +70,8 @@ class Bounds:
                 ahead = (x - point[0]) * u + (y - point[1]) * v
                 aside = np.abs((y - point[1]) * u - (x - point[0]) * v)
                 outer &= ahead <= _NOTCH_VOX + _NOTCH_SLOPE * aside + _ROUNDING
-        return Bounds(inner, outer | inner)
+        # Nothing outside is shut in: filling a mask's holes cannot lead out.
+        return Bounds(inner, ndimage.binary_fill_holes(outer | inner))
 
     def applied(self, mask: Mask) -> Mask:
         """Return the part of a mask between the bounds that hangs together, without holes."""

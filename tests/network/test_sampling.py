@@ -1,0 +1,114 @@
+"""Draws: as often as the plan says, the same whatever happened before."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from made_vois import tiny_plan
+
+from uls_data.errors import ManifestError
+from uls_data.network.augmentation import Augmentation
+from uls_data.network.examples import Example, find_examples
+from uls_data.network.sampling import Sampler, read_ahead, weights
+from uls_data.network.voxels import LESION
+
+
+def made(kind: str, long_axis: float | None) -> Example:
+    return Example(Path(), {"lesion_type": kind, "long_axis_vox": long_axis})
+
+
+def test_weights_by_type_and_size() -> None:
+    examples = [made("lung", 10.0)] * 6 + [made("colon", 40.0)] * 2
+    plain = weights(examples, tiny_plan().training)
+    np.testing.assert_allclose(plain, 1 / 8)
+    balanced = weights(examples, tiny_plan(type_balance=1).training)
+    assert balanced[:6].sum() == pytest.approx(0.5) and balanced[6:].sum() == pytest.approx(0.5)
+    sized = weights(examples, tiny_plan(size_power=1).training)
+    assert sized[7] / sized[0] == pytest.approx(4)
+    odd = weights([made("lung", 0.0), made("lung", None)], tiny_plan(size_power=-1).training)
+    assert np.isfinite(odd).all() and (odd > 0).all()
+
+
+def test_draws_follow_the_weights() -> None:
+    examples = [made("lung", 10.0), made("lung", 30.0)]
+    sampler = Sampler(examples, tiny_plan(size_power=1), 0, "ignore")
+    drawn = np.array([sampler.chosen(step, slot) for step in range(2000) for slot in range(2)])
+    # 4,000 draws: three quarters, with a deviation of 0.7 %.
+    assert drawn.mean() == pytest.approx(0.75, abs=0.025)
+    again = Sampler(examples, tiny_plan(size_power=1), 0, "ignore")
+    assert [again.chosen(n, 1) for n in range(99, 0, -1)] == list(drawn[1::2][99:0:-1])
+    other = Sampler(examples, tiny_plan(size_power=1), 1, "ignore")
+    assert any(other.chosen(n, 0) != sampler.chosen(n, 0) for n in range(50))
+
+
+def test_batches_do_not_depend_on_where_they_start(vois: Path) -> None:
+    found = find_examples(vois)
+    with ThreadPoolExecutor(2) as pool:
+        whole = list(Sampler(found.train, tiny_plan(), 4, "ignore").batches(0, 6, pool))
+        rest = list(
+            Sampler(found.train, tiny_plan(), 4, "ignore", cache_bytes=0).batches(3, 6, pool)
+        )
+    assert len(whole) == 6 and all(len(batch) == 2 for batch in whole)
+    for one, other in zip(whole[3:], rest, strict=True):
+        for first, second in zip(one, other, strict=True):
+            np.testing.assert_array_equal(first.hu, second.hu)
+            np.testing.assert_array_equal(first.marks, second.marks)
+    # The centre is a lesion voxel, of whichever click.
+    centres = [r.marks[r.click] & LESION for batch in whole for r in batch]
+    assert all(centres)
+
+
+def test_what_cannot_be_read_is_replaced(vois: Path) -> None:
+    train = find_examples(vois).train
+    bad = Example(train[0].root, {**train[0].row, "image_path": "none.nii"})
+    sampler = Sampler([bad, *train[1:2]], tiny_plan(), 0, "ignore")
+    for step in range(4):
+        sampler.region(step, 0)
+    assert set(sampler.failed) == {0}
+    with pytest.raises(ManifestError, match="cannot be read"):
+        Sampler([bad], tiny_plan(), 0, "ignore").region(0, 0)
+
+
+def test_reading_ahead_is_bounded_and_in_order() -> None:
+    running: list[int] = []
+
+    def read(item: int) -> int:
+        running.append(item)
+        return item
+
+    with ThreadPoolExecutor(1) as pool:
+        stream = read_ahead(read, iter(range(100)), pool, 3)
+        assert [next(stream) for _ in range(5)] == list(range(5))
+        assert len(running) <= 8
+        stream.close()  # type: ignore[attr-defined]
+
+
+def example() -> dict[str, Any]:
+    image = torch.randn(1, 16, 32, 32, generator=torch.Generator().manual_seed(0))
+    lesion, known = torch.zeros(1, 16, 32, 32), torch.zeros(1, 16, 32, 32)
+    known[:, 8] = 1
+    lesion[:, 8, 12:20, 10:22] = 1
+    return {"image": image, "lesion": lesion, "known": known}
+
+
+def test_augmentation_is_a_function_of_its_seed() -> None:
+    one, other = Augmentation(), Augmentation()
+    other(example(), 99)
+    different = 0
+    for seed in range(12):
+        first, second = one(example(), seed), other(example(), seed)
+        for name, value in first.items():
+            assert type(value) is torch.Tensor and value.shape == (1, 16, 32, 32)
+            assert torch.equal(value, second[name])
+        different += not torch.equal(first["image"], example()["image"])
+        # A key slice stays one slice, whole.
+        slices = first["known"].amax(dim=(0, 2, 3))
+        assert slices.sum() == 1 and first["known"].sum() == 32 * 32
+        assert set(first["lesion"].unique().tolist()) <= {0.0, 1.0}
+        assert 0.4 < float(first["lesion"].sum()) / 96 < 2.1
+    assert different >= 10

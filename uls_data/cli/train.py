@@ -1,0 +1,135 @@
+"""`uls-data train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from uls_data.cli.output import Progress, json_line, json_option, table
+from uls_data.errors import UlsDataError
+
+if TYPE_CHECKING:
+    from uls_data.network.training import TrainReport
+
+_SHOWN_FAILURES = 10
+
+
+@click.command(
+    "train",
+    epilog="""\b
+Examples:
+  uls-data train --manifest vois --out model --plan small
+  uls-data train --manifest weak vois/manifest/ccc18.parquet --out pretrained
+  uls-data train --manifest vois --init pretrained --out model
+""",
+)
+@click.option(
+    "--manifest",
+    "manifests",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="M...",
+    help="Manifests, or OUT folders of builds.",
+)
+@click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="[M...]")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The model's folder.")
+@click.option("--plan", help="baseline, small or a file. Default: baseline, or that of --init.")
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    help="Model folder or checkpoint, ours or nnU-Net v2's, to fine-tune.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: a GPU where there is one.",
+)
+@click.option(
+    "--include-heldout",
+    is_flag=True,
+    help="Train on held-out patients too (the paper's final training); the checkpoint says so.",
+)
+@click.option(
+    "--layer", "layers", multiple=True, help="Masks to take; may be repeated. Default: the best."
+)
+@click.option(
+    "--weak",
+    type=click.Choice(["ignore", "background", "bounded"]),
+    default="ignore",
+    show_default=True,
+    help="What slices without annotation are to 2D masks: unknown, background (as published), or "
+    "background only further away than the lesion is long.",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the plan's.")
+@click.option("--steps", type=click.IntRange(min=1), help="Instead of epochs.")
+@click.option("--seed", default=0, show_default=True, help="Of weights, order and augmentation.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Threads that read ahead.",
+)
+@json_option
+def command(
+    manifests: tuple[Path, ...], more: tuple[Path, ...], out: Path, as_json: bool, **options: Any
+) -> int:
+    """Train a network on the VOIs of manifests.
+
+    Held-out patients are scored, never trained on, in whichever source they occur. The same
+    command again goes on from the last checkpoint. The folder is a model folder of nnU-Net v2,
+    with the curves beside it.
+    """
+    try:
+        from uls_data.network.training import train
+    except ModuleNotFoundError as error:
+        raise UlsDataError(
+            f"training needs {error.name}: pip install 'uls-data[network]'"
+        ) from error
+    bar = Progress("steps", "steps")
+
+    def progress(count: int, _loss: float) -> None:
+        bar.step(count, count)
+
+    try:
+        report = train([*manifests, *more], out, started=bar.begin, progress=progress, **options)
+    finally:
+        bar.end()
+    if as_json:
+        for row in report.validation:
+            json_line(row)
+    else:
+        _print(report)
+    for row in report.failed[:_SHOWN_FAILURES]:
+        click.echo(f"  {row['voi_id']}: {row['reason']}: {row['detail']}", err=True)
+    if len(report.failed) > _SHOWN_FAILURES:
+        click.echo(f"  ... and {len(report.failed) - _SHOWN_FAILURES} more", err=True)
+    return 1 if report.failed else 0
+
+
+def _print(report: TrainReport) -> None:
+    click.echo(
+        f"{report.plan.name}: {report.steps} steps on {report.trained} VOIs, "
+        f"{report.heldout} held out"
+    )
+    for reason, count in sorted(report.left_out.items()):
+        click.echo(f"  left out: {count} {reason}")
+    if report.validation:
+        click.echo("\nHeld-out Dice:")
+        table(
+            (
+                [row["lesion_type"], row["lesions"], _score(row["dice"]), _score(row["std"])]
+                for row in report.validation
+            ),
+            ["lesion type", "lesions", "dice", "std"],
+        )
+    click.echo(f"\nModel: {report.model}")
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,225 @@
+"""Checkpoints and model folders, in nnU-Net v2's layout; read as weights, never as programs.
+
+A folder holds `plans.json`, `dataset.json` and `fold_N/checkpoint_*.pth`, as nnU-Net has it,
+and our plan as `plan.yaml`. A checkpoint of ours carries its plan and what training was given
+under the key `uls_data`, in plain values, so that one file is enough.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from uls_data.io import atomic_write, sha256_file, write_bytes
+from uls_data.network.architecture import build_network, deep_logits
+from uls_data.network.nnunet import (
+    CONFIGURATION,
+    nnunet_dataset,
+    nnunet_plans,
+    plan_from_nnunet,
+    read_json,
+)
+from uls_data.network.plan import Intensities, ModelError, Plan, parse_plan
+from uls_data.network.voxels import Region, image_of
+
+OURS = "uls_data"
+FINAL, LATEST = "checkpoint_final.pth", "checkpoint_latest.pth"
+_CHOICES = (FINAL, "checkpoint_best.pth", LATEST)
+_LOGGED = (
+    *("mean_fg_dice", "ema_fg_dice", "dice_per_class_or_region", "train_losses", "val_losses"),
+    *("lrs", "epoch_start_timestamps", "epoch_end_timestamps"),
+)
+_PREFIXES = ("module.", "_orig_mod.")
+
+
+@dataclass
+class Model:
+    """A trained network and what is known of it.
+
+    Attributes
+    ----------
+    plan : Plan
+        With intensities as numbers.
+    network : torch.nn.Module
+        Without deep supervision, for inference.
+    record : dict
+        What training was given: `seed`, `weak`, `include_heldout`, `heldout_seen`, `lesions`
+        (`source/case/lesion`) and `patients` (`patient_key`) that trained it or a model it
+        started from. Empty where nnU-Net trained it.
+    sha256 : str
+        Of the checkpoint's file.
+    notes : tuple of str
+        What a user should know before using it.
+    """
+
+    plan: Plan
+    network: Any
+    record: dict[str, Any]
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def intensities(self) -> Intensities:
+        """HU by which images are normalised."""
+        assert isinstance(self.plan.intensities, Intensities)
+        return self.plan.intensities
+
+    def image(self, voi: Region) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Normalised crop of a VOI, shape (z, y, x) of the plan's crop, float32."""
+        return image_of(voi.cut(voi.click, self.plan.crop), self.intensities)
+
+    def logits(self, images: Any) -> Any:
+        """Logits of background and lesion, shape (batch, 2, z, y, x), of normalised crops."""
+        return deep_logits(self.network, self.plan, images)[0]
+
+
+def load_model(path: str | Path, device: str = "cpu", fold: str | None = None) -> Model:
+    """Model of a folder, or of one checkpoint file.
+
+    Parameters
+    ----------
+    path : path
+        Folder as nnU-Net or `train` writes it, or a checkpoint; one of nnU-Net needs the
+        folder's files about it. Of several folds the first is taken: nothing is averaged.
+    fold : str, optional
+        Such as `0` or `all`.
+
+    Raises
+    ------
+    ModelError
+        Not a model, or one of another kind.
+    """
+    file = _checkpoint_of(Path(path), fold)
+    stored = read_checkpoint(file)
+    record = stored.get(OURS)
+    notes: tuple[str, ...] = ()
+    if isinstance(record, dict):
+        plan = parse_plan(record.get("plan"), str(file))
+    else:
+        where = file.parent.parent / "plans.json"
+        configuration = (stored.get("init_args") or {}).get("configuration", CONFIGURATION)
+        plan, notes = plan_from_nnunet(read_json(where), configuration, str(where))
+        record = {}
+    if not isinstance(plan.intensities, Intensities):
+        raise ModelError(f"{file}: its plan has no intensities")
+    with torch.device("meta"):
+        network = build_network(plan.architecture)
+    load_weights(network, stored["network_weights"], str(file))
+    network.to(device).eval()
+    return Model(plan, network, record, sha256_file(file), notes)
+
+
+def load_weights(network: Any, weights: Any, where: str) -> None:
+    """Put weights into a network (which may have none yet); they must fit exactly."""
+    try:
+        plain = {_without_prefix(str(name)): tensor.float() for name, tensor in weights.items()}
+        network.load_state_dict(plain, assign=True)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        words = " ".join(str(error).split())
+        raise ModelError(f"{where}: weights do not fit the plan: {words[:400]}") from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Content of a checkpoint: tensors, numbers, text, and numpy numbers as nnU-Net logs them.
+
+    Raises
+    ------
+    ModelError
+        Not a checkpoint, or one that holds anything else: it is not opened.
+    """
+    try:
+        with torch.serialization.safe_globals(_numpy_names()):
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        words = " ".join(str(error).split())
+        raise ModelError(
+            f"{path}: not a checkpoint of weights alone ({words[:300]}). Other content is never "
+            "run; save the weights anew with torch.save({'network_weights': ...})"
+        ) from error
+    if not isinstance(stored, dict) or not isinstance(stored.get("network_weights"), dict):
+        raise ModelError(f"{path}: no network_weights in it; expected a checkpoint of nnU-Net v2")
+    return stored
+
+
+def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
+    # torch takes no file name that starts with a dot.
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
+
+
+def write_model_files(folder: Path, plan: Plan, training: int) -> None:
+    """Write what belongs to a model folder beside its checkpoints."""
+    if not isinstance(plan.intensities, Intensities):
+        raise ModelError(f"plan {plan.name}: no intensities yet")
+    for name, content in [
+        ("plans.json", nnunet_plans(plan, plan.intensities)),
+        ("dataset.json", nnunet_dataset(training)),
+    ]:
+        write_bytes(folder / name, (json.dumps(content, indent=1) + "\n").encode())
+    write_bytes(folder / "plan.yaml", plan.text().encode())
+
+
+def nnunet_checkpoint(
+    plan: Plan, network: Any, optimizer: Any, scaler: Any, epoch: int, record: dict[str, Any]
+) -> dict[str, Any]:
+    """Content of a checkpoint that nnU-Net reads, with our record beside it."""
+    if not isinstance(plan.intensities, Intensities):
+        raise ModelError(f"plan {plan.name}: no intensities yet")
+    return {
+        "network_weights": network.state_dict(),
+        "optimizer_state": optimizer.state_dict(),
+        "grad_scaler_state": scaler.state_dict() if scaler is not None else None,
+        "logging": {name: [] for name in _LOGGED},
+        "_best_ema": None,
+        "current_epoch": epoch,
+        "init_args": {
+            "plans": nnunet_plans(plan, plan.intensities),
+            "configuration": CONFIGURATION,
+            "fold": 0,
+            "dataset_json": nnunet_dataset(0),
+        },
+        "trainer_name": "nnUNetTrainer",
+        "inference_allowed_mirroring_axes": (0, 1, 2),
+        OURS: {**record, "plan": plan.model_dump(mode="json")},
+    }
+
+
+def _checkpoint_of(path: Path, fold: str | None) -> Path:
+    if path.is_file():
+        return path
+    folds = [path / f"fold_{fold}"] if fold is not None else sorted(path.glob("fold_*"))
+    for folder in folds:
+        for name in _CHOICES:
+            if (folder / name).is_file():
+                return folder / name
+    what = "holds no fold_*/checkpoint_*.pth" if path.is_dir() else "no such file or folder"
+    raise ModelError(f"{path}: {what}; expected a model folder of nnU-Net v2 or a checkpoint")
+
+
+def _without_prefix(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _numpy_names() -> list[Any]:
+    """Makers of numpy's numbers and arrays, under the names of numpy 1 and 2."""
+    multiarray = np._core.multiarray  # type: ignore[attr-defined]
+    makers = [(multiarray.scalar, "scalar"), (multiarray._reconstruct, "_reconstruct")]
+    names: list[Any] = [
+        (make, f"{module}.multiarray.{name}")
+        for make, name in makers
+        for module in ("numpy.core", "numpy._core")
+    ]
+    names += [np.dtype, np.ndarray]
+    for kind in ("Float64", "Float32", "Int64", "Int32", "Bool"):
+        with suppress(AttributeError):
+            names.append(getattr(np.dtypes, f"{kind}DType"))
+    return names

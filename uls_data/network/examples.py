@@ -1,0 +1,203 @@
+"""Which rows of manifests train, which are held out, and which must do neither."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from uls_data.errors import ManifestError
+from uls_data.manifest.table import manifest_files, read_table
+from uls_data.outcome import Status
+from uls_data.recipe import load_recipe, recipe_names
+
+# Sources whose patients are those of another source, under the same ids.
+_SAME_PATIENTS = {"deeplesion3d": "deeplesion"}
+_PSEUDO = re.compile(r"pseudo3d-r(\d+)")
+COLUMNS = (
+    *("source", "case_id", "patient_id", "lesion_index", "sample_index", "voi_id", "layer"),
+    *("status", "image_path", "label_path", "pad_value_hu", "lesion_type", "supervision", "split"),
+    *(f"pad_{side}_{axis}_vox" for side in ("before", "after") for axis in "xyz"),
+    *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "long_axis_vox", "long_axis_mm"),
+    "key_slice_voi",
+)
+Row = dict[str, Any]
+
+
+def patient_space(source: str) -> str:
+    """Name shared by sources that call the same people by the same ids."""
+    return _SAME_PATIENTS.get(source, source)
+
+
+def patient_key(row: Row) -> str:
+    """One person across sources; the scan stands for a patient who is not known."""
+    space = patient_space(row["source"])
+    if row["patient_id"] is None:
+        return f"{space}/case/{row['case_id']}"
+    return f"{space}/{row['patient_id']}"
+
+
+@cache
+def heldout_patients() -> frozenset[str]:
+    """Keys of the patients whom the shipped recipes hold out, whatever a manifest says."""
+    recipes = (load_recipe(name).recipe for name in recipe_names())
+    return frozenset(
+        f"{patient_space(recipe.source)}/{patient}"
+        for recipe in recipes
+        for patient in recipe.heldout_patients
+    )
+
+
+@dataclass(frozen=True)
+class Example:
+    """One VOI with one mask.
+
+    Attributes
+    ----------
+    root : Path
+        Folder that the row's paths start from.
+    row : dict
+        Those columns of the manifest that `COLUMNS` names.
+    """
+
+    root: Path
+    row: Row
+
+    @property
+    def identity(self) -> tuple[str, str, int, int, str]:
+        """Source, case, lesion, sample and layer: the manifest's key."""
+        row = self.row
+        names = ("source", "case_id", "lesion_index", "sample_index", "layer")
+        source, case, lesion, sample, layer = (row[name] for name in names)
+        return str(source), str(case), int(lesion), int(sample), str(layer)
+
+    @property
+    def lesion(self) -> str:
+        """Key of the lesion, whatever the click and the layer."""
+        source, case, lesion, _, _ = self.identity
+        return f"{source}/{case}/{lesion}"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows, sorted by identity, and what was left out.
+
+    Attributes
+    ----------
+    train, heldout : list of Example
+        `heldout` is scored at validation; with `include_heldout` it is in `train` too.
+    left_out : Counter
+        Rows that do neither, by reason.
+    """
+
+    train: list[Example]
+    heldout: list[Example]
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def find_examples(
+    manifests: str | Path | Sequence[str | Path],
+    *,
+    layers: Collection[str] = (),
+    include_heldout: bool = False,
+    leave_out: Collection[str] = (),
+) -> Examples:
+    """Rows of manifests as training and held-out examples.
+
+    A patient is held out if any row of any of the manifests, or any shipped recipe, says so,
+    in whichever source the person occurs. Rows without a patient are left out where their
+    source holds patients out: one of those could be behind them.
+
+    Parameters
+    ----------
+    layers : collection of str
+        Layers to take. Default, for each VOI: its only layer, else `annotated`, the last
+        `pseudo3d-rN` or `jury`.
+    include_heldout : bool
+        Train on held-out patients too, as the paper's final training does.
+    leave_out : collection of str
+        Patients (`patient_key`) who do not train either: the other folds, for instance.
+
+    Raises
+    ------
+    ManifestError
+        No row to train on, several masks of a VOI to choose from, or one row twice.
+    """
+    kept: list[Example] = []
+    heldout = set(heldout_patients())
+    left_out: Counter[str] = Counter()
+    for file in manifest_files(manifests):
+        rows = read_table(file, COLUMNS).to_pylist()
+        root = file.parent.parent if file.parent.name == "manifest" else file.parent
+        heldout |= {patient_key(row) for row in rows if row["split"] == "heldout"}
+        for row in rows:
+            if row["status"] != Status.OK or not row["image_path"] or not row["label_path"]:
+                left_out["without image, label or status ok"] += 1
+            elif layers and row["layer"] not in layers:
+                left_out["of other layers"] += 1
+            else:
+                kept.append(Example(root, row))
+    kept.sort(key=lambda example: example.identity)
+    chosen = _one_layer(kept, layers, left_out)
+    spaces = {key.split("/")[0] for key in heldout}
+    found = Examples([], [], left_out)
+    for example in chosen:
+        row, key = example.row, patient_key(example.row)
+        held = key in heldout
+        unknown = row["patient_id"] is None and patient_space(row["source"]) in spaces
+        if held:
+            found.heldout.append(example)
+        if key in leave_out:
+            left_out["of patients left out on purpose"] += 1
+        elif not include_heldout and unknown and not held:
+            left_out["of unknown patients, who could be held out"] += 1
+        elif include_heldout or not held:
+            found.train.append(example)
+    if not found.train:
+        why = "; ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
+        raise ManifestError(
+            f"no row to train on: {len(found.heldout)} of held-out patients"
+            + (f"; {why}" if why else "")
+        )
+    return found
+
+
+def _one_layer(
+    examples: list[Example], layers: Collection[str], left_out: Counter[str]
+) -> list[Example]:
+    """One mask for each VOI."""
+    chosen: list[Example] = []
+    for voi, group in groupby(examples, key=lambda example: example.identity[:4]):
+        masks = list(group)
+        names = [mask.row["layer"] for mask in masks]
+        if len(set(names)) < len(names):
+            raise ManifestError(f"two manifests hold {'/'.join(map(str, voi))} of one layer")
+        if layers:
+            chosen += masks
+            continue
+        best = max(masks, key=lambda mask: _preference(mask.row["layer"]))
+        if len(masks) > 1 and _preference(best.row["layer"]) < 0:
+            raise ManifestError(
+                f"{best.row['voi_id']} has the layers {', '.join(names)}: say --layer"
+            )
+        chosen.append(best)
+        left_out["of other layers"] += len(masks) - 1
+    left_out += Counter()  # drops zeros
+    return chosen
+
+
+def _preference(layer: str) -> int:
+    pseudo = _PSEUDO.fullmatch(layer)
+    if pseudo:
+        return int(pseudo[1]) + 1
+    return {"annotated": 1 << 30, "jury": 0}.get(layer, -1)
+
+
+def split_by(examples: Sequence[Example], name: Callable[[Example], Any]) -> dict[str, int]:
+    """Count examples by what `name` says of them, the most frequent first."""
+    return {str(key): n for key, n in Counter(map(name, examples)).most_common()}

@@ -1,0 +1,256 @@
+"""VOIs as the network sees them: (z, y, x), cut about the click, normalised, with a mask of use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uls_data.errors import CaseError
+from uls_data.geometry import Triple
+from uls_data.network.examples import Example, Row
+from uls_data.network.plan import VOI_ZYX, Intensities
+from uls_data.outcome import Reason, Supervision
+from uls_data.readers import read_volume
+from uls_data.voi import VOI_SHAPE, hounsfield
+
+Weak = Literal["ignore", "background", "bounded"]
+WEAK: tuple[Weak, ...] = ("ignore", "background", "bounded")
+CENTRE_ZYX: Triple = (VOI_ZYX[0] // 2, VOI_ZYX[1] // 2, VOI_ZYX[2] // 2)
+# Bits of `Region.marks`.
+VALID, LESION, SUPERVISED = 1, 2, 4
+_LOWEST, _HIGHEST = -32768, 32767
+
+
+@dataclass(frozen=True)
+class Region:
+    """Part of a VOI.
+
+    Attributes
+    ----------
+    hu : ndarray, shape (z, y, x), int16
+        HU beyond int16 are clipped to it.
+    marks : ndarray, shape (z, y, x), uint8
+        Sum of 1: a voxel of the scan, no padding; 2: lesion; 4: the mask says what it is.
+    click : tuple of 3 int
+        Index (z, y, x) of the VOI's centre in the region.
+    """
+
+    hu: NDArray[np.int16]
+    marks: NDArray[np.uint8]
+    click: Triple
+
+    def cut(self, centre: Triple, shape: Triple) -> Region:
+        """Part of a given shape with `centre` at its middle; beyond the region it is padding.
+
+        Padding counts as supervised background.
+        """
+        hu = np.zeros(shape, np.int16)
+        marks = np.full(shape, SUPERVISED, np.uint8)
+        source, target = [], []
+        for at, size, whole in zip(centre, shape, self.hu.shape, strict=True):
+            start = at - size // 2
+            low, high = max(start, 0), min(start + size, whole)
+            source.append(slice(low, high))
+            target.append(slice(low - start, high - start))
+        hu[tuple(target)] = self.hu[tuple(source)]
+        marks[tuple(target)] = self.marks[tuple(source)]
+        z, y, x = (n // 2 for n in shape)
+        return Region(hu, marks, (z, y, x))
+
+
+def voi_part(hu: NDArray[Any], row: Row, shape: Triple = VOI_ZYX) -> Region:
+    """Part of a VOI about the click, without a mask.
+
+    Parameters
+    ----------
+    hu : ndarray, shape (256, 256, 128), [x, y, z]
+    row : dict
+        Row of the manifest: its padding tells which voxels are the scan's.
+    shape : tuple of 3 int
+        z, y, x.
+    """
+    box = _box(shape)
+    part = hu.T[box]
+    if part.dtype != np.int16:
+        part = np.clip(part, _LOWEST, _HIGHEST)
+    voxels = np.ascontiguousarray(part, dtype=np.int16)
+    z, y, x = (n // 2 for n in shape)
+    return Region(voxels, _validity(hu.T[box], row, box), (z, y, x))
+
+
+def read_image(example: Example, shape: Triple = VOI_ZYX) -> Region:
+    """Part of a row's VOI about the click, without its mask.
+
+    Raises
+    ------
+    CaseError
+        The file is missing, unreadable, or no VOI.
+    """
+    return voi_part(_read(example, "image_path"), example.row, shape)
+
+
+def read_region(example: Example, weak: Weak, shape: Triple = VOI_ZYX) -> Region:
+    """Image and mask of a row, a part of that shape about the click.
+
+    Parameters
+    ----------
+    weak : str
+        Of slices that nobody annotated (rows with supervision `weak_2d`): `ignore` them,
+        call them `background`, or, `bounded`, ignore them within a ball about the mask whose
+        radius is the long axis and call what lies further away background.
+
+    Raises
+    ------
+    CaseError
+        A file is missing, unreadable, or no VOI; or the mask is empty.
+    """
+    region = read_image(example, shape)
+    label = _read(example, "label_path").T != 0
+    if not label.any():
+        raise CaseError(Reason.EMPTY_MASK, f"{example.row['label_path']}: no lesion voxel")
+    box = _box(shape)
+    marks = region.marks
+    marks |= np.where(label[box], np.uint8(LESION), np.uint8(0))
+    if example.row["supervision"] != Supervision.WEAK_2D or weak == "background":
+        marks |= np.uint8(SUPERVISED)
+    else:
+        known = np.zeros(VOI_ZYX, bool)
+        known[_annotated(label, example.row)] = True
+        if weak == "bounded":
+            known |= _beyond(label, example.row)
+        marks |= np.where(known[box], np.uint8(SUPERVISED), np.uint8(0))
+    return region
+
+
+def image_of(region: Region, intensities: Intensities) -> NDArray[np.float32]:
+    """CT normalisation: clip to the two percentiles, subtract the mean, divide by the deviation.
+
+    Padded voxels get the value of the lower percentile, as they do in nnU-Net, which clips
+    the sentinel up to it.
+    """
+    low, high = intensities.percentile_00_5, intensities.percentile_99_5
+    image = np.clip(region.hu.astype(np.float32), np.float32(low), np.float32(high))
+    image[(region.marks & VALID) == 0] = low
+    image -= np.float32(intensities.mean)
+    image /= np.float32(intensities.std)
+    return image
+
+
+class Fingerprint:
+    """HU of lesion voxels, counted exactly; every VOI weighs the same, as in nnU-Net.
+
+    Padding is never counted, nor are voxels that no mask calls lesion.
+    """
+
+    def __init__(self) -> None:
+        self._share = np.zeros(_HIGHEST - _LOWEST + 1, np.float64)
+        self.vois = 0
+
+    def add(self, region: Region) -> None:
+        """Count one VOI."""
+        wanted = VALID | LESION
+        hu = region.hu[(region.marks & wanted) == wanted]
+        if hu.size == 0:
+            return
+        counts = np.bincount(hu.astype(np.int64) - _LOWEST, minlength=self._share.size)
+        self._share += counts / hu.size
+        self.vois += 1
+
+    def intensities(self) -> Intensities:
+        """Statistics of what was counted, rounded to 1e-4 HU.
+
+        Raises
+        ------
+        CaseError
+            Nothing was counted.
+        """
+        if not self.vois:
+            raise CaseError(Reason.EMPTY_MASK, "no lesion voxel in any VOI")
+        values = np.arange(_LOWEST, _HIGHEST + 1, dtype=np.float64)
+        share = self._share / self._share.sum()
+        mean = float((share * values).sum())
+        std = float(np.sqrt((share * (values - mean) ** 2).sum()))
+        total = np.cumsum(share)
+        low, middle, high = (
+            float(values[np.searchsorted(total, q * (1 - 1e-12))]) for q in (0.005, 0.5, 0.995)
+        )
+        seen = values[share > 0]
+        return Intensities(
+            mean=round(mean, 4),
+            std=max(round(std, 4), 1.0),
+            median=middle,
+            min=float(seen[0]),
+            max=float(seen[-1]),
+            percentile_00_5=low,
+            # Lesions of a single value would leave nothing to clip to.
+            percentile_99_5=high if high > low else low + 1,
+        )
+
+
+def _read(example: Example, column: str) -> NDArray[Any]:
+    name = example.row[column]
+    path = example.root / name
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise CaseError(Reason.PATH_LEAVES_ROOT, f"{name}: leads out of {example.root}")
+    if not path.is_file():
+        raise CaseError(
+            Reason.IMAGE_MISSING if column == "image_path" else Reason.MASK_MISSING,
+            f"{name}: no such file; build or unpack the VOIs first",
+        )
+    volume = read_volume(path, example.root)
+    if volume.ras.shape != VOI_SHAPE:
+        raise CaseError(Reason.VOI_SHAPE, f"{name}: expected {VOI_SHAPE}, found {volume.ras.shape}")
+    return hounsfield(volume.ras, volume.slope, volume.intercept)[0]
+
+
+def _box(shape: Triple) -> tuple[slice, slice, slice]:
+    """Part of a VOI, (z, y, x), of that shape about its centre."""
+    z, y, x = (
+        slice(at - size // 2, at - size // 2 + size)
+        for at, size in zip(CENTRE_ZYX, shape, strict=True)
+    )
+    return z, y, x
+
+
+def _validity(hu: NDArray[Any], row: Row, box: tuple[slice, slice, slice]) -> NDArray[np.uint8]:
+    """Scan or padding, by the row's extents, else by its sentinel; `hu` is what lies in the box."""
+    names = [[f"pad_{side}_{axis}_vox" for side in ("before", "after")] for axis in "zyx"]
+    if all(row.get(name) is not None for pair in names for name in pair):
+        z, y, x = (
+            (np.arange(size) >= row[before]) & (np.arange(size) < size - row[after])
+            for (before, after), size in zip(names, VOI_ZYX, strict=True)
+        )
+        inside: NDArray[np.bool_] = z[box[0], None, None] & y[box[1], None] & x[box[2]]
+        return inside.astype(np.uint8)
+    if row.get("pad_value_hu") is not None:
+        return np.ascontiguousarray(hu != row["pad_value_hu"]).astype(np.uint8)
+    return np.full(hu.shape, VALID, np.uint8)
+
+
+def _annotated(label: NDArray[np.bool_], row: Row) -> NDArray[np.intp]:
+    """Slices that somebody annotated: the key slice, else those with mask."""
+    if row["key_slice_voi"] is not None and label[row["key_slice_voi"]].any():
+        return np.array([row["key_slice_voi"]])
+    return np.flatnonzero(label.any(axis=(1, 2)))
+
+
+def _beyond(label: NDArray[np.bool_], row: Row) -> NDArray[np.bool_]:
+    """Voxels further from the mask's centre than its long axis is long, in mm."""
+    spacing = [row[f"spacing_{axis}_mm"] or 1.0 for axis in "zyx"]
+    where = np.argwhere(label)
+    centre = where.mean(axis=0)
+    reach = row["long_axis_mm"] or 2 * float(
+        (((where - centre) * spacing)[:, 1:] ** 2).sum(axis=1).max() ** 0.5
+    )
+    z, y, x = (
+        ((np.arange(size) - at) * step) ** 2
+        for size, at, step in zip(VOI_ZYX, centre, spacing, strict=True)
+    )
+    result: NDArray[np.bool_] = (
+        z[:, None, None] + y[None, :, None] + x[None, None, :] > max(reach, max(spacing)) ** 2
+    )
+    return result
