@@ -54,6 +54,7 @@ def run(folder: Path, workers: int, seed: int, only: Sequence[str] | None = None
 
 _EXPECTED = {"truncated_file", "grid_mismatch", "image_missing", "mask_missing", "not_3d"}
 _EXPECTED |= {"degenerate_lines", "key_slice_missing"}
+_EXPECTED |= {"annotation_mismatch", "annotation_unreadable"}
 
 
 def main() -> int:
