@@ -18,7 +18,8 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from uls_data.pseudomask.jury import dice, jury
+from uls_data.masks.overlap import dice
+from uls_data.pseudomask.jury import jury
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.prior import quarter_ellipses
 from uls_data.recist import Lines, jittered

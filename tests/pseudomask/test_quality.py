@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from uls_data.pseudomask.jury import dice, judge, shipped_quality
+from uls_data.masks.overlap import dice
+from uls_data.pseudomask.jury import judge, shipped_quality
 from uls_data.pseudomask.phantom import phantom
 from uls_data.pseudomask.quality import Quality, calibrate, calibration_error
 from uls_data.recist import jittered

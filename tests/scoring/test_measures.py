@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from uls_data.scoring.measures import dice, surface_dice
+from uls_data.masks.overlap import dice
+from uls_data.scoring.measures import surface_dice
 
 masks = arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 

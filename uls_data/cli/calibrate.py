@@ -8,6 +8,9 @@ from typing import Any
 import click
 
 from uls_data.cli.output import Progress, json_line, json_option
+from uls_data.cli.trial import trial_options
+
+_SHOWN_FAILURES = 10
 
 
 @click.command(
@@ -21,18 +24,7 @@ Examples:
     "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="JSON to write.")
-@click.option(
-    "--slices",
-    type=click.Choice(["longest", "all"]),
-    default="longest",
-    show_default=True,
-    help="The slice of the long axis, or every slice of 25 lesion pixels or more.",
-)
-@click.option("--jitter", default=0.05, show_default=True, help="Noise, as a share of the axis.")
-@click.option("--draws", default=3, show_default=True, help="Noisy repetitions of each slice.")
-@click.option("--seed", default=0, show_default=True, help="Of the noise.")
-@click.option("--workers", default=1, show_default=True, help="Local processes.")
-@click.option("--scheduler", metavar="ADDRESS", help="A running dask scheduler, instead.")
+@trial_options
 @json_option
 def command(manifests: tuple[Path, ...], out: Path, as_json: bool, **options: Any) -> int:
     """Learn how good the jury's masks are, from your own lesions with full masks.
@@ -57,10 +49,14 @@ def command(manifests: tuple[Path, ...], out: Path, as_json: bool, **options: An
     if as_json:
         names = ("masks", "patients", "error", "correlation")
         json_line({name: getattr(found, name) for name in names})
-        return 0
-    click.echo(
-        f"{found.masks} masks of {found.patients} patients. On patients not seen: expected "
-        f"calibration error {found.error:.3f}, correlation {found.correlation:.2f}."
-    )
-    click.echo(f"Next: uls-data build deeplesion ... --calibration {out}")
-    return 0
+    else:
+        click.echo(
+            f"{found.masks} masks of {found.patients} patients. On patients not seen: expected "
+            f"calibration error {found.error:.3f}, correlation {found.correlation:.2f}."
+        )
+        click.echo(f"Next: uls-data build deeplesion ... --calibration {out}")
+    for row in found.failed[:_SHOWN_FAILURES]:
+        click.echo(f"  {row['case_id']}: {row['reason']}: {row['detail']}", err=True)
+    if len(found.failed) > _SHOWN_FAILURES:
+        click.echo(f"  ... and {len(found.failed) - _SHOWN_FAILURES} more", err=True)
+    return 1 if found.failed else 0

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from uls_data.cli.output import Progress, json_line, json_option, table
+from uls_data.cli.trial import trial_options
 
 _COLUMNS = ("lines", "method", "patients", "slices", "dice", "95 %", "worst", "NSD 1 mm")
 _SHOWN_FAILURES = 10
@@ -32,24 +33,13 @@ Examples:
     help="2D method to score; may be repeated. Default: jury and quarter_ellipses. The ellipse, "
     "the quadrilateral and grabcut are always scored beside it.",
 )
-@click.option(
-    "--slices",
-    type=click.Choice(["longest", "all"]),
-    default="longest",
-    show_default=True,
-    help="The slice of the long axis, or every slice of 25 lesion pixels or more.",
-)
-@click.option("--jitter", default=0.05, show_default=True, help="Noise, as a share of the axis.")
-@click.option("--draws", default=3, show_default=True, help="Noisy repetitions of each slice.")
-@click.option("--seed", default=0, show_default=True, help="Of the noise.")
+@trial_options
 @click.option(
     "--by",
     type=click.Choice(["all", "size", "lesion_type", "case"]),
     multiple=True,
     help="Groups to print; may be repeated. Default: all.",
 )
-@click.option("--workers", default=1, show_default=True, help="Local processes.")
-@click.option("--scheduler", metavar="ADDRESS", help="A running dask scheduler, instead.")
 @click.option("--to", type=click.Path(path_type=Path), help="Folder for scores (CSV) and a plot.")
 @json_option
 def command(
@@ -120,7 +110,7 @@ def _print_groups(evaluation: Any, name: str) -> None:
 
 
 def _print_gains(evaluation: Any) -> None:
-    click.echo("\nDice against the best baseline, on the same lines:")
+    click.echo("\nDice against each of the others, on the same lines:")
     for row in evaluation.gains():
         click.echo(
             f"  {row['lines']:5}  {row['method']} - {row['baseline']}: {row['gain']:+.3f} "

@@ -59,11 +59,10 @@ Examples:
 )
 @click.option(
     "--weak",
-    type=click.Choice(["ignore", "background", "bounded"]),
+    type=click.Choice(["ignore", "background"]),
     default="ignore",
     show_default=True,
-    help="What slices without annotation are to 2D masks: unknown, background (as published), or "
-    "background only further away than the lesion is long.",
+    help="What slices without annotation are to 2D masks: unknown, or background (as published).",
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the plan's.")
 @click.option("--steps", type=click.IntRange(min=1), help="Instead of epochs.")

@@ -343,7 +343,7 @@ class _Case:
         if edges[:, : 2 if layer.measured is not None else 3].any():
             seen.add(Flag.AT_SCAN_EDGE)
         row.update(columns, fraction_outside_voi=outside, status=Status.OK.value)
-        row["qc_flags"] = sorted(flags | seen | layer.flags)
+        row["qc_flags"] = sorted(flags | seen)
         path = f"labels/{layer.name}/{row['voi_id']}.nii.gz"
         self._put([row], "label", path, label, affine, (0, 1))
         return row

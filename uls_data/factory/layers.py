@@ -16,7 +16,6 @@ from uls_data.geometry import Triple
 from uls_data.ids import draw
 from uls_data.lesions import Lesion
 from uls_data.lesions.instances import Measured
-from uls_data.outcome import Flag
 from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
 from uls_data.pseudomask.methods import pseudo_mask
 from uls_data.pseudomask.quality import Quality
@@ -40,7 +39,6 @@ class Layer:
         RAS indices in the scan, in C order.
     columns : dict
         Manifest columns of this mask alone.
-    flags : frozenset of Flag
     measured : Measured or None
         The lines that it was made from.
     problem : CaseError or None
@@ -49,7 +47,6 @@ class Layer:
     name: str
     voxels: NDArray[np.int32]
     columns: Row = field(default_factory=dict)
-    flags: frozenset[Flag] = frozenset()
     measured: Measured | None = None
     problem: CaseError | None = None
 
@@ -141,7 +138,6 @@ class Measurements:
             name,
             _on_slice(made.mask, measured.slice_vox),
             {**columns, **_measured_columns(made, measured)},
-            frozenset(made.flags),
             measured,
         )
 

@@ -17,8 +17,8 @@ from uls_data.outcome import Reason, Supervision
 from uls_data.readers import read_volume
 from uls_data.voi import VOI_SHAPE, hounsfield
 
-Weak = Literal["ignore", "background", "bounded"]
-WEAK: tuple[Weak, ...] = ("ignore", "background", "bounded")
+Weak = Literal["ignore", "background"]
+WEAK: tuple[Weak, ...] = ("ignore", "background")
 CENTRE_ZYX: Triple = (VOI_ZYX[0] // 2, VOI_ZYX[1] // 2, VOI_ZYX[2] // 2)
 # Bits of `Region.marks`.
 VALID, LESION, SUPERVISED = 1, 2, 4
@@ -99,9 +99,8 @@ def read_region(example: Example, weak: Weak, shape: Triple = VOI_ZYX) -> Region
     Parameters
     ----------
     weak : str
-        Of slices that nobody annotated (rows with supervision `weak_2d`): `ignore` them,
-        call them `background`, or, `bounded`, ignore them within a ball about the mask whose
-        radius is the long axis and call what lies further away background.
+        Of slices that nobody annotated (rows with supervision `weak_2d`): `ignore` them, or
+        call them `background`.
 
     Raises
     ------
@@ -120,8 +119,6 @@ def read_region(example: Example, weak: Weak, shape: Triple = VOI_ZYX) -> Region
     else:
         known = np.zeros(VOI_ZYX, bool)
         known[_annotated(label, example.row)] = True
-        if weak == "bounded":
-            known |= _beyond(label, example.row)
         marks |= np.where(known[box], np.uint8(SUPERVISED), np.uint8(0))
     return region
 
@@ -236,21 +233,3 @@ def _annotated(label: NDArray[np.bool_], row: Row) -> NDArray[np.intp]:
     if row["key_slice_voi"] is not None and label[row["key_slice_voi"]].any():
         return np.array([row["key_slice_voi"]])
     return np.flatnonzero(label.any(axis=(1, 2)))
-
-
-def _beyond(label: NDArray[np.bool_], row: Row) -> NDArray[np.bool_]:
-    """Voxels further from the mask's centre than its long axis is long, in mm."""
-    spacing = [row[f"spacing_{axis}_mm"] or 1.0 for axis in "zyx"]
-    where = np.argwhere(label)
-    centre = where.mean(axis=0)
-    reach = row["long_axis_mm"] or 2 * float(
-        (((where - centre) * spacing)[:, 1:] ** 2).sum(axis=1).max() ** 0.5
-    )
-    z, y, x = (
-        ((np.arange(size) - at) * step) ** 2
-        for size, at, step in zip(VOI_ZYX, centre, spacing, strict=True)
-    )
-    result: NDArray[np.bool_] = (
-        z[:, None, None] + y[None, :, None] + x[None, None, :] > max(reach, max(spacing)) ** 2
-    )
-    return result

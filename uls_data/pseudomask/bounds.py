@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from uls_data.pseudomask.key_slice import KeySlice
-from uls_data.pseudomask.prior import hull, joint, lengthened, sound
+from uls_data.pseudomask.prior import hull, joint, lengthened, path, sound
 
 # How far from an end point the boundary may pass.
 END_POINT_VOX = 2.0
@@ -51,8 +51,7 @@ class Bounds:
         inner = hull(key_slice)
         centre = joint(key_slice.lines)
         for point in key_slice.lines.points:
-            path = np.clip(_path(point, centre), 0, np.array(shape) - 1)
-            inner[path[:, 0], path[:, 1]] = True
+            inner[tuple(np.clip(path(point, centre), 0, np.array(shape) - 1).T)] = True
         inner = sound(inner, key_slice)
         outer = np.ones(shape, dtype=bool)
         for a, b in (along, (-along[1], along[0])):
@@ -79,14 +78,6 @@ class Bounds:
         kept = labels == labels[self.inner][0]
         filled: Mask = ndimage.binary_fill_holes(kept)
         return filled
-
-
-def _path(start: Floats, end: Floats) -> NDArray[np.intp]:
-    """Pixels, shape (n, 2), of a 4-connected path along a straight line."""
-    steps = int(np.abs(end - start).max()) + 1
-    line = np.rint(np.linspace(start, end, steps + 1)).astype(np.intp)
-    corners = np.stack([line[1:, 0], line[:-1, 1]], axis=1)
-    return np.concatenate([line, corners])
 
 
 def end_point_vox(mask: Mask, points: Floats) -> Floats:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from uls_data.masks.overlap import dice
 from uls_data.pseudomask.bounds import Bounds, end_point_vox
 from uls_data.pseudomask.chart import Chart
 from uls_data.pseudomask.features import LOG_RATIO, RADII, RAYS, TURN, features
@@ -178,11 +179,6 @@ def _free(mask: Mask, otherwise: Mask) -> Mask:
         return otherwise
     largest: Mask = labels == np.bincount(labels.ravel())[1:].argmax() + 1
     return largest
-
-
-def dice(a: Mask, b: Mask) -> float:
-    """Dice of two masks that are not both empty."""
-    return 2 * float((a & b).sum()) / float(a.sum() + b.sum())
 
 
 def _scores(mask: Mask, fused: Mask, crop: KeySlice) -> dict[str, float]:

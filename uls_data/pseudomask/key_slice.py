@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data.outcome import Flag
 from uls_data.recist import Lines
 
 _SMALLEST_MARGIN_VOX = 12
@@ -73,11 +72,9 @@ class PseudoMask:
         What the Dice against a human mask is expected to be.
     uncertainty : float or None
         Disagreement of the candidates, 0 to 1.
-    flags : set of Flag
     """
 
     mask: NDArray[np.bool_]
     scores: tuple[tuple[str, str, float], ...] = ()
     predicted_dice: float | None = None
     uncertainty: float | None = None
-    flags: frozenset[Flag] = field(default_factory=frozenset)

@@ -108,7 +108,7 @@ def sound(mask: NDArray[np.bool_], key_slice: KeySlice) -> NDArray[np.bool_]:
         for label in kept[kept != labels[tuple(centre)]]:
             pixels = np.argwhere(labels == label)
             nearest = pixels[((pixels - centre) ** 2).sum(axis=1).argmin()]
-            whole[_path(nearest, centre)] = True
+            whole[tuple(path(nearest, centre).T)] = True
     # Background is what a rim around the slice is connected to.
     background, _ = ndimage.label(np.pad(~whole, 1, constant_values=True))
     filled: NDArray[np.bool_] = background[1:-1, 1:-1] != background[0, 0]
@@ -164,10 +164,10 @@ def _pasted(
     return PseudoMask(result)
 
 
-def _path(start: Any, end: Any) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return indices of a 4-connected path of pixels along a straight line."""
-    steps = int(np.abs(end - start).max())
-    line = np.rint(np.linspace(start, end, steps + 1)).astype(np.intp)
+def path(start: Any, end: Any) -> NDArray[np.intp]:
+    """Pixels, shape (n, 2), of a 4-connected path along a straight line between two points."""
+    steps = int(np.abs(np.subtract(end, start)).max()) + 1
+    # Halves go up wherever the slice begins; `rint` would look at the parity of the index.
+    line = np.floor(np.linspace(start, end, steps + 1) + (0.5 + _ROUNDING)).astype(np.intp)
     corners = np.stack([line[1:, 0], line[:-1, 1]], axis=1)
-    x, y = np.concatenate([line, corners]).T
-    return x, y
+    return np.concatenate([line, corners])

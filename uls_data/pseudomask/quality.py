@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 Floats = NDArray[np.float64]
+Numbers = Sequence[float] | Floats
 
 _RIDGE = 1e-2
 _HIGHEST = 0.999
@@ -132,16 +133,20 @@ def calibrate(
     return Quality(names, mean, spread, weights, np.array(scores), np.array(heights))
 
 
-def calibration_error(predicted: Sequence[float], dice: Sequence[float], bins: int = 10) -> float:
-    """Mean distance of predicted and true Dice over equal bins of the predicted one."""
-    order = np.argsort(predicted, kind="stable")
-    guess, truth = np.asarray(predicted)[order], np.asarray(dice)[order]
-    return float(
-        sum(
-            len(part) / len(order) * abs(guess[part].mean() - truth[part].mean())
-            for part in np.array_split(np.arange(len(order)), min(bins, len(order)))
-        )
+def calibration_error(predicted: Numbers, dice: Numbers, bins: int = 10) -> float:
+    """Mean distance of predicted and true Dice over bins of equal count, weighted by it."""
+    guess, truth = np.asarray(predicted), np.asarray(dice)
+    gaps = (
+        len(part) * abs(guess[part].mean() - truth[part].mean())
+        for part in calibration_bins(predicted, bins)
     )
+    return float(sum(gaps)) / len(guess)
+
+
+def calibration_bins(predicted: Numbers, bins: int) -> list[NDArray[np.intp]]:
+    """Part predictions into bins of equal count, the lowest first: their indices."""
+    order = np.argsort(predicted, kind="stable")
+    return np.array_split(order, min(bins, len(order)))
 
 
 def _table(measures: Sequence[dict[str, float]], names: tuple[str, ...]) -> Floats:

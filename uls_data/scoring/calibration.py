@@ -12,10 +12,19 @@ import numpy as np
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, ManifestError
 from uls_data.io import write_bytes
+from uls_data.masks.overlap import dice
+from uls_data.outcome import Reason
 from uls_data.pseudomask.quality import Quality, calibration_error
 from uls_data.pseudomask.quality import calibrate as fitted
-from uls_data.scoring.measures import dice
-from uls_data.scoring.trials import Row, Trial, _Task, full_lesions, seen_slices
+from uls_data.scoring.trials import (
+    LesionTask,
+    Row,
+    Trial,
+    full_lesions,
+    lost_lesion,
+    seen_slices,
+    unread_lesion,
+)
 
 _FOLDS = 5
 
@@ -33,6 +42,8 @@ class Calibration:
         Expected calibration error in cross-validation by patient.
     correlation : float
         Of predicted and true Dice there.
+    failed : list of dict
+        Lesions and noisy lines that could not be used, each with `reason` and `detail`.
     """
 
     quality: Quality
@@ -40,6 +51,7 @@ class Calibration:
     patients: int
     error: float
     correlation: float
+    failed: list[Row]
 
 
 def calibrate(
@@ -81,10 +93,12 @@ def calibrate(
     if started is not None:
         started(len(tasks))
     rows: list[Row] = []
+    failed: list[Row] = []
     pool = Pool(workers, scheduler)
     measured = partial(_measured, trial=trial)
-    for _, found in run_tasks(measured, tasks, pool, lost=lambda _task, _detail: []):
-        rows += found
+    for _, found in run_tasks(measured, tasks, pool, lost=lost_lesion):
+        for row in found:
+            (failed if "reason" in row else rows).append(row)
         if progress is not None:
             progress(len(found))
     rows.sort(key=lambda row: (row["patient"], row["place"]))
@@ -113,6 +127,7 @@ def calibrate(
         len(patients),
         calibration_error(predicted, true),
         float(np.corrcoef(predicted, true)[0, 1]),
+        sorted(failed, key=lambda row: (row["source"], row["case_id"], row["detail"])),
     )
 
 
@@ -128,13 +143,16 @@ def _fitted(rows: Sequence[Row]) -> Quality:
     )
 
 
-def _measured(task: _Task, trial: Trial) -> list[Row]:
+def _measured(task: LesionTask, trial: Trial) -> list[Row]:
     from uls_data.pseudomask.jury import judged
 
-    rows = []
+    rows: list[Row] = []
     try:
         for about, key_slice, truth in seen_slices(task.root, task.row, trial):
-            if key_slice.lines.problem(truth.shape) is not None:  # noise made a line none
+            problem = key_slice.lines.problem((truth.shape[0], truth.shape[1]))
+            if problem is not None:  # noise can lead a line out of the slice
+                error = CaseError(Reason.DEGENERATE_LINES, problem)
+                rows.append({**about, **unread_lesion(task, error)})
                 continue
             verdict, mask = judged(key_slice)
             patient = about["patient_id"] or about["case_id"]
@@ -147,6 +165,6 @@ def _measured(task: _Task, trial: Trial) -> list[Row]:
                     "dice": dice(mask, truth),
                 }
             )
-    except CaseError:
-        return rows  # `evaluate-2d` names files that cannot be read
+    except CaseError as error:
+        rows.append(unread_lesion(task, error))
     return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 
 from uls_data.engine import Pool
 from uls_data.scoring import summary
+from uls_data.scoring.tables import write_csv
 from uls_data.scoring.trials import BASELINES, Row, Trial, score_lesions
 
 _GROUPS: dict[str, Callable[[Row], Any]] = {
@@ -47,7 +47,7 @@ class Evaluation:
         return sorted(rows, key=lambda r: (str(r["group"]), r["lines"], order[r["method"]]))
 
     def gains(self) -> list[Row]:
-        """Every method against every one before it that needs less, clean and noisy."""
+        """Dice of the first method against every other, on clean and on noisy lines."""
         first = self.trial.methods[0]
         others = [method for method in self.trial.methods if method != first]
         kinds = (False, True) if self.trial.draws else (False,)
@@ -55,7 +55,7 @@ class Evaluation:
 
     @cached_property
     def predictions(self) -> list[Row]:
-        """Scores of the first method that predicts its own Dice, as far as it did."""
+        """Scores of the first method, as far as it predicted its own Dice."""
         first = self.trial.methods[0]
         rows = [row for row in self.scores if row["method"] == first]
         return [row for row in rows if row["predicted_dice"] is not None]
@@ -94,21 +94,13 @@ class Evaluation:
             **{f"by_{name}": self.summary(name) for name in _GROUPS},
         }
         for name, rows in tables.items():
-            _write_csv(folder / f"{name}.csv", rows)
+            write_csv(folder / f"{name}.csv", rows)
         if self.predictions:
             from uls_data.pictures.curves import draw_risk_coverage
 
             draw_risk_coverage(
                 self.risk_coverage(), self.five_px, self.calibration()[1], folder / "risk.png"
             )
-
-
-def _write_csv(path: Path, rows: Sequence[Row]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def evaluate_2d(

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-
-
-def dice(mask: NDArray[Any], truth: NDArray[Any]) -> float:
-    """Dice of two masks of equal shape; 1 if both are empty."""
-    mask, truth = np.asarray(mask, bool), np.asarray(truth, bool)
-    total = int(mask.sum()) + int(truth.sum())
-    return 1.0 if total == 0 else 2 * int((mask & truth).sum()) / total
 
 
 def surface_dice(

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uls_data.pseudomask.quality import calibration_bins, calibration_error
+
 Row = dict[str, Any]
 SIZES_VOX = ((0, 12), (12, 30), (30, 60), (60, float("inf")))
 MEASURES = ("dice", "nsd_1mm", "long_error_vox", "short_error_vox")
@@ -150,25 +152,21 @@ def axis_error(rows: Sequence[Row]) -> NDArray[np.float64]:
 
 
 def calibration(rows: Sequence[Row], bins: int = 10) -> tuple[float, list[Row]]:
-    """Return the expected calibration error of the predicted Dice, and its table.
+    """Return the expected calibration error of the predicted Dice, and the table behind it.
 
-    Masks are sorted by prediction into bins of equal count; the error is the mean over bins of
-    the distance between mean prediction and mean Dice, weighted by count.
+    See `uls_data.pseudomask.quality.calibration_error`; a row of the table is one of its bins.
     """
     rows = [row for row in rows if row["predicted_dice"] is not None]
     if not rows:
         return float("nan"), []
     predicted = np.array([row["predicted_dice"] for row in rows])
     true = np.array([row["dice"] for row in rows])
-    found, total = [], 0.0
-    for part in np.array_split(np.argsort(predicted, kind="stable"), min(bins, len(rows))):
-        gap = float(predicted[part].mean() - true[part].mean())
-        total += abs(gap) * len(part)
-        found.append(
-            {
-                "predicted_dice": float(predicted[part].mean()),
-                "dice": float(true[part].mean()),
-                "masks": len(part),
-            }
-        )
-    return total / len(rows), found
+    found = [
+        {
+            "predicted_dice": float(predicted[part].mean()),
+            "dice": float(true[part].mean()),
+            "masks": len(part),
+        }
+        for part in calibration_bins(predicted, bins)
+    ]
+    return calibration_error(predicted, true, bins), found

@@ -22,11 +22,12 @@ from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, ManifestError
 from uls_data.ids import draw
 from uls_data.manifest.table import manifest_files, read_table
+from uls_data.masks.overlap import dice
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.methods import METHODS, pseudo_mask
 from uls_data.readers import read_volume
 from uls_data.recist import Lines, jittered
-from uls_data.scoring.measures import dice, surface_dice
+from uls_data.scoring.measures import surface_dice
 
 # Always beside what is asked for: a method that does not beat these is not worth its name.
 BASELINES = ("quadrilateral", "ellipse", "grabcut")
@@ -62,7 +63,9 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class _Task:
+class LesionTask:
+    """One lesion: the OUT folder that its paths start from, and its row."""
+
     root: Path
     row: dict[str, Any]
 
@@ -103,8 +106,8 @@ def score_lesions(
         started(len(tasks))
     scores: list[Row] = []
     failed: list[Row] = []
-    lost = partial(_lost)
-    for _, rows in run_tasks(partial(_score_lesion, trial=trial), tasks, pool, lost=lost):
+    score = partial(_score_lesion, trial=trial)
+    for _, rows in run_tasks(score, tasks, pool, lost=lost_lesion):
         for row in rows:
             (failed if "reason" in row else scores).append(row)
         if progress is not None:
@@ -115,7 +118,7 @@ def score_lesions(
     return scores, failed
 
 
-def full_lesions(manifests: str | Path | Sequence[str | Path]) -> list[_Task]:
+def full_lesions(manifests: str | Path | Sequence[str | Path]) -> list[LesionTask]:
     """Lesions of manifests that have an image and a full mask.
 
     Raises
@@ -130,7 +133,7 @@ def full_lesions(manifests: str | Path | Sequence[str | Path]) -> list[_Task]:
         ("sample_index", "=", 0),
     ]
     tasks = [
-        _Task(file.parent.parent, row)
+        LesionTask(file.parent.parent, row)
         for file in manifest_files(manifests)
         for row in read_table(file, list(_NEEDED), filters).to_pylist()
         if row["image_path"] is not None and row["label_path"] is not None
@@ -148,18 +151,24 @@ def _identity(row: Row) -> Row:
     return {name: row[name] for name in names}
 
 
-def _lost(task: _Task, detail: str) -> list[Row]:
+def lost_lesion(task: LesionTask, detail: str) -> list[Row]:
+    """Row of a lesion whose worker died."""
     return [{**_identity(task.row), "reason": "worker_lost", "detail": detail}]
 
 
-def _score_lesion(task: _Task, trial: Trial) -> list[Row]:
+def _score_lesion(task: LesionTask, trial: Trial) -> list[Row]:
     rows: list[Row] = []
     try:
         for about, key_slice, truth in seen_slices(task.root, task.row, trial):
             rows += _score_slice(about, key_slice, truth, trial)
     except CaseError as error:
-        rows.append({**_identity(task.row), "reason": error.reason.value, "detail": error.detail})
+        rows.append(unread_lesion(task, error))
     return rows
+
+
+def unread_lesion(task: LesionTask, error: CaseError) -> Row:
+    """Row of a lesion that cannot be used."""
+    return {**_identity(task.row), "reason": error.reason.value, "detail": error.detail}
 
 
 def seen_slices(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -30,6 +29,7 @@ from uls_data.scoring.consistency import (
     offset_of,
     shift_of,
 )
+from uls_data.scoring.tables import write_csv
 
 Row = dict[str, Any]
 Mask = NDArray[np.bool_]
@@ -94,7 +94,7 @@ class VolumeEvaluation:
             tables |= {f"comparison_by_{name}": self.comparison(name) for name in _GROUPS}
             tables["differences"] = self.differences
         for name, rows in tables.items():
-            _write_csv(folder / f"{name}.csv", rows)
+            write_csv(folder / f"{name}.csv", rows)
         with atomic_write(folder / "metrics.json") as temporary:
             temporary.write_text(json.dumps(self.metrics(), indent=1) + "\n", encoding="utf-8")
         if self.other is not None:
@@ -102,14 +102,6 @@ class VolumeEvaluation:
 
             values = [row["difference"] for row in self.differences]
             draw_comparison(values, names, folder / "comparison.png")
-
-
-def _write_csv(path: Path, rows: Sequence[Row]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 @dataclass(frozen=True)

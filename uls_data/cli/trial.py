@@ -1,0 +1,33 @@
+"""Options of commands that derive lines from full masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+_OPTIONS = (
+    click.option(
+        "--slices",
+        type=click.Choice(["longest", "all"]),
+        default="longest",
+        show_default=True,
+        help="The slice of the long axis, or every slice of 25 lesion pixels or more.",
+    ),
+    click.option(
+        "--jitter", default=0.05, show_default=True, help="Noise, as a share of the axis."
+    ),
+    click.option("--draws", default=3, show_default=True, help="Noisy repetitions of each slice."),
+    click.option("--seed", default=0, show_default=True, help="Of the noise."),
+    click.option("--workers", default=1, show_default=True, help="Local processes."),
+    click.option("--scheduler", metavar="ADDRESS", help="A running dask scheduler, instead."),
+)
+
+
+def trial_options(function: F) -> F:
+    """Add what decides on lines and on where they are tried."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
