@@ -25,6 +25,7 @@ STAGES = [
     ["scoring", "pictures"],
     ["network"],
     ["filtering", "export"],
+    ["loop"],
     ["factory"],
     ["cli"],
     ["demo"],

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from uls_data.export import export_grand_challenge
     from uls_data.factory import BuildReport, build
     from uls_data.filtering import FilterReport, filter
+    from uls_data.loop import LoopReport, selftrain
     from uls_data.manifest.index import index
     from uls_data.manifest.query import query
     from uls_data.manifest.stats import stats
     from uls_data.manifest.table import load_manifest
+    from uls_data.network.prediction import PredictReport, predict
     from uls_data.network.training import TrainReport, train
     from uls_data.pictures.contact import contact_sheet
     from uls_data.scoring import Evaluation, evaluate_2d
@@ -26,6 +28,8 @@ _LAZY = {
     "BuildReport": "uls_data.factory",
     "Evaluation": "uls_data.scoring",
     "FilterReport": "uls_data.filtering",
+    "LoopReport": "uls_data.loop",
+    "PredictReport": "uls_data.network.prediction",
     "TrainReport": "uls_data.network.training",
     "VolumeEvaluation": "uls_data.scoring.volumes",
     "build": "uls_data.factory",
@@ -37,7 +41,9 @@ _LAZY = {
     "filter": "uls_data.filtering",
     "index": "uls_data.manifest.index",
     "load_manifest": "uls_data.manifest.table",
+    "predict": "uls_data.network.prediction",
     "query": "uls_data.manifest.query",
+    "selftrain": "uls_data.loop",
     "stats": "uls_data.manifest.stats",
     "train": "uls_data.network.training",
 }
@@ -46,6 +52,8 @@ __all__ = [
     "BuildReport",
     "Evaluation",
     "FilterReport",
+    "LoopReport",
+    "PredictReport",
     "TrainReport",
     "VolumeEvaluation",
     "__version__",
@@ -58,7 +66,9 @@ __all__ = [
     "filter",
     "index",
     "load_manifest",
+    "predict",
     "query",
+    "selftrain",
     "stats",
     "train",
 ]

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     NOT_A_RADIOLOGIST = "not_a_radiologist"
     NOT_MEASURED = "not_measured"
     FILTERED = "filtered"
+    EMPTY_PREDICTION = "empty_prediction"
     # failed: something is wrong with the input
     IMAGE_MISSING = "image_missing"
     MASK_MISSING = "mask_missing"
@@ -101,6 +102,7 @@ _DECISIONS = frozenset(
         Reason.NOT_A_RADIOLOGIST,
         Reason.NOT_MEASURED,
         Reason.FILTERED,
+        Reason.EMPTY_PREDICTION,
     }
 )
 

@@ -141,10 +141,17 @@ def test_an_expression_of_one_s_own(manifest: Path, tmp_path: Path) -> None:
 def test_filtering_twice_changes_nothing(manifest: Path, tmp_path: Path) -> None:
     first = filter(manifest, tmp_path / "one.parquet")
     again = filter(tmp_path / "one.parquet", tmp_path / "two.parquet")
-    assert again.removed == 0 and again.kept == first.kept
-    assert again.not_ok == first.not_ok + first.removed
+    assert again == first
     one, two = (load_manifest(tmp_path / f"{name}.parquet") for name in ("one", "two"))
     assert one.equals(two)
+
+
+def test_another_rule_judges_anew_in_place(manifest: Path, tmp_path: Path) -> None:
+    out = tmp_path / "one.parquet"
+    filter(manifest, out)
+    paper = filter(out, out, rule="paper")
+    assert paper == filter(manifest, tmp_path / "two.parquet", rule="paper")
+    assert load_manifest(out).equals(load_manifest(tmp_path / "two.parquet"))
 
 
 @pytest.mark.parametrize(

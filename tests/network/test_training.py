@@ -97,7 +97,7 @@ def in_a_process(vois: Path, out: Path, kill_after: int) -> tuple[int, str]:
     """
     code = f"""
 import os, signal, sys
-sys.path.insert(0, {str(HERE)!r})
+sys.path.insert(0, {str(HERE.parent)!r})
 import torch
 torch.set_num_threads(1)
 from made_vois import tiny_plan

@@ -23,7 +23,8 @@ from uls_data.manifest.table import iterate_rows, manifest_files, write_manifest
 from uls_data.outcome import Reason, Status
 
 Row = dict[str, Any]
-_JUDGED = 'status == "ok" and supervision != "full"'
+# What another rule removed before is judged anew: a manifest may be filtered in its place.
+_JUDGED = '(status == "ok" or reason == "filtered") and supervision != "full"'
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,15 @@ def filter(
 
     Every row of the manifest is a row of the new one. Rows that break the rule get status
     `skipped`, reason `filtered`, and the broken clauses with their numbers as detail. Rows
-    with a full mask are not judged.
+    with a full mask are not judged; rows that an earlier filter removed are judged anew.
 
     Parameters
     ----------
     manifest : path
         A manifest, or the OUT folder of a build.
     out : path
-        Parquet file to write. Paths in it stay valid: they are relative to its own OUT.
+        Parquet file to write; it may be the manifest itself. Paths in it stay valid: they are
+        relative to its own OUT.
     rule : str, optional
         `paper`, `combined`, or an expression as `uls_data.query` takes it, whose parts joined
         by `and` are its clauses. Default: `combined`; `paper` where only `max_axis_error_vox`
@@ -96,6 +98,8 @@ def filter(
         for row in iterate_rows(file):
             number = len(rows)
             failing = [clause for clause in clauses if number in broken[clause.name]]
+            if row["reason"] == Reason.FILTERED.value and number in judged:
+                row |= {"status": Status.OK.value, "reason": None, "detail": None}
             if failing:
                 row |= {
                     "status": Status.SKIPPED.value,

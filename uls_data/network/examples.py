@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
@@ -24,7 +24,7 @@ COLUMNS = (
     *("status", "image_path", "label_path", "pad_value_hu", "lesion_type", "supervision", "split"),
     *(f"pad_{side}_{axis}_vox" for side in ("before", "after") for axis in "xyz"),
     *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "long_axis_vox", "long_axis_mm"),
-    "key_slice_voi",
+    *("key_slice_voi", "image_voxels_sha256"),
 )
 Row = dict[str, Any]
 
@@ -62,11 +62,15 @@ class Example:
     root : Path
         Folder that the row's paths start from.
     row : dict
-        Those columns of the manifest that `COLUMNS` names.
+        Those columns of the manifest that `COLUMNS` names, or all.
+    image_root : Path or None
+        Folder that `image_path` starts from, where it is another one: layers that were made
+        outside a build leave the images where they are.
     """
 
     root: Path
     row: Row
+    image_root: Path | None = None
 
     @property
     def identity(self) -> tuple[str, str, int, int, str]:
@@ -128,20 +132,19 @@ def find_examples(
     ManifestError
         No row to train on, several masks of a VOI to choose from, or one row twice.
     """
-    kept: list[Example] = []
     heldout = set(heldout_patients())
     left_out: Counter[str] = Counter()
-    for file in manifest_files(manifests):
-        rows = read_table(file, COLUMNS).to_pylist()
-        root = file.parent.parent if file.parent.name == "manifest" else file.parent
-        heldout |= {patient_key(row) for row in rows if row["split"] == "heldout"}
-        for row in rows:
-            if row["status"] != Status.OK or not row["image_path"] or not row["label_path"]:
-                left_out["without image, label or status ok"] += 1
-            elif layers and row["layer"] not in layers:
-                left_out["of other layers"] += 1
-            else:
-                kept.append(Example(root, row))
+    rows = list(_rows(manifests, COLUMNS))
+    heldout |= {patient_key(e.row) for e in rows if e.row["split"] == "heldout"}
+    kept: list[Example] = []
+    for example in _with_images(rows):
+        row = example.row
+        if row["status"] != Status.OK or not row["image_path"] or not row["label_path"]:
+            left_out["without image, label or status ok"] += 1
+        elif layers and row["layer"] not in layers:
+            left_out["of other layers"] += 1
+        else:
+            kept.append(example)
     kept.sort(key=lambda example: example.identity)
     chosen = _one_layer(kept, layers, left_out)
     spaces = {key.split("/")[0] for key in heldout}
@@ -165,6 +168,62 @@ def find_examples(
             + (f"; {why}" if why else "")
         )
     return found
+
+
+def find_vois(
+    manifests: str | Path | Sequence[str | Path], layers: Collection[str] = ()
+) -> list[Example]:
+    """Every VOI with an image once, with all columns of the row whose mask is the best.
+
+    Parameters
+    ----------
+    layers : collection of str
+        Layers to take the row from. Default: as for training.
+
+    Raises
+    ------
+    ManifestError
+        No VOI with an image, or several masks of a VOI to choose from.
+    """
+    rows = (
+        example
+        for example in _with_images(list(_rows(manifests, None)))
+        if example.row["status"] == Status.OK and example.row["image_path"]
+        if not layers or example.row["layer"] in layers
+    )
+    found = _one_layer(sorted(rows, key=lambda example: example.identity), (), Counter())
+    if not found:
+        raise ManifestError("no row with status ok and an image: nothing to predict")
+    return found
+
+
+def _rows(
+    manifests: str | Path | Sequence[str | Path], columns: Sequence[str] | None
+) -> Iterator[Example]:
+    for file in manifest_files(manifests):
+        root = file.parent.parent if file.parent.name == "manifest" else file.parent
+        for row in read_table(file, columns).to_pylist():
+            yield Example(root, row)
+
+
+def _with_images(examples: list[Example]) -> Iterator[Example]:
+    """Rows without an image get that of another row of their VOI, if it is the very same."""
+    images: dict[tuple[Any, ...], Example] = {}
+    for example in examples:
+        if example.row["image_path"]:
+            images.setdefault(_image_of(example), example)
+    for example in examples:
+        other = images.get(_image_of(example))
+        if other is None or example.row["image_path"] or example.row["label_path"] is None:
+            yield example
+        else:
+            row = {**example.row, "image_path": other.row["image_path"]}
+            yield Example(example.root, row, other.image_root or other.root)
+
+
+def _image_of(example: Example) -> tuple[Any, ...]:
+    names = ("source", "case_id", "lesion_index", "sample_index", "image_voxels_sha256")
+    return tuple(example.row[name] for name in names)
 
 
 def _one_layer(

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from uls_data import __version__
 from uls_data.errors import CaseError, UlsDataError
 from uls_data.ids import hash_of
@@ -27,6 +25,7 @@ from uls_data.network.checkpoint import (
     write_model_files,
 )
 from uls_data.network.curves import Board, write_curves
+from uls_data.network.device import usable_device
 from uls_data.network.examples import Example, Examples, find_examples, patient_key
 from uls_data.network.learner import Learner
 from uls_data.network.plan import Intensities, ModelError, Plan, load_plan
@@ -151,15 +150,6 @@ def train(
     remove_temporaries(run.folder / _FOLD)
     with ThreadPoolExecutor(max(1, workers), "read") as pool:
         return run.finish(pool, started, progress)
-
-
-def usable_device(name: str) -> Any:
-    """Device by its name; `auto` takes the GPU where there is one."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise ModelError(f"device {name!r}: expected auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ModelError("device cuda: no GPU that this torch can use; take --device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _plan(plan: str | Path | Plan | None, start: Model | None) -> Plan:

@@ -93,6 +93,18 @@ def read_image(example: Example, shape: Triple = VOI_ZYX) -> Region:
     return voi_part(_read(example, "image_path"), example.row, shape)
 
 
+def read_mask(example: Example) -> NDArray[np.bool_]:
+    """Mask of a row, shape (z, y, x) of the whole VOI.
+
+    Raises
+    ------
+    CaseError
+        The file is missing, unreadable, or no VOI.
+    """
+    mask: NDArray[np.bool_] = _read(example, "label_path").T != 0
+    return mask
+
+
 def read_region(example: Example, weak: Weak, shape: Triple = VOI_ZYX) -> Region:
     """Image and mask of a row, a part of that shape about the click.
 
@@ -108,7 +120,7 @@ def read_region(example: Example, weak: Weak, shape: Triple = VOI_ZYX) -> Region
         A file is missing, unreadable, or no VOI; or the mask is empty.
     """
     region = read_image(example, shape)
-    label = _read(example, "label_path").T != 0
+    label = read_mask(example)
     if not label.any():
         raise CaseError(Reason.EMPTY_MASK, f"{example.row['label_path']}: no lesion voxel")
     box = _box(shape)
@@ -190,15 +202,18 @@ class Fingerprint:
 
 def _read(example: Example, column: str) -> NDArray[Any]:
     name = example.row[column]
-    path = example.root / name
+    root = example.root
+    if column == "image_path" and example.image_root is not None:
+        root = example.image_root
+    path = root / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise CaseError(Reason.PATH_LEAVES_ROOT, f"{name}: leads out of {example.root}")
+        raise CaseError(Reason.PATH_LEAVES_ROOT, f"{name}: leads out of {root}")
     if not path.is_file():
         raise CaseError(
             Reason.IMAGE_MISSING if column == "image_path" else Reason.MASK_MISSING,
             f"{name}: no such file; build or unpack the VOIs first",
         )
-    volume = read_volume(path, example.root)
+    volume = read_volume(path, root)
     if volume.ras.shape != VOI_SHAPE:
         raise CaseError(Reason.VOI_SHAPE, f"{name}: expected {VOI_SHAPE}, found {volume.ras.shape}")
     return hounsfield(volume.ras, volume.slope, volume.intercept)[0]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Set
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -129,6 +129,7 @@ def evaluate(
     layer: str | None = None,
     against_layer: str | None = None,
     truth_layer: str | None = None,
+    vois: Set[str] | None = None,
     workers: int = 0,
     started: Callable[[int], None] | None = None,
     progress: Callable[[int], None] | None = None,
@@ -143,6 +144,8 @@ def evaluate(
         a mask is scored as an empty one. `against` is a second model to compare with.
     layer, truth_layer, against_layer : str, optional
         Of the masks, where there are several.
+    vois : set of str, optional
+        Only these VOIs of the truth, by name; held-out ones, for instance.
     workers : int
         Local processes; 0 for this one.
 
@@ -152,6 +155,8 @@ def evaluate(
         Nothing to score, or no VOI in common.
     """
     true = collect(truth, truth_layer)
+    if vois is not None:
+        true = replace(true, items={name: true.items[name] for name in true.items if name in vois})
     tasks = _tasks(true, collect(pred, layer, truth=False), pred)
     second = None
     if against is not None:
@@ -163,6 +168,8 @@ def evaluate(
 
 
 def _tasks(truth: Collection, pred: Collection, path: str | Path) -> list[_Task]:
+    if not truth.items:
+        raise ManifestError("none of the VOIs to score is in the truth")
     if not any(pred.partner(item) for item in truth.items.values()):
         one, other = next(iter(pred.items)), next(iter(truth.items))
         raise ManifestError(

@@ -9,6 +9,7 @@ from typing import Any
 import nibabel
 import numpy as np
 
+from uls_data.io import sha256_voxels
 from uls_data.manifest import write_manifest
 from uls_data.network.plan import Plan, parse_plan
 
@@ -55,6 +56,8 @@ def write_voi(
         **{f"pad_{side}_{axis}_vox": 0 for side in ("before", "after") for axis in "xyz"},
         "pad_after_z_vox": pad_z,
         **{f"spacing_{axis}_mm": 1.0 for axis in "xyz"},
+        "affine": np.eye(4).ravel().tolist(),
+        "image_voxels_sha256": sha256_voxels(image),
         "long_axis_vox": 2 * radius,
         "long_axis_mm": 2 * radius,
         **row,

@@ -1,0 +1,178 @@
+"""`uls-data predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from uls_data.cli.output import Progress, json_line, json_option, table
+from uls_data.errors import ManifestError, UlsDataError
+
+if TYPE_CHECKING:
+    from uls_data.network.prediction import PredictReport
+
+_SHOWN_FAILURES = 10
+
+
+@click.command(
+    "predict",
+    epilog="""\b
+Examples:
+  uls-data predict --manifest vois --model model --out pseudo
+  uls-data predict --manifest vois --model model --out pseudo --tta --jitter 3
+  uls-data predict --stack images/stacked-3d-ct-lesion-volumes/a.mha --model model --out answer
+""",
+)
+@click.option(
+    "--manifest",
+    "manifests",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="M...",
+    help="Manifests, or OUT folders of builds.",
+)
+@click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="[M...]")
+@click.option(
+    "--model",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Model folder or checkpoint, ours or nnU-Net v2's.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="OUT of the masks.")
+@click.option(
+    "--stack",
+    type=click.Path(path_type=Path),
+    help="Instead of manifests: a stack of the challenge (.mha); the mask is a stack too.",
+)
+@click.option(
+    "--spacings",
+    type=click.Path(path_type=Path),
+    help="With --stack: the JSON file of its spacings.",
+)
+@click.option("--layer", help="Name of the new layer.  [default: pseudo3d-r1]")
+@click.option(
+    "--parent",
+    "layers",
+    multiple=True,
+    help="Layer whose rows the new ones continue; may be repeated. Default: the best.",
+)
+@click.option("--tta", is_flag=True, help="Average the eight mirrored views; eight times the work.")
+@click.option(
+    "--jitter",
+    type=click.IntRange(min=0, max=64),
+    help="Predict anew from so many other clicks on what was found, and measure their Dice.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: a GPU where there is one.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+    help="auto: bfloat16 on a GPU that has it, float16 on an older one, float32 on a CPU.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="VOIs on the device at once; halved where its memory is too small. Changes no mask.",
+)
+@click.option("--compile", "compiled", is_flag=True, help="Compile the network first (torch).")
+@click.option("--seed", type=int, help="Of --jitter.  [default: 0]")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Threads that read, and as many that measure and write.",
+)
+@json_option
+def command(
+    manifests: tuple[Path, ...],
+    more: tuple[Path, ...],
+    model: Path,
+    out: Path,
+    stack: Path | None,
+    spacings: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Predict the clicked lesion of every VOI, as a layer of 3D pseudo-masks.
+
+    The mask is the component at the VOI's centre, else the nearest within 5 mm. Rows carry
+    both axes' errors and the Dice on the key slice, the expected Dice and the entropy, as
+    `filter` uses them. The same command again goes on where it ended.
+    """
+    try:
+        from uls_data.network.prediction import predict
+        from uls_data.network.stack_prediction import predict_stack
+    except ModuleNotFoundError as error:
+        raise UlsDataError(
+            f"prediction needs {error.name}: pip install 'uls-data[network]'"
+        ) from error
+    bar = Progress("VOIs", "VOIs")
+    told: dict[str, Any] = {
+        "started": bar.begin,
+        "progress": lambda count: bar.step(count, count),
+        "warned": lambda words: click.echo(words, err=True),
+    }
+    sources = [*manifests, *more]
+    options = {name: value for name, value in options.items() if value not in (None, ())}
+    try:
+        if stack is not None:
+            wrong = {"layer", "layers", "jitter", "seed"} & options.keys()
+            if sources or wrong:
+                raise ManifestError(
+                    "--stack stands alone: leave out manifests, --layer, --parent, --jitter, --seed"
+                )
+            target = predict_stack(stack, model, out, spacings=spacings, **options, **told)
+        elif spacings is not None:
+            raise ManifestError("--spacings belongs to --stack")
+        elif not sources:
+            raise ManifestError("nothing to predict: give --manifest M... or --stack FILE")
+        else:
+            report = predict(sources, model, out, **options, **told)
+    finally:
+        bar.end()
+    if stack is not None:
+        json_line({"mask": str(target)}) if as_json else click.echo(f"Mask: {target}")
+        return 0
+    return _finish(report, as_json)
+
+
+def _finish(report: PredictReport, as_json: bool) -> int:
+    counts = report.counts
+    if as_json:
+        json_line(
+            {
+                "manifest": str(report.manifest),
+                **{status: counts[status] for status in ("ok", "skipped", "failed")},
+                "resumed": report.resumed,
+                "device": report.device,
+                "precision": report.precision,
+                "in_flight": report.in_flight,
+            }
+        )
+    else:
+        for note in report.notes:
+            click.echo(note, err=True)
+        table(
+            [[counts["ok"], counts["skipped"], counts["failed"]]],
+            ["masks", "without a lesion", "failed"],
+        )
+        click.echo(f"\nDone on {report.device} in {report.precision}. Manifest: {report.manifest}")
+        click.echo(f"Next: uls-data filter --manifest {report.manifest} --out KEPT.parquet")
+    failed = [row for row in report.rows if row["status"] == "failed"]
+    for row in failed[:_SHOWN_FAILURES]:
+        click.echo(f"  {row['voi_id']}: {row['reason']}: {row['detail']}", err=True)
+    if len(failed) > _SHOWN_FAILURES:
+        click.echo(f"  ... and {len(failed) - _SHOWN_FAILURES} more", err=True)
+    return 1 if failed else 0

@@ -1,0 +1,198 @@
+"""`uls-data selftrain`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from uls_data.cli.output import Progress, json_line, json_option, table
+from uls_data.errors import UlsDataError
+
+if TYPE_CHECKING:
+    from uls_data.loop import LoopReport, Round
+
+_SHOWN_FAILURES = 10
+
+
+@click.command(
+    "selftrain",
+    epilog="""\b
+Examples:
+  uls-data selftrain --weak weak --full vois --out loop --rounds 2
+  uls-data selftrain --weak weak --full vois --out loop --plan small --cross-fit 5
+  uls-data selftrain --weak weak --full vois --out loop --rule paper --tta
+""",
+)
+@click.option(
+    "--weak",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Manifest or OUT folder of measured lesions with 2D masks.",
+)
+@click.option(
+    "--full",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Manifest or OUT folder of lesions with full masks.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the loop.")
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=2, show_default=True, help="The paper has two."
+)
+@click.option(
+    "--cross-fit",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="K",
+    help="Deal patients into K folds; no teacher predicts a lesion of a patient it trained on.",
+)
+@click.option("--plan", help="baseline, small or a file.  [default: baseline]")
+@click.option(
+    "--layer",
+    "weak_layers",
+    multiple=True,
+    help="2D masks to pre-train on; may be repeated. Default: jury, or the only ones.",
+)
+@click.option(
+    "--slices",
+    "weak_slices",
+    type=click.Choice(["ignore", "background"]),
+    default="ignore",
+    show_default=True,
+    help="What slices without annotation are to 2D masks: unknown, or background (as published).",
+)
+@click.option(
+    "--rule",
+    metavar="paper|combined|EXPRESSION",
+    help="Which masks are kept, as for `filter`.  [default: combined]",
+)
+@click.option(
+    "--max-axis-error-vox", type=float, help="Bound of the paper's rule in pixels, as for `filter`."
+)
+@click.option("--tta", is_flag=True, help="Predict with the eight mirrored views.")
+@click.option(
+    "--jitter",
+    type=click.IntRange(min=0, max=64),
+    default=0,
+    help="Predict from so many other clicks too, and measure the Dice with the mask.",
+)
+@click.option(
+    "--include-heldout",
+    is_flag=True,
+    help="Train on held-out patients too (the paper's final training); nothing is scored then.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: a GPU where there is one.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+    help="Of prediction, as for `predict`.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="VOIs on the device at once in prediction; changes no mask.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of weights, order, folds and clicks.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Threads that read ahead.",
+)
+@json_option
+def command(weak: Path, full: Path, out: Path, as_json: bool, **options: Any) -> int:
+    """Train, predict, filter, and train again: the paper's Figure 3, with any number of rounds.
+
+    Round 1 pre-trains a network on the 2D masks of the weak lesions and fine-tunes it on the
+    full masks; it predicts the weak lesions in 3D, and the filter keeps those that agree with
+    their measurement. Every later round pre-trains a new network on what was kept. The same
+    command again goes on wherever it ended. Each round is a layer, `pseudo3d-rN`.
+    """
+    try:
+        from uls_data.loop import selftrain
+    except ModuleNotFoundError as error:
+        raise UlsDataError(
+            f"the loop needs {error.name}: pip install 'uls-data[network]'"
+        ) from error
+    began = time.monotonic()
+
+    def stage(name: str) -> Progress:
+        minutes = (time.monotonic() - began) / 60
+        click.echo(f"[{minutes:6.1f} min] {name}", err=True)
+        steps = "steps" if "train" in name or "tune" in name else "VOIs"
+        return Progress(steps, steps)
+
+    report = selftrain(weak, full, out, stage=stage, **options)
+    if as_json:
+        for made in report.rounds:
+            json_line(_plain(made))
+    else:
+        _print(report, out)
+    for row in report.failed[:_SHOWN_FAILURES]:
+        click.echo(f"  {row['voi_id']}: {row['reason']}: {row['detail']}", err=True)
+    if len(report.failed) > _SHOWN_FAILURES:
+        click.echo(f"  ... and {len(report.failed) - _SHOWN_FAILURES} more", err=True)
+    return 1 if report.failed else 0
+
+
+def _plain(made: Round) -> dict[str, Any]:
+    judged = made.filtered
+    return {
+        "round": made.number,
+        "layer": made.layer,
+        "models": [str(model) for model in made.models],
+        **made.predicted,
+        "kept": judged.kept,
+        "removed": judged.removed,
+        "teacher_saw": made.teacher_saw,
+        "heldout": made.heldout,
+        "gain": made.gain,
+    }
+
+
+def _print(report: LoopReport, out: Path) -> None:
+    print_rounds(report.rounds)
+    click.echo(f"\nModel: {report.model}")
+    click.echo(f"Masks: {out / 'manifest'} (layers {', '.join(r.layer for r in report.rounds)})")
+    click.echo(f"Next: uls-data evaluate, or uls-data query {out} 'reason == \"filtered\"'")
+
+
+def print_rounds(rounds: list[Round]) -> None:
+    """Print a table of rounds: what was kept, what a teacher had seen, held-out Dice, gain."""
+    lines = []
+    for made in rounds:
+        judged = made.filtered.kept + made.filtered.removed
+        everything = next((row for row in made.heldout if row["group"] == "all"), None)
+        gain = "-"
+        if made.gain is not None and made.gain["dice"] is not None:
+            numbers = [made.gain[name] for name in ("dice", "dice_low", "dice_high")]
+            gain = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*numbers)
+        lines.append(
+            [
+                str(made.number),
+                str(made.predicted["ok"]),
+                f"{made.filtered.kept} ({made.filtered.kept / judged:.0%})" if judged else "0",
+                str(made.teacher_saw),
+                "-" if everything is None else f"{everything['dice']:.3f}",
+                "-" if everything is None else str(everything["lesions"]),
+                gain,
+            ]
+        )
+    table(
+        lines,
+        ["round", "masks", "kept", "teacher saw", "held-out dice", "lesions", "gain [95 %]"],
+    )

@@ -1,0 +1,352 @@
+"""`selftrain`: the paper's Figure 3, any number of rounds, each generation a layer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from uls_data.errors import ManifestError
+from uls_data.filtering import FilterReport, filter
+from uls_data.ids import draw
+from uls_data.io import write_bytes
+from uls_data.loop.stage import Stage, Told
+from uls_data.manifest.table import write_manifest
+from uls_data.network.examples import find_vois, heldout_patients, patient_key
+from uls_data.network.inference import Precision
+from uls_data.network.plan import ModelError, Plan
+from uls_data.network.prediction import PredictReport, predict
+from uls_data.network.training import train
+from uls_data.network.voxels import Weak
+from uls_data.scoring.comparison import compare
+from uls_data.scoring.volumes import VolumeEvaluation, evaluate
+
+
+@dataclass
+class Round:
+    """One round: networks, their masks of the weak lesions, and how good they are.
+
+    Attributes
+    ----------
+    number : int
+        From 1.
+    models : list of Path
+        Model folders; one, or one a fold.
+    layer : str
+        `pseudo3d-rN`.
+    predicted : dict
+        Weak VOIs by status: `ok`, `skipped`, `failed`.
+    teacher_saw : int
+        Masks by a teacher that was trained on the lesion.
+    filtered : FilterReport
+    heldout : list of dict
+        Scores of the round's (first) network on held-out lesions, by lesion type, `all` among
+        them; empty without held-out patients (see `uls_data.scoring.aggregates`).
+    gain : dict or None
+        Dice of this round minus that of the round before, paired, on the same held-out lesions
+        (see `uls_data.scoring.comparison.compare`).
+    """
+
+    number: int
+    models: list[Path]
+    layer: str
+    predicted: dict[str, int]
+    teacher_saw: int
+    filtered: FilterReport
+    heldout: list[dict[str, Any]] = field(default_factory=list)
+    gain: dict[str, Any] | None = None
+
+
+@dataclass
+class LoopReport:
+    """What a loop did.
+
+    Attributes
+    ----------
+    rounds : list of Round
+    model : Path
+        Model folder of the last round; with folds, of a network trained on all of them.
+    failed : list of dict
+        VOIs that could not be read: `voi_id`, `layer`, `reason`, `detail`.
+    """
+
+    rounds: list[Round]
+    model: Path
+    failed: list[dict[str, str]]
+
+
+def selftrain(
+    weak: str | Path,
+    full: str | Path,
+    out: str | Path,
+    *,
+    rounds: int = 2,
+    cross_fit: int = 0,
+    plan: str | Path | Plan | None = None,
+    weak_layers: tuple[str, ...] = (),
+    weak_slices: Weak = "ignore",
+    rule: str | None = None,
+    max_axis_error_vox: float | None = None,
+    tta: bool = False,
+    jitter: int = 0,
+    include_heldout: bool = False,
+    device: str = "auto",
+    precision: Precision = "auto",
+    batch_size: int = 2,
+    seed: int = 0,
+    workers: int = 2,
+    stage: Callable[[str], Stage | None] | None = None,
+) -> LoopReport:
+    """Pre-train on weak lesions, fine-tune on full masks, predict, filter, again.
+
+    Round 1 pre-trains a network on the 2D masks, each later round a new one on the masks that the
+    round before kept (paper section 4.1, Figure 3; it has two networks). The same call goes on
+    wherever an earlier one ended, after `kill -9` too, to the same files (on a CPU).
+
+    OUT holds `manifest/pseudo3d-rN.parquet` and the labels of each round, `round-N/` with its
+    networks, and `loop.json`.
+
+    Parameters
+    ----------
+    weak : path
+        Manifest or OUT folder of measured lesions with 2D masks.
+    full : path
+        Manifest or OUT folder of lesions with full masks. Held-out patients of either never
+        train; the network of each round is scored on those of `full`.
+    rounds : int
+    cross_fit : int
+        Patients are dealt into so many folds (2 or more), and a fold is predicted by a teacher
+        that saw none of its patients; 0: one teacher sees all. The last network sees all folds.
+    plan : name, path or Plan, optional
+        As for `train`; its `fine_tune_epochs` are those of fine-tuning.
+    weak_layers : tuple of str
+        Layers of `weak` to pre-train on; default `jury`, or the only one.
+    weak_slices : str
+        What slices without annotation are: `ignore` or `background`.
+    rule, max_axis_error_vox
+        As for `filter`.
+    include_heldout : bool
+        As the paper's final training.
+    tta, jitter, device, precision, batch_size, seed, workers
+        As for `train` and `predict`.
+    stage : callable, optional
+        Called with the name of each stage; what it returns is told of progress.
+
+    Raises
+    ------
+    ModelError, ManifestError
+        Something cannot be used, nothing was kept, or OUT holds another loop.
+    """
+    if rounds < 1:
+        raise ModelError(f"rounds: expected 1 or more, found {rounds}")
+    if cross_fit < 0 or cross_fit == 1:
+        raise ModelError(f"cross-fit: expected 2 folds or more, or 0, found {cross_fit}")
+    training = {
+        "device": device,
+        "include_heldout": include_heldout,
+        "weak": weak_slices,
+        "workers": workers,
+    }
+    prediction = {
+        "layers": weak_layers,
+        "tta": tta,
+        "jitter": jitter,
+        "device": device,
+        "precision": precision,
+        "batch_size": batch_size,
+        "workers": workers,
+        "seed": seed,
+    }
+    chosen = {"rule": rule, "max_axis_error_vox": max_axis_error_vox}
+    loop = _Loop(Path(weak), Path(full), Path(out), seed, plan, training, prediction, stage)
+    loop.deal(cross_fit)
+    return loop.run(rounds, weak_layers, chosen)
+
+
+class _Loop:
+    def __init__(
+        self,
+        weak: Path,
+        full: Path,
+        out: Path,
+        seed: int,
+        plan: str | Path | Plan | None,
+        training: dict[str, Any],
+        prediction: dict[str, Any],
+        stage: Callable[[str], Stage | None] | None,
+    ) -> None:
+        self.weak, self.full, self.out = weak, full, out
+        self.seed, self.plan, self.training, self.prediction = seed, plan, training, prediction
+        self.stage = stage or (lambda _name: None)
+        self.failed: list[dict[str, str]] = []
+        rows = [example.row for example in find_vois(full)]
+        weak_rows = [example.row for example in find_vois(weak, prediction["layers"])]
+        # Whoever is held out in one manifest is in the other.
+        held = heldout_patients() | {
+            patient_key(row) for row in (*rows, *weak_rows) if row["split"] == "heldout"
+        }
+        self.heldout = {str(row["voi_id"]) for row in rows if patient_key(row) in held}
+        self.left_out = set() if training["include_heldout"] else set(held)
+        self.held = set(held)
+        self.full_patients = {patient_key(row) for row in rows}
+        self.weak_patients = {patient_key(row) for row in weak_rows} - self.full_patients
+        self.folds: list[set[str]] = []
+
+    def deal(self, folds: int) -> None:
+        """Deal patients into folds of equal size, by who they are."""
+        self.folds = [set() for _ in range(folds)]
+        for patients in (self.full_patients, self.weak_patients) if folds else ():
+            shuffled = sorted(patients, key=lambda who: draw(1 << 64, self.seed, "fold", who))
+            for at, patient in enumerate(shuffled):
+                self.folds[at % folds].add(patient)
+
+    def run(self, rounds: int, layers: tuple[str, ...], chosen: dict[str, Any]) -> LoopReport:
+        """Do all rounds."""
+        done: list[Round] = []
+        before: VolumeEvaluation | None = None
+        base: list[Path] = [self.weak]
+        model = self.out
+        for number in range(1, rounds + 1):
+            last = number == rounds
+            made, before, model = self._round(number, base, layers, chosen, before, last=last)
+            done.append(made)
+            write_bytes(self.out / "loop.json", _document(done, model, self.out))
+            if not made.filtered.kept and not last:
+                raise ManifestError(
+                    f"round {number}: the filter kept none of {made.predicted['ok']} masks; "
+                    f"see {self.out / 'manifest'}, train longer or take another --rule"
+                )
+            base = [self.weak, self.out / "manifest" / f"{made.layer}.parquet"]
+            layers = (made.layer,)
+        return LoopReport(done, model, self.failed)
+
+    def _round(
+        self,
+        number: int,
+        base: list[Path],
+        layers: tuple[str, ...],
+        chosen: dict[str, Any],
+        before: VolumeEvaluation | None,
+        *,
+        last: bool,
+    ) -> tuple[Round, VolumeEvaluation | None, Path]:
+        layer = f"pseudo3d-r{number}"
+        names = [f"fold-{n}" for n in range(len(self.folds))] or ["all"]
+        models = [
+            self._network(number, name, base, layers, fold)
+            for name, fold in zip(names, self.folds or [set()], strict=True)
+        ]
+        rows = []
+        everybody: list[set[str] | None] = [None]
+        for name, model, fold in zip(names, models, self.folds or everybody, strict=True):
+            report = self._predict(f"round {number}, predict {name}", model, layer, name, fold)
+            rows += report.rows
+        manifest = self.out / "manifest" / f"{layer}.parquet"
+        write_manifest(rows, manifest)
+        judged = filter(manifest, manifest, **chosen)
+        self.failed += [
+            {name: str(row[name]) for name in ("voi_id", "layer", "reason", "detail")}
+            for row in rows
+            if row["status"] == "failed"
+        ]
+        statuses = [row["status"] for row in rows]
+        made = Round(
+            number,
+            models,
+            layer,
+            {status: statuses.count(status) for status in ("ok", "skipped", "failed")},
+            sum(bool(row["teacher_saw_lesion"]) for row in rows if row["status"] == "ok"),
+            judged,
+        )
+        scored = self._score(number, models[0])
+        if scored is not None:
+            made.heldout = [*scored.summary("lesion_type"), *scored.summary()]
+            if before is not None:
+                (made.gain,) = compare(scored.rows, before.rows)
+        model = models[0]
+        if last and self.folds:
+            model = self._network(number, "all", base, layers, set())
+        return made, scored, model
+
+    def _network(
+        self, number: int, name: str, base: list[Path], layers: tuple[str, ...], fold: set[str]
+    ) -> Path:
+        """Train a network that sees nobody of a fold: on weak lesions, then on full masks."""
+        folder = self.out / f"round-{number}" / name
+        common = {**self.training, "leave_out": fold | self.left_out}
+        seed = draw(1 << 31, self.seed, "round", number, name)
+        told = Told(self.stage(f"round {number}, {name}: pre-train"))
+        pretrained = train(
+            base,
+            folder / "pretrained",
+            plan=self.plan,
+            layers=layers,
+            seed=seed,
+            **told.steps(),
+            **common,
+        )
+        told.end()
+        told = Told(self.stage(f"round {number}, {name}: fine-tune"))
+        tuned = train(
+            self.full,
+            folder / "model",
+            init=pretrained.model,
+            seed=seed,
+            **told.steps(),
+            **common,
+        )
+        told.end()
+        self.failed += [*pretrained.failed, *tuned.failed]
+        return tuned.model
+
+    def _predict(
+        self, title: str, model: Path, layer: str, part: str, patients: set[str] | None
+    ) -> PredictReport:
+        told = Told(self.stage(title))
+        report = predict(
+            self.weak,
+            model,
+            self.out,
+            layer=layer,
+            part=part,
+            patients=patients,
+            **told.vois(),
+            **self.prediction,
+        )
+        told.end()
+        return report
+
+    def _score(self, number: int, model: Path) -> VolumeEvaluation | None:
+        """Scores of held-out lesions with full masks."""
+        if not self.heldout or self.training["include_heldout"]:
+            return None
+        folder = self.out / f"round-{number}" / "heldout"
+        told = Told(self.stage(f"round {number}, score held-out lesions"))
+        options = {**self.prediction, "layers": (), "jitter": 0}
+        report = predict(
+            self.full,
+            model,
+            folder,
+            layer="heldout",
+            patients=self.held,
+            **told.vois(),
+            **options,
+        )
+        told.end()
+        if not report.counts["ok"]:
+            return None
+        return evaluate(report.manifest, self.full, vois=self.heldout)
+
+
+def _document(rounds: list[Round], model: Path, out: Path) -> bytes:
+    """Return the rounds as JSON, with paths relative to OUT."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Path):
+            return value.relative_to(out).as_posix()
+        raise TypeError(type(value).__name__)
+
+    content = {"rounds": [asdict(made) for made in rounds], "model": model}
+    return (json.dumps(content, indent=1, default=plain, sort_keys=True) + "\n").encode()

@@ -1,0 +1,100 @@
+"""Rows of a layer that is made from other layers: a vote, a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uls_data.canonical import nifti_gz
+from uls_data.errors import CaseError
+from uls_data.io import sha256_bytes, sha256_voxels, write_bytes
+from uls_data.manifest.table import Row
+from uls_data.masks.label import describe_label
+from uls_data.outcome import Flag, Reason, Supervision
+
+# What a row says of its own mask alone.
+_OF_THE_MASK = frozenset(
+    {
+        *("label_path", "label_sha256", "label_voxels_sha256", "annotator", "candidate_scores"),
+        *("predicted_dice", "uncertainty", "key_slice_long_error_vox", "key_slice_dice"),
+        *("key_slice_short_error_vox", "endpoint_distance_vox", "fraction_outside_voi"),
+        *("model_sha256", "teacher_saw_lesion", "parent_layer", "agreement_level"),
+        *("mask_voxels", "volume_mm3", "long_axis_vox", "short_axis_vox", "long_axis_mm"),
+        *("short_axis_mm", "long_axis_points_vox", "short_axis_points_vox", "long_axis_slice_voi"),
+        *("status", "reason", "detail"),
+    }
+)
+# Flags of the scan and its VOI, true of every mask in it.
+_OF_THE_SCAN = frozenset(
+    {
+        *(Flag.SPACING_UNKNOWN, Flag.ORIENTATION_ASSUMED, Flag.OBLIQUE, Flag.SHEARED),
+        *(Flag.HU_ROUNDED, Flag.HU_INT32, Flag.ANISOTROPIC_IN_PLANE, Flag.ARRAY_ORIGIN),
+        *(Flag.REDISTRIBUTION_UNKNOWN, Flag.PER_SLICE_RESCALE, Flag.SLICES_REPAIRED),
+        *(Flag.OUT_OF_FIELD, Flag.SLICE_GROUP_HAS_NEIGHBOURS, Flag.KEY_SLICE_NEAR_EDGE),
+    }
+)
+
+
+def derived_row(parent: Row, layer: str, *, keep_image: bool, without: Collection[str] = ()) -> Row:
+    """Row of a new layer of a VOI, without anything that only the parent's mask has.
+
+    Parameters
+    ----------
+    parent : dict
+        Row of the layer that the new one is made from.
+    keep_image : bool
+        Whether the new manifest lies in the parent's OUT, from which image paths count.
+    without : collection of str
+        Further columns of the parent that do not hold for the new mask.
+    """
+    lost = _OF_THE_MASK | set(without)
+    row = {name: value for name, value in parent.items() if name not in lost}
+    flags = {Flag(flag) for flag in parent["qc_flags"] or ()} & _OF_THE_SCAN
+    row |= {"layer": layer, "status": "ok", "qc_flags": sorted(flags)}
+    if not keep_image:
+        row["image_path"] = None
+    return row
+
+
+def ended(row: Row, reason: Reason, detail: str) -> Row:
+    """Row of a mask that there is not."""
+    return {**row, "status": reason.status.value, "reason": reason.value, "detail": detail}
+
+
+def with_label(row: Row, mask: NDArray[Any], out: Path) -> Row:
+    """Write a mask as a label of its row's layer; returns the row with what is measured on it.
+
+    Parameters
+    ----------
+    mask : ndarray, shape (256, 256, 128), bool or uint8, RAS
+        At least one voxel is lesion.
+    out : Path
+        OUT folder: the label is `<source>/labels/<layer>/<voi_id>.nii.gz`.
+
+    Raises
+    ------
+    CaseError
+        `bad_affine`: the row has none.
+    """
+    if row["affine"] is None:
+        raise CaseError(Reason.BAD_AFFINE, f"{row['voi_id']}: its row has no affine")
+    spacing = tuple(row[f"spacing_{axis}_mm"] for axis in "xyz")
+    columns, seen = describe_label(mask, None if None in spacing else spacing)
+    if row["supervision"] == Supervision.WEAK_2D.value:
+        columns["key_slice_voi"] = columns["long_axis_slice_voi"]
+    path = f"{row['source']}/labels/{row['layer']}/{row['voi_id']}.nii.gz"
+    label = mask.view(np.uint8)
+    data = nifti_gz(label, np.array(row["affine"]).reshape(4, 4))
+    write_bytes(out / path, data)
+    return {
+        **row,
+        **columns,
+        "label_path": path,
+        "label_sha256": sha256_bytes(data),
+        "label_voxels_sha256": sha256_voxels(label),
+        "qc_flags": sorted(set(row["qc_flags"]) | {flag.value for flag in seen}),
+    }

@@ -1,0 +1,204 @@
+"""Images through a network: mirrored views, half precision on a GPU, several VOIs in flight.
+
+The network is always called on one view of one VOI. A VOI has eight million voxels, so larger
+calls gain nothing, and rounding depends on a call's shape: this way a mask does not depend on
+how many VOIs are on the device, nor on which others are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from uls_data.network.checkpoint import Model
+from uls_data.network.plan import ModelError
+from uls_data.network.voxels import VALID, Region
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16", "float16")
+Item = TypeVar("Item")
+_MIRRORS = [axes for count in range(4) for axes in combinations((2, 3, 4), count)]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network says of one image.
+
+    Attributes
+    ----------
+    margin : ndarray, shape (z, y, x) of the plan's crop, float32
+        Logit of lesion minus that of background, the mean of all views; above 0 is lesion.
+    votes : ndarray, same shape, uint8, or None
+        Views in which a voxel is lesion; None where there is one view only.
+    views : int
+    """
+
+    margin: NDArray[np.float32]
+    votes: NDArray[np.uint8] | None
+    views: int
+
+
+class Predictor:
+    """A network on a device.
+
+    Parameters
+    ----------
+    model : Model
+        On the CPU or on the device already; it is moved and cast in place.
+    device : torch.device
+    precision : str
+        `auto`: float32 on a CPU, bfloat16 on a GPU that has it, else float16.
+    mirror : bool
+        Average the eight mirrored views (the paper's TTA).
+    compiled : bool
+        Compile the network first; pays on a GPU for many VOIs only.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        device: Any,
+        *,
+        precision: Precision = "auto",
+        mirror: bool = False,
+        compiled: bool = False,
+    ) -> None:
+        self.model, self.device = model, device
+        self.on_gpu = device.type == "cuda"
+        self.precision = self._chosen(precision)
+        self._views = _MIRRORS if mirror else _MIRRORS[:1]
+        dtype = getattr(torch, self.precision)
+        model.network.to(device, dtype, memory_format=torch.channels_last_3d).eval()
+        self._dtype = dtype
+        if compiled:
+            model.network = torch.compile(model.network)
+        if self.on_gpu:
+            # The choice among algorithms may not depend on what ran before.
+            torch.backends.cudnn.benchmark = False
+
+    def _chosen(self, precision: Precision) -> str:
+        if precision not in PRECISIONS:
+            raise ModelError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+        if precision != "auto":
+            return precision
+        if not self.on_gpu:
+            return "float32"
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+
+    def answers(
+        self,
+        items: Iterable[tuple[Item, Region]],
+        in_flight: int = 2,
+        halved: Callable[[int], None] | None = None,
+    ) -> Iterator[tuple[Item, Answer]]:
+        """Answers in the order of the items.
+
+        Parameters
+        ----------
+        items : iterable of (item, Region)
+            The region must hold the plan's crop about its click.
+        in_flight : int
+            VOIs on the device at once. Where its memory is too small for them it is halved.
+        halved : callable, optional
+            Told the new number.
+
+        Raises
+        ------
+        ModelError
+            The device is too small for a single VOI.
+        """
+        flying: deque[tuple[Item, Callable[[], Answer]]] = deque()
+        limit = max(1, in_flight)
+        for item, region in items:
+            while len(flying) >= limit:
+                yield _landed(flying)
+            try:
+                launched = self._launch(region)
+            except torch.OutOfMemoryError:
+                while flying:
+                    yield _landed(flying)
+                if limit > 1:
+                    limit //= 2
+                    if halved is not None:
+                        halved(limit)
+                launched = self._launch_alone(region)
+            flying.append((item, launched))
+        while flying:
+            yield _landed(flying)
+
+    def _launch_alone(self, region: Region) -> Callable[[], Answer]:
+        if self.on_gpu:
+            torch.cuda.empty_cache()
+        try:
+            return self._launch(region)
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"out of memory on {self.device} with a single VOI of {self.model.plan.crop}; "
+                "take --device cpu, or a model with a smaller crop"
+            ) from error
+
+    def _launch(self, region: Region) -> Callable[[], Answer]:
+        """Start one VOI; the function returned waits for its answer."""
+        with torch.inference_mode():
+            image = self._image(region.cut(region.click, self.model.plan.crop))
+            total: Any = None
+            votes: Any = None
+            for axes in self._views:
+                view = torch.flip(image, axes) if axes else image
+                logits = self.model.logits(view)
+                margin = logits[:, 1].float() - logits[:, 0].float()
+                if axes:
+                    margin = torch.flip(margin, [axis - 1 for axis in axes])
+                total = margin if total is None else total.add_(margin)
+                if len(self._views) > 1:
+                    hits = (margin > 0).to(torch.uint8)
+                    votes = hits if votes is None else votes.add_(hits)
+            total = total[0] / len(self._views)
+            found = [total] if votes is None else [total, votes[0]]
+            if not self.on_gpu:
+                return lambda: self._answer(found)
+            copies = [
+                torch.empty(part.shape, dtype=part.dtype, pin_memory=True).copy_(
+                    part, non_blocking=True
+                )
+                for part in found
+            ]
+            done = torch.cuda.Event()
+            done.record()
+
+        def land() -> Answer:
+            done.synchronize()
+            return self._answer(copies)
+
+        return land
+
+    def _answer(self, parts: list[Any]) -> Answer:
+        arrays = [part.numpy() for part in parts]
+        return Answer(arrays[0], arrays[1] if len(arrays) > 1 else None, len(self._views))
+
+    def _image(self, crop: Region) -> Any:
+        """Normalised image on the device, (1, 1, z, y, x), equal to `voxels.image_of`."""
+        hu, marks = torch.from_numpy(crop.hu), torch.from_numpy(crop.marks)
+        if self.on_gpu:
+            hu, marks = hu.pin_memory(), marks.pin_memory()
+        hu = hu.to(self.device, non_blocking=True)
+        marks = marks.to(self.device, non_blocking=True)
+        numbers = self.model.intensities
+        low, high = numbers.percentile_00_5, numbers.percentile_99_5
+        image = hu.float().clamp_(low, high)
+        image.masked_fill_((marks & VALID) == 0, low)
+        image.sub_(numbers.mean).div_(numbers.std)
+        # One channel: the layout must be asked for by stride, or it is taken for the usual one.
+        return image[None, None].to(self._dtype, memory_format=torch.channels_last_3d)
+
+
+def _landed(flying: deque[tuple[Item, Callable[[], Answer]]]) -> tuple[Item, Answer]:
+    item, land = flying.popleft()
+    return item, land()

@@ -1,0 +1,410 @@
+"""`predict`: a 3D mask for every VOI, as a layer: read, predict, measure and write side by side."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uls_data import __version__
+from uls_data.errors import CaseError
+from uls_data.geometry import Triple
+from uls_data.ids import draw
+from uls_data.manifest.derived import derived_row, ended, with_label
+from uls_data.manifest.table import Row, write_manifest
+from uls_data.network.checkpoint import Model, load_model
+from uls_data.network.device import usable_device
+from uls_data.network.examples import Example, find_vois, patient_key
+from uls_data.network.inference import Answer, Precision, Predictor
+from uls_data.network.journal import Journal
+from uls_data.network.key_slice import key_slice_columns
+from uls_data.network.lesion import Found, clicked, find_lesion
+from uls_data.network.plan import VOI_ZYX, ModelError
+from uls_data.network.sampling import read_ahead
+from uls_data.network.voxels import CENTRE_ZYX, Region, read_image, read_mask
+from uls_data.outcome import Reason, Supervision
+from uls_data.voi import VOI_SHAPE
+
+LAYER = "pseudo3d-r1"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+
+
+@dataclass
+class PredictReport:
+    """What a prediction did.
+
+    Attributes
+    ----------
+    manifest : Path
+        Of the new layer.
+    rows : list of dict
+        One a VOI: ok, skipped (`empty_prediction`) or failed (unreadable).
+    device, precision : str
+    in_flight : int
+        VOIs on the device at once, at the end.
+    resumed : int
+        VOIs that an earlier run of the same prediction had done.
+    notes : tuple of str
+        What a user should know of the model.
+    """
+
+    manifest: Path
+    rows: list[Row]
+    device: str
+    precision: str
+    in_flight: int
+    resumed: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Rows by status."""
+        return Counter(row["status"] for row in self.rows)
+
+
+def predict(
+    manifests: str | Path | Sequence[str | Path],
+    model: str | Path,
+    out: str | Path,
+    *,
+    layer: str = LAYER,
+    layers: Collection[str] = (),
+    patients: Collection[str] | None = None,
+    part: str | None = None,
+    tta: bool = False,
+    jitter: int = 0,
+    device: str = "auto",
+    precision: Precision = "auto",
+    batch_size: int = 2,
+    compiled: bool = False,
+    seed: int = 0,
+    workers: int = 2,
+    started: Callable[[int, int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+    warned: Callable[[str], None] | None = None,
+) -> PredictReport:
+    """Predict the clicked lesion of every VOI of manifests.
+
+    The mask is the 6-connected component at the VOI's centre (the click). Where the centre is no
+    lesion it is the component nearest to it within 5 mm (the row is flagged
+    `centre_outside_mask`); without one the row is skipped (`empty_prediction`). Masks do not
+    depend on `batch_size`, `workers`, or which other VOIs there are. The same call again goes on
+    where an earlier one ended.
+
+    Parameters
+    ----------
+    manifests : path or sequence of paths
+        Whose images are read. Where a VOI has several masks, `layers` says whose row the new one
+        continues (measurement, supervision, parent); default as for `train`.
+    model : path
+        Model folder or checkpoint.
+    out : path
+        OUT folder: `<source>/labels/<layer>/` and `manifest/<layer>.parquet`. Images stay where
+        they are; give both manifests to `train`.
+    layer : str
+        Name of the new layer.
+    patients : collection of str, optional
+        Only VOIs of these (`patient_key`).
+    part : str, optional
+        Name of one of several predictions that make a layer together, each with a model of its
+        own: rows are returned, but no manifest is written.
+    tta : bool
+        Average the eight mirrored views, and measure how far they disagree.
+    jitter : int
+        Predict anew from so many other clicks on the found lesion, and measure the Dice of what
+        they find with the mask.
+    device, precision : str
+        See `usable_device` and `Predictor`.
+    batch_size : int
+        VOIs on the device at once; halved where its memory is too small.
+    compiled : bool
+        Compile the network first.
+    seed : int
+        Of the other clicks.
+    workers : int
+        Threads that read, and as many that measure and write.
+    started, progress, warned : callable, optional
+        Told the number of VOIs and how many were done before; 1 for each VOI; warnings.
+
+    Raises
+    ------
+    ModelError, ManifestError
+        The model or the manifests cannot be used, or `out` holds another prediction of this name.
+    """
+    if not _NAME.fullmatch(layer):
+        raise ModelError(f"layer {layer!r}: expected a name such as {LAYER}")
+    examples = find_vois(manifests, layers)
+    if patients is not None:
+        examples = [example for example in examples if patient_key(example.row) in patients]
+    where = usable_device(device)
+    loaded = load_model(model)
+    predictor = Predictor(loaded, where, precision=precision, mirror=tta, compiled=compiled)
+    out = Path(out)
+    request = {
+        "model": loaded.sha256,
+        "precision": predictor.precision,
+        "tta": tta,
+        "jitter": jitter,
+        "seed": seed,
+        "software_version": __version__,
+    }
+    run = _Run(out, layer, predictor, jitter, seed, batch_size, warned)
+    name = layer if part is None else f"{layer}.{part}"
+    with Journal(out / "manifest" / f".{name}.journal", request) as journal:
+        run.done = {
+            example.identity: row
+            for example in examples
+            if (row := journal.known(_key(example, layer), out)) is not None
+        }
+        if started is not None:
+            started(len(examples), len(run.done))
+        resumed = len(run.done)
+        waiting = [example for example in examples if example.identity not in run.done]
+        for example, row in run.rows(waiting, max(1, workers)):
+            journal.add(_key(example, layer), row)
+            run.done[example.identity] = row
+            if progress is not None:
+                progress(1)
+        rows = [run.done[example.identity] for example in examples]
+        keys = [_key(example, layer) for example in examples]
+        manifest = out / "manifest" / f"{layer}.parquet"
+        if part is None:
+            write_manifest(rows, manifest)
+        journal.close_with(zip(keys, rows, strict=True))
+    return PredictReport(
+        manifest, rows, str(where), predictor.precision, run.in_flight, resumed, loaded.notes
+    )
+
+
+def _key(example: Example, layer: str) -> list[Any]:
+    row = example.row
+    return [*example.identity, layer, row["image_voxels_sha256"], row["label_voxels_sha256"]]
+
+
+@dataclass
+class _Job:
+    """One VOI on its way: what was read, and what was found from its clicks so far."""
+
+    example: Example
+    region: Region
+    plane: NDArray[np.bool_] | None
+    clicks: list[Triple] = field(default_factory=list)
+    found: Found | None = None
+    click_dice: list[float] = field(default_factory=list)
+
+
+class _Run:
+    def __init__(
+        self,
+        out: Path,
+        layer: str,
+        predictor: Predictor,
+        jitter: int,
+        seed: int,
+        batch_size: int,
+        warned: Callable[[str], None] | None,
+    ) -> None:
+        self.out, self.layer, self.predictor = out, layer, predictor
+        self.jitter, self.seed, self.in_flight, self._warned = jitter, seed, batch_size, warned
+        self.done: dict[tuple[Any, ...], Row] = {}
+        self.model: Model = predictor.model
+        self.crop: Triple = self.model.plan.crop
+        # Other clicks see other parts of the VOI.
+        self._margin = tuple(n // 4 if jitter else 0 for n in self.crop)
+        self._shape: Triple = tuple(  # type: ignore[assignment]
+            min(n + 2 * margin, whole)
+            for n, margin, whole in zip(self.crop, self._margin, VOI_ZYX, strict=True)
+        )
+        lesions = self.model.record.get("lesions")
+        self._seen = None if lesions is None else frozenset(lesions)
+
+    def rows(self, examples: list[Example], workers: int) -> Iterator[tuple[Example, Row]]:
+        """Rows of the examples, in their order."""
+        ended_jobs: deque[tuple[Example, Future[Row]]] = deque()
+        again: deque[tuple[_Job, Region]] = deque()
+        with (
+            ThreadPoolExecutor(workers, "read") as readers,
+            ThreadPoolExecutor(workers, "write") as writers,
+        ):
+
+            def finish(job: _Job, answer: Answer | None) -> None:
+                future = writers.submit(self._finish, job, answer)
+                ended_jobs.append((job.example, future))
+
+            def regions() -> Iterator[tuple[_Job, Region]]:
+                for read in read_ahead(self._read, examples, readers, 2 * workers + 2):
+                    while again:
+                        yield again.popleft()
+                    if isinstance(read, _Job):
+                        yield read, read.region
+                    else:
+                        example, error = read
+                        ended_jobs.append((example, writers.submit(self._failed, example, error)))
+
+            stream: Iterable[tuple[_Job, Region]] = regions()
+            while True:
+                for job, answer in self.predictor.answers(stream, self.in_flight, self._halved):
+                    if not self.jitter:
+                        finish(job, answer)
+                    elif self._clicked_again(job, answer, again):
+                        finish(job, None)
+                    # Bounded: what is found waits for what is written, not in memory.
+                    while len(ended_jobs) > 2 * workers + 2:
+                        yield _ended(ended_jobs)
+                if not again:
+                    break
+                stream = [again.popleft() for _ in range(len(again))]
+            while ended_jobs:
+                yield _ended(ended_jobs)
+
+    def _halved(self, limit: int) -> None:
+        self.in_flight = limit
+        if self._warned is not None:
+            self._warned(f"out of memory: going on with {limit} VOIs on the device at once")
+
+    def _read(self, example: Example) -> _Job | tuple[Example, CaseError]:
+        try:
+            plane = None
+            row = example.row
+            if row["label_path"] is not None and row["key_slice_voi"] is not None:
+                plane = read_mask(example)[row["key_slice_voi"]]
+            return _Job(example, read_image(example, self._shape), plane)
+        except CaseError as error:
+            return example, error
+
+    def _clicked_again(self, job: _Job, answer: Answer, again: deque[tuple[_Job, Region]]) -> bool:
+        """Take an answer of a job with several clicks; True when it was the last."""
+        z, y, x = (n // 2 for n in self.crop)
+        if not job.clicks:
+            job.found = find_lesion(answer, (z, y, x), _spacing(job.example.row))
+            job.clicks = [job.region.click, *self._other_clicks(job)]
+        else:
+            at = job.clicks[len(job.click_dice) + 1]
+            moved = tuple(a - b for a, b in zip(at, job.region.click, strict=True))
+            assert job.found is not None
+            part = clicked(answer.margin > 0, (z, y, x), _spacing(job.example.row))
+            job.click_dice.append(_dice_moved(job.found, part, moved))
+        if len(job.click_dice) + 1 == len(job.clicks):
+            return True
+        again.append((job, job.region.cut(job.clicks[len(job.click_dice) + 1], self.crop)))
+        return False
+
+    def _other_clicks(self, job: _Job) -> list[Triple]:
+        """Voxels of the mask near the click, in the read region."""
+        if job.found is None:
+            return []
+        offset = [
+            part.start + at - n // 2
+            for part, at, n in zip(job.found.box, job.region.click, self.crop, strict=True)
+        ]
+        places = np.argwhere(job.found.mask) + offset
+        near = (np.abs(places - job.region.click) <= self._margin).all(axis=1)
+        places = places[near]
+        chosen: list[Triple] = []
+        for k in range(self.jitter if len(places) else 0):
+            at = draw(len(places), self.seed, *job.example.identity[:4], "jitter", k)
+            z, y, x = (int(i) for i in places[at])
+            chosen.append((z, y, x))
+        return chosen
+
+    def _base(self, example: Example) -> Row:
+        parent = example.row
+        root = example.image_root or example.root
+        keep = root.absolute() == self.out.absolute()
+        row = derived_row(parent, self.layer, keep_image=keep)
+        return row | {
+            "parent_layer": parent["layer"],
+            "supervision": Supervision.PSEUDO_3D.value,
+            "model_sha256": self.model.sha256,
+            "software_version": __version__,
+            "teacher_saw_lesion": None if self._seen is None else example.lesion in self._seen,
+        }
+
+    def _failed(self, example: Example, error: CaseError) -> Row:
+        return ended(self._base(example), error.reason, error.detail)
+
+    def _finish(self, job: _Job, answer: Answer | None) -> Row:
+        row = self._base(job.example)
+        found = job.found
+        if answer is not None:
+            z, y, x = (n // 2 for n in self.crop)
+            found = find_lesion(answer, (z, y, x), _spacing(row))
+        if found is None:
+            return ended(row, Reason.EMPTY_PREDICTION, "no lesion within 5 mm of the click")
+        mask = np.zeros(VOI_SHAPE, bool, order="F")
+        corner = [at - n // 2 for at, n in zip(CENTRE_ZYX, self.crop, strict=True)]
+        place = tuple(
+            slice(part.start + low, part.stop + low)
+            for part, low in zip(found.box, corner, strict=True)
+        )
+        mask.T[place] = found.mask
+        row["predicted_dice"], row["uncertainty"] = found.soft_dice, found.entropy_bits
+        row["candidate_scores"] = _scores(found, job.click_dice)
+        row |= key_slice_columns(mask, row, None if job.plane is None else job.plane.T)
+        try:
+            return with_label(row, mask, self.out)
+        except CaseError as error:
+            return ended(row, error.reason, error.detail)
+
+
+def _ended(waiting: deque[tuple[Example, Future[Row]]]) -> tuple[Example, Row]:
+    example, future = waiting.popleft()
+    return example, future.result()
+
+
+def _spacing(row: Row) -> tuple[float, float, float]:
+    """Spacing z, y, x in mm; 1 where it is not known."""
+    z, y, x = (float(row[f"spacing_{axis}_mm"] or 1.0) for axis in "zyx")
+    return z, y, x
+
+
+def _scores(found: Found, click_dice: list[float]) -> list[Row]:
+    scores = {
+        "mean_probability": found.mean_probability,
+        "entropy_bits": found.entropy_bits,
+        "soft_dice": found.soft_dice,
+    }
+    if found.view_disagreement is not None:
+        scores["view_disagreement"] = found.view_disagreement
+    if click_dice:
+        scores["click_dice"] = float(np.mean(click_dice))
+    return [
+        {"candidate": "network", "measure": name, "value": value} for name, value in scores.items()
+    ]
+
+
+def _dice_moved(
+    found: Found, other: tuple[Any, NDArray[np.bool_]] | None, moved: Sequence[int]
+) -> float:
+    """Dice of a mask with one found from another click, `moved` voxels (z, y, x) away.
+
+    What lies outside the other click's crop counts as missed.
+    """
+    if other is None:
+        return 0.0
+    box, mask = other
+    low = [max(a.start, b.start + m) for a, b, m in zip(found.box, box, moved, strict=True)]
+    high = [min(a.stop, b.stop + m) for a, b, m in zip(found.box, box, moved, strict=True)]
+    shared = 0
+    if all(a < b for a, b in zip(low, high, strict=True)):
+        one = found.mask[
+            tuple(
+                slice(a - p.start, b - p.start)
+                for a, b, p in zip(low, high, found.box, strict=True)
+            )
+        ]
+        two = mask[
+            tuple(
+                slice(a - m - p.start, b - m - p.start)
+                for a, b, m, p in zip(low, high, moved, box, strict=True)
+            )
+        ]
+        shared = int((one & two).sum())
+    return 2 * shared / (int(found.mask.sum()) + int(mask.sum()))
