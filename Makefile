@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-scale fuzz schema golden clean
+.PHONY: help demo test check format bench bench-scale bench-gpu fuzz schema golden clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ bench: $(VENV)/.bench  ## speed and memory against a MONAI pipeline, growth to 1
 
 bench-scale: $(VENV)/.bench  ## a million rows through engine and manifest, without voxels
 	$(BIN)/python -m benchmarks.scale
+
+bench-gpu: $(VENV)/.bench  ## the network, prediction and a training step on the GPU, against nnU-Net's way
+	$(BIN)/python -m benchmarks.gpu --tta --compile
 
 fuzz: $(VENV)/.test  ## the long runs: 7,000 hostile inputs, 100 kills, thousands of random examples
 	ULS_DATA_HOSTILE=2000 ULS_DATA_HOSTILE_DICOM=3000 ULS_DATA_HOSTILE_XML=1000 \

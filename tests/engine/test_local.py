@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -135,3 +137,15 @@ def test_closing_early_ends_the_workers(tmp_path: Path) -> None:
     assert len(workers_now()) == 2
     results.close()
     assert not workers_now()
+
+
+def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from uls_data.engine import Pool, run_tasks\n"
+        "print(list(run_tasks(abs, [1, 2, 3], Pool(2), lost=print)))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 1 and '__name__ == "__main__"' in result.stderr.splitlines()[-1]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from uls_data import build
 from uls_data.cli.stats import print_stats
+from uls_data.demo.loop import described, run_loop
 from uls_data.demo.sources import make_archives
 from uls_data.manifest.query import query
 
@@ -44,6 +45,10 @@ def run(folder: Path, workers: int, seed: int, only: Sequence[str] | None = None
     print("\nThe archives hold broken cases on purpose. Each is a row with a reason:")
     for row in failed.itertuples(index=False):
         print(f"  {row.source} {row.case_id}: {row.reason}")
+    if not only:
+        print("\nThe model in the loop (paper, Figure 3), with a small network:")
+        for line in described(run_loop(folder / "loop", workers, seed, print)):
+            print(line)
     print(f"\nDone in {time.monotonic() - start:.0f} s. Look at:")
     print(f"  {vois}/<source>/images and labels/annotated   VOIs, 256 x 256 x 128")
     tool = "uls-data" if shutil.which("uls-data") else Path(sys.executable).with_name("uls-data")

@@ -26,6 +26,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _END_S = 5.0
+_NOT_STARTED = (
+    "worker processes end before they begin (their own messages stand above). A script that uses "
+    'workers must do its work below `if __name__ == "__main__":`, or take workers=0'
+)
 
 
 def run_in_processes(
@@ -37,6 +41,7 @@ def run_in_processes(
     idle: list[_Worker] = []
     busy: dict[connection.Connection, tuple[_Worker, Item]] = {}
     in_order = False
+    stillborn = 0
     try:
         while queue or busy:
             while len(workers) < min(places, len(busy) + len(queue)):
@@ -54,7 +59,14 @@ def run_in_processes(
                 worker, item = busy.pop(pipe)
                 try:
                     result = worker.result()
+                    if result is _HERE:
+                        worker.here = True
+                        busy[pipe] = worker, item
+                        continue
                 except _DeadError:
+                    stillborn += not worker.here
+                    if stillborn > ALLOWED_DEATHS:
+                        raise SourceError(_NOT_STARTED) from None
                     workers.remove(worker)
                     worker.kill()
                     worker.join()
@@ -85,7 +97,13 @@ class _DeadError(Exception):
     """The worker is gone, and with it the result of its task."""
 
 
+class _HERE:
+    """First word of a worker; a class, for it is the same thing on both ends of a pipe."""
+
+
 class _Worker:
+    here = False
+
     def __init__(self, function: Callable[[Any], Any], limit_bytes: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
@@ -158,6 +176,8 @@ def _serve(pipe: connection.Connection, function: Callable[[Any], Any], limit_by
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
     limit_memory(limit_bytes)
+    with suppress(OSError):
+        pipe.send((True, _HERE))
     while True:
         try:
             task = pipe.recv()
