@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option
+from uls_data.cli.output import F, Progress, json_line, json_option
 
 _SHOWN_FAILURES = 10
 
@@ -63,10 +65,7 @@ def grand_challenge(
         )
     finally:
         bar.end()
-    for row in found.failed[:_SHOWN_FAILURES]:
-        click.echo(f"  {row['voi_id']}: {row['reason']}: {row['detail']}", err=True)
-    if len(found.failed) > _SHOWN_FAILURES:
-        click.echo(f"  ... and {len(found.failed) - _SHOWN_FAILURES} more", err=True)
+    _print_failed(found.failed)
     if as_json:
         for job in found.jobs:
             json_line({"job": str(job)})
@@ -76,3 +75,118 @@ def grand_challenge(
             f"{found.with_truth} with truth: {to}"
         )
     return 1 if found.failed else 0
+
+
+def _dataset_options(function: F) -> F:
+    for decorate in (
+        json_option,
+        click.option(
+            "--folds",
+            default=5,
+            show_default=True,
+            help="Of cross-validation; a patient's VOIs share one.",
+        ),
+        click.option(
+            "--layer", "layers", multiple=True, help="Masks to take; default: the best of each VOI."
+        ),
+        click.argument(
+            "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  uls-data export nnunet vois --to nnUNet_raw --id 100 --name ULS --link
+  nnUNetv2_plan_and_preprocess -d 100 --verify_dataset_integrity
+  cp nnUNet_raw/Dataset100_ULS/splits_final.json nnUNet_preprocessed/Dataset100_ULS/
+"""
+)
+@click.option(
+    "--to", required=True, type=click.Path(path_type=Path), help="Folder nnUNet_raw, or another."
+)
+@click.option("--id", "number", default=100, show_default=True, help="Number of the dataset.")
+@click.option("--name", default="ULS", show_default=True, help="Name of the dataset.")
+@click.option(
+    "--weak",
+    type=click.Choice(["leave-out", "ignore", "background"]),
+    default="leave-out",
+    show_default=True,
+    help="Masks of one slice; ignore: nnU-Net's loss leaves out all other slices.",
+)
+@click.option("--link", is_flag=True, help="Hard links to the build's files instead of copies.")
+@_dataset_options
+def nnunet(
+    manifests: tuple[Path, ...], layers: tuple[str, ...], as_json: bool, **options: Any
+) -> int:
+    """Write a raw dataset of nnU-Net v2, with folds by patient.
+
+    Held-out patients are imagesTs and labelsTs, in no fold. nnU-Net makes folds of its
+    own, by VOI, unless splits_final.json is copied to nnUNet_preprocessed.
+    """
+    from uls_data.export import export_nnunet
+
+    return _export(export_nnunet, list(manifests), as_json, layers=layers, **options)
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  uls-data export monai vois --to lists
+  python -c 'from monai.data import load_decathlon_datalist as load; \
+      print(load("lists/dataset.json", True, "training")[0])'
+"""
+)
+@click.option(
+    "--to", required=True, type=click.Path(path_type=Path), help="Folder of dataset.json."
+)
+@click.option("--weak", is_flag=True, help="List masks of one slice too; see key_slice_voi.")
+@_dataset_options
+def monai(
+    manifests: tuple[Path, ...], layers: tuple[str, ...], as_json: bool, **options: Any
+) -> int:
+    """Write a datalist for MONAI that names the VOIs where they are.
+
+    `training` has a fold by patient, `validation` holds the held-out patients. Paths are
+    relative to the list: move it together with the VOIs.
+    """
+    from uls_data.export import export_monai
+
+    return _export(export_monai, list(manifests), as_json, layers=layers, **options)
+
+
+def _export(
+    function: Callable[..., Any], manifests: list[Path], as_json: bool, **options: Any
+) -> int:
+    bar = Progress("VOIs", "VOIs")
+    try:
+        found = function(
+            manifests, started=bar.begin, progress=lambda vois: bar.step(vois, vois), **options
+        )
+    finally:
+        bar.end()
+    _print_failed(found.failed)
+    if as_json:
+        json_line(
+            {
+                "path": str(found.path),
+                "train": found.train,
+                "heldout": found.heldout,
+                "left_out": dict(found.left_out),
+            }
+        )
+    else:
+        click.echo(f"{found.train} VOIs to train on, {found.heldout} held out: {found.path}")
+        for reason, count in sorted(found.left_out.items()):
+            click.echo(f"  left out: {count} {reason}")
+    return 1 if found.failed else 0
+
+
+def _print_failed(failed: list[dict[str, Any]]) -> None:
+    for row in failed[:_SHOWN_FAILURES]:
+        click.echo(f"  {row['voi_id']}: {row['reason']}: {row['detail']}", err=True)
+    if len(failed) > _SHOWN_FAILURES:
+        click.echo(f"  ... and {len(failed) - _SHOWN_FAILURES} more", err=True)

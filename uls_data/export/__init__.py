@@ -1,5 +1,14 @@
 """VOIs and masks in the layouts of other programs."""
 
+from uls_data.export.dataset import DatasetExport
 from uls_data.export.grand_challenge import ChallengeExport, export_grand_challenge
+from uls_data.export.monai import export_monai
+from uls_data.export.nnunet import export_nnunet
 
-__all__ = ["ChallengeExport", "export_grand_challenge"]
+__all__ = [
+    "ChallengeExport",
+    "DatasetExport",
+    "export_grand_challenge",
+    "export_monai",
+    "export_nnunet",
+]

@@ -32,7 +32,16 @@ from uls_data.errors import CaseError, ManifestError, SourceError
 from uls_data.manifest.table import manifest_files, read_table, row_key
 from uls_data.outcome import Flag, Reason
 from uls_data.readers import read_volume
-from uls_data.scoring.collection import MULTI, SINGLE, STACKED_SPACINGS, VOI_NAMES, voi_file
+from uls_data.scoring.collection import (
+    ANNOTATED,
+    CORRECTED,
+    MULTI,
+    SINGLE,
+    STACKED_SPACINGS,
+    VOI_NAMES,
+    WITHDRAWN,
+    voi_file,
+)
 from uls_data.scoring.consistency import offset_of
 from uls_data.stack import IMAGES, SPACINGS, write_json, writing
 from uls_data.voi import VOI_SHAPE
@@ -41,7 +50,7 @@ Row = dict[str, Any]
 STACK_SIZE = 100
 _COLUMNS = (
     *("source", "case_id", "lesion_index", "sample_index", "layer", "voi_id", "affine"),
-    *("image_path", "label_path", "qc_flags"),
+    *("image_path", "label_path", "qc_flags", "status", "reason"),
 )
 
 
@@ -120,20 +129,31 @@ def export_grand_challenge(
     return ChallengeExport(jobs, vois, count, failed, with_truth)
 
 
+def _rank(row: Row) -> int:
+    return {ANNOTATED: 1, CORRECTED: 2}.get(row["layer"], 0)
+
+
 def _lesions(manifest: str | Path | Sequence[str | Path], layer: str | None) -> list[list[Row]]:
     """Rows lesion by lesion, one row a VOI, with `image` and `label` as files."""
     vois: dict[tuple[Any, ...], Row] = {}
+    withdrawn: set[tuple[Any, ...]] = set()
     for file in manifest_files(manifest):
-        rows = read_table(file, list(_COLUMNS), [("status", "=", "ok")]).to_pylist()
-        for row in rows:
-            if row["image_path"] is None or (layer is not None and row["layer"] != layer):
+        for row in read_table(file, list(_COLUMNS)).to_pylist():
+            key = (row["source"], row["case_id"], row["lesion_index"], row["sample_index"])
+            if row["reason"] in WITHDRAWN:
+                withdrawn.add(key)
+            if (
+                row["status"] != "ok"
+                or row["image_path"] is None
+                or (layer is not None and row["layer"] != layer)
+            ):
                 continue
             row["image"] = voi_file(file, row["image_path"])
             has_label = row["label_path"] is not None
             row["label"] = voi_file(file, row["label_path"]) if has_label else None
-            key = (row["source"], row["case_id"], row["lesion_index"], row["sample_index"])
-            if key not in vois or (row["layer"] == "annotated" != vois[key]["layer"]):
+            if key not in vois or _rank(row) > _rank(vois[key]):
                 vois[key] = row
+    vois = {key: row for key, row in vois.items() if key not in withdrawn}
     if not vois:
         of = f" of layer {layer!r}" if layer is not None else ""
         raise ManifestError(f"no VOI{of} with an image; was it built with --labels-only?")

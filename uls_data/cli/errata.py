@@ -1,0 +1,132 @@
+"""`uls-data errata`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from uls_data.cli.output import F, Progress, json_line, json_option, table
+
+_SHOWN = 20
+
+
+@click.group(no_args_is_help=True)
+def command() -> None:
+    """Correct lesions by small text files, as a layer of their own.
+
+    An overlay lists corrections: drop a lesion, relabel it, replace its mask by a
+    patch, click it anew, or note something. Each names the VOI, what is wrong and how
+    one can see it, who says so and when, and the hashes of the mask before and after.
+    """
+
+
+def _arguments(function: F) -> F:
+    for decorate in (
+        click.option(
+            "--manifest",
+            "manifests",
+            multiple=True,
+            required=True,
+            type=click.Path(path_type=Path),
+            metavar="OUT",
+            help="Manifest or OUT folder of a build or archive; may be repeated.",
+        ),
+        click.argument(
+            "overlays",
+            nargs=-1,
+            required=True,
+            type=click.Path(path_type=Path),
+            metavar="OVERLAY...",
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  uls-data errata check fixes.yaml --manifest vois
+  uls-data errata check first.yaml second.yaml --manifest vois --json
+"""
+)
+@_arguments
+@json_option
+def check(overlays: tuple[Path, ...], manifests: tuple[Path, ...], as_json: bool) -> int:
+    """Say of every correction whether it fits the data; nothing is written.
+
+    A correction is refused where the mask is not the one that it was written for, or
+    where the mask that it gives is not one lesion that holds the click, on the VOI's
+    own grid. Exit code 1 if one is refused.
+    """
+    from uls_data.errata import check_errata
+
+    verdicts = _with_bar(check_errata, list(overlays), list(manifests))
+    _print(verdicts, as_json)
+    return 1 if any(verdict.outcome == "refused" for verdict in verdicts) else 0
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  uls-data errata apply manifests/uls23/errata/off-centre.yaml --manifest manifests/uls23 --out kept
+  uls-data errata apply first.yaml second.yaml --manifest vois
+"""
+)
+@_arguments
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="OUT folder; default: that of the manifest."
+)
+@json_option
+def apply(
+    overlays: tuple[Path, ...], manifests: tuple[Path, ...], out: Path | None, as_json: bool
+) -> int:
+    """Write the layer `corrected` and its manifest; what it corrects stays as it is.
+
+    All corrections or none: one that is refused stops the command before it writes.
+    The same command again gives the same bytes. Later overlays are named behind the
+    earlier ones: the corrections of a VOI form one chain of hashes.
+    """
+    from uls_data.errata import apply_errata
+
+    report = _with_bar(apply_errata, list(overlays), list(manifests), out=out)
+    _print(report.verdicts, as_json)
+    if not as_json:
+        click.echo(f"Written: {report.manifest}")
+    if report.replay is not None:
+        click.echo(
+            "VOIs to be cut anew from the raw scan, into a folder of their own:\n"
+            f"  uls-data build SOURCE --raw RAW --out NEW --replay {report.replay}",
+            err=True,
+        )
+    return 0
+
+
+def _with_bar(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    bar = Progress("VOIs", "VOIs")
+    try:
+        return function(*arguments, started=bar.begin, progress=lambda n: bar.step(n, n), **options)
+    finally:
+        bar.end()
+
+
+def _print(verdicts: Iterable[Any], as_json: bool) -> None:
+    verdicts = list(verdicts)
+    if as_json:
+        for verdict in verdicts:
+            json_line(asdict(verdict))
+        return
+    shown = [v for v in verdicts if v.outcome != "fits"] or verdicts
+    table(
+        ([v.overlay, v.number, v.voi_id, v.kind, v.outcome, v.detail] for v in shown[:_SHOWN]),
+        ("overlay", "no.", "voi_id", "kind", "outcome", "detail"),
+    )
+    if len(shown) > _SHOWN:
+        click.echo(f"... and {len(shown) - _SHOWN} more; --json prints all", err=True)
+    counts = Counter(v.outcome for v in verdicts)
+    click.echo(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))

@@ -1,0 +1,100 @@
+"""Masks that corrections bring, and what holds for every mask of a lesion."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+import cc3d
+import numpy as np
+from numpy.typing import NDArray
+
+from uls_data import geometry
+from uls_data.errata.overlay import ErrataError
+from uls_data.geometry import AFFINE_TOLERANCE_MM, Affine
+from uls_data.io import sha256_file
+from uls_data.manifest.table import Row
+from uls_data.outcome import Flag, Supervision
+from uls_data.readers import read_volume
+from uls_data.readers.nifti import nifti_size
+from uls_data.voi import CENTRE, VOI_SHAPE
+
+FOLDER = "patches"
+_MAXIMUM_BYTES = 1 << 24
+
+
+def read_patch(overlay: Path, sha256: str, affine: Affine) -> NDArray[np.bool_]:
+    """Read the mask of a patch that lies beside an overlay.
+
+    Parameters
+    ----------
+    sha256 : str
+        Of the file, which is called after it.
+    affine : ndarray, 4x4
+        Of the VOI that it is for.
+
+    Returns
+    -------
+    ndarray, shape (256, 256, 128), bool, RAS
+
+    Raises
+    ------
+    ErrataError, CaseError
+        Missing, another file than its name says, or no mask on the VOI's grid.
+    """
+    name = f"{FOLDER}/{sha256}.nii.gz"
+    path = overlay.parent / name
+    try:
+        if not path.is_file():
+            raise ErrataError(f"there is no {name} beside {overlay.name}")
+        if path.stat().st_size > _MAXIMUM_BYTES:
+            raise ErrataError(f"{name}: larger than the label of a VOI can be")
+        if (found := sha256_file(path)) != sha256:
+            raise ErrataError(f"{name}: is not the file of its name, but {found[:16]}...")
+        if nifti_size(path)[0] != prod(VOI_SHAPE):
+            raise ErrataError(f"{name}: expected the grid {VOI_SHAPE}")
+        volume = read_volume(path, path.parent)
+    except OSError as error:
+        raise ErrataError(f"{name}: {error.strerror}") from error
+    if volume.ras.shape != VOI_SHAPE:
+        raise ErrataError(f"{name}: its grid is {volume.ras.shape}")
+    off = geometry.affine_difference_mm(volume.affine, affine, VOI_SHAPE)
+    if off > AFFINE_TOLERANCE_MM:
+        raise ErrataError(f"{name}: lies up to {off:.3g} mm off its VOI")
+    mask: NDArray[np.bool_] = volume.ras != 0
+    if not np.array_equal(volume.ras[mask], np.ones(int(mask.sum()), volume.ras.dtype)):
+        raise ErrataError(f"{name}: expected values 0 and 1 only")
+    return mask
+
+
+def check_mask(mask: NDArray[np.bool_], parent: Row) -> None:
+    """Check that a new mask is one lesion that holds the click.
+
+    Parameters
+    ----------
+    mask : ndarray, shape (256, 256, 128), bool, RAS
+    parent : dict
+        Row of the mask that it replaces. Where that one had several 6-connected parts, because
+        its source gives instances, the new one is one 26-connected part, else one 6-connected.
+
+    Raises
+    ------
+    ErrataError
+        No voxel, the click beside it, several parts, or a weak mask that leaves its slice.
+    """
+    if not mask.any():
+        raise ErrataError("no voxel is lesion; to leave a lesion out, drop it")
+    if not mask[CENTRE]:
+        raise ErrataError(f"the click, voxel {CENTRE}, is not in the mask")
+    parts = 26 if Flag.SEVERAL_COMPONENTS_6 in (parent["qc_flags"] or ()) else 6
+    box, _ = geometry.bounding_box(mask)
+    _, count = cc3d.connected_components(
+        np.ascontiguousarray(box), connectivity=parts, return_N=True
+    )
+    if count > 1:
+        raise ErrataError(f"{count} parts ({parts}-connected); one lesion is one part")
+    if parent["supervision"] == Supervision.WEAK_2D and box.shape[2] > 1:
+        raise ErrataError(
+            f"{box.shape[2]} slices, but its supervision is weak_2d: one; set "
+            "`columns: {supervision: full}` if it is a 3D mask",
+        )

@@ -1,0 +1,328 @@
+"""Overlays: text files of corrections, untrusted until checked."""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from uls_data.errors import UlsDataError
+from uls_data.io import remove_temporaries_of, write_bytes
+from uls_data.outcome import LesionType, Supervision
+
+MAXIMUM_BYTES = 1 << 23
+MAXIMUM_CORRECTIONS = 20_000
+_SHOWN_PROBLEMS = 10
+# libyaml's parser is seven times as fast, and reads the same language.
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class ErrataError(UlsDataError):
+    """An overlay cannot be read, or what it says does not fit the data."""
+
+
+class Kind(StrEnum):
+    """What a correction does."""
+
+    DROP = "drop"
+    RELABEL = "relabel"
+    REPLACE = "replace"
+    RECLICK = "reclick"
+    NOTE = "note"
+
+
+def _one_line(text: str) -> str:
+    # `|` parts the fields of a row's detail.
+    if "|" in text or not text.isprintable():
+        raise ValueError("one line of printable text without |")
+    return text
+
+
+def _file_name(text: str) -> str:
+    if text.startswith(".") or "/" in text or "\\" in text:
+        raise ValueError("no file name")
+    return _one_line(text)
+
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+FileName = Annotated[
+    str, StringConstraints(min_length=1, max_length=240), AfterValidator(_file_name)
+]
+# A name or handle; an address is more than a change log needs.
+Author = Annotated[str, StringConstraints(pattern=r"^\w[\w .'-]{0,63}$")]
+Line = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1000, strip_whitespace=True),
+    AfterValidator(_one_line),
+]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Columns(_Model):
+    """Columns of the manifest that a correction may set.
+
+    Attributes
+    ----------
+    lesion_type, supervision : optional
+        Of the closed lists.
+    source_lesion_id : str, optional
+    """
+
+    lesion_type: LesionType | None = None
+    supervision: Supervision | None = None
+    source_lesion_id: Line | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.row():
+            raise ValueError("names no column")
+        return self
+
+    def row(self) -> dict[str, str]:
+        """Those columns that are set."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class Correction(_Model):
+    """One correction of one VOI.
+
+    Attributes
+    ----------
+    kind : Kind
+        `drop` the lesion; `relabel`: set `columns`; `replace` the mask by a patch; `reclick`: cut
+        the VOI anew round another click; `note`: change nothing.
+    source, voi_id, layer : str
+        Of the row that is corrected; the layer is the one that the mask came from at first, also
+        where other corrections go before.
+    reason, evidence : str
+        What is wrong, and how one can see that; one line each.
+    author : str
+        A name or handle; no address.
+    date : date
+    before : str
+        `label_voxels_sha256` of the mask that the author saw.
+    after : str or None
+        Likewise, of the mask that there shall be; as `before` where the mask stays, None where
+        there is none.
+    patch : str or None
+        SHA-256 of a label file, `patches/<patch>.nii.gz` beside the overlay: shape (256, 256, 128),
+        values {0, 1}, affine of the VOI.
+    columns : Columns or None
+    click : tuple of 3 int, or None
+        Zero-based index in the VOI as it is, RAS.
+    """
+
+    kind: Kind
+    source: FileName
+    voi_id: FileName
+    layer: Name
+    reason: Line
+    evidence: Line
+    author: Author
+    date: datetime.date
+    before: Sha256
+    after: Sha256 | None = None
+    patch: Sha256 | None = None
+    columns: Columns | None = None
+    click: (
+        tuple[
+            Annotated[int, Field(ge=0, le=255)],
+            Annotated[int, Field(ge=0, le=255)],
+            Annotated[int, Field(ge=0, le=127)],
+        ]
+        | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _fields_of_its_kind(self) -> Self:
+        needs: dict[Kind, set[str]] = {
+            Kind.DROP: set(),
+            Kind.RELABEL: {"columns"},
+            Kind.REPLACE: {"patch"},
+            Kind.RECLICK: {"click"},
+            Kind.NOTE: set(),
+        }
+        allowed = needs[self.kind] | ({"columns"} if self.kind is Kind.REPLACE else set())
+        given = {name for name in ("patch", "columns", "click") if getattr(self, name) is not None}
+        if missing := needs[self.kind] - given:
+            raise ValueError(f"{self.kind} needs `{missing.pop()}`")
+        if extra := given - allowed:
+            raise ValueError(f"`{sorted(extra)[0]}` has no meaning for {self.kind}")
+        match self.kind:
+            case Kind.DROP | Kind.RECLICK if self.after is not None:
+                raise ValueError(f"{self.kind} leaves no mask: `after` is null")
+            case Kind.RELABEL | Kind.NOTE if self.after != self.before:
+                raise ValueError(f"{self.kind} leaves the mask as it is: `after` equals `before`")
+            case Kind.REPLACE if self.after in (None, self.before):
+                raise ValueError("replace needs `after`, the hash of the new mask's voxels")
+        return self
+
+
+class Overlay(_Model):
+    """Corrections in the order in which they apply.
+
+    Attributes
+    ----------
+    name : str
+        Named in the change log.
+    title : str
+    corrections : tuple of Correction
+    """
+
+    overlay_version: Literal[1] = 1
+    name: Name
+    title: Line
+    corrections: Annotated[tuple[Correction, ...], Field(max_length=MAXIMUM_CORRECTIONS)] = ()
+
+
+def load_overlay(path: str | Path) -> Overlay:
+    """Read and check an overlay.
+
+    Raises
+    ------
+    ErrataError
+        Missing, too large, not YAML, or not valid; the message names the wrong fields.
+    """
+    path = Path(path)
+    return _parsed(_read(path), path)
+
+
+def append(path: str | Path, correction: Correction, *, title: str = "Verdicts") -> Overlay:
+    """Add a correction at the end of an overlay, which is made if it is not there.
+
+    What stands in the file stays as it is, comments too, where `corrections` come last in it, as a
+    list that is not indented; a file in another style is written anew. A kill at any instant
+    leaves the old file or the new one; several writers on one machine wait for each other.
+
+    Returns
+    -------
+    Overlay
+        As the file says it now.
+
+    Raises
+    ------
+    ErrataError
+        The file is no overlay, is full, or cannot be written.
+    """
+    path = Path(path)
+    try:
+        with _alone(path.parent):
+            remove_temporaries_of(path)
+            if path.is_file():
+                text = _read(path)
+                before = _parsed(text, path)
+            else:
+                text = f"overlay_version: 1\nname: {path.stem}\ntitle: {title}\n"
+                before = _checked({"name": path.stem, "title": title}, path)
+            wanted = before.model_copy(update={"corrections": (*before.corrections, correction)})
+            text = text.rstrip("\n") + "\n"
+            if not before.corrections:
+                text = "".join(
+                    line
+                    for line in text.splitlines(keepends=True)
+                    if not line.startswith("corrections:")
+                )
+                text += "corrections:\n"
+            text += _dumped([correction.model_dump(mode="json", exclude_none=True)])
+            if not _says(text, wanted, path):
+                # Written in another style than ours: said anew, without its comments.
+                text = _dumped(wanted.model_dump(mode="json", exclude_none=True))
+            write_bytes(path, text.encode())
+            return wanted
+    except OSError as error:
+        raise ErrataError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _says(text: str, wanted: Overlay, path: Path) -> bool:
+    try:
+        return _parsed(text, path) == wanted
+    except ErrataError:
+        return False
+
+
+def _dumped(content: Any) -> str:
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; it leaves no file behind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path) -> str:
+    try:
+        if not path.is_file():
+            raise ErrataError(f"{path}: no such overlay")
+        if path.stat().st_size > MAXIMUM_BYTES:
+            raise ErrataError(f"{path}: larger than an overlay can be ({MAXIMUM_BYTES >> 20} MiB)")
+        return path.read_bytes()[: MAXIMUM_BYTES + 1].decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ErrataError(f"{path}: cannot be read: {error}") from error
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """Safe YAML that refuses the same key twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(keys)) < len(node.value):
+            raise yaml.MarkedYAMLError(
+                problem="a field stands here twice, or is no word", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def _parsed(text: str, path: Path) -> Overlay:
+    if len(text) > MAXIMUM_BYTES:
+        raise ErrataError(f"{path}: larger than an overlay can be ({MAXIMUM_BYTES >> 20} MiB)")
+    try:
+        content = yaml.load(text, Loader=_Loader)
+    except Exception as error:
+        # On malformed scalars the parser raises whatever its own code trips over.
+        raise ErrataError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ErrataError(f"{path}: expected `name`, `title` and `corrections`")
+    return _checked(content, path)
+
+
+def _checked(content: dict[Any, Any], path: Path) -> Overlay:
+    try:
+        return Overlay.model_validate(content)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+        lines = [
+            f"{'.'.join(str(part) for part in p['loc']) or 'overlay'}: "
+            f"{p['msg'].removeprefix('Value error, ')}"
+            for p in problems[:_SHOWN_PROBLEMS]
+        ]
+        if len(problems) > _SHOWN_PROBLEMS:
+            lines.append(f"... and {len(problems) - _SHOWN_PROBLEMS} more")
+        raise ErrataError("\n  ".join([f"{path}:", *lines])) from error
