@@ -32,7 +32,11 @@ $(VENV)/.bench: $(STAMP)
 	$(INSTALL) -e '.[bench]'
 	@touch $@
 
-demo: $(STAMP)  ## made-up raw archives of every source, built, with a table
+$(VENV)/.network: $(STAMP)
+	$(INSTALL) -e '.[network]'
+	@touch $@
+
+demo: $(VENV)/.network  ## made-up raw archives of every source through the whole factory
 	$(BIN)/python -m uls_data.demo $(DEMO) --workers $(WORKERS)
 
 test: $(VENV)/.test  ## all tests but the long ones; needs no GPU, network or real data
@@ -63,7 +67,7 @@ bench-gpu: $(VENV)/.bench  ## the network, prediction and a training step on the
 
 fuzz: $(VENV)/.test  ## the long runs: 7,000 hostile inputs, 100 kills, thousands of random examples
 	ULS_DATA_HOSTILE=2000 ULS_DATA_HOSTILE_DICOM=3000 ULS_DATA_HOSTILE_XML=1000 \
-		ULS_DATA_HOSTILE_CSV=1000 ULS_DATA_KILLS=100 $(BIN)/python -m pytest -n $(WORKERS) \
+		ULS_DATA_HOSTILE_CSV=1000 ULS_DATA_KILLS=100 ULS_DATA_RELEASE_FAULTS=500 $(BIN)/python -m pytest -n $(WORKERS) \
 		--hypothesis-profile=fuzz -m "not real" tests
 
 schema: $(STAMP)  ## write the recipe's JSON Schema and README's column table anew

@@ -10,11 +10,17 @@ import click
 import pytest
 
 from uls_data.cli import cli
-from uls_data.manifest.document import readme_with_columns, recipe_schema
+from uls_data.manifest.document import recipe_schema, with_columns
+from uls_data.outcome import Flag, Reason
 from uls_data.recipe import load_recipe, recipe_names
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+ALL = "\n".join([README, *PAGES.values()])
+
+
+GROUPS = ("recipe", "export", "release", "errata")
 
 
 def commands() -> list[tuple[str, click.Command]]:
@@ -33,7 +39,8 @@ def commands() -> list[tuple[str, click.Command]]:
 def test_generated_parts_are_current() -> None:
     schema = ROOT / "manifests" / "schema" / "recipe.schema.json"
     assert schema.read_text(encoding="utf-8") == recipe_schema(), "run `make schema`"
-    assert readme_with_columns(README) == README, "run `make schema`"
+    page = PAGES["data-model.md"]
+    assert with_columns(page) == page, "run `make schema`"
 
 
 @pytest.mark.parametrize(("name", "command"), commands(), ids=lambda value: str(value)[:20])
@@ -46,15 +53,15 @@ def test_every_command_is_documented_with_an_example(name: str, command: click.C
     assert name.split()[0] in README
 
 
-def test_commands_in_readme_parse() -> None:
-    """Every `uls-data` line of README names a command and options that exist."""
-    lines = re.findall(r"^uls-data (.*)$", README, flags=re.MULTILINE)
+def test_commands_in_pages_parse() -> None:
+    """Every `uls-data` line of README and docs names a command and options that exist."""
+    lines = re.findall(r"^uls-data (.*)$", ALL, flags=re.MULTILINE)
     assert len(lines) > 5
     known = dict(commands())
     for line in lines:
         words = shlex.split(line, comments=True)
         words = words[: words.index(">")] if ">" in words else words
-        name = " ".join(words[:2]) if words[0] in ("recipe", "export") else words[0]
+        name = " ".join(words[:2]) if words[0] in GROUPS else words[0]
         options = {option for parameter in known[name].params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options, line
 
@@ -64,3 +71,24 @@ def test_every_recipe_has_its_papers(name: str) -> None:
     folder = load_recipe(name).path.parent
     assert "icence" in (folder / "README.md").read_text(encoding="utf-8")
     assert "@" in (folder / "CITATION.bib").read_text(encoding="utf-8")
+
+
+def test_links_lead_somewhere() -> None:
+    for page, text in [(ROOT / "README.md", README)] + [
+        (ROOT / "docs" / name, text) for name, text in PAGES.items()
+    ]:
+        for target in re.findall(r"\]\(([^)#]+)", text):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_troubleshooting_names_real_messages() -> None:
+    known = {str(value) for value in (*Reason, *Flag)}
+    package = ROOT / "uls_data"
+    source = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    source = re.sub(r'"\s*f?"', "", source)
+    table = re.findall(r"^\| (.*?) \|", PAGES["troubleshooting.md"], flags=re.MULTILINE)[2:]
+    assert len(table) > 10
+    for cell in table:
+        for words in re.findall(r"`([^`]+)`", cell):
+            assert words in known or words in source, words

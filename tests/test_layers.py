@@ -25,8 +25,13 @@ STAGES = [
     ["scoring", "pictures"],
     ["network"],
     ["filtering", "export"],
+    ["errata", "auditing"],
+    ["release"],
+    ["report"],
     ["loop"],
     ["factory"],
+    ["provenance"],
+    ["machine"],
     ["cli"],
     ["demo"],
 ]

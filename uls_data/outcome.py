@@ -35,6 +35,8 @@ class Reason(StrEnum):
     NOT_A_RADIOLOGIST = "not_a_radiologist"
     NOT_MEASURED = "not_measured"
     FILTERED = "filtered"
+    ERRATUM_DROP = "erratum_drop"
+    ERRATUM_RECLICK = "erratum_reclick"
     EMPTY_PREDICTION = "empty_prediction"
     # failed: something is wrong with the input
     IMAGE_MISSING = "image_missing"
@@ -102,6 +104,8 @@ _DECISIONS = frozenset(
         Reason.NOT_A_RADIOLOGIST,
         Reason.NOT_MEASURED,
         Reason.FILTERED,
+        Reason.ERRATUM_DROP,
+        Reason.ERRATUM_RECLICK,
         Reason.EMPTY_PREDICTION,
     }
 )
@@ -143,6 +147,9 @@ class Flag(StrEnum):
     KEY_SLICE_NEAR_EDGE = "key_slice_near_edge"
     AXES_DO_NOT_CROSS = "axes_do_not_cross"
     SLICE_GROUP_HAS_NEIGHBOURS = "slice_group_has_neighbours"
+    HAND_CORRECTED = "hand_corrected"
+    LEAK_HELDOUT_PATIENT = "leak_heldout_patient"
+    LEAK_SAME_SCAN = "leak_same_scan"
 
 
 class Supervision(StrEnum):

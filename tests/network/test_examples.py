@@ -113,3 +113,20 @@ def test_rows_that_are_no_vois_and_rows_twice(tmp_path: Path) -> None:
     again = write(tmp_path / "again", "own", row("own", "1"))
     with pytest.raises(ManifestError, match="two manifests hold own/1_01/1/0"):
         find_examples([path, again])
+
+
+def test_corrections_count(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "lits",
+        row("lits", "1"),
+        row("lits", "1", layer="corrected", parent_layer="annotated", label_path="new"),
+        row("lits", "3"),
+        row("lits", "3", layer="corrected", status="skipped", reason="erratum_drop"),
+        row("lits", "5", qc_flags=["leak_same_scan"]),
+    )
+    found = find_examples(tmp_path)
+    assert [(e.row["case_id"], e.row["label_path"]) for e in found.train] == [("1_01", "new")]
+    assert found.left_out["left out by corrections"] == 2
+    assert found.left_out["flagged by `uls-data audit` as leaks"] == 1
+    assert len(find_examples(tmp_path, include_heldout=True).train) == 2

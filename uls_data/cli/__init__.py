@@ -22,6 +22,10 @@ _COMMANDS = {
     "filter": ("filter", "Keep the pseudo-masks that meet a rule; the rest is skipped."),
     "evaluate": ("evaluate", "Score 3D masks with the challenge's measures; compare two models."),
     "export": ("export", "Write VOIs in the layout of another program."),
+    "audit": ("audit", "Find scans and patients on both sides of the split, under any name."),
+    "errata": ("errata", "Correct lesions by small text files, as a layer of their own."),
+    "blame": ("blame", "Tell every change that ever touched a VOI, in order."),
+    "explain": ("explain", "Walk a VOI's chain of hashes from the raw file to its mask."),
     "calibrate": ("calibrate", "Learn how good the jury's 2D masks are on your own lesions."),
     "contact-sheet": ("contact_sheet", "Draw slice, lines and masks of any set of lesions."),
     "index": ("index", "Write the manifest of an existing archive of VOIs."),
@@ -29,10 +33,12 @@ _COMMANDS = {
     "predict": ("predict", "Make 3D pseudo-masks of VOIs with a trained network; resumable."),
     "selftrain": ("selftrain", "Train, predict, filter, again (the paper's Figure 3); resumable."),
     "train": ("train", "Train the segmentation network on manifests; resumable."),
+    "doctor": ("doctor", "Tell what this machine has for the work, and what will be slow."),
     "lndb-prep": (
         "lndb_prep",
         "Make the VOIs of LNDb, which nobody may pass on, from your download.",
     ),
+    "release": ("release", "Build, verify and compare releases that one can trust."),
     "stats": ("stats", "Print the paper's Table 1 of any manifest."),
 }
 

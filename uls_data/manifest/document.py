@@ -1,7 +1,7 @@
 """`python -m uls_data.manifest.document`: write what is generated from the schemas.
 
 The recipe's JSON Schema goes to `manifests/schema/recipe.schema.json`, the tables
-of manifest columns and closed lists between marks in README.md. A test holds them
+of manifest columns and closed lists between marks in docs/data-model.md. A test holds them
 current.
 """
 
@@ -23,9 +23,9 @@ def recipe_schema() -> str:
     return json.dumps(Recipe.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
-def readme_with_columns(readme: str) -> str:
-    """README text with the table of columns, as the schema has them, between its marks."""
-    before, rest = readme.split(BEGIN)
+def with_columns(page: str) -> str:
+    """Return a page with the table of columns, as the schema has them, between its marks."""
+    before, rest = page.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n{markdown()}{END}{after}"
 
@@ -34,8 +34,8 @@ def write() -> None:
     """Write both below the checkout."""
     schemas = shipped("manifests", "schema")
     (schemas / "recipe.schema.json").write_text(recipe_schema(), encoding="utf-8")
-    readme = Path(schemas.parent.parent, "README.md")
-    readme.write_text(readme_with_columns(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    page = Path(schemas.parent.parent, "docs", "data-model.md")
+    page.write_text(with_columns(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

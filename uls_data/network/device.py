@@ -16,3 +16,10 @@ def usable_device(name: str) -> Any:
     if name == "cuda" and not torch.cuda.is_available():
         raise ModelError("device cuda: no GPU that this torch can use; take --device cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def graphics_card() -> tuple[str, int] | None:
+    """Name and memory (bytes) of the GPU that `auto` takes; None where there is none."""
+    if not torch.cuda.is_available():
+        return None
+    return torch.cuda.get_device_name(), int(torch.cuda.get_device_properties(0).total_memory)

@@ -13,18 +13,20 @@ from typing import Any
 
 from uls_data.errors import ManifestError
 from uls_data.manifest.table import manifest_files, read_table
-from uls_data.outcome import Status
+from uls_data.outcome import Flag, Reason, Status
 from uls_data.recipe import load_recipe, recipe_names
 
 # Sources whose patients are those of another source, under the same ids.
 _SAME_PATIENTS = {"deeplesion3d": "deeplesion"}
+_WITHDRAWN = (Reason.ERRATUM_DROP, Reason.ERRATUM_RECLICK)
+_LEAKS = frozenset({Flag.LEAK_HELDOUT_PATIENT, Flag.LEAK_SAME_SCAN})
 _PSEUDO = re.compile(r"pseudo3d-r(\d+)")
 COLUMNS = (
     *("source", "case_id", "patient_id", "lesion_index", "sample_index", "voi_id", "layer"),
     *("status", "image_path", "label_path", "pad_value_hu", "lesion_type", "supervision", "split"),
     *(f"pad_{side}_{axis}_vox" for side in ("before", "after") for axis in "xyz"),
     *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "long_axis_vox", "long_axis_mm"),
-    *("key_slice_voi", "image_voxels_sha256"),
+    *("key_slice_voi", "image_voxels_sha256", "reason", "parent_layer", "qc_flags"),
 )
 Row = dict[str, Any]
 
@@ -114,8 +116,10 @@ def find_examples(
     """Rows of manifests as training and held-out examples.
 
     A patient is held out if any row of any of the manifests, or any shipped recipe, says so,
-    in whichever source the person occurs. Rows without a patient are left out where their
-    source holds patients out: one of those could be behind them.
+    in whichever source the person occurs. Rows that `audit` flagged as leaks do not train. What a
+    correction withdrew does neither, and a corrected mask stands in for its parent. Rows without
+    a patient are left out where their source holds patients out: one of those could be behind
+    them.
 
     Parameters
     ----------
@@ -137,9 +141,12 @@ def find_examples(
     rows = list(_rows(manifests, COLUMNS))
     heldout |= {patient_key(e.row) for e in rows if e.row["split"] == "heldout"}
     kept: list[Example] = []
+    withdrawn = _withdrawn(rows)
     for example in _with_images(rows):
         row = example.row
-        if row["status"] != Status.OK or not row["image_path"] or not row["label_path"]:
+        if _voi_of(row) in withdrawn:
+            left_out["left out by corrections"] += 1
+        elif row["status"] != Status.OK or not row["image_path"] or not row["label_path"]:
             left_out["without image, label or status ok"] += 1
         elif layers and row["layer"] not in layers:
             left_out["of other layers"] += 1
@@ -157,6 +164,8 @@ def find_examples(
             found.heldout.append(example)
         if key in leave_out:
             left_out["of patients left out on purpose"] += 1
+        elif not include_heldout and not held and _LEAKS.intersection(row["qc_flags"] or ()):
+            left_out["flagged by `uls-data audit` as leaks"] += 1
         elif not include_heldout and unknown and not held:
             left_out["of unknown patients, who could be held out"] += 1
         elif include_heldout or not held:
@@ -185,10 +194,13 @@ def find_vois(
     ManifestError
         No VOI with an image, or several masks of a VOI to choose from.
     """
+    found = list(_rows(manifests, None))
+    withdrawn = _withdrawn(found)
     rows = (
         example
-        for example in _with_images(list(_rows(manifests, None)))
+        for example in _with_images(found)
         if example.row["status"] == Status.OK and example.row["image_path"]
+        if _voi_of(example.row) not in withdrawn
         if not layers or example.row["layer"] in layers
     )
     found = _one_layer(sorted(rows, key=lambda example: example.identity), (), Counter())
@@ -204,6 +216,15 @@ def _rows(
         root = file.parent.parent if file.parent.name == "manifest" else file.parent
         for row in read_table(file, columns).to_pylist():
             yield Example(root, row)
+
+
+def _voi_of(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("source", "case_id", "lesion_index", "sample_index"))
+
+
+def _withdrawn(examples: list[Example]) -> set[tuple[Any, ...]]:
+    """VOIs that a correction takes away, whatever other layers they have."""
+    return {_voi_of(e.row) for e in examples if e.row["reason"] in _WITHDRAWN}
 
 
 def _with_images(examples: list[Example]) -> Iterator[Example]:
@@ -239,8 +260,8 @@ def _one_layer(
         if layers:
             chosen += masks
             continue
-        best = max(masks, key=lambda mask: _preference(mask.row["layer"]))
-        if len(masks) > 1 and _preference(best.row["layer"]) < 0:
+        best = max(masks, key=lambda mask: _preference(mask.row))
+        if len(masks) > 1 and _preference(best.row) < 0:
             raise ManifestError(
                 f"{best.row['voi_id']} has the layers {', '.join(names)}: say --layer"
             )
@@ -250,11 +271,13 @@ def _one_layer(
     return chosen
 
 
-def _preference(layer: str) -> int:
+def _preference(row: Row) -> int:
+    """Rank of a layer; a corrected mask stands just above the one that it was made from."""
+    corrected: bool = row["layer"] == "corrected"
+    layer = (row["parent_layer"] if corrected else row["layer"]) or ""
     pseudo = _PSEUDO.fullmatch(layer)
-    if pseudo:
-        return int(pseudo[1]) + 1
-    return {"annotated": 1 << 30, "jury": 0}.get(layer, -1)
+    rank = int(pseudo[1]) + 1 if pseudo else {"annotated": 1 << 30, "jury": 0}.get(layer, -1)
+    return 2 * rank + int(corrected)
 
 
 def split_by(examples: Sequence[Example], name: Callable[[Example], Any]) -> dict[str, int]:

@@ -122,6 +122,9 @@ class Predictor:
             try:
                 launched = self._launch(region)
             except torch.OutOfMemoryError:
+                launched = None
+            # Not in the handler: what the failed call held goes with its exception.
+            if launched is None:
                 while flying:
                     yield _landed(flying)
                 if limit > 1:

@@ -24,10 +24,12 @@ from uls_data.stack import Stack, read_json, read_spacings
 
 _COLUMNS = (
     *("source", "case_id", "patient_id", "lesion_index", "sample_index", "voi_id", "layer"),
-    *("lesion_type", "label_path", "affine"),
+    *("lesion_type", "label_path", "affine", "status", "reason", "parent_layer"),
 )
 _OWN = Names("own")
-ANNOTATED = "annotated"
+ANNOTATED, CORRECTED = "annotated", "corrected"
+# Reasons of rows that take a VOI away, whatever other layers it has.
+WITHDRAWN = (Reason.ERRATUM_DROP, Reason.ERRATUM_RECLICK)
 _FAR_MM = 1e5
 SINGLE, MULTI, STACKED_SPACINGS, VOI_NAMES = (
     *("single_sample.json", "multi_sample.json", "stacked_spacing.json"),
@@ -202,15 +204,33 @@ def _same_bytes(one: Path, other: Path) -> bool:
 
 
 def _of_manifest(path: Path, layer: str | None, truth: bool) -> Collection:
-    found = [
-        (row["layer"] or "", _of_row(row, file))
+    rows = [
+        (row, file)
         for file in manifest_files(path)
-        for row in read_table(file, list(_COLUMNS), [("status", "=", "ok")]).to_pylist()
-        if row["label_path"] is not None
+        for row in read_table(file, list(_COLUMNS)).to_pylist()
     ]
+    withdrawn = {_voi_of(row) for row, _ in rows if row["reason"] in WITHDRAWN}
+    corrected = {
+        (_voi_of(row), row["parent_layer"]): (row, file)
+        for row, file in rows
+        if row["layer"] == CORRECTED and row["status"] == "ok"
+    }
+    found = []
+    for row, file in rows:
+        if row["status"] != "ok" or row["label_path"] is None or _voi_of(row) in withdrawn:
+            continue
+        name = row["layer"] or ""
+        # A corrected mask stands in for the one that it was made from.
+        if name == CORRECTED and layer != CORRECTED:
+            continue
+        found.append((name, _of_row(*corrected.get((_voi_of(row), name), (row, file)))))
     if not found:
         raise ManifestError(f"{path}: no row that is ok and has a mask")
     return Collection(_one_layer(found, layer, path, truth))
+
+
+def _voi_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("source", "case_id", "lesion_index", "sample_index"))
 
 
 def voi_file(manifest: Path, relative: str) -> Path:
