@@ -1,0 +1,90 @@
+"""A build of a few made-up VOIs, and a server of it in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_vois import ball, write_voi, write_vois
+
+from uls_data.io import sha256_voxels
+from uls_data.triage import TriageServer, triage_server
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="session")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four VOIs; nobody writes below it."""
+    out = tmp_path_factory.mktemp("vois")
+    rows = []
+    for case, radius, dice, more in (
+        ("c1", 10.0, 0.9, {"pad_z": 40, "qc_flags": ["single_slice"]}),
+        ("c2", 6.0, 0.5, {"lesion_type": "liver", "source_lesion_id": HOSTILE}),
+        ("c3", 14.0, 0.7, {}),
+        ("c4", 8.0, None, {"spacing_z_mm": 2.5}),
+    ):
+        sha256 = sha256_voxels(ball(radius))
+        rows.append(
+            write_voi(out, case, radius, predicted_dice=dice, label_voxels_sha256=sha256, **more)
+        )
+    write_vois(out, rows)
+    return out
+
+
+class Served:
+    """`uls-data triage --json` in a process of its own."""
+
+    def __init__(self, out: Path, overlay: Path, *more: str) -> None:
+        command = [sys.executable, "-m", "uls_data", "triage", str(out), "--json"]
+        self.process = subprocess.Popen(
+            [*command, "--overlay", str(overlay), *more], stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.said: dict[str, Any] = json.loads(self.process.stdout.readline())
+        self.address: str = self.said["address"]
+
+    def end(self, number: int) -> tuple[int, str]:
+        """Send a signal; returns the exit code and the rest of the output."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        rest, _ = self.process.communicate(timeout=20)
+        return self.process.returncode, rest
+
+
+@pytest.fixture
+def serve(out: Path) -> Iterator[Callable[..., Served]]:
+    started: list[Served] = []
+
+    def start(overlay: Path, *more: str) -> Served:
+        started.append(Served(out, overlay, *more))
+        return started[-1]
+
+    yield start
+    for served in started:
+        served.end(9)
+
+
+@pytest.fixture
+def servers(out: Path, tmp_path: Path) -> Iterator[list[TriageServer]]:
+    """Two servers in threads of this process, with overlays of their own."""
+    made = [triage_server(out, overlay=tmp_path / f"{name}.yaml") for name in ("one", "two")]
+    threads = [threading.Thread(target=server.serve_forever, args=(0.01,)) for server in made]
+    for thread in threads:
+        thread.start()
+    yield made
+    for server, thread in zip(made, threads, strict=True):
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def server(servers: list[TriageServer]) -> TriageServer:
+    return servers[0]

@@ -1,0 +1,201 @@
+"""The page in a real browser: keys reach the overlay, every slice loads, nothing complains."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uls_data.errata import Kind, load_overlay
+from uls_data.triage import TriageServer
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+if CHROMIUM is None or DRIVER is None:
+    pytest.skip("needs chromium and chromedriver", allow_module_level=True)
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+KEYS = {"right": "\ue014", "left": "\ue012", "up": "\ue013", "enter": "\ue007", "escape": "\ue00c"}
+
+
+class Page:
+    """A browser that looks at a triage page."""
+
+    def __init__(self, browser: Any) -> None:
+        self.browser = browser
+
+    def open(self, address: str) -> None:
+        self.browser.get("about:blank")
+        self.browser.get_log("browser")  # what an earlier server left unanswered
+        self.browser.get(address)
+        self.wait("document.body.dataset.ready")
+
+    def wait(self, expression: str) -> Any:
+        """Wait until JavaScript says something true; returns it."""
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            if found := self.browser.execute_script(f"return {expression}"):
+                return found
+            time.sleep(0.02)
+        raise AssertionError(f"not so: {expression}; {self.text('#message')}")
+
+    def shows(self, name: str) -> None:
+        """Wait until all of a VOI is on the screen."""
+        self.wait_for("#name", name)
+        self.wait("document.body.dataset.ready")
+
+    def press(self, *keys: str) -> None:
+        action = webdriver.ActionChains(self.browser)
+        for key in keys:
+            action.send_keys(KEYS.get(key, key))
+        action.perform()
+
+    def text(self, selector: str) -> str:
+        return str(
+            self.browser.execute_script(
+                "return document.querySelector(arguments[0]).textContent", selector
+            )
+        )
+
+    def wait_for(self, selector: str, words: str) -> None:
+        self.wait(f"document.querySelector({selector!r}).textContent.includes({words!r})")
+
+    def errors(self) -> list[Any]:
+        return [e for e in self.browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.add_argument("--window-size=1280,800")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(executable_path=DRIVER)
+    browser = webdriver.Chrome(options=options, service=service)
+    yield Page(browser)
+    browser.quit()
+
+
+def test_keyboard_verdicts_reach_the_overlay_and_survive_kill_9(
+    page: Page, serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    overlay = tmp_path / "triage.yaml"
+    served = serve(overlay)
+    page.open(served.address)
+    assert "token" not in page.browser.current_url
+    page.shows("c1_")
+    page.press("a")
+    page.shows("c2_")
+    page.press("n")
+    page.press(*"leaks", "enter")
+    page.wait_for("#verdict", "noted")
+    page.press("r")
+    page.shows("c3_")
+    page.press("r")
+    page.shows("c4_")
+    page.press("u")
+    page.shows("c3_")
+    page.wait_for("#verdict", "not judged")
+    assert page.text("#counts") == "2 of 4 judged · 1 accepted · 1 rejected · 0 noted"
+    found = [(c.voi_id[:2], c.kind, c.reason) for c in load_overlay(overlay).corrections]
+    assert found == [("c1", Kind.NOTE, "accepted"), ("c2", Kind.DROP, "leaks")]
+    assert page.errors() == []
+
+    served.end(signal.SIGKILL)
+    page.press("a")
+    page.wait_for("#message", "no verdict is lost")
+    page.browser.get_log("browser")  # the failed request
+    page.open(serve(overlay).address)
+    assert page.text("#counts") == "2 of 4 judged · 1 accepted · 1 rejected · 0 noted"
+    page.shows("c3_")  # the first that is not judged
+    page.press("left")
+    page.shows("c2_")
+    assert page.text("#note") == "“leaks”"
+    assert page.errors() == []
+
+
+def test_slices_scroll_windows_change_and_the_worst_comes_first(
+    page: Page, server: TriageServer
+) -> None:
+    page.open(server.address)
+    caption = "figure[data-plane='0'] figcaption"
+    page.wait_for(caption, "64 of 127")
+    page.press("up", "up")
+    page.wait_for(caption, "66 of 127")
+    loaded = """Array.from(document.querySelectorAll("figure image")).filter((image) =>
+        performance.getEntriesByName(image.href.baseVal.startsWith("http") ? image.href.baseVal
+        : new URL(image.href.baseVal, location).href).length).length === 3"""
+    page.wait(loaded)
+    assert "/2/66/lung" in page.wait("document.querySelector('figure image').href.baseVal")
+    page.press("w")
+    page.wait("document.querySelector('figure image').href.baseVal.endsWith('/2/66/soft')")
+    figure = page.browser.find_elements("css selector", "figure")[2]
+    wheel = webdriver.ActionChains(page.browser).scroll_from_origin(
+        webdriver.common.actions.wheel_input.ScrollOrigin.from_element(figure), 0, 120
+    )
+    wheel.perform()
+    page.wait_for("figure[data-plane='2'] figcaption", "127 of 255")
+    # A click in one plane brings the others there: 10 mm to the patient's left, and in front.
+    path = "document.querySelector('figure[data-plane=\"0\"] path')"
+    assert page.wait(f"{path}.getAttribute('d').length") > 50
+    page.browser.find_elements("css selector", "figure")[0].click()
+    page.wait_for("figure[data-plane='1'] figcaption", "128 of 255")
+
+    page.press("j")
+    page.wait("document.querySelector('#ordering').open")
+    page.browser.execute_script("document.querySelector('#column').value = 'predicted_dice'")
+    page.press("enter")
+    page.shows("c2_")
+    assert page.text("#order") == "smallest predicted_dice first"
+    assert page.text(".sorted dd") == "0.5"
+    # Text of the manifest is text.
+    assert HOSTILE in page.text("#all")
+    assert page.wait("document.querySelectorAll('main img').length === 0")
+    page.press("right")
+    page.shows("c3_")
+    page.press("?")
+    page.wait("document.querySelector('#helping').open")
+    page.press("escape")
+    assert page.errors() == []
+
+
+def test_light_and_dark(page: Page, server: TriageServer) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    found = []
+    for mode in ("light", "dark"):
+        page.browser.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia",
+            {"features": [{"name": "prefers-color-scheme", "value": mode}]},
+        )
+        page.open(server.address)
+        found.append(page.wait(ground))
+    page.press("t")
+    page.wait(f"{ground} === {found[0]!r}")
+    assert found[0] != found[1]
+    assert page.errors() == []
+
+
+def test_a_page_of_another_origin_gets_nothing(page: Page, servers: list[TriageServer]) -> None:
+    """The browser holds the cookie of the first server; a page of the second asks it."""
+    one, two = servers
+    page.open(one.address)
+    page.open(two.address)
+    asked = page.browser.execute_async_script(
+        """const [origin, done] = arguments;
+        const ask = (path, options) => fetch(origin + path, options).then(
+            (answer) => `answered ${answer.status}`, () => "refused");
+        const body = JSON.stringify({ number: 0, word: "rejected" });
+        Promise.all([ask("/api/session", { credentials: "include" }),
+            ask("/api/verdicts", { method: "POST", body, credentials: "include", mode: "no-cors" }),
+        ]).then(done);""",
+        one.address.split("/?")[0],
+    )
+    assert asked == ["refused", "refused"]
+    assert not one.verdicts.path.exists()

@@ -1,0 +1,344 @@
+"""The server answers its own page alone, serves VOIs alone, and loses no verdict."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from click.testing import CliRunner
+
+from uls_data.cli import cli
+from uls_data.errata import ErrataError, Kind, check_errata, load_overlay
+from uls_data.errors import ManifestError, SourceError
+from uls_data.manifest.table import iterate_rows, write_manifest
+from uls_data.triage import TriageServer, triage_server
+from uls_data.triage.lesions import Voi
+
+
+class Client:
+    """Speaks HTTP to a server; knows the token unless told otherwise."""
+
+    def __init__(self, address: str) -> None:
+        url = urlsplit(address)
+        self.port = url.port or 0
+        self.token = url.query.removeprefix("token=")
+
+    def ask(
+        self, path: str, body: Any = None, *, method: str = "", **headers: str | None
+    ) -> tuple[int, dict[str, str], bytes]:
+        sent: dict[str, str | None] = {"Authorization": f"Bearer {self.token}"}
+        data = None
+        if body is not None:
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            kept = {name: value for name, value in sent.items() if value is not None}
+            connection.request(method or ("POST" if data is not None else "GET"), path, data, kept)
+            answer = connection.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
+        finally:
+            connection.close()
+
+    def json(self, path: str, body: Any = None) -> Any:
+        status, _, data = self.ask(path, body)
+        assert status == 200, data
+        return json.loads(data)
+
+
+@pytest.fixture
+def client(server: TriageServer) -> Client:
+    return Client(server.address)
+
+
+EVERYWHERE = [
+    ("/", None),
+    ("/triage.js", None),
+    ("/api/session", None),
+    ("/api/vois/0", None),
+    ("/api/order/predicted_dice", None),
+    ("/nothing", None),
+    ("/api/verdicts", {"number": 0, "word": "rejected"}),
+    ("/api/undo", {}),
+]
+STRANGE: list[dict[str, str | None]] = [
+    {"Authorization": None},
+    {"Authorization": "Bearer wrong"},
+    {"Authorization": None, "Cookie": "triage=x; triage_1=y"},
+    {"Origin": "http://127.0.0.1:1"},
+    {"Origin": "https://example.org"},
+    {"Origin": "null"},
+    {"Sec_Fetch_Site": "cross-site"},
+    {"Sec_Fetch_Site": "same-site"},
+    {"Host": "example.org"},
+    {"Host": "127.0.0.1"},
+    {"Host": "127.0.0.1.example.org:80"},
+]
+
+
+@pytest.mark.parametrize("headers", STRANGE, ids=str)
+def test_strangers_get_403_everywhere(
+    server: TriageServer, client: Client, headers: dict[str, str | None]
+) -> None:
+    for path, body in EVERYWHERE:
+        assert client.ask(path, body, **headers)[0] == 403, path
+    assert not server.verdicts.path.exists()
+
+
+def test_it_listens_on_this_machine_alone(server: TriageServer) -> None:
+    assert server.socket.getsockname()[0] == "127.0.0.1"
+
+
+def test_the_token_becomes_a_cookie_that_no_script_reads(client: Client) -> None:
+    assert client.ask("/?token=wrong", Authorization=None)[0] == 403
+    status, headers, _ = client.ask(f"/?token={client.token}", Authorization=None)
+    assert (status, headers["Location"]) == (303, "/")
+    cookie = headers["Set-Cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+    pair = cookie.split(";")[0]
+    status, headers, page = client.ask("/", Authorization=None, Cookie=pair)
+    assert status == 200 and page.startswith(b"<!doctype html>")
+    assert client.token.encode() not in page
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "*" not in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "frame-ancestors 'none'" in policy
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../etc/passwd",
+        "/..%2f..%2fetc%2fpasswd",
+        "//etc/passwd",
+        "/assets/../server.py",
+        "/triage.js/../server.py",
+        "/api/vois/-1",
+        "/api/vois/4",
+        "/api/vois/0/../1",
+        "/api/vois/c1_lesion_01_sample_0",
+        "/api/vois/٣",
+        "/api/vois/99999999999999999999",
+        "/api/order/label_path/..",
+        "/api/order/no_column",
+        "/slices/RUN/0/3/0/lung",
+        "/slices/RUN/0/2/128/lung",
+        "/slices/RUN/0/2/-1/lung",
+        "/slices/RUN/0/2/64/bone",
+        "/slices/other/0/2/64/lung",
+        "/s/images/c1_lesion_01_sample_0.nii",
+        "/manifest/s.parquet",
+        "//[",
+    ],
+)
+def test_no_path_leads_elsewhere(server: TriageServer, client: Client, path: str) -> None:
+    raw = path.replace("RUN", server.run).encode()
+    with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
+        connection.sendall(
+            b"GET "
+            + raw
+            + b" HTTP/1.1\r\nConnection: close\r\n"
+            + f"Host: 127.0.0.1:{client.port}\r\n".encode()
+            + f"Authorization: Bearer {client.token}\r\n\r\n".encode()
+        )
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.split(b" ")[1] in (b"404", b"400"), answer[:200]
+    assert b"root:" not in answer
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers"),
+    [
+        (413, b"x" * 4097, {}),
+        (413, b"{}", {"Content_Length": "999999999999"}),
+        (411, b"{}", {"Content_Length": "-1"}),
+        (415, b"{}", {"Content_Type": "text/plain"}),
+        (400, b"{", {}),
+        (400, b"[" * 4000, {}),
+        (400, b"[]", {}),
+        (400, {"number": "0", "word": "accepted"}, {}),
+        (400, {"number": True, "word": "accepted"}, {}),
+        (400, {"number": 4, "word": "accepted"}, {}),
+        (400, {"number": -1, "word": "accepted"}, {}),
+        (400, {"number": 0, "word": "deleted"}, {}),
+        (400, {"number": 0, "word": "noted", "note": 5}, {}),
+        (409, {"number": 0, "word": "noted", "note": "two\nlines"}, {}),
+        (409, {"number": 0}, {}),
+    ],
+)
+def test_wrong_bodies_are_refused(
+    server: TriageServer, client: Client, status: int, body: Any, headers: dict[str, str]
+) -> None:
+    assert client.ask("/api/verdicts", body, **headers)[0] == status
+    assert not server.verdicts.path.exists()
+
+
+def test_other_methods_are_not_served(client: Client) -> None:
+    for method in ("PUT", "DELETE", "OPTIONS", "TRACE"):
+        assert client.ask("/api/session", method=method)[0] == 501
+
+
+def test_a_voi_is_told_and_its_slices_are_drawn(server: TriageServer, client: Client) -> None:
+    session = client.json("/api/session")
+    assert session["names"][0] == "c1_lesion_01_sample_0"
+    assert session["states"] == "...."
+    assert "predicted_dice" in session["columns"] and "label_path" not in session["columns"]
+    assert client.json("/api/order/predicted_dice") == [1, 2, 0, 3]
+    assert client.json("/api/order/predicted_dice?descending=1") == [0, 2, 1, 3]
+    voi = client.json("/api/vois/0")
+    assert voi["judgeable"] and voi["has_image"] and voi["problems"] == []
+    assert (voi["window"], client.json("/api/vois/1")["window"]) == ("lung", "soft")
+    assert voi["box"] == [[118, 118, 59], [139, 139, 70]]
+    assert set(voi["outlines"][0]) == {str(z) for z in range(59, 70)}
+    status, headers, png = client.ask(f"/slices/{server.run}/0/2/64/soft")
+    assert (status, headers["Content-Type"]) == (200, "image/png")
+    assert png.startswith(b"\x89PNG")
+
+
+def test_verdicts_fit_the_data_and_the_page_sees_them(
+    out: Path, server: TriageServer, client: Client
+) -> None:
+    assert client.json("/api/verdicts", {"number": 0, "word": "accepted"})["states"] == "a..."
+    client.json("/api/verdicts", {"number": 1, "word": "rejected", "note": "leaks"})
+    assert client.json("/api/verdicts", {"number": 2, "note": "why?"})["states"] == "arn."
+    assert client.json("/api/vois/1")["verdict"] == {"state": "r", "note": "leaks"}
+    fits = check_errata(server.verdicts.path, out)
+    assert [(v.kind, v.outcome) for v in fits] == [
+        ("note", "fits"),
+        ("drop", "fits"),
+        ("note", "fits"),
+    ]
+    assert client.json("/api/undo", {}) == {"number": 2, "states": "ar.."}
+    assert client.json("/api/verdicts", {"number": 1, "word": "none"})["states"] == "a..."
+    assert server.counts() == {"accepted": 1, "rejected": 0, "noted": 0}
+
+
+def test_kill_9_loses_no_verdict(serve: Callable[..., Any], tmp_path: Path) -> None:
+    overlay = tmp_path / "o" / "triage.yaml"
+    served = serve(overlay)
+    client = Client(served.address)
+    for number, word in ((0, "accepted"), (2, "rejected")):
+        client.json("/api/verdicts", {"number": number, "word": word})
+    assert served.end(signal.SIGKILL)[0] == -signal.SIGKILL
+    served = serve(overlay)
+    client = Client(served.address)
+    assert client.json("/api/session")["states"] == "a.r."
+    client.json("/api/undo", {})
+    assert client.json("/api/session")["states"] == "a..."
+    code, rest = served.end(signal.SIGINT)
+    assert code == 0
+    summary = json.loads(rest)
+    assert (summary["accepted"], summary["rejected"], summary["vois"]) == (1, 0, 4)
+    assert [c.kind for c in load_overlay(overlay).corrections] == [Kind.NOTE]
+
+
+@pytest.fixture
+def changed(out: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that makes an OUT of the first VOI, whose row says something else."""
+
+    def make(**columns: Any) -> Path:
+        row = next(iterate_rows(out / "manifest" / "s.parquet"))
+        here = tmp_path / "changed"
+        for name in ("image_path", "label_path"):
+            (here / row[name]).parent.mkdir(parents=True)
+            (here / row[name]).hardlink_to(out / row[name])
+        write_manifest([row | columns], here / "manifest" / "s.parquet")
+        return here
+
+    return make
+
+
+def first_voi(out: Path) -> Voi:
+    with triage_server(out) as server:
+        return server.lesions.voi(0)
+
+
+@pytest.mark.parametrize("column", ["label_path", "image_path"])
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../outside.nii", "s/link.nii", "s/away/passwd", "a\0b", ".", "no.nii"]
+)
+def test_no_file_outside_of_out_is_read(
+    changed: Callable[..., Path], tmp_path: Path, column: str, path: str
+) -> None:
+    here = changed(**{column: path})
+    (tmp_path / "outside.nii").hardlink_to(here / "s" / "images" / "c1_lesion_01_sample_0.nii")
+    (here / "s" / "link.nii").symlink_to(tmp_path / "outside.nii")
+    (here / "s" / "away").symlink_to("/etc")
+    voi = first_voi(here)
+    (words,) = voi.problems
+    assert any(said in words for said in ("outside of", "no such file", "cannot be read"))
+    if column == "label_path":
+        assert voi.subject is None and not voi.mask.size and voi.image is not None
+    else:
+        assert voi.image is None and voi.subject is not None and voi.mask.size
+
+
+def test_a_mask_without_an_image_can_be_judged(changed: Callable[..., Path]) -> None:
+    voi = first_voi(changed(image_path=None))
+    assert voi.subject is not None and voi.png(2, 64, "lung") is None
+    assert "no image" in voi.problems[0]
+
+
+def test_a_folder_that_leads_out_is_refused(out: Path, tmp_path: Path) -> None:
+    here = tmp_path / "linked"
+    here.mkdir()
+    (here / "s").symlink_to(out / "s")
+    write_manifest(list(iterate_rows(out / "manifest" / "s.parquet")), here / "manifest/s.parquet")
+    voi = first_voi(here)
+    assert voi.image is None and voi.subject is None
+    assert all("outside of" in words for words in voi.problems)
+    link = tmp_path / "out"
+    link.symlink_to(out)
+    assert first_voi(link).problems == (), "OUT itself may be a link"
+
+
+@pytest.mark.parametrize("sha256", [None, "0" * 64])
+def test_a_mask_that_is_not_the_manifests_cannot_be_judged(
+    changed: Callable[..., Path], sha256: str | None
+) -> None:
+    here = changed(label_voxels_sha256=sha256)
+    with triage_server(here) as server:
+        assert len(server.lesions.voi(0).problems) == 1
+        with pytest.raises(ErrataError, match="no verdict"):
+            server.judge(0, "accepted", None)
+        assert not server.verdicts.path.exists()
+
+
+def test_a_verdict_on_another_mask_is_told_as_such(out: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "triage.yaml"
+    with triage_server(out, overlay=overlay) as server:
+        server.judge(0, "accepted", None)
+    text = overlay.read_text()
+    sha256 = load_overlay(overlay).corrections[0].before
+    overlay.write_text(text.replace(sha256, "f" * 64))
+    with triage_server(out, overlay=overlay) as server:
+        assert server.states() == "s..."
+        server.judge(0, "rejected", None)
+        assert server.states() == "r..."
+    assert len(load_overlay(overlay).corrections) == 1
+
+
+def test_where_and_sort_choose_and_order(out: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "triage.yaml"
+    with triage_server(out, "predicted_dice > 0", sort="predicted_dice", overlay=overlay) as s:
+        assert [found.voi_id[:2] for found in s.lesions.subjects] == ["c2", "c3", "c1"]
+    with pytest.raises(ManifestError, match="nothing to look at"):
+        triage_server(out, "predicted_dice > 2", overlay=overlay)
+    with pytest.raises(ManifestError, match="sort"):
+        triage_server(out, sort="qc_flags", overlay=overlay)
+    with triage_server(out, overlay=overlay) as s, pytest.raises(SourceError, match="--port"):
+        triage_server(out, overlay=overlay, port=s.server_port)
+
+
+def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["triage", str(tmp_path / "nothing")])
+    assert isinstance(result.exception, ManifestError)

@@ -1,0 +1,190 @@
+"""Verdicts: what stands in the overlay is what was decided last, whatever happened between."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uls_data.errata import Correction, ErrataError, Kind, append, load_overlay
+from uls_data.triage.verdicts import WORDS, Subject, Verdict, Verdicts
+
+
+def subject(name: str, layer: str = "annotated", digit: str = "a") -> Subject:
+    return Subject("s", name, layer, digit * 64)
+
+
+def by_hand(name: str, kind: Kind = Kind.NOTE) -> Correction:
+    return Correction(
+        kind=kind,
+        source="s",
+        voi_id=name,
+        layer="annotated",
+        reason="seen elsewhere",
+        evidence="a picture",
+        author="somebody",
+        date="2024-01-01",
+        before="a" * 64,
+        after="a" * 64 if kind is Kind.NOTE else None,
+    )
+
+
+def test_a_verdict_is_a_correction_and_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "errata" / "triage.yaml"
+    verdicts = Verdicts(path, "reader-1")
+    verdicts.give(subject("a"), "accepted")
+    verdicts.give(subject("b"), "rejected", " leaks into the wall ")
+    verdicts.give(subject("c"), None, "look again")
+    found = {c.voi_id: c for c in load_overlay(path).corrections}
+    assert {name: (c.kind, c.reason) for name, c in found.items()} == {
+        "a": (Kind.NOTE, "accepted"),
+        "b": (Kind.DROP, "leaks into the wall"),
+        "c": (Kind.NOTE, "look again"),
+    }
+    assert found["b"].after is None
+    assert found["a"].author == "reader-1"
+    assert Verdicts(path, "x").all() == verdicts.all()
+    assert verdicts.counts() == {"accepted": 1, "rejected": 1, "noted": 1}
+
+
+def test_the_later_verdict_wins_and_undo_goes_back_to_the_earlier_one(tmp_path: Path) -> None:
+    path = tmp_path / "triage.yaml"
+    verdicts = Verdicts(path, "r")
+    verdicts.give(subject("a"), "accepted", "fine")
+    verdicts.give(subject("a"), "rejected")
+    (correction,) = load_overlay(path).corrections
+    assert (correction.kind, correction.reason) == (Kind.DROP, "fine"), "the note stays"
+    assert verdicts.undo() == ("s", "a")
+    assert verdicts.of(("s", "a")) == Verdict("accepted", "fine", subject("a"))
+    assert verdicts.undo() == ("s", "a")
+    assert verdicts.undo() is None
+    assert load_overlay(path).corrections == ()
+
+
+def test_what_a_crash_left_can_be_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "triage.yaml"
+    Verdicts(path, "r").give(subject("a"), "accepted")
+    Verdicts(path, "r").give(subject("b"), "rejected")
+    again = Verdicts(path, "r")
+    assert again.undo() == ("s", "b")
+    assert [c.voi_id for c in load_overlay(path).corrections] == ["a"]
+
+
+def test_what_stands_there_by_hand_stays(tmp_path: Path) -> None:
+    path = tmp_path / "triage.yaml"
+    append(path, by_hand("x", Kind.DROP), title="By hand")
+    path.write_text("# first\n" + path.read_text() + "# about y\n")
+    verdicts = Verdicts(path, "r")
+    verdicts.give(subject("a"), "accepted")
+    append(path, by_hand("y"))  # while the server runs
+    verdicts.give(subject("b"), "rejected")
+    verdicts.undo()
+    text = path.read_text()
+    assert text.startswith("# first\n")
+    assert "# about y\n" in text
+    assert load_overlay(path).title == "By hand"
+    assert [c.voi_id for c in load_overlay(path).corrections] == ["x", "a", "y"]
+    with pytest.raises(ErrataError, match="other corrections"):
+        verdicts.give(subject("x"), "accepted")
+
+
+def test_an_overlay_in_another_style_is_kept_in_content(tmp_path: Path) -> None:
+    path = tmp_path / "triage.yaml"
+    append(path, by_hand("x"))
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(content, default_flow_style=True))
+    Verdicts(path, "r").give(subject("a"), "accepted")
+    assert [c.voi_id for c in load_overlay(path).corrections] == ["x", "a"]
+
+
+@pytest.mark.parametrize("note", ["two\nlines", "a | b", "x" * 1001, "\x1b[31m"])
+def test_a_note_that_an_overlay_cannot_hold_is_refused(tmp_path: Path, note: str) -> None:
+    path = tmp_path / "triage.yaml"
+    verdicts = Verdicts(path, "r")
+    with pytest.raises(ErrataError, match="reason"):
+        verdicts.give(subject("a"), "accepted", note)
+    assert not path.exists()
+    assert verdicts.undo() is None
+
+
+def test_wrong_names_are_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ErrataError, match="author"):
+        Verdicts(tmp_path / "triage.yaml", "someone@example.org")
+    with pytest.raises(ErrataError, match="small letter"):
+        Verdicts(tmp_path / "Tri age.yaml", "r")
+    with pytest.raises(ErrataError, match="empty note"):
+        Verdicts(tmp_path / "triage.yaml", "r").give(subject("a"), None, " ")
+
+
+def test_several_writers_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "triage.yaml"
+
+    def write(first: str) -> None:
+        verdicts = Verdicts(path, "r")
+        for number in range(15):
+            verdicts.give(subject(f"{first}{number}"), "accepted")
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    names = [c.voi_id for c in load_overlay(path).corrections]
+    assert sorted(names) == sorted(f"{first}{n}" for first in "abc" for n in range(15))
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.sampled_from("abc"), st.sampled_from(WORDS), st.sampled_from(["", "why", None])
+        ),
+        st.just("undo"),
+        st.just("restart"),
+        st.tuples(st.just("clear"), st.sampled_from("abc")),
+    ),
+    max_size=12,
+)
+
+
+@given(STEPS)
+def test_the_file_says_what_a_simple_model_says(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[object]
+) -> None:
+    path = tmp_path_factory.mktemp("model") / "triage.yaml"
+    verdicts = Verdicts(path, "r")
+    model: dict[str, tuple[str, str]] = {}
+    done: list[tuple[str, tuple[str, str] | None]] = []
+    for step in steps:
+        match step:
+            case "restart":
+                verdicts = Verdicts(path, "r")
+                done = [(name, None) for name in model]
+            case "undo":
+                key = verdicts.undo()
+                assert (key is None) == (not done)
+                if done:
+                    name, before = done.pop()
+                    model.pop(name, None)
+                    if before is not None:
+                        model[name] = before
+            case "clear", name:
+                verdicts.clear(("s", name))
+                if name in model:
+                    done.append((name, model.pop(name)))
+            case name, word, note:
+                before = model.get(name)
+                said = (before[1] if before else "") if note is None else note
+                if word == "noted" and not said:
+                    with pytest.raises(ErrataError):
+                        verdicts.give(subject(name), word, note)
+                    continue
+                verdicts.give(subject(name), word, note)
+                done.append((name, before))
+                model.pop(name, None)
+                model[name] = word, said
+    found = [Verdict.of(c) for c in (load_overlay(path).corrections if path.exists() else ())]
+    assert [(v.subject.voi_id, (v.word, v.note)) for v in found if v] == list(model.items())

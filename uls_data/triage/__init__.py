@@ -1,0 +1,10 @@
+"""Look at VOIs one by one in a browser, and judge them with the keyboard.
+
+A server on this machine alone shows three planes of every VOI; each verdict goes at once into an
+errata overlay. Nothing that was built is changed.
+"""
+
+from uls_data.triage.server import TriageServer, triage_server
+from uls_data.triage.verdicts import Verdict, Verdicts
+
+__all__ = ["TriageServer", "Verdict", "Verdicts", "triage_server"]
