@@ -58,6 +58,8 @@ bench: $(VENV)/.bench  ## speed and memory against a MONAI pipeline, growth to 1
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.dicom
 	$(BIN)/python -m benchmarks.pseudomask
+	$(BIN)/python -m benchmarks.query
+	$(BIN)/python -m benchmarks.report
 
 bench-scale: $(VENV)/.bench  ## a million rows through engine and manifest, without voxels
 	$(BIN)/python -m benchmarks.scale

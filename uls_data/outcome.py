@@ -152,6 +152,10 @@ class Flag(StrEnum):
     LEAK_SAME_SCAN = "leak_same_scan"
 
 
+# Rows with one of them must not train; `audit` sets them.
+LEAKS = frozenset({Flag.LEAK_HELDOUT_PATIENT, Flag.LEAK_SAME_SCAN})
+
+
 class Supervision(StrEnum):
     """How much of the lesion the mask of a row covers, and by whom."""
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from uls_data.cli import cli
 from uls_data.errors import ManifestError
 from uls_data.manifest import write_manifest
 from uls_data.manifest.query import query
+from uls_data.manifest.table import load_manifest
 
 
 @pytest.fixture
@@ -111,3 +117,63 @@ def test_text_like_a_flag_stays_text(manifest: Path) -> None:
         "a",
         "c",
     ]
+
+
+@pytest.fixture
+def several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two manifests, of three row groups and of one."""
+    monkeypatch.setattr("uls_data.manifest.table._ROWS_PER_GROUP", 4)
+    for source, count in (("a", 11), ("b", 3)):
+        rows = [
+            {
+                "source": source,
+                "case_id": f"{n:02}",
+                "lesion_index": n,
+                "sample_index": 0,
+                "layer": "x",
+                "status": "ok",
+                "detail": f"{source} {n}" * 9,
+                "mask_voxels": n,
+                "affine": [float(n)] * 16,
+            }
+            for n in range(count)
+        ]
+        write_manifest(rows, tmp_path / f"{source}.parquet")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["mask_voxels >= 2", "mask_voxels % 4 == 1", 'source == "b"', "mask_voxels == 10"],
+)
+def test_rows_and_their_numbers(several: Path, expression: str) -> None:
+    everything = load_manifest(several)
+    found = query(several, expression)
+    expected = everything.query(expression)
+    assert list(found.index) == list(expected.index)
+    assert found.drop(columns="affine").equals(expected.drop(columns="affine"))
+    assert [list(row) for row in found["affine"]] == [list(row) for row in expected["affine"]]
+    few = query(several, expression, ["detail", "source"])
+    assert few.equals(expected[["detail", "source"]])
+
+
+def test_only_row_groups_with_an_answer_are_read(several: Path) -> None:
+    """Damage in another row group goes unnoticed; in its own it does not."""
+    path = several / "a.parquet"
+    data = bytearray(path.read_bytes())
+    column = pq.read_schema(path).names.index("detail")
+    chunk = pq.read_metadata(path).row_group(1).column(column)
+    data[chunk.data_page_offset + chunk.total_compressed_size // 2] ^= 255
+    path.write_bytes(bytes(data))
+    assert list(query(several, "mask_voxels == 1")["detail"]) == ["a 1" * 9, "b 1" * 9]
+    with pytest.raises(ManifestError, match=r"a\.parquet"):
+        query(several, "mask_voxels == 5")
+    assert len(query(several, "mask_voxels == 5", ["affine"])) == 1
+
+
+def test_lists_in_csv_are_json(several: Path) -> None:
+    arguments = ["query", str(several), "mask_voxels == 1", "--columns", "case_id,affine", "--csv"]
+    printed = CliRunner().invoke(cli, arguments, standalone_mode=False).stdout
+    (one, other) = csv.DictReader(printed.splitlines())
+    assert one == other and json.loads(one["affine"]) == [1.0] * 16
+    assert one["case_id"] == "01"

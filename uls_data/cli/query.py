@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import click
 
-from uls_data.cli.output import json_lines, json_option, table
+from uls_data.cli.output import json_lines, json_option, plain, table
 
 _DEFAULT_COLUMNS = "voi_id,status,reason,lesion_type,long_axis_vox,short_axis_vox,qc_flags"
 _ROWS_OF_A_TABLE = 50
@@ -26,7 +27,7 @@ The columns are listed in README.md and in manifests/schema/lesion.json.
     "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M... EXPRESSION"
 )
 @click.option("--columns", help="Comma-separated; default: a few (table) or all (--json, --csv).")
-@click.option("--csv", "as_csv", is_flag=True, help="CSV on standard output.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV on standard output; lists as JSON.")
 @click.option("--table", "as_table", is_flag=True, help="A plain table of every row.")
 @json_option
 def command(
@@ -38,6 +39,7 @@ def command(
     its columns as pandas takes it. Without one, all rows are printed.
     """
     from uls_data.manifest.query import query
+    from uls_data.manifest.schema import document
 
     *paths, last = manifests
     expression = ""
@@ -52,6 +54,9 @@ def command(
     if as_json:
         json_lines(frame)
     elif as_csv:
+        lists = {c["name"] for c in document()["columns"] if c["type"].startswith("list")}
+        for name in lists.intersection(frame.columns):
+            frame[name] = [None if (v := plain(x)) is None else json.dumps(v) for x in frame[name]]
         frame.to_csv(sys.stdout, index=False)
     else:
         shown = frame if as_table else frame.head(_ROWS_OF_A_TABLE)

@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 from uls_data.errors import CaseError, SourceError
 from uls_data.outcome import Reason
+from uls_data.readers import Volume, read_volume
+from uls_data.readers.nifti import read_gzipped
 from uls_data.recipe import Recipe, load_recipe, recipe_names
 
 _SUFFIX = re.compile(r"\.nii(\.gz)?(\.zip)?$")
@@ -167,3 +169,17 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
                 yield file, members[0].file_size  # type: ignore[misc]
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise CaseError(Reason.UNREADABLE, f"{path.name}: damaged zip ({error})") from error
+
+
+def read_voi(path: Path) -> Volume:
+    """Read an image or a label of an archive, zipped or not.
+
+    Raises
+    ------
+    CaseError, OSError
+        As `read_volume` does, and `unreadable` for what is no zip archive of one NIfTI.
+    """
+    if path.name.endswith((".gz", ".zip")):
+        with opened(path) as (file, size):
+            return read_gzipped(file, path.name, size)
+    return read_volume(path, path.parent)

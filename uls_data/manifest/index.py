@@ -14,12 +14,10 @@ from uls_data import __version__, geometry
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, SourceError
 from uls_data.io import sha256_file, sha256_voxels
-from uls_data.manifest.archive import Entry, Name, Names, entries, opened
+from uls_data.manifest.archive import Entry, Name, Names, entries, read_voi
 from uls_data.manifest.table import Row, row_key, write_manifest
 from uls_data.masks import describe_label
 from uls_data.outcome import Flag, Reason, Status, Supervision
-from uls_data.readers import Volume, read_volume
-from uls_data.readers.nifti import read_gzipped
 from uls_data.recipe import Quirk, Recipe, load_recipe
 from uls_data.voi import VOI_SHAPE
 
@@ -186,15 +184,8 @@ def _named(name: Name, entry: Entry) -> Row:
     return columns
 
 
-def _read(path: Path) -> Volume:
-    if path.name.endswith((".gz", ".zip")):
-        with opened(path) as (file, size):
-            return read_gzipped(file, path.name, size)
-    return read_volume(path, path.parent)
-
-
 def _label_columns(path: Path, recipe: Recipe | None) -> tuple[Row, set[Flag]]:
-    label = _read(path)
+    label = read_voi(path)
     if label.ras.shape != VOI_SHAPE:
         raise CaseError(
             Reason.VOI_SHAPE,
@@ -203,7 +194,7 @@ def _label_columns(path: Path, recipe: Recipe | None) -> tuple[Row, set[Flag]]:
     mask: NDArray[np.bool_] = label.ras != 0
     if not mask.any():
         raise CaseError(Reason.EMPTY_MASK, f"{path.name}: no voxel is lesion")
-    if not np.array_equal(label.ras[mask], np.ones(int(mask.sum()), label.ras.dtype)):
+    if np.count_nonzero(label.ras == 1) != np.count_nonzero(mask):
         raise CaseError(Reason.MASK_NOT_INTEGER, f"{path.name}: expected values 0 and 1 only")
     spacing: tuple[float, ...] | None = geometry.spacing_mm(label.affine)
     flags = {*label.flags, *geometry.affine_flags(label.affine)}
@@ -224,7 +215,7 @@ def _label_columns(path: Path, recipe: Recipe | None) -> tuple[Row, set[Flag]]:
 
 
 def _image_columns(folder: Path, relative: Path, affine: NDArray[np.float64]) -> Row:
-    image = _read(folder / relative)
+    image = read_voi(folder / relative)
     if image.ras.shape != VOI_SHAPE:
         raise CaseError(Reason.GRID_MISMATCH, f"{relative}: image has shape {image.ras.shape}")
     off = geometry.affine_difference_mm(image.affine, affine.reshape(4, 4), VOI_SHAPE)

@@ -8,9 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
 from uls_data.errors import ManifestError
 from uls_data.manifest.schema import column_names, document
-from uls_data.manifest.table import load_manifest
+from uls_data.manifest.table import (
+    frame_of,
+    load_manifest,
+    manifest_files,
+    read_rows,
+    read_table,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +56,13 @@ def query(
         Such as `status == "ok" and long_axis_mm > 30`; empty takes every row.
         `flagged("cut_by_voi")` asks for a quality flag.
     columns : sequence of str, optional
-        Columns of the answer. Others that the expression names are read but not returned.
+        Columns of the answer. What the expression names is read first, and they only where a row
+        meets it.
+
+    Returns
+    -------
+    DataFrame
+        Its index says which rows of the manifests they are, from 0.
 
     Raises
     ------
@@ -53,24 +70,32 @@ def query(
         The expression is not one, or names what is not a column.
     """
     tree = _parsed(expression)
-    flags = _Flags()
-    text = ast.unparse(flags.visit(tree)) if tree is not None else ""
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} if tree else set()
     wanted = None if columns is None else list(columns)
-    needed = None
-    if wanted is not None:
-        extra = {"qc_flags"} if flags.found else set()
-        needed = list(dict.fromkeys([*wanted, *sorted((names & set(column_names())) | extra)]))
-    frame = load_manifest(paths, needed)
+    if tree is None:
+        return load_manifest(paths, wanted)
+    flags = _Flags()
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    text = ast.unparse(flags.visit(tree))
+    tested = sorted(names & set(column_names()) | {"status"})
+    files = manifest_files(paths)
+    table = read_table(files, sorted({*tested, "qc_flags"} if flags.found else tested))
+    frame = frame_of(table.select(tested))
     for flag in flags.found:
-        frame[_FLAG + flag] = [row is not None and flag in row for row in frame["qc_flags"]]
-    if text:
-        try:
-            frame = frame.query(text, engine="python")
-        except Exception as error:
-            raise ManifestError(f"query {expression!r}: {error}\n  {_EXAMPLE}") from error
-    frame = frame.drop(columns=[_FLAG + flag for flag in flags.found])
-    return frame if wanted is None else frame[wanted]
+        frame[_FLAG + flag] = _holds(table["qc_flags"], flag)
+    try:
+        met = frame.query(text, engine="python").index
+    except Exception as error:
+        raise ManifestError(f"query {expression!r}: {error}\n  {_EXAMPLE}") from error
+    return frame_of(read_rows(files, list(met), wanted)).set_index(met)
+
+
+def _holds(flags: pa.ChunkedArray, flag: str) -> NDArray[np.bool_]:
+    """Whether each list holds a flag; null holds none."""
+    lists = flags.combine_chunks()
+    found = np.zeros(len(lists), dtype=bool)
+    parents = pc.list_parent_indices(lists)
+    found[parents.filter(pc.equal(pc.list_flatten(lists), flag)).to_numpy()] = True
+    return found
 
 
 def _parsed(expression: str) -> ast.Expression | None:

@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 from uls_data.errors import ManifestError
 from uls_data.io import atomic_write
 from uls_data.manifest.schema import VERSION_KEY, arrow_schema, document
+from uls_data.resources import shipped
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, Any]
+PUBLISHED = "uls23"
 _ROWS_PER_GROUP = 1 << 13
 # With checksums a flipped bit is an error, not another value.
 _WRITTEN = {"compression": "zstd", "write_page_index": True, "write_page_checksum": True}
@@ -110,6 +112,8 @@ def iterate_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[R
 def manifest_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     """Parquet files behind paths: files, folders of them, or a build's OUT folder.
 
+    `uls23`, where there is nothing of that name, is the published archive that ships with us.
+
     Raises
     ------
     ManifestError
@@ -118,6 +122,8 @@ def manifest_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     several = [paths] if isinstance(paths, str | Path) else list(paths)
     files: list[Path] = []
     for path in map(Path, several):
+        if path == Path(PUBLISHED) and not path.exists():
+            path = shipped("manifests", PUBLISHED)
         if path.is_file():
             files.append(path)
             continue
@@ -146,13 +152,7 @@ def read_table(
     ManifestError
         Not a manifest, of a newer schema, or without the columns asked for.
     """
-    schema = arrow_schema()
-    wanted = list(columns) if columns is not None else schema.names
-    for column in wanted:
-        if column not in schema.names:
-            raise ManifestError(
-                f"no column {column!r}; `uls-data query --help` tells where the columns are listed"
-            )
+    wanted = _known(columns)
     tables = []
     for path in manifest_files(paths):
         try:
@@ -166,6 +166,53 @@ def read_table(
             raise ManifestError(f"{path}: the filter does not fit the columns: {error}") from error
         tables.append(table)
     return pa.concat_tables(tables).replace_schema_metadata(None)
+
+
+def read_rows(
+    paths: str | Path | Sequence[str | Path],
+    rows: Sequence[int],
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
+    """Read some rows as one Arrow table; row groups that hold none of them are not read.
+
+    Parameters
+    ----------
+    rows : sequence of int
+        Numbers of rows, ascending, as `read_table` returns them.
+
+    Raises
+    ------
+    ManifestError
+        As `read_table`.
+    """
+    wanted = _known(columns)
+    numbers = pa.array(rows, pa.int64()).to_numpy()
+    tables = [arrow_schema().empty_table().select(wanted)]
+    start = 0
+    for path in manifest_files(paths):
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                _check_schema(file.schema_arrow, path, wanted)
+                for group in range(file.num_row_groups):
+                    stop = start + file.metadata.row_group(group).num_rows
+                    low, high = numbers.searchsorted([start, stop])
+                    if low < high:
+                        table = file.read_row_group(group, columns=wanted).select(wanted)
+                        tables.append(table.take(numbers[low:high] - start))
+                    start = stop
+        except (pa.ArrowException, OSError) as error:
+            raise ManifestError(f"{path}: not a readable Parquet file: {error}") from error
+    return pa.concat_tables(t.replace_schema_metadata(None) for t in tables)
+
+
+def _known(columns: Sequence[str] | None) -> list[str]:
+    names: list[str] = arrow_schema().names
+    for column in columns or ():
+        if column not in names:
+            raise ManifestError(
+                f"no column {column!r}; `uls-data query --help` tells where the columns are listed"
+            )
+    return names if columns is None else list(columns)
 
 
 def _check_schema(found: pa.Schema, path: Path, columns: Sequence[str]) -> None:
@@ -196,7 +243,7 @@ def load_manifest(
     Parameters
     ----------
     paths : path or sequence of paths
-        Manifest files, folders of them, or the OUT folder of a build.
+        Manifest files, folders of them, the OUT folder of a build, or `uls23`.
     columns : sequence of str, optional
         Only these columns.
     filters : optional
@@ -207,6 +254,11 @@ def load_manifest(
     ManifestError
         Not a manifest, of a newer schema, or without the columns asked for.
     """
+    return frame_of(read_table(paths, columns, filters))
+
+
+def frame_of(table: pa.Table) -> pd.DataFrame:
+    """Arrow table as a DataFrame in which numbers and truth values may be null."""
     import pandas as pd
 
     nullable = {
@@ -214,6 +266,5 @@ def load_manifest(
         pa.int64(): pd.Int64Dtype(),
         pa.bool_(): pd.BooleanDtype(),
     }
-    table = read_table(paths, columns, filters)
     frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get)
     return frame

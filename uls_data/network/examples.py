@@ -13,13 +13,12 @@ from typing import Any
 
 from uls_data.errors import ManifestError
 from uls_data.manifest.table import manifest_files, read_table
-from uls_data.outcome import Flag, Reason, Status
+from uls_data.outcome import LEAKS, Reason, Status
 from uls_data.recipe import load_recipe, recipe_names
 
 # Sources whose patients are those of another source, under the same ids.
 _SAME_PATIENTS = {"deeplesion3d": "deeplesion"}
 _WITHDRAWN = (Reason.ERRATUM_DROP, Reason.ERRATUM_RECLICK)
-_LEAKS = frozenset({Flag.LEAK_HELDOUT_PATIENT, Flag.LEAK_SAME_SCAN})
 _PSEUDO = re.compile(r"pseudo3d-r(\d+)")
 COLUMNS = (
     *("source", "case_id", "patient_id", "lesion_index", "sample_index", "voi_id", "layer"),
@@ -164,7 +163,7 @@ def find_examples(
             found.heldout.append(example)
         if key in leave_out:
             left_out["of patients left out on purpose"] += 1
-        elif not include_heldout and not held and _LEAKS.intersection(row["qc_flags"] or ()):
+        elif not include_heldout and not held and LEAKS.intersection(row["qc_flags"] or ()):
             left_out["flagged by `uls-data audit` as leaks"] += 1
         elif not include_heldout and unknown and not held:
             left_out["of unknown patients, who could be held out"] += 1

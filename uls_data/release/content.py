@@ -15,11 +15,10 @@ from uls_data.errata.change import LAYER
 from uls_data.errors import UlsDataError
 from uls_data.io import sha256_file
 from uls_data.manifest.table import manifest_files, read_table, row_key
-from uls_data.outcome import Reason, Status
+from uls_data.outcome import LEAKS, Reason, Status
 from uls_data.release.archive import Member
 
 Row = dict[str, Any]
-LEAKS = frozenset({"leak_heldout_patient", "leak_same_scan"})
 # Why rows of the build are not in the release.
 SUPERSEDED = "replaced by a correction"
 WITHDRAWN = "withdrawn by a correction"

@@ -1,0 +1,125 @@
+"""`uls-data audit`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from uls_data.cli.output import Progress, json_line, json_option, table
+
+if TYPE_CHECKING:
+    from uls_data.auditing import AuditReport, Finding
+
+_SHOWN = 20
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  uls-data audit vois
+  uls-data audit vois/manifest/deeplesion.parquet vois/manifest/deeplesion3d.parquet \\
+      --voxels --out audited.parquet
+  uls-data audit manifests/uls23 --json | grep '"leak": true'
+"""
+)
+@click.argument(
+    "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="M2", help="Manifest to write, with flags."
+)
+@click.option(
+    "--voxels", is_flag=True, help="Compare fingerprints of images and labels, not names alone."
+)
+@click.option("--workers", default=1, show_default=True, help="Local processes, for --voxels.")
+@json_option
+def command(
+    manifests: tuple[Path, ...], out: Path | None, voxels: bool, workers: int, as_json: bool
+) -> int:
+    """Find scans, lesions and patients that go by two names, and those that leak.
+
+    Compared are hashes of images and masks, names of scans, and patients; with --voxels also
+    fingerprints of images and of 3D masks, which survive cropping, padding, turning and
+    mirroring, not resampling or rescaling. A group leaks where one of its rows is held out and
+    another one is not, or goes by another source. M2 has every row, with the flags
+    leak_same_scan and leak_heldout_patient.
+
+    Exit code 1: rows leak that their own split does not hold out, or files could not be read.
+    """
+    from uls_data.auditing import CHECKS, audit
+
+    bar = Progress("rows", "rows")
+    try:
+        report = audit(
+            list(manifests),
+            out=out,
+            voxels=voxels,
+            workers=workers,
+            started=bar.begin,
+            progress=lambda count: bar.step(count, count),
+        )
+    finally:
+        bar.end()
+    if as_json:
+        for finding in report.findings:
+            json_line(_record(report, finding))
+    else:
+        counts = []
+        for check, meaning in CHECKS.items():
+            some = [finding for finding in report.findings if finding.check == check]
+            leaks = [finding for finding in some if finding.leak]
+            counts.append([check, len(some), _rows(some), len(leaks), _rows(leaks), meaning])
+        table(counts, ("check", "groups", "rows", "leaks", "leaking rows", "meaning"))
+        _print_flags(report)
+        if out is not None:
+            click.echo(f"Written: {out}")
+    for number, problem in report.unread[:_SHOWN]:
+        click.echo(f"  {report.rows[number]['voi_id']}: not read: {problem}", err=True)
+    if report.unread:
+        click.echo(f"{len(report.unread)} rows without fingerprints", err=True)
+    return 1 if report.training or report.unread else 0
+
+
+def _rows(some: list[Finding]) -> int:
+    return len({number for finding in some for number in finding.rows})
+
+
+def _record(report: AuditReport, finding: Finding) -> dict[str, object]:
+    names = ("source", "voi_id", "layer", "patient_id", "split")
+    rows = [{name: report.rows[number][name] for name in names} for number in finding.rows]
+    return {"check": finding.check, "leak": finding.leak, "rows": rows}
+
+
+def _print_flags(report: AuditReport) -> None:
+    flagged = Counter(
+        (report.rows[number]["source"], flag.value)
+        for number, flags in enumerate(report.flags)
+        for flag in flags
+    )
+    sources = sorted({source for source, _ in flagged})
+    training = Counter(report.rows[number]["source"] for number in report.training)
+    if not sources:
+        click.echo("\nNothing leaks.")
+        return
+    click.echo()
+    table(
+        [
+            [
+                source,
+                flagged[source, "leak_same_scan"],
+                flagged[source, "leak_heldout_patient"],
+                training[source],
+            ]
+            for source in sources
+        ],
+        ("source", "leak_same_scan", "leak_heldout_patient", "not held out by their split"),
+    )
+    for number in report.training[:_SHOWN]:
+        row = report.rows[number]
+        flags = ", ".join(sorted(report.flags[number]))
+        click.echo(f"  {row['source']} {row['voi_id']} {row['layer']}: {flags}")
+    if len(report.training) > _SHOWN:
+        click.echo(f"  ... {len(report.training) - _SHOWN} more; --out writes them all")
