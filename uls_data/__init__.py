@@ -31,9 +31,11 @@ if TYPE_CHECKING:
         release_diff,
         release_verify,
     )
+    from uls_data.reporting import Report, report
     from uls_data.scoring import Evaluation, evaluate_2d
     from uls_data.scoring.calibration import calibrate
     from uls_data.scoring.volumes import VolumeEvaluation, evaluate
+    from uls_data.triage import TriageServer, triage_server
 
 # Loaded when first asked for, so that `import uls_data` costs nothing.
 _LAZY = {
@@ -46,7 +48,9 @@ _LAZY = {
     "LoopReport": "uls_data.loop",
     "PredictReport": "uls_data.network.prediction",
     "ReleaseReport": "uls_data.release",
+    "Report": "uls_data.reporting",
     "TrainReport": "uls_data.network.training",
+    "TriageServer": "uls_data.triage",
     "Verification": "uls_data.release",
     "VolumeEvaluation": "uls_data.scoring.volumes",
     "apply_errata": "uls_data.errata",
@@ -71,9 +75,11 @@ _LAZY = {
     "release_build": "uls_data.release",
     "release_diff": "uls_data.release",
     "release_verify": "uls_data.release",
+    "report": "uls_data.reporting",
     "selftrain": "uls_data.loop",
     "stats": "uls_data.manifest.stats",
     "train": "uls_data.network.training",
+    "triage_server": "uls_data.triage",
 }
 
 __all__ = [
@@ -86,7 +92,9 @@ __all__ = [
     "LoopReport",
     "PredictReport",
     "ReleaseReport",
+    "Report",
     "TrainReport",
+    "TriageServer",
     "Verification",
     "VolumeEvaluation",
     "__version__",
@@ -112,9 +120,11 @@ __all__ = [
     "release_build",
     "release_diff",
     "release_verify",
+    "report",
     "selftrain",
     "stats",
     "train",
+    "triage_server",
 ]
 
 

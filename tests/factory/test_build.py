@@ -21,6 +21,7 @@ from uls_data.errors import SourceError
 from uls_data.factory import BuildReport, build
 from uls_data.lesions import find_lesions
 from uls_data.manifest import load_manifest
+from uls_data.pictures.thumbnail import thumbnail_path
 from uls_data.readers import read_volume
 from uls_data.recipe import Recipe, recipe_template
 from uls_data.voi import CENTRE, VOI_SHAPE, box_around, cut_image, cut_label
@@ -184,7 +185,8 @@ def test_rows_say_what_became_of_everything(tmp_path: Path) -> None:
     # No lesion of any row is left out, and no file is without a row.
     files = set(tree(out)) - {"manifest/mine.parquet"}
     ok = [row for row in report.rows if row["status"] == "ok"]
-    assert files == {row[f"{kind}_path"] for row in ok for kind in ("image", "label")}
+    named = {row[f"{kind}_path"] for row in ok for kind in ("image", "label")}
+    assert files == named | {thumbnail_path(row["label_path"]) for row in ok}
 
 
 def test_columns_of_a_voi(tmp_path: Path) -> None:

@@ -39,7 +39,9 @@ _COMMANDS = {
         "Make the VOIs of LNDb, which nobody may pass on, from your download.",
     ),
     "release": ("release", "Build, verify and compare releases that one can trust."),
+    "report": ("report", "Write one page about a build: counts, figures, outliers, pictures."),
     "stats": ("stats", "Print the paper's Table 1 of any manifest."),
+    "triage": ("triage", "Look at VOIs one by one in a browser; judge them with the keyboard."),
 }
 
 _INTERRUPTED = "Interrupted. The same command continues from here."

@@ -22,15 +22,15 @@ def demo_plan() -> Plan:
     plan = load_plan("small")
     training = plan.training.model_copy(
         update={
-            "epochs": 4,
-            "fine_tune_epochs": 3,
+            "epochs": 7,
+            "fine_tune_epochs": 5,
             "steps_per_epoch": 20,
             "learning_rate": 0.02,
             "fine_tune_factor": 0.5,
             "validate_every": 100,
         }
     )
-    return plan.model_copy(update={"name": "demo", "crop": (24, 64, 64), "training": training})
+    return plan.model_copy(update={"name": "demo", "crop": (16, 48, 48), "training": training})
 
 
 def run_loop(

@@ -24,8 +24,19 @@ from uls_data.lesions.instances import Measured
 from uls_data.lesions.opened import open_case
 from uls_data.masks import describe_label
 from uls_data.outcome import Flag, Reason, Status
+from uls_data.pictures.thumbnail import thumbnail_path
 from uls_data.recipe.model import Quirk
-from uls_data.voi import VOI_SHAPE, Box, box_around, box_at, cut_image, cut_label, scan_minimum_hu
+from uls_data.reporting.thumbnails import thumbnail_later
+from uls_data.voi import (
+    VOI_SHAPE,
+    Box,
+    VoiImage,
+    box_around,
+    box_at,
+    cut_image,
+    cut_label,
+    scan_minimum_hu,
+)
 
 _LONGEST_NAME_BYTES = 255
 
@@ -312,7 +323,7 @@ class _Case:
                 shared.update(
                     pad_value_hu=image.pad_value_hu, hu_min=image.hu_min, hu_max=image.hu_max
                 )
-            rows = [self._label(shared, layer, box, affine, flags) for layer in layers]
+            rows = [self._label(shared, layer, box, affine, flags, image) for layer in layers]
             if image is not None:
                 made = [row for row in rows if row["status"] == Status.OK]
                 self._put(
@@ -322,8 +333,16 @@ class _Case:
             rows = [_ended(shared, Status.FAILED, error.reason, error.detail)]
         yield from rows
 
-    def _label(self, shared: Row, layer: Layer, box: Box, affine: Affine, flags: set[Flag]) -> Row:
-        """Cut, write and describe the label of one layer."""
+    def _label(
+        self,
+        shared: Row,
+        layer: Layer,
+        box: Box,
+        affine: Affine,
+        flags: set[Flag],
+        image: VoiImage | None,
+    ) -> Row:
+        """Cut, write, draw and describe the label of one layer."""
         row: Row = {**shared, **layer.columns, "layer": layer.name}
         if layer.measured is not None:
             row.update(_line_columns(layer.measured, box))
@@ -346,6 +365,10 @@ class _Case:
         row["qc_flags"] = sorted(flags | seen)
         path = f"labels/{layer.name}/{row['voi_id']}.nii.gz"
         self._put([row], "label", path, label, affine, (0, 1))
+        if image is not None:
+            local = voxels - np.array(box.origin, dtype=np.int32)
+            picture = thumbnail_later(label, local, row, image.voxels, image.pad_value_hu)
+            self.writer.put_picture(f"{self.options.recipe.source}/{thumbnail_path(path)}", picture)
         return row
 
     def _put(

@@ -27,6 +27,7 @@ from uls_data.factory.options import Built, Row
 from uls_data.io import TEMPORARY_PREFIX, atomic_write, write_bytes
 from uls_data.manifest.table import iterate_rows, row_key, stream_manifest
 from uls_data.outcome import Status
+from uls_data.pictures.thumbnail import thumbnail_path
 
 _PATHS = ("image_path", "label_path")
 
@@ -126,12 +127,12 @@ class State:
             try:
                 for row in iterate_rows(self.stored, ["case_id", *_PATHS]):
                     if row["case_id"] in found:
-                        found[row["case_id"]] |= _files([row])
+                        found[row["case_id"]].update(_with_pictures(_files([row])))
             except ManifestError:
                 pass
         for _, content in self._journal_lines():
             if _record(content, 0) is not None and content["case_id"] in found:
-                found[content["case_id"]] |= _files(content["rows"])
+                found[content["case_id"]].update(_with_pictures(_files(content["rows"])))
         return found
 
     def publish(self, built: Built) -> None:
@@ -187,7 +188,7 @@ class State:
 
         stream_manifest(rows(), self.stored)
         # Left by a run that was killed inside a case, and not made again since.
-        self.remove(stray)
+        self.remove(_with_pictures(stray))
         lines = [
             json.dumps({"case_id": r.case_id, "options_key": r.options_key, "key": r.key}) + "\n"
             for _, r in sorted(finished.items())
@@ -258,6 +259,15 @@ def _is_row(row: Any, case_id: Any) -> bool:
         and row.get("status") in set(Status)
         and all(isinstance(row.get(column), str | None) for column in _PATHS)
     )
+
+
+def _with_pictures(names: Iterable[str]) -> Iterator[str]:
+    """Names of files, and of the thumbnails that labels among them may have."""
+    for name in names:
+        if "/labels/" in name:
+            # First, so that no kill leaves a picture without its label.
+            yield thumbnail_path(name)
+        yield name
 
 
 def _files(rows: Iterable[Row]) -> set[str]:

@@ -86,12 +86,26 @@ class Writer:
         SourceError
             This or an earlier file cannot be written.
         """
+        self._submit(path, rows, lambda: _volume(kind, path, voxels, affine, limits))
+
+    def put_picture(self, path: str, make: Callable[[], bytes]) -> None:
+        """Write a picture later; no row names it, and no hash is kept of it.
+
+        Raises
+        ------
+        SourceError
+            This or an earlier file cannot be written.
+        """
+        self._submit(path, [], lambda: (make(), {}))
+
+    def _submit(
+        self, path: str, rows: list[Row], make: Callable[[], tuple[bytes | bytearray, Row]]
+    ) -> None:
         if not self.files:
             self._attempt(path, self.folder.mkdir)
         target = self.folder / str(len(self.files))
         self.files.append(path)
-        job = self._pool.submit(self._write, target, kind, path, voxels, affine, limits)
-        self._waiting.append((rows, job))
+        self._waiting.append((rows, self._pool.submit(self._write, target, path, make)))
         while len(self._waiting) > 2 * _WAITING:
             self._settle()
 
@@ -101,21 +115,11 @@ class Writer:
             row.update(job.result())
 
     def _write(
-        self,
-        target: Path,
-        kind: str,
-        path: str,
-        voxels: NDArray[np.integer],
-        affine: Affine,
-        limits: tuple[int, int],
+        self, target: Path, path: str, make: Callable[[], tuple[bytes | bytearray, Row]]
     ) -> Row:
-        data = nifti_gz(voxels, affine)
+        data, columns = make()
         self._attempt(path, lambda: _write_synced(target, data))
-        return {
-            f"{kind}_path": path,
-            f"{kind}_sha256": sha256_bytes(data),
-            f"{kind}_voxels_sha256": sha256_voxels(voxels, limits),
-        }
+        return columns
 
     def _attempt(self, path: str, act: Callable[[], None]) -> None:
         try:
@@ -125,6 +129,17 @@ class Writer:
                 f"--out {self.folder.parents[2]}: cannot write {path}: {error.strerror}. "
                 "Mend that and give the same command again; finished cases are kept."
             ) from error
+
+
+def _volume(
+    kind: str, path: str, voxels: NDArray[np.integer], affine: Affine, limits: tuple[int, int]
+) -> tuple[bytes | bytearray, Row]:
+    data = nifti_gz(voxels, affine)
+    return data, {
+        f"{kind}_path": path,
+        f"{kind}_sha256": sha256_bytes(data),
+        f"{kind}_voxels_sha256": sha256_voxels(voxels, limits),
+    }
 
 
 def _write_synced(path: Path, data: bytes | bytearray) -> None:

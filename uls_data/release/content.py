@@ -106,7 +106,7 @@ def first_layer(row: Row) -> str | None:
 
 def leaks(row: Row) -> set[str]:
     """Return the flags that `audit` gave a row whose lesion or patient is also held out."""
-    return set(LEAKS) & set(row["qc_flags"] or ())
+    return {str(flag) for flag in row["qc_flags"] or () if flag in LEAKS}
 
 
 def choose(

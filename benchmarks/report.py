@@ -1,0 +1,118 @@
+"""What a report costs, against decoding its VOIs once.
+
+    python -m benchmarks.report [--vois 1000] [--folder DIR]
+
+Builds a few made-up VOIs of every volume source and links them under as many names as asked;
+then, each in a process of its own: decode all images and labels once; the report with the
+pictures that the build made; the report that has to draw them all. Also the share of a build
+that pictures take. Prints seconds, ratios, peak memory and the size of the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import resource
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from uls_data import build, report
+from uls_data.demo.sources import make_archives
+from uls_data.manifest.table import iterate_rows, write_manifest
+from uls_data.pictures.thumbnail import thumbnail_path
+from uls_data.readers import read_volume
+
+SOURCES = ("kits21", "lits", "mdsc_lung", "mdsc_pancreas", "nih_ln_abd", "radboudumc_bone")
+
+
+def many(folder: Path, count: int) -> Path:
+    """OUT with so many VOIs, of few different ones."""
+    out = folder / "vois"
+    few = folder / "few"
+    for source, raw in make_archives(folder / "raw", only=SOURCES).items():
+        build(source, raw, few)
+    rows = [
+        row
+        for path in sorted((few / "manifest").glob("*.parquet"))
+        for row in iterate_rows(path)
+        if row["status"] == "ok"
+    ]
+    made = []
+    for number in range(count):
+        row = dict(rows[number % len(rows)])
+        name = f"{row['voi_id']}_copy_{number}"
+        for column, old in (("image_path", row["image_path"]), ("label_path", row["label_path"])):
+            row[column] = old.replace(row["voi_id"], name)
+            link(few / old, out / row[column])
+        link(few / thumbnail_path(old), out / thumbnail_path(row["label_path"]))
+        row.update(voi_id=name, case_id=f"{row['case_id']}_copy_{number}", source="many")
+        made.append(row)
+    write_manifest(made, out / "manifest" / "many.parquet")
+    return out
+
+
+def link(old: Path, new: Path) -> None:
+    new.parent.mkdir(parents=True, exist_ok=True)
+    os.link(old, new)
+
+
+def decode(out: Path) -> None:
+    for row in iterate_rows(out / "manifest" / "many.parquet"):
+        for column in ("image_path", "label_path"):
+            read_volume(out / row[column], out).ras.max()
+
+
+def with_pictures(out: Path) -> None:
+    report(out, out.parent / "with.html")
+
+
+def drawing_all(out: Path) -> None:
+    for path in out.rglob("*.jpg"):
+        path.unlink()
+    report(out, out.parent / "drawn.html")
+
+
+def _job(work: Any, out: Path, answers: Any) -> None:
+    wall, cpu = time.perf_counter(), time.process_time()
+    work(out)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    answers.put((time.perf_counter() - wall, time.process_time() - cpu, peak))
+
+
+def measured(work: Any, out: Path) -> tuple[float, float, float]:
+    """Seconds on the clock and of the CPU, and peak MiB, in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    process = context.Process(target=_job, args=(work, out, answers))
+    process.start()
+    found: tuple[float, float, float] = answers.get()
+    process.join()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vois", type=int, default=1000)
+    parser.add_argument("--folder", type=Path)
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(dir=arguments.folder))
+    try:
+        out = many(folder, arguments.vois)
+        base = 0.0
+        print(f"{'':28}{'clock s':>9}{'CPU s':>9}{'ratio':>8}{'MiB':>8}")
+        for work in (decode, with_pictures, drawing_all):
+            clock, cpu, peak = measured(work, out)
+            base = base or cpu
+            print(f"{work.__name__:28}{clock:9.1f}{cpu:9.1f}{cpu / base:8.2f}{peak:8.0f}")
+        size = (folder / "with.html").stat().st_size / 1e6
+        print(f"page of {arguments.vois} VOIs: {size:.1f} MB")
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""`uls-data report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from uls_data.cli.output import Progress, json_line, json_option
+
+_LISTED = 5
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  uls-data report vois
+  uls-data report vois --to shared/vois.html --columns lesion_type,long_axis_mm,hu_max
+  uls-data report kept/manifest/round1.parquet --to kept --json
+"""
+)
+@click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    metavar="FILE|DIR",
+    help="HTML file, or folder to write report.html into.  [default: OUT]",
+)
+@click.option("--columns", metavar="A,B", help="Manifest columns to write below each picture.")
+@click.option("--top", default=10, show_default=True, help="Entries of each outlier ranking.")
+@json_option
+def command(out: Path, to: Path | None, columns: str | None, top: int, as_json: bool) -> int:
+    """Write one page about a build: what was built, how good it is, what to look at first.
+
+    OUT is the folder of a build, or a manifest. The page opens from disk and needs no
+    network: counts against the recipes' expectations, failures by reason, Table 1 and the
+    paper's figures of this build, pseudo-mask quality, outliers by several rules, and all
+    lesions as pictures to sort and filter by any column. Plots lie beside it as SVG, PNG
+    and CSV, in <name>-files; so do the pictures of more than 2,000 masks.
+
+    With --json one object per entry of a ranking, then the report itself.
+    """
+    from uls_data.reporting import report
+
+    bar = Progress("pictures", "rows")
+    try:
+        made = report(
+            out,
+            to,
+            columns=None if columns is None else [name.strip() for name in columns.split(",")],
+            top=top,
+            started=bar.begin,
+            progress=lambda pictures: bar.step(1, pictures),
+        )
+    finally:
+        bar.end()
+    counts = {
+        name: getattr(made, name)
+        for name in ("rows", "vois", "skipped", "failed", "pictures", "made")
+    }
+    if as_json:
+        for row in made.outliers:
+            json_line({"kind": "outlier", **row})
+        json_line(
+            {"kind": "report", **counts, "missing": len(made.missing), "page": str(made.page)}
+        )
+    else:
+        click.echo(
+            f"{made.vois} VOIs, {made.pictures} pictures ({made.made} drawn now), "
+            f"{made.skipped} skipped and {made.failed} failed rows."
+        )
+        for ranking in made.rankings:
+            if ranking.suspects:
+                first = ranking.suspects[0]
+                click.echo(f"  {ranking.title}  {len(ranking.suspects)}: {first.words}")
+        click.echo(f"Page: {made.page}\nPlots and tables: {made.files}")
+    for voi, why in made.missing[:_LISTED]:
+        click.echo(f"  no picture of {voi}: {why}", err=True)
+    if len(made.missing) > _LISTED:
+        click.echo(f"  ... and of {len(made.missing) - _LISTED} more", err=True)
+    return 1 if made.missing else 0

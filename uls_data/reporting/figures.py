@@ -1,0 +1,404 @@
+"""Figures of a report: which values each shows, as rows of a CSV and as a plot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from uls_data.outcome import Reason, Status
+from uls_data.pictures.plots import (
+    Drawing,
+    draw_bars,
+    draw_boxes,
+    draw_curves,
+    draw_histograms,
+    draw_scatter,
+)
+
+Row = dict[str, Any]
+Numbers = Mapping[str, float]
+_LESION = ("source", "case_id", "lesion_index")
+_NAME = ("source", "voi_id", "layer", "lesion_type")
+_FIVE_PX = 5.0
+_MOST_BARS = 14
+_FEW = 2
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One plot of a page.
+
+    Attributes
+    ----------
+    section : str
+        `built` or `quality`.
+    name : str
+        Of its files.
+    title, caption : str
+    drawing : Drawing
+    table : list of dict
+        What was drawn.
+    """
+
+    section: str
+    name: str
+    title: str
+    caption: str
+    drawing: Drawing
+    table: list[Row]
+
+
+def figures(rows: Sequence[Row], numbers: Sequence[Numbers]) -> Iterator[Figure]:
+    """Figures for which the rows know enough.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        All rows of the manifests.
+    numbers : sequence of mapping
+        Of each row: what `uls_data.reporting.shape` measured; empty where nothing was.
+    """
+    for make in _FIGURES:
+        figure = make(rows, numbers)
+        if figure is not None:
+            yield figure
+
+
+def _ok(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row["status"] == Status.OK]
+
+
+def _first(rows: Iterable[Row], by: Sequence[str]) -> list[Row]:
+    """First row of every group."""
+    found: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        found.setdefault(tuple(row[name] for name in by), row)
+    return list(found.values())
+
+
+def _picked(rows: Iterable[Row], columns: Sequence[str]) -> list[Row]:
+    return [{name: row[name] for name in columns} for row in rows]
+
+
+def _by(rows: Iterable[Row], name: str) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(str(row[name] or "unknown"), []).append(row)
+    return dict(sorted(found.items()))
+
+
+def _axes_mm(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+    known = [row for row in _first(_ok(rows), _LESION) if (row["short_axis_mm"] or 0) > 0]
+    if not known:
+        return None
+    panels = {
+        f"{kind} ({len(members)})": {
+            "long axis": [row["long_axis_mm"] for row in members],
+            "short axis": [row["short_axis_mm"] for row in members],
+        }
+        for kind, members in _by(known, "lesion_type").items()
+    }
+    return Figure(
+        "built",
+        "axes_mm",
+        "Long and short axis by lesion type",
+        "The paper's Figure 1, of this build: millimetres, lesions counted once.",
+        draw_histograms(panels, "mm", log=True),
+        _picked(known, (*_NAME, "long_axis_mm", "short_axis_mm")),
+    )
+
+
+def _spacing(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+    scans = [row for row in _first(_ok(rows), _LESION[:2]) if row["spacing_x_mm"]]
+    if not scans:
+        return None
+    panels = {
+        "in the slice (x)": {"scans": [row["spacing_x_mm"] for row in scans]},
+        "between slices (z)": {"scans": [row["spacing_z_mm"] for row in scans]},
+    }
+    columns = ("source", "case_id", "spacing_x_mm", "spacing_y_mm", "spacing_z_mm")
+    return Figure(
+        "built",
+        "spacing",
+        "Voxel spacing",
+        "One value a scan (compare the paper's Figure A.8).",
+        draw_histograms(panels, "mm"),
+        _picked(scans, columns),
+    )
+
+
+def _hu(rows: Sequence[Row], numbers: Sequence[Numbers]) -> Figure | None:
+    known = [
+        {**{name: row[name] for name in (*_NAME, *_LESION)}, **measured}
+        for row, measured in zip(rows, numbers, strict=True)
+        if "hu_inside" in measured and row["status"] == Status.OK
+    ]
+    known = _first(known, _LESION)
+    if not known:
+        return None
+    panels = {
+        f"{kind} ({len(members)})": {
+            "inside": [row["hu_inside"] for row in members],
+            "around": [row["hu_around"] for row in members],
+        }
+        for kind, members in _by(known, "lesion_type").items()
+    }
+    return Figure(
+        "built",
+        "hu",
+        "HU inside and around the masks",
+        "Medians, on three axial slices of each mask; around: up to 3 pixels off it.",
+        draw_histograms(panels, "HU"),
+        _picked(known, (*_NAME, "hu_inside", "hu_around")),
+    )
+
+
+def _people(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+    scans = _first(_ok(rows), _LESION[:2])
+    panels = {}
+    for name, title in (
+        ("patient_sex", "sex"),
+        ("manufacturer", "scanner"),
+        ("lesion_type", "lesion type"),
+        ("study_year", "year of the study"),
+    ):
+        counts = Counter(str(row[name]) for row in scans if row[name] is not None)
+        if counts:
+            by_name = name == "study_year"
+            order = sorted(counts) if by_name else [key for key, _ in counts.most_common()]
+            panels[title] = {key: float(counts[key]) for key in order[:_MOST_BARS]}
+    if not panels:
+        return None
+    columns = ("source", "case_id", "patient_sex", "manufacturer", "lesion_type", "study_year")
+    return Figure(
+        "built",
+        "scans",
+        "Patients and scanners, where the sources tell",
+        "Scans by sex, manufacturer, lesion type and year (the paper's Figures A.7 and A.8).",
+        draw_bars(panels, "scans"),
+        _picked(scans, columns),
+    )
+
+
+def _age(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+    known = [r for r in _first(_ok(rows), _LESION[:2]) if r["patient_age_years"] is not None]
+    if len(known) < _FEW:
+        return None
+    return Figure(
+        "built",
+        "age",
+        "Age, where the sources tell",
+        "One value a scan (the paper's Figure A.7).",
+        draw_histograms({"age": {"scans": [row["patient_age_years"] for row in known]}}, "years"),
+        _picked(known, ("source", "case_id", "patient_age_years")),
+    )
+
+
+def _judged(rows: Iterable[Row]) -> list[Row]:
+    """Masks made from a measurement: those that stayed, and those that a filter removed."""
+    return [
+        row
+        for row in rows
+        if row["recist_long_vox"]
+        and row["recist_short_vox"]
+        and row["key_slice_long_error_vox"] is not None
+        and row["key_slice_short_error_vox"] is not None
+        and (row["status"] == Status.OK or row["reason"] == Reason.FILTERED)
+    ]
+
+
+def _sape(row: Row, axis: str) -> float:
+    true, error = row[f"recist_{axis}_vox"], row[f"key_slice_{axis}_error_vox"]
+    return float(100 * abs(error) / (2 * true + error)) if 2 * true + error > 0 else 100.0
+
+
+def _axis_errors(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+    known = _judged(rows)
+    if not known:
+        return None
+    panels: dict[str, dict[str, list[float]]] = {"long axis": {}, "short axis": {}}
+    for layer, masks in _by(known, "layer").items():
+        for kind, members in _by(masks, "lesion_type").items():
+            for axis in ("long", "short"):
+                name = f"{layer}: {kind}"
+                panels[f"{axis} axis"][name] = [_sape(row, axis) for row in members]
+    table = _picked(
+        known, (*_NAME, "recist_long_vox", "recist_short_vox", *_ERRORS, "status", "reason")
+    )
+    return Figure(
+        "quality",
+        "axis_errors",
+        "Axes of the pseudo-masks against the measurement",
+        "Symmetric absolute percentage error on the key slice, by layer and type (the paper's "
+        "Figures 4 and 5).",
+        draw_boxes(panels, "SAPE, %"),
+        table,
+    )
+
+
+_ERRORS = ("key_slice_long_error_vox", "key_slice_short_error_vox")
+
+
+def _predicted(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+    known = [row for row in rows if row["predicted_dice"] is not None]
+    if not known:
+        return None
+    groups = {
+        f"{layer}: {kind}": [row["predicted_dice"] for row in members]
+        for layer, masks in _by(known, "layer").items()
+        for kind, members in _by(masks, "lesion_type").items()
+    }
+    return Figure(
+        "quality",
+        "predicted_dice",
+        "Predicted Dice",
+        "What calibration expects of each mask against a human one; removed ones included.",
+        draw_boxes({"by layer and lesion type": groups}, "predicted Dice"),
+        _picked(known, (*_NAME, "predicted_dice", "status", "reason")),
+    )
+
+
+def _dice_and_error(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+    known = [row for row in _judged(rows) if row["predicted_dice"] is not None]
+    if len(known) < _FEW:
+        return None
+    panels = {}
+    for axis in ("long", "short"):
+        panels[f"{axis} axis"] = {
+            kind: (
+                [abs(row[f"key_slice_{axis}_error_vox"]) for row in members],
+                [row["predicted_dice"] for row in members],
+            )
+            for kind, members in _by(known, "lesion_type").items()
+        }
+    labels = dict.fromkeys(panels, ("absolute error, pixels", "predicted Dice"))
+    return Figure(
+        "quality",
+        "dice_and_axis_error",
+        "Predicted Dice against the error of the axes",
+        "The paper's Figure A.9 with the predicted Dice, as no human mask is known here.",
+        draw_scatter(panels, labels),
+        _picked(known, (*_NAME, "predicted_dice", *_ERRORS)),
+    )
+
+
+def _winner(row: Row) -> str | None:
+    """Candidate that a mask is, or is nearest to."""
+    scores = row["candidate_scores"] or []
+    for score in scores:
+        if score["measure"] == "winner" and score["value"]:
+            return str(score["candidate"])
+    near = {
+        score["candidate"]: score["value"]
+        for score in scores
+        if score["measure"] == "dice_to_fused" and score["candidate"] != "fused"
+    }
+    return str(max(near, key=lambda name: near[name] or 0.0)) if near else None
+
+
+def _winners(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+    known = [{**row, "winner": winner} for row in rows if (winner := _winner(row)) is not None]
+    if not known:
+        return None
+    panels = {
+        layer: {
+            name: float(count)
+            for name, count in Counter(row["winner"] for row in members).most_common(_MOST_BARS)
+        }
+        for layer, members in _by(known, "layer").items()
+    }
+    return Figure(
+        "quality",
+        "winners",
+        "Which candidate won",
+        "The candidate that was taken, or the witness that the jury's mask is nearest to.",
+        draw_bars(panels, "masks"),
+        _picked(known, (*_NAME, "winner")),
+    )
+
+
+def _filtered(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+    removed = [row for row in rows if row["reason"] == Reason.FILTERED]
+    if not removed:
+        return None
+    table = [
+        {**{name: row[name] for name in _NAME}, "clause": clause}
+        for row in removed
+        for clause in _clauses(row["detail"] or "")
+    ]
+    counts = Counter(row["clause"] for row in table).most_common(_MOST_BARS)
+    kept = sum(row["supervision"] != "full" for row in _ok(rows))
+    return Figure(
+        "quality",
+        "filtered",
+        "What the filter removed",
+        f"{len(removed)} pseudo-masks removed, {kept} kept; a mask may break several clauses.",
+        draw_bars({"broken clauses": {name: float(count) for name, count in counts}}, "masks"),
+        table,
+    )
+
+
+def _clauses(detail: str) -> list[str]:
+    """Names of the clauses in a filtered row's detail, `name: numbers; name (numbers)`."""
+    found = []
+    for part in detail.split("; "):
+        ends = [at for at in (part.find(": "), part.rfind(" (")) if at > 0]
+        found.append(part[: min(ends)][:60] if ends else part[:60])
+    return found
+
+
+def _risk(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+    known = [row for row in _judged(rows) if row["predicted_dice"] is not None]
+    if len(known) < _FEW:
+        return None
+    dice = np.array([row["predicted_dice"] for row in known])
+    error = np.array([max(abs(row[name]) for name in _ERRORS) for row in known])
+    share = np.arange(1, len(known) + 1) / len(known)
+    orders = {
+        "by predicted Dice": np.argsort(-dice, kind="stable"),
+        "by axis error": np.argsort(error, kind="stable"),
+    }
+    means = {name: np.cumsum(dice[order]) / (share * len(known)) for name, order in orders.items()}
+    keep = error <= _FIVE_PX
+    points = {}
+    if keep.any():
+        points["the 5 px rule"] = (float(keep.mean()), float(dice[keep].mean()))
+    step = max(1, len(known) // 200)
+    table = [
+        {"coverage": float(at), **{name: float(values[i]) for name, values in means.items()}}
+        for i, at in enumerate(share)
+    ]
+    return Figure(
+        "quality",
+        "risk_coverage",
+        "What is kept, and how good it is expected to be",
+        "Mean predicted Dice of the best share of the masks, ranked in two ways.",
+        draw_curves(
+            {
+                name: (share[::step].tolist(), values[::step].tolist())
+                for name, values in means.items()
+            },
+            points,
+            ("share kept", "mean predicted Dice"),
+        ),
+        table,
+    )
+
+
+_FIGURES: tuple[Callable[[Sequence[Row], Sequence[Numbers]], Figure | None], ...] = (
+    _axes_mm,
+    _spacing,
+    _hu,
+    _people,
+    _age,
+    _predicted,
+    _axis_errors,
+    _dice_and_error,
+    _risk,
+    _winners,
+    _filtered,
+)
