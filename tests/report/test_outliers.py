@@ -63,7 +63,7 @@ def ranked(name: str, row: Row | None = None, **numbers: float) -> Ranking:
 @pytest.mark.parametrize(
     ("name", "row", "numbers", "words"),
     [
-        ("leak", {}, {"lobe": 0.5}, "0.50 radii"),
+        ("leak", {}, {"lobe": 0.5}, "0.50 radii apart"),
         ("slice_jump", {}, {"slice_jump": 0.7}, "70%"),
         ("fill", {}, {"fill": 0.4}, "40%"),
         ("cut", {}, {"flat_side": 0.5}, "0.50"),

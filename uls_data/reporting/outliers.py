@@ -106,6 +106,19 @@ def _by_number(
     return judge
 
 
+def _leak(_rows: Sequence[Row], numbers: Sequence[Numbers]) -> Iterator[Suspect]:
+    for at, measured in enumerate(numbers):
+        lobe, fill = measured.get("lobe", 0.0), measured.get("fill", 1.0)
+        # A leak without much of a neck still leaves the ellipsoid emptier than lesions are.
+        score = lobe + 0.3 * max(0.0, 0.8 - fill)
+        if score > 0.05:
+            yield Suspect(
+                at,
+                score,
+                f"a lobe {lobe:.2f} radii apart; the mask fills {fill:.0%} of its ellipsoid",
+            )
+
+
 def _by_column(
     name: str, words: str, *, sign: float = 1.0
 ) -> Callable[[Sequence[Row], Sequence[Numbers]], Iterator[Suspect]]:
@@ -280,8 +293,9 @@ _RULES = (
     _Rule(
         "leak",
         "A lobe behind a neck: a leak?",
-        "A part of the mask that is thick again behind a narrow place, in radii of the main body.",
-        _by_number("lobe", 0.05, "the lobe stands {value:.2f} radii apart"),
+        "By how much a part of the mask is thicker than the narrow place before it, in radii of "
+        "the main body; a little more where the mask fills little of its ellipsoid.",
+        _leak,
     ),
     _Rule(
         "slice_jump",
