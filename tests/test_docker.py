@@ -257,7 +257,9 @@ def test_the_algorithm_answers_a_job(smoke: ModuleType, job: Path, tmp_path: Pat
     from uls_data.network.training import train
 
     parse_plan(smoke.PLAN, "smoke")
-    train(job / "vois", tmp_path / "model", plan=job / "plan.yaml", device="cpu", workers=1)
+    train(
+        job / "vois", tmp_path / "model", plan=job / "plan.yaml", device="cpu", workers=1, steps=30
+    )
     (tmp_path / "input").symlink_to(job / "job-001" / "input")
     (tmp_path / "job-001").symlink_to(job / "job-001")
     tools = Path(sys.executable).parent

@@ -326,9 +326,9 @@ _RULES = (
     _Rule(
         "cut_z",
         "An abrupt end along z: cut off?",
-        "The same along z, less half of the other end's: readers often end lesions abruptly on "
-        "both ends, so this one is wrong more often.",
-        _by_number("flat_end", 0.1, "a flat end, {value:.2f} beyond an ellipsoid's"),
+        "A full area at one end along z and little at the other, in a lesion that is flat along "
+        "z. Readers end lesions abruptly, too: this one is wrong more often.",
+        _by_number("flat_end", 0.2, "a full end along z, {value:.2f}"),
     ),
     _Rule(
         "border",

@@ -24,7 +24,8 @@ _LEVELS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5, 0.58, 0.67, 0.78, 0.9)
 _FULL_LOBE = 0.1
 # A mask that fills its ellipsoid so well has none: it is not looked for.
 _COMPACT = 0.9
-_FLAT_PIXELS = 15.0
+# A flat face of few pixels is no wonder.
+_SIDE_PIXELS, _END_PIXELS = 15.0, 30.0
 _FARTHEST = 6
 _REACH = tuple(range(-_FARTHEST, _FARTHEST + 1, 2))
 _RING = 3
@@ -56,8 +57,9 @@ def measure_mask(mask: Bools, start: Triple, spacing_mm: Sequence[float] | None)
         `flat_side`: area of the first or last slice along x or y over the largest area, less
         what an ellipsoid has there, less for a few pixels; on the border of the VOI it does not
         count;
-        `flat_end`: the same along z, less half of the other end's too, as readers often end a
-        lesion abruptly on both ends;
+        `flat_end`: square of that share for an end along z, less half of the other end's share,
+        as readers often end a lesion abruptly on both ends; larger for a lesion that is flat
+        along z, as half a lesion is;
         `border_face`: area on the border of the VOI over the largest area;
         `apart`: share of the voxels outside the largest 26-connected component;
         `click_distance`, `click_offset`: from the VOI's centre to the nearest voxel and to the
@@ -74,7 +76,7 @@ def measure_mask(mask: Bools, start: Triple, spacing_mm: Sequence[float] | None)
     areas = [mask.sum(axis=tuple({0, 1, 2} - {axis})).astype(np.float64) for axis in range(3)]
     fill = _fill(at, spacing, flat=mask.shape[2] == 1)
     lobe, apart = _lobe(mask, spacing, sought=fill < _COMPACT)
-    side, end, border = _faces(areas, start)
+    side, end, border = _faces(areas, start, spacing)
     found = {
         "voxels": float(count),
         "extent_z_mm": float(mask.shape[2] * spacing[2]),
@@ -116,24 +118,25 @@ def _jump(areas: Floats) -> float:
     return max(0.0, float(((areas - larger) / areas.max()).max()))
 
 
-def _faces(areas: Sequence[Floats], start: Triple) -> tuple[float, float, float]:
+def _faces(areas: Sequence[Floats], start: Triple, spacing: Floats) -> tuple[float, float, float]:
     """Flat sides (x, y), flat ends (z), and the largest face on the border of the VOI."""
     side, last, border = 0.0, 0.0, 0.0
+    wide, deep, high = (len(areas[axis]) * spacing[axis] for axis in range(3))
+    flatness = 1 / (0.2 + np.clip(high / np.sqrt(wide * deep), 0.2, 3))
     for axis, profile in enumerate(areas):
         count, largest = len(profile), profile.max()
         # The last of so many slices through an ellipsoid.
         expected = (2 * count - 1) / count**2
         for way in (1, -1):
             here, there = profile[::way][[0, -1]] / largest
-            edge = start[axis] == 0 if way == 1 else start[axis] + count == VOI_SHAPE[axis]
-            if edge:
+            pixels = here * largest
+            if start[axis] == 0 if way == 1 else start[axis] + count == VOI_SHAPE[axis]:
                 border = max(border, here)
+            elif count > 2 and axis < 2:
+                side = max(side, (here - expected) * (1 - np.exp(-pixels / _SIDE_PIXELS)))
             elif count > 2:
-                certain = 1 - np.exp(-here * largest / _FLAT_PIXELS)
-                if axis < 2:
-                    side = max(side, (here - expected) * certain)
-                else:
-                    last = max(last, (here - (there + expected) / 2) * certain)
+                certain = 1 - np.exp(-pixels / _END_PIXELS)
+                last = max(last, (here**2 - there / 2) * certain * flatness)
     return float(side), float(last), float(border)
 
 
