@@ -20,8 +20,10 @@ def cropped(voxels: Voxels) -> tuple[NDArray[np.bool_], Triple]:
     return np.ascontiguousarray(box), start
 
 
-def _ball(centre: NDArray[np.float64], radius: float, spacing: NDArray[np.float64]) -> Voxels:
-    reach = np.ceil(radius / spacing).astype(int)
+def _ball(
+    centre: NDArray[np.float64], radius: float, spacing: NDArray[np.float64], *, flat: bool
+) -> Voxels:
+    reach = np.ceil(radius / spacing * (1, 1, not flat)).astype(int)
     grid = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in reach], indexing="ij"), axis=-1)
     offsets = grid.reshape(-1, 3)
     offsets = offsets[((offsets * spacing) ** 2).sum(axis=1) <= radius**2]
@@ -34,7 +36,7 @@ def leak(voxels: Voxels, spacing: NDArray[np.float64], rng: np.random.Generator)
     The neck is 0.15 to 0.35 of the lesion's radius wide and 1 to 2.5 radii long, the blob 0.5 to
     0.9 radii; a mask on one slice leaks in it.
     """
-    flat = np.ptp(voxels[:, 2]) == 0
+    flat = bool(np.ptp(voxels[:, 2]) == 0)
     count = len(voxels)
     radius = float((count * spacing.prod() * 3 / 4 / np.pi) ** (1 / 3))
     if flat:
@@ -49,12 +51,10 @@ def leak(voxels: Voxels, spacing: NDArray[np.float64], rng: np.random.Generator)
             way += rng.normal(scale=0.25, size=3) * (1, 1, not flat)
             way /= np.linalg.norm(way)
             at = at + way * width * 0.7
-            grown.append(_ball(at / spacing, width, spacing))
-        grown.append(_ball(at / spacing, rng.uniform(0.5, 0.9) * radius, spacing))
+            grown.append(_ball(at / spacing, width, spacing, flat=flat))
+        grown.append(_ball(at / spacing, rng.uniform(0.5, 0.9) * radius, spacing, flat=flat))
         found = np.unique(np.concatenate(grown), axis=0)
         found = found[((found >= 0) & (found < VOI_SHAPE)).all(axis=1)]
-        if flat:
-            found = found[found[:, 2] == voxels[0, 2]]
         if len(found) >= 1.15 * count:
             return found
     return None
@@ -67,8 +67,8 @@ def flood(voxels: Voxels, rng: np.random.Generator) -> Voxels:
     radius = float(np.sqrt(rng.uniform(2.5, 5) * largest / np.pi))
     centre = voxels[voxels[:, 2] == z].mean(axis=0)
     centre[:2] += rng.normal(scale=0.3 * radius, size=2)
-    disc = _ball(centre, radius, np.ones(3))
-    return np.unique(np.concatenate([voxels, disc[disc[:, 2] == z]]), axis=0)
+    disc = _ball(centre, radius, np.ones(3), flat=True)
+    return np.unique(np.concatenate([voxels, disc]), axis=0)
 
 
 def shifted(voxels: Voxels, spacing: NDArray[np.float64], rng: np.random.Generator) -> Voxels:

@@ -64,7 +64,7 @@ def run_in_processes(
                         busy[pipe] = worker, item
                         continue
                 except _DeadError:
-                    stillborn += not worker.here
+                    stillborn += worker.never_began()
                     if stillborn > ALLOWED_DEATHS:
                         raise SourceError(_NOT_STARTED) from None
                     workers.remove(worker)
@@ -127,6 +127,13 @@ class _Worker:
         if not worked:
             raise result
         return result
+
+    def never_began(self) -> bool:
+        """Whether a dead worker ended of itself (nobody killed it) before its first word."""
+        if self.here:
+            return False
+        self._process.join(_END_S)
+        return (self._process.exitcode or -1) > 0
 
     def dismiss(self) -> None:
         self.pipe.close()
