@@ -51,6 +51,7 @@ ONLY = {
     "maxflow": {"pseudomask"},
     "skimage": {"pseudomask"},
     "torch": {"network"},
+    "triton": {"network"},
     "monai": {"network"},
     "dynamic_network_architectures": {"network"},
 }

@@ -8,6 +8,7 @@ under the key `uls_data`, in plain values, so that one file is enough.
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,14 @@ def load_model(path: str | Path, device: str = "cpu", fold: str | None = None) -
         Not a model, or one of another kind.
     """
     file = _checkpoint_of(Path(path), fold)
+    with ThreadPoolExecutor(1) as pool:
+        hashed = pool.submit(sha256_file, file)
+        plan, network, record, notes = _loaded(file)
+        network.to(device).eval()
+        return Model(plan, network, record, hashed.result(), notes)
+
+
+def _loaded(file: Path) -> tuple[Plan, Any, dict[str, Any], tuple[str, ...]]:
     stored = read_checkpoint(file)
     record = stored.get(OURS)
     notes: tuple[str, ...] = ()
@@ -111,8 +120,7 @@ def load_model(path: str | Path, device: str = "cpu", fold: str | None = None) -
     with torch.device("meta"):
         network = build_network(plan.architecture)
     load_weights(network, stored["network_weights"], str(file))
-    network.to(device).eval()
-    return Model(plan, network, record, sha256_file(file), notes)
+    return plan, network, record, notes
 
 
 def load_weights(network: Any, weights: Any, where: str) -> None:
@@ -135,6 +143,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         with torch.serialization.safe_globals(_numpy_names()):
+            # Not mapped: whoever writes the file anew would take the weights away under us.
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         words = " ".join(str(error).split())

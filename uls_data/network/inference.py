@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from uls_data.network.checkpoint import Model
+from uls_data.network.fused import Replayed, fused_margin
+from uls_data.network.norm import keep_layout
 from uls_data.network.plan import ModelError
 from uls_data.network.voxels import VALID, Region
 
@@ -58,7 +60,8 @@ class Predictor:
     mirror : bool
         Average the eight mirrored views (the paper's TTA).
     compiled : bool
-        Compile the network first; pays on a GPU for many VOIs only.
+        Compile the network first; pays on a GPU for many VOIs only, and only for networks that
+        `fused_margin` does not know.
     """
 
     def __init__(
@@ -77,11 +80,17 @@ class Predictor:
         dtype = getattr(torch, self.precision)
         model.network.to(device, dtype, memory_format=torch.channels_last_3d).eval()
         self._dtype = dtype
-        if compiled:
-            model.network = torch.compile(model.network)
         if self.on_gpu:
             # The choice among algorithms may not depend on what ran before.
             torch.backends.cudnn.benchmark = False
+        self._fused: Callable[[Any], Any] | None = None
+        if self.on_gpu and not compiled and model.plan.pool == (1, 1, 1):
+            fused = fused_margin(model.network)
+            self._fused = None if fused is None else Replayed(fused)
+        if self.on_gpu and self._fused is None:
+            keep_layout(model.network)
+        if compiled:
+            model.network = torch.compile(model.network)
 
     def _chosen(self, precision: Precision) -> str:
         if precision not in PRECISIONS:
@@ -155,8 +164,7 @@ class Predictor:
             votes: Any = None
             for axes in self._views:
                 view = torch.flip(image, axes) if axes else image
-                logits = self.model.logits(view)
-                margin = logits[:, 1].float() - logits[:, 0].float()
+                margin = self._margin(view)
                 if axes:
                     margin = torch.flip(margin, [axis - 1 for axis in axes])
                 total = margin if total is None else total.add_(margin)
@@ -181,6 +189,12 @@ class Predictor:
             return self._answer(copies)
 
         return land
+
+    def _margin(self, view: Any) -> Any:
+        if self._fused is not None:
+            return self._fused(view)
+        logits = self.model.logits(view)
+        return logits[:, 1].float() - logits[:, 0].float()
 
     def _answer(self, parts: list[Any]) -> Answer:
         arrays = [part.numpy() for part in parts]

@@ -12,6 +12,7 @@ from uls_data.network.architecture import build_network, deep_logits
 from uls_data.network.augmentation import Augmentation
 from uls_data.network.checkpoint import load_weights
 from uls_data.network.loss import deep_loss
+from uls_data.network.norm import keep_layout
 from uls_data.network.plan import Intensities, ModelError, Plan
 from uls_data.network.voxels import LESION, SUPERVISED, Region, image_of
 
@@ -52,6 +53,8 @@ class Learner:
         if weights is not None:
             load_weights(self.network, weights, "checkpoint to start from")
         self._on_gpu = device.type == "cuda"
+        if self._on_gpu:
+            keep_layout(self.network)
         torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark or self._on_gpu
         # Convolutions are a fifth faster in this layout on a CPU too.
         self.network.to(device, memory_format=torch.channels_last_3d).train()

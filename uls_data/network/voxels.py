@@ -46,8 +46,10 @@ class Region:
     def cut(self, centre: Triple, shape: Triple) -> Region:
         """Part of a given shape with `centre` at its middle; beyond the region it is padding.
 
-        Padding counts as supervised background.
+        Padding counts as supervised background. May be the region itself.
         """
+        if shape == self.hu.shape and centre == tuple(n // 2 for n in shape):
+            return self
         hu = np.zeros(shape, np.int16)
         marks = np.full(shape, SUPERVISED, np.uint8)
         source, target = [], []
