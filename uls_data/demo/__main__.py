@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from uls_data import build, release_build, release_verify
+from uls_data import build, release_build, release_verify, report
 from uls_data.cli.stats import print_stats
 from uls_data.demo.loop import described, run_loop
 from uls_data.demo.sources import make_archives
@@ -36,10 +36,8 @@ def run(folder: Path, workers: int, seed: int, only: Sequence[str] | None = None
     for source, raw in archives.items():
         own = raw / f"{source}.yaml"
         recipe = str(own) if own.is_file() else source
-        report = build(recipe, raw, vois, workers=workers)
-        print(
-            f"  {source:20} {report.ok:3} VOIs, {report.skipped:2} skipped, {report.failed} failed"
-        )
+        built = build(recipe, raw, vois, workers=workers)
+        print(f"  {source:20} {built.ok:3} VOIs, {built.skipped:2} skipped, {built.failed} failed")
     print("\nTable 1 of this build (made-up lesions; axes in pixels):")
     print_stats([vois], ("source", "layer"))
     failed = query(vois, 'status == "failed"', ["source", "case_id", "reason"])
@@ -53,6 +51,7 @@ def run(folder: Path, workers: int, seed: int, only: Sequence[str] | None = None
         for line in described(run_loop(folder / "loop", workers, seed, print)):
             print(line)
     recipes = [raw / f"{source}.yaml" for source, raw in archives.items()]
+    page = report(vois).page
     packed = release_build(
         vois,
         folder / "release",
@@ -66,6 +65,7 @@ def run(folder: Path, workers: int, seed: int, only: Sequence[str] | None = None
         f"{len(checked.findings)} of them not as released"
     )
     print(f"\nDone in {time.monotonic() - start:.0f} s. Look at:")
+    print(f"  {page}   a page of every mask, outliers first")
     print(f"  {vois}/<source>/images and labels/annotated   VOIs, 256 x 256 x 128")
     tool = "uls-data" if shutil.which("uls-data") else Path(sys.executable).with_name("uls-data")
     print(f"  {tool} query {vois} 'status != \"ok\"' --columns source,case_id,reason,detail")
