@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,9 @@ from uls_data.auditing.fingerprint import mask_fingerprint, scan_sketch
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, SourceError
 from uls_data.manifest.archive import read_voi
+from uls_data.manifest.paths import voi_file, with_moved_paths
 from uls_data.manifest.table import iterate_rows, manifest_files, read_table, write_manifest
 from uls_data.outcome import LEAKS, Flag
-from uls_data.scoring.collection import voi_file
 
 Row = dict[str, Any]
 COLUMNS = (
@@ -187,18 +185,9 @@ def _read(task: _Task) -> _Read:
 def _write(files: Sequence[Path], flags: Sequence[frozenset[Flag]], out: Path) -> None:
     rows: list[Row] = []
     for file in files:
-        moved = partial(_moved, file.absolute(), out.absolute())
         for row in iterate_rows(file):
-            paths = {name: moved(row[name]) for name in ("image_path", "label_path")}
-            rows.append(with_flags(row | paths, flags[len(rows)]))
+            rows.append(with_flags(with_moved_paths(row, file, out), flags[len(rows)]))
     try:
         write_manifest(rows, out)
     except OSError as error:
         raise SourceError(f"--out {out}: cannot be written: {error.strerror}") from error
-
-
-def _moved(file: Path, out: Path, path: str | None) -> str | None:
-    """Path of a manifest as one of the new manifest."""
-    if path is None or out.parent == file.parent:
-        return path
-    return Path(os.path.relpath(voi_file(file, path), out.parent.parent)).as_posix()

@@ -1,7 +1,8 @@
 """`python -m uls_data.demo FOLDER`: made-up raw archives of every source, and their build.
 
 What `make demo` runs. It writes FOLDER/raw (each source in its native layout,
-with its native faults), FOLDER/vois (the build) and prints Table 1 of it.
+with its native faults), FOLDER/vois (the build and its report), FOLDER/loop (the
+model in the loop, where torch is) and FOLDER/release, and prints Table 1.
 """
 
 from __future__ import annotations

@@ -133,7 +133,8 @@ class _Worker:
         if self.here:
             return False
         self._process.join(_END_S)
-        return (self._process.exitcode or -1) > 0
+        code = self._process.exitcode
+        return code is not None and code >= 0
 
     def dismiss(self) -> None:
         self.pipe.close()

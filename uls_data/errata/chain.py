@@ -15,9 +15,10 @@ from uls_data.errata.overlay import Correction, ErrataError, Kind
 from uls_data.errors import CaseError
 from uls_data.io import sha256_voxels
 from uls_data.manifest.derived import derived_row, ended, with_label
+from uls_data.manifest.paths import voi_file
 from uls_data.manifest.table import Row
 from uls_data.outcome import Reason, Status
-from uls_data.scoring.collection import Item, voi_file
+from uls_data.scoring.collection import Item
 
 _ENDS = {Kind.DROP: Reason.ERRATUM_DROP, Kind.RECLICK: Reason.ERRATUM_RECLICK}
 

@@ -226,7 +226,7 @@ def append(path: str | Path, correction: Correction, *, title: str = "Verdicts")
     """
     path = Path(path)
     try:
-        with _alone(path.parent):
+        with alone(path.parent):
             remove_temporaries_of(path)
             if path.is_file():
                 text = _read(path)
@@ -266,7 +266,7 @@ def _dumped(content: Any) -> str:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; it leaves no file behind."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

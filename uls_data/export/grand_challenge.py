@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.errors import CaseError, ManifestError, SourceError
+from uls_data.manifest.paths import voi_file
 from uls_data.manifest.table import manifest_files, read_table, row_key
 from uls_data.outcome import Flag, Reason
 from uls_data.readers import read_volume
@@ -40,7 +41,6 @@ from uls_data.scoring.collection import (
     STACKED_SPACINGS,
     VOI_NAMES,
     WITHDRAWN,
-    voi_file,
 )
 from uls_data.scoring.consistency import offset_of
 from uls_data.stack import IMAGES, SPACINGS, write_json, writing

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from uls_data.filtering.rule import (
     combined_rule,
     paper_rule,
 )
+from uls_data.manifest.paths import with_moved_paths
 from uls_data.manifest.query import query
 from uls_data.manifest.table import iterate_rows, manifest_files, write_manifest
 from uls_data.outcome import Reason, Status
@@ -94,7 +94,6 @@ def filter(
     rows: list[Row] = []
     full = 0
     for file in files:
-        moved = _moved(file, out)
         for row in iterate_rows(file):
             number = len(rows)
             failing = [clause for clause in clauses if number in broken[clause.name]]
@@ -108,10 +107,7 @@ def filter(
                 }
             elif row["status"] == Status.OK.value and number not in judged:
                 full += 1
-            for column in ("image_path", "label_path"):
-                if row[column] is not None:
-                    row[column] = moved(row[column])
-            rows.append(row)
+            rows.append(with_moved_paths(row, file, out))
     removed = set().union(*broken.values())
     try:
         write_manifest(rows, out)
@@ -185,17 +181,3 @@ def _counts(clauses: Sequence[Clause], broken: dict[str, set[int]]) -> list[Row]
         )
         gone |= mine
     return found
-
-
-def _moved(file: Path, out: Path) -> Callable[[str], str]:
-    """Return what turns a path of a manifest into one of the new manifest."""
-    from uls_data.scoring.collection import voi_file
-
-    new_root = out.absolute().parent.parent
-    if out.absolute().parent == file.absolute().parent:
-        return lambda path: path
-
-    def move(path: str) -> str:
-        return Path(os.path.relpath(voi_file(file.absolute(), path), new_root)).as_posix()
-
-    return move

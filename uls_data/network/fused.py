@@ -9,11 +9,12 @@ are one kernel that gives the margin. Sums are taken in a fixed order: equal ima
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as functional
+from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
 
 try:
     import triton
@@ -33,9 +34,7 @@ def fused_margin(network: Any) -> Callable[[Any], Any] | None:
     Parameters
     ----------
     network : torch.nn.Module
-        On the device it will run on, channels last. What it is made of is looked at: a
-        `ResidualEncoderUNet` of basic blocks with affine instance norms and LeakyReLU, without
-        squeeze and excitation, dropout or bottlenecks.
+        Of `build_network`, on the device it will run on, channels last; residual encoders only.
 
     Returns
     -------
@@ -43,13 +42,13 @@ def fused_margin(network: Any) -> Callable[[Any], Any] | None:
         From a normalised image, shape (1, 1, z, y, x), to the logit of lesion minus that of
         background, shape (1, z, y, x), float32.
     """
-    if triton is None or not _known(network):
+    if triton is None or not isinstance(network, ResidualEncoderUNet):
         return None
     return lambda image: _forward(network, image)
 
 
 class Replayed:
-    """A function of one image on a GPU, recorded once and replayed: one launch instead of 400.
+    """A function of one image on a GPU, recorded once and replayed: one launch instead of hundreds.
 
     All images must have one shape and dtype.
     """
@@ -79,30 +78,6 @@ class Replayed:
         with torch.cuda.graph(graph):
             self._result = self._function(self._image)
         self._graph = graph
-
-
-def _known(network: Any) -> bool:
-    from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
-    from dynamic_network_architectures.building_blocks.residual import BasicBlockD
-    from dynamic_network_architectures.building_blocks.simple_conv_blocks import ConvDropoutNormReLU
-
-    if not isinstance(network, ResidualEncoderUNet) or network.encoder.stem is None:
-        return False
-    blocks = [block for stage in network.encoder.stages for block in stage.blocks]
-    parts = [part for part in network.modules() if isinstance(part, ConvDropoutNormReLU)]
-    slopes = {m.negative_slope for m in network.modules() if isinstance(m, torch.nn.LeakyReLU)}
-    return (
-        all(isinstance(block, BasicBlockD) for block in blocks)
-        and not any(block.apply_se or block.apply_stochastic_depth for block in blocks)
-        and slopes == {_SLOPE}
-        and len(network.decoder.seg_layers[-1].weight) == 2
-        and all(
-            isinstance(getattr(part, "norm", None), torch.nn.InstanceNorm3d)
-            and part.norm.affine
-            and getattr(part, "dropout", None) is None
-            for part in parts
-        )
-    )
 
 
 def _forward(network: Any, image: Any) -> Any:
@@ -148,33 +123,32 @@ def _convolved(conv: Any, features: Any) -> Any:
 def _part(part: Any, features: Any, residual: Any = None, active: bool = True) -> Any:
     """Convolution, norm, residual, activation."""
     features = _convolved(part.conv, features)
-    channels = features.shape[1]
-    voxels = features.numel() // channels
     out = torch.empty_like(features)
-    tile = _tile(channels)
-    _apply[(triton.cdiv(voxels, tile[0]), triton.cdiv(channels, tile[1]))](
+    voxels, channels, grid, tile = _tiled(out)
+    _apply[grid](
         features, _scale_shift(features, part.norm), features if residual is None else residual,
         out, voxels, channels, _SLOPE, residual is not None, active, *tile, num_warps=8,
     )  # fmt: skip
     return out
 
 
-def _tile(channels: int) -> tuple[int, int]:
+def _tiled(features: Any) -> tuple[int, int, tuple[int, int], tuple[int, int]]:
+    """Voxels, channels, number of tiles, and size of a tile, each along voxels and channels."""
+    channels = features.shape[1]
+    voxels = features.numel() // channels
     wide = 32 if channels <= 32 else 64
-    return _BLOCK // wide, wide
+    tall = _BLOCK // wide
+    grid = triton.cdiv(voxels, tall), triton.cdiv(channels, wide)
+    return voxels, channels, grid, (tall, wide)
 
 
 def _scale_shift(features: Any, norm: Any) -> Any:
     """Find what the norm multiplies by and adds, (2, channels), float32."""
-    channels = features.shape[1]
-    voxels = features.numel() // channels
-    tile = _tile(channels)
-    each = triton.cdiv(triton.cdiv(voxels, _PARTS), tile[0]) * tile[0]
-    parts = triton.cdiv(voxels, each)
+    voxels, channels, (tiles, across), tile = _tiled(features)
+    steps = triton.cdiv(tiles, _PARTS)
+    parts = triton.cdiv(tiles, steps)
     sums = features.new_empty((parts, 2, channels), dtype=torch.float32)
-    _sum[(parts, triton.cdiv(channels, tile[1]))](
-        features, sums, voxels, channels, each // tile[0], *tile, num_warps=8
-    )
+    _sum[(parts, across)](features, sums, voxels, channels, steps, *tile, num_warps=8)
     found = features.new_empty((2, channels), dtype=torch.float32)
     _finish[(channels,)](
         sums, norm.weight, norm.bias, found, parts, channels, voxels, norm.eps, _PARTS
@@ -182,20 +156,20 @@ def _scale_shift(features: Any, norm: Any) -> Any:
     return found
 
 
-def _pooled(features: Any, stride: Any) -> Any:
-    """Mean over boxes of the stride, as AvgPool3d."""
-    steps = (stride,) * 3 if isinstance(stride, int) else tuple(stride)
-    _, channels, *size = features.shape
-    small = [n // step for n, step in zip(size, steps, strict=True)]
-    out = torch.empty(
-        (1, channels, *small), dtype=features.dtype, device=features.device, memory_format=_LAYOUT
+def _empty(like: Any, channels: int, size: Sequence[int]) -> Any:
+    return torch.empty(
+        (1, channels, *size), dtype=like.dtype, device=like.device, memory_format=_LAYOUT
     )
-    tile = _tile(channels)
-    voxels = out.numel() // channels
-    _pool[(triton.cdiv(voxels, tile[0]), triton.cdiv(channels, tile[1]))](
-        features, out, voxels, channels, size[1], size[2], small[1], small[2],
-        *steps, *tile, num_warps=8,
-    )  # fmt: skip
+
+
+def _pooled(features: Any, steps: Sequence[int]) -> Any:
+    """Mean over boxes, as AvgPool3d."""
+    size = features.shape[2:]
+    out = _empty(features, features.shape[1], [n // k for n, k in zip(size, steps, strict=True)])
+    voxels, channels, grid, tile = _tiled(out)
+    _pool[grid](
+        features, out, voxels, channels, *size[1:], *out.shape[3:], *steps, *tile, num_warps=8
+    )
     return out
 
 
@@ -203,17 +177,10 @@ def _joined(up: Any, features: Any, skip: Any) -> Any:
     """Upsampled features (with their bias) and the skip, side by side."""
     raised = functional.conv_transpose3d(features, up.weight, None, up.stride, up.padding)
     raised = raised.contiguous(memory_format=_LAYOUT)
-    channels, others = raised.shape[1], skip.shape[1]
-    out = torch.empty(
-        (1, channels + others, *raised.shape[2:]),
-        dtype=raised.dtype, device=raised.device, memory_format=_LAYOUT,
-    )  # fmt: skip
-    tile = _tile(channels + others)
-    voxels = raised.numel() // channels
-    _join[(triton.cdiv(voxels, tile[0]), triton.cdiv(channels + others, tile[1]))](
-        raised, raised if up.bias is None else up.bias, skip, out, voxels, channels, others,
-        up.bias is not None, *tile, num_warps=8,
-    )  # fmt: skip
+    first, second = raised.shape[1], skip.shape[1]
+    out = _empty(raised, first + second, raised.shape[2:])
+    voxels, _, grid, tile = _tiled(out)
+    _join[grid](raised, up.bias, skip, out, voxels, first, second, *tile, num_warps=8)
     return out
 
 
@@ -224,9 +191,7 @@ def _head(part: Any, features: Any, head: Any) -> Any:
     voxels = features.numel() // channels
     weight = head.weight.float().reshape(2, -1)
     margin = features.new_empty((1, *features.shape[2:]), dtype=torch.float32)
-    bias = features.new_zeros(1, dtype=torch.float32)
-    if head.bias is not None:
-        bias = (head.bias[1] - head.bias[0]).float().reshape(1)
+    bias = (head.bias[1] - head.bias[0]).float().reshape(1)
     _margin[(triton.cdiv(voxels, 128),)](
         features, _scale_shift(features, part.norm), (weight[1] - weight[0]).contiguous(), bias,
         margin, voxels, channels, _SLOPE, 128, triton.next_power_of_2(channels),
@@ -314,7 +279,7 @@ if triton is not None:
     @triton.jit
     def _join(
         one, bias, two, out, voxels, first, second,
-        biased: tl.constexpr, tall: tl.constexpr, wide: tl.constexpr,
+        tall: tl.constexpr, wide: tl.constexpr,
     ):  # fmt: skip
         v = tl.program_id(0) * tall + tl.arange(0, tall)
         c = tl.program_id(1) * wide + tl.arange(0, wide)
@@ -323,8 +288,7 @@ if triton is not None:
         value = tl.load(
             one + v[:, None] * first + c[None, :], mask=here & mine[None, :], other=0
         ).to(tl.float32)
-        if biased:
-            value += tl.load(bias + c, mask=mine, other=0).to(tl.float32)[None, :]
+        value += tl.load(bias + c, mask=mine, other=0).to(tl.float32)[None, :]
         theirs = (c >= first) & (c < first + second)
         value += tl.load(
             two + v[:, None] * second + (c - first)[None, :], mask=here & theirs[None, :], other=0

@@ -16,6 +16,7 @@ import numpy as np
 
 from uls_data.errors import CaseError, ManifestError, SourceError
 from uls_data.io import atomic_write, remove_folder, write_bytes
+from uls_data.manifest.paths import voi_file
 from uls_data.manifest.schema import column_names
 from uls_data.manifest.stats import stats
 from uls_data.manifest.table import iterate_rows, manifest_files
@@ -27,7 +28,7 @@ from uls_data.reporting.outliers import Ranking, rankings
 from uls_data.reporting.page import Page, outlier_table, render
 from uls_data.reporting.summary import built, reasons
 from uls_data.reporting.thumbnails import Subject, make_thumbnail
-from uls_data.scoring.collection import Item, voi_file
+from uls_data.scoring.collection import Item
 from uls_data.scoring.tables import write_csv
 from uls_data.voi import VOI_SHAPE
 

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from uls_data.errors import CaseError, ManifestError
 from uls_data.geometry import Affine
-from uls_data.manifest.archive import Name, Names, entries, opened
+from uls_data.manifest.archive import Name, Names, entries, read_voi
+from uls_data.manifest.paths import voi_file
 from uls_data.manifest.table import manifest_files, read_table
 from uls_data.outcome import Reason
-from uls_data.readers import Volume, read_volume
-from uls_data.readers.nifti import read_gzipped
 from uls_data.scoring.consistency import Offset
 from uls_data.stack import Stack, read_json, read_spacings
 
@@ -76,7 +75,7 @@ class Item:
             mask = np.asarray(_stack(self.path)[self.number]) != 0
             return mask, None, mask
         try:
-            volume = _volume(self.path)
+            volume = read_voi(self.path)
         except OSError as error:
             raise _unread(self.path, error) from error
         stored: NDArray[np.bool_] = volume.stored != 0
@@ -92,13 +91,6 @@ def _stack(path: Path) -> Stack:
 
 def _unread(path: Path, error: OSError) -> CaseError:
     return CaseError(Reason.IO_ERROR, f"{path.name}: {error.strerror or type(error).__name__}")
-
-
-def _volume(path: Path) -> Volume:
-    if path.suffix == ".zip":
-        with opened(path) as (file, size):
-            return read_gzipped(file, path.name, size)
-    return read_volume(path, path.parent)
 
 
 @dataclass(frozen=True)
@@ -231,14 +223,6 @@ def _of_manifest(path: Path, layer: str | None, truth: bool) -> Collection:
 
 def _voi_of(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("source", "case_id", "lesion_index", "sample_index"))
-
-
-def voi_file(manifest: Path, relative: str) -> Path:
-    """Return the file of a manifest's row: relative to its OUT, or to the manifest's own folder."""
-    for root in (manifest.parent.parent, manifest.parent):
-        if (root / relative).is_file():
-            return root / relative
-    return manifest.parent.parent / relative
 
 
 def _of_row(row: dict[str, Any], file: Path) -> Item:

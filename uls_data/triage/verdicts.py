@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import fcntl
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from uls_data.errata import Correction, ErrataError, Kind, Overlay, load_overlay
-from uls_data.errata.overlay import MAXIMUM_BYTES, MAXIMUM_CORRECTIONS
+from uls_data.errata.overlay import MAXIMUM_BYTES, MAXIMUM_CORRECTIONS, alone
 from uls_data.io import remove_temporaries_of, write_bytes
 
 ACCEPTED, REJECTED, NOTED = "accepted", "rejected", "noted"
@@ -214,7 +211,7 @@ class Verdicts:
     ) -> Verdict | None:
         """Replace the verdict of a VOI by what is decided on it; returns the one before."""
         try:
-            with _alone(self.path.parent):
+            with alone(self.path.parent):
                 remove_temporaries_of(self.path)
                 if _stamp(self.path) != self._stamp:
                     self._read()
@@ -294,15 +291,3 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
     except FileNotFoundError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock that `errata.append` takes on a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
