@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -14,8 +15,8 @@ SPACING = (2.5, 1.0, 0.8)
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.integers(0, 2**32), st.floats(0.05, 0.5))
-def test_component_against_brute_force(seed: int, share: float) -> None:
+@given(st.integers(0, 2**32), st.floats(0.05, 0.5), st.sampled_from([1, 2, 32]))
+def test_component_against_brute_force(seed: int, share: float, first: int) -> None:
     random = np.random.default_rng(seed)
     lesion = random.random((7, 9, 11)) < share
     click = tuple(int(random.integers(n)) for n in lesion.shape)
@@ -28,7 +29,9 @@ def test_component_against_brute_force(seed: int, share: float) -> None:
         square = (away**2).sum(axis=1)
         if square.min() <= REACH_MM**2:
             wanted = labels == labels[tuple(np.argwhere(lesion)[square.argmin()])]
-    found = clicked(lesion, click, SPACING)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("uls_data.network.lesion._FIRST_VOX", first)
+        found = clicked(lesion, click, SPACING)  # type: ignore[arg-type]
     if wanted is None or found is None:
         assert wanted is None and found is None
         return

@@ -202,11 +202,7 @@ class Predictor:
 
     def _image(self, crop: Region) -> Any:
         """Normalised image on the device, (1, 1, z, y, x), equal to `voxels.image_of`."""
-        hu, marks = torch.from_numpy(crop.hu), torch.from_numpy(crop.marks)
-        if self.on_gpu:
-            hu, marks = hu.pin_memory(), marks.pin_memory()
-        hu = hu.to(self.device, non_blocking=True)
-        marks = marks.to(self.device, non_blocking=True)
+        hu, marks = (self._sent(part) for part in (crop.hu, crop.marks))
         numbers = self.model.intensities
         low, high = numbers.percentile_00_5, numbers.percentile_99_5
         image = hu.float().clamp_(low, high)
@@ -214,6 +210,16 @@ class Predictor:
         image.sub_(numbers.mean).div_(numbers.std)
         # One channel: the layout must be asked for by stride, or it is taken for the usual one.
         return image[None, None].to(self._dtype, memory_format=torch.channels_last_3d)
+
+    def _sent(self, part: NDArray[Any]) -> Any:
+        """Array on its way to the device."""
+        whole = torch.from_numpy(part)
+        if not self.on_gpu:
+            return whole
+        # Copied by numpy: torch would wake all its threads, which then wait in a busy loop.
+        pinned = torch.empty(whole.shape, dtype=whole.dtype, pin_memory=True)
+        pinned.numpy()[...] = part
+        return pinned.to(self.device, non_blocking=True)
 
 
 def _landed(flying: deque[tuple[Item, Callable[[], Answer]]]) -> tuple[Item, Answer]:

@@ -17,6 +17,8 @@ REACH_MM = 5.0
 # What a mask could have been: voxels of this probability or more that hang together with it.
 _POSSIBLE = 0.1
 _HALO_VOX = 12
+# Half the side of the first box that is searched for a component.
+_FIRST_VOX = 32
 Box = tuple[slice, slice, slice]
 
 
@@ -74,37 +76,42 @@ def clicked(
         Where the component lies, and the component there; None: there is none. Of two at equal
         distance the one is taken whose nearest voxel comes first in C order.
     """
-    part, start = bounding_box(lesion)
-    if part.size == 0:
+    seed = _seed(lesion, click, spacing_mm)
+    if seed is None:
         return None
-    labels = cc3d.connected_components(np.ascontiguousarray(part), connectivity=6)
-    at = tuple(c - s for c, s in zip(click, start, strict=True))
-    inside = all(0 <= i < n for i, n in zip(at, part.shape, strict=True))
-    number = int(labels[at]) if inside else 0
-    if number == 0:
-        near = _nearest(labels, at, spacing_mm)
-        if near is None:
-            return None
-        number = near
-    mask, offset = bounding_box(labels == number)
-    box = tuple(slice(s + o, s + o + n) for s, o, n in zip(start, offset, mask.shape, strict=True))
-    return box, mask  # type: ignore[return-value]
+    # Labelling keeps Python's lock, and most lesions are small: a box is labelled, and a larger
+    # one only where the component reaches its side.
+    reach = _FIRST_VOX
+    while True:
+        low = [max(0, at - reach) for at in seed]
+        high = [min(n, at + reach + 1) for at, n in zip(seed, lesion.shape, strict=True)]
+        part = lesion[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+        labels = cc3d.connected_components(np.ascontiguousarray(part), connectivity=6)
+        own = labels == labels[tuple(at - a for at, a in zip(seed, low, strict=True))]
+        mask, offset = bounding_box(own)
+        start = [a + o for a, o in zip(low, offset, strict=True)]
+        stop = [s + n for s, n in zip(start, mask.shape, strict=True)]
+        sides = zip(low, high, start, stop, lesion.shape, strict=True)
+        if not any((s == a and a > 0) or (e == b and b < n) for a, b, s, e, n in sides):
+            z, y, x = (slice(s, e) for s, e in zip(start, stop, strict=True))
+            return (z, y, x), mask
+        reach *= 2
 
 
-def _nearest(
-    labels: NDArray[np.integer], at: Sequence[int], spacing: Sequence[float]
-) -> int | None:
+def _seed(lesion: NDArray[np.bool_], click: Triple, spacing: Sequence[float]) -> Triple | None:
+    """Return the click where it is lesion, else the nearest lesion voxel within 5 mm."""
+    if lesion[click]:
+        return click
     reach = [int(REACH_MM / step) for step in spacing]
-    low = [max(0, i - r) for i, r in zip(at, reach, strict=True)]
-    high = [max(0, i + r + 1) for i, r in zip(at, reach, strict=True)]
-    near = labels[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
-    places = np.argwhere(near)
+    low = [max(0, i - r) for i, r in zip(click, reach, strict=True)]
+    high = [i + r + 1 for i, r in zip(click, reach, strict=True)]
+    places = np.argwhere(lesion[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]) + low
     if len(places) == 0:
         return None
-    away = ((places + low - np.asarray(at)) * np.asarray(spacing)) ** 2
-    square = away.sum(axis=1)
+    square = (((places - np.asarray(click)) * np.asarray(spacing)) ** 2).sum(axis=1)
     best = int(square.argmin())
-    return int(near[tuple(places[best])]) if square[best] <= REACH_MM**2 else None
+    z, y, x = (int(i) for i in places[best])
+    return (z, y, x) if square[best] <= REACH_MM**2 else None
 
 
 def find_lesion(answer: Answer, click: Triple, spacing_mm: Sequence[float]) -> Found | None:
@@ -153,7 +160,7 @@ def find_lesion(answer: Answer, click: Triple, spacing_mm: Sequence[float]) -> F
 def _around(mask: NDArray[np.bool_], possible: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Component of `possible` about a mask."""
     labels = cc3d.connected_components(possible | mask, connectivity=6)
-    found: NDArray[np.bool_] = labels == labels[tuple(np.argwhere(mask)[0])]
+    found: NDArray[np.bool_] = labels == labels[np.unravel_index(mask.argmax(), mask.shape)]
     return found
 
 
