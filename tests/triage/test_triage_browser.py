@@ -121,6 +121,24 @@ def test_keyboard_verdicts_reach_the_overlay_and_survive_kill_9(
     assert page.errors() == []
 
 
+def test_a_list_says_the_order_and_why(
+    page: Page, serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    table = tmp_path / "list.csv"
+    names = ["c3_lesion_01_sample_0", "c1_lesion_01_sample_0", "gone"]
+    table.write_text(
+        "rule,words,voi_id\n" + "".join(f"leak,{HOSTILE},{name}\n" for name in names)
+    )
+    served = serve(tmp_path / "triage.yaml", "--list", str(table))
+    assert served.said["vois"] == 2 and served.said["unknown"] == ["gone"]
+    page.open(served.address)
+    page.shows("c3_")
+    assert page.text("#why") == f"leak: {HOSTILE}"
+    page.press("right")
+    page.shows("c1_")
+    assert page.errors() == []
+
+
 def test_slices_scroll_windows_change_and_the_worst_comes_first(
     page: Page, server: TriageServer
 ) -> None:

@@ -9,18 +9,29 @@ import click
 
 from uls_data.cli.output import json_line, json_option
 
+_SHOWN = 5
+
 
 @click.command(
     epilog="""\b
 Examples:
   uls-data triage vois
   uls-data triage vois --where 'layer == "jury" and predicted_dice < 0.8' --sort predicted_dice
+  uls-data triage vois --list vois/report-files/outliers.csv
   uls-data triage vois --port 8765 --overlay fixes/round1.yaml --author reader-1
 """
 )
 @click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
 @click.option("--where", default="", metavar="EXPRESSION", help="As for `uls-data query`.")
 @click.option("--sort", metavar="COLUMN", help="Smallest values of this column first.")
+@click.option(
+    "--list",
+    "listed",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="Only the VOIs of this table (column voi_id), in its order: the outliers of a report, or "
+    "what `uls-data query --csv` printed.",
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -46,6 +57,7 @@ def command(
     out: Path,
     where: str,
     sort: str | None,
+    listed: Path | None,
     port: int,
     overlay: Path | None,
     author: str,
@@ -63,7 +75,9 @@ def command(
     """
     from uls_data.triage import triage_server
 
-    with triage_server(out, where, sort=sort, port=port, overlay=overlay, author=author) as server:
+    with triage_server(
+        out, where, sort=sort, listed=listed, port=port, overlay=overlay, author=author
+    ) as server:
         path = server.verdicts.path
         if as_json:
             json_line(
@@ -72,6 +86,7 @@ def command(
                     "address": server.address,
                     "vois": len(server.lesions),
                     "overlay": str(path),
+                    "unknown": server.lesions.unknown,
                 }
             )
         else:
@@ -80,6 +95,12 @@ def command(
                 f"{len(server.lesions)} VOIs; verdicts go to {path}, signed {author}. Ctrl-C ends.",
                 err=True,
             )
+            if unknown := server.lesions.unknown:
+                click.echo(
+                    f"{len(unknown)} of the list are not among the masks: "
+                    f"{', '.join(unknown[:_SHOWN])}{', ...' if len(unknown) > _SHOWN else ''}",
+                    err=True,
+                )
         with suppress(KeyboardInterrupt):
             server.serve_forever()
         counts = server.counts()

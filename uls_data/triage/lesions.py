@@ -28,12 +28,15 @@ from uls_data.outcome import Status
 from uls_data.pictures.contact import LUNG_WINDOW_HU, SOFT_WINDOW_HU, window_of
 from uls_data.readers import Volume
 from uls_data.readers.nifti import nifti_size
+from uls_data.triage.listing import Entry
 from uls_data.triage.outline import outlines
 from uls_data.triage.png import slice_png
 from uls_data.triage.verdicts import Subject
 from uls_data.voi import CENTRE, VOI_SHAPE, hounsfield
 
-WINDOWS_HU = {"lung": LUNG_WINDOW_HU, "soft": SOFT_WINDOW_HU}
+# `w` goes through them in this order; bone, which the soft window shows all white, at level 400
+# and width 1800.
+WINDOWS_HU = {"lung": LUNG_WINDOW_HU, "soft": SOFT_WINDOW_HU, "bone": (-500.0, 1300.0)}
 # A VOI takes 17 to 42 MB: the one shown, those before and behind it, and one more.
 _KEPT = 4
 _UNSHOWN = ("affine", "candidate_scores")
@@ -58,6 +61,8 @@ class Voi:
     window : str
         Of `WINDOWS_HU`, by lesion type.
     problems : tuple of str
+    why : tuple of str
+        What the list says of the mask, see `read_list`.
     """
 
     row: Row
@@ -67,6 +72,7 @@ class Voi:
     subject: Subject | None
     window: str
     problems: tuple[str, ...]
+    why: tuple[str, ...] = ()
 
     def png(self, axis: int, index: int, window: str) -> bytes | None:
         """Slice across an axis as PNG, see `slice_png`; None without an image."""
@@ -88,6 +94,7 @@ class Voi:
             "has_image": self.image is not None,
             "judgeable": self.subject is not None,
             "problems": self.problems,
+            "why": self.why,
             "window": self.window,
             "spacing_mm": _spacing_mm(row),
             "box": [low.tolist(), high.tolist()],
@@ -119,6 +126,8 @@ class Lesions:
         As `query` takes it; of the layers that meet it the first one of a VOI is judged.
     sort : str, optional
         Manifest column; the smallest values come first, null last.
+    listed : list of Entry, optional
+        Only these VOIs, in this order unless `sort` gives another.
 
     Attributes
     ----------
@@ -126,14 +135,22 @@ class Lesions:
         Folder that no file of a VOI may lie outside of.
     subjects : list of Subject
         By number, as the manifest has them.
+    unknown : list of str
+        VOIs of the list that are not among the masks.
 
     Raises
     ------
     ManifestError
-        No mask meets the expression, or `sort` is no column to sort by.
+        No mask meets the expression and the list, or `sort` is no column to sort by.
     """
 
-    def __init__(self, out: Path, expression: str = "", sort: str | None = None) -> None:
+    def __init__(
+        self,
+        out: Path,
+        expression: str = "",
+        sort: str | None = None,
+        listed: list[Entry] | None = None,
+    ) -> None:
         files = manifest_files(out)
         self.root = out.resolve() if out.is_dir() else root_of(out).resolve()
         met = query(files, expression, ["status"]).index
@@ -146,13 +163,29 @@ class Lesions:
             )
         )
         first: dict[tuple[str, str], int] = {}
+        place: dict[tuple[str, str], int] = {}
+        self._why: dict[tuple[str, str], tuple[str, ...]] = {}
+        entries: dict[str, list[int]] = {}
+        for number, entry in enumerate(listed or ()):
+            entries.setdefault(entry.voi_id, []).append(number)
+        known: set[int] = set()
         columns = (table[name].to_pylist() for name in ("source", "voi_id", "layer"))
         for at, (source, name, layer) in enumerate(zip(*columns, strict=True)):
-            if layer != CORRECTED:
-                first.setdefault((source, name), at)
+            meant = [n for n in entries.get(name, ()) if listed and listed[n].is_of(source, layer)]
+            known.update(meant)
+            key = (source, name)
+            if layer == CORRECTED or key in first or (listed is not None and not meant):
+                continue
+            first[key] = at
+            if listed is not None:
+                place[key] = meant[0]
+                self._why[key] = tuple(text for n in meant for text in listed[n].why)
         if not first:
-            raise ManifestError(f"{out}: no mask meets {expression!r}: nothing to look at")
-        self._table = table.take(list(first.values()))
+            also = "" if listed is None else " and is on the list"
+            raise ManifestError(f"{out}: no mask meets {expression!r}{also}: nothing to look at")
+        self.unknown = [e.voi_id for n, e in enumerate(listed or ()) if n not in known]
+        keys = sorted(first, key=lambda key: place.get(key, 0))
+        self._table = table.take([first[key] for key in keys])
         if sort is not None:
             self._table = self._table.take(self.order(sort))
         named = ("source", "voi_id", "layer", "label_voxels_sha256")
@@ -195,7 +228,8 @@ class Lesions:
         if mine:
             try:
                 row = self._table.slice(number, 1).to_pylist()[0]
-                future.set_result(_decode(self.root, row, self.subjects[number]))
+                why = self._why.get((row["source"], row["voi_id"]), ())
+                future.set_result(_decode(self.root, row, self.subjects[number], why))
             except BaseException as error:
                 future.set_exception(error)
                 with self._lock:
@@ -204,7 +238,7 @@ class Lesions:
         return future.result()
 
 
-def _decode(root: Path, row: Row, subject: Subject) -> Voi:
+def _decode(root: Path, row: Row, subject: Subject, why: tuple[str, ...]) -> Voi:
     problems = []
     mask, start, sha256 = np.zeros((0, 0, 0), bool), (0, 0, 0), None
     try:
@@ -238,6 +272,7 @@ def _decode(root: Path, row: Row, subject: Subject) -> Voi:
         subject=subject if sha256 is not None and sha256 == subject.sha256 else None,
         window=_window(row, image, mask, start),
         problems=tuple(problems),
+        why=why,
     )
 
 

@@ -19,6 +19,7 @@ from uls_data.errata import ErrataError
 from uls_data.errors import SourceError, UlsDataError
 from uls_data.manifest.schema import column_names
 from uls_data.triage.lesions import WINDOWS_HU, Lesions
+from uls_data.triage.listing import read_list
 from uls_data.triage.outline import PLANES
 from uls_data.triage.verdicts import ACCEPTED, NOTED, REJECTED, Subject, Verdict, Verdicts
 from uls_data.voi import VOI_SHAPE
@@ -339,6 +340,7 @@ def triage_server(
     where: str = "",
     *,
     sort: str | None = None,
+    listed: str | Path | None = None,
     port: int = 0,
     overlay: str | Path | None = None,
     author: str = "curator",
@@ -356,6 +358,8 @@ def triage_server(
         As `query` takes it; of the layers that meet it the first one of a VOI is judged.
     sort : str, optional
         Manifest column; the smallest values come first.
+    listed : path, optional
+        CSV table: only its VOIs, in its order, see `read_list`.
     port : int
         0 takes a free one.
     overlay : path, optional
@@ -366,13 +370,14 @@ def triage_server(
     Raises
     ------
     ManifestError
-        Not a manifest, or no mask meets the expression.
+        Not a manifest or a list, or no mask meets the expression and the list.
     ErrataError
         The overlay is none, or the author cannot sign.
     SourceError
         The port is taken.
     """
-    lesions = Lesions(Path(out), where, sort)
+    entries = None if listed is None else read_list(Path(listed))
+    lesions = Lesions(Path(out), where, sort, entries)
     path = Path(overlay) if overlay is not None else lesions.root / "errata" / "triage.yaml"
     verdicts = Verdicts(path, author)
     try:

@@ -23,7 +23,7 @@ const KEYS = [
   ["→ ←", "next, previous VOI"], ["space", "next VOI that is not judged"],
   ["↑ ↓", "slice; also the wheel, and PgUp PgDn by five"], ["1 2 3", "which plane the arrows scroll"],
   ["click", "bring the other planes there"], ["Home", "back to where the VOI opened"],
-  ["w", "window: lung or soft tissue"], ["o", "outline and lines on or off"],
+  ["w", "window: lung, soft tissue or bone"], ["o", "outline and lines on or off"],
   ["+ −", "zoom; also the wheel with Ctrl"], ["j", "jump to the worst by a column"],
   ["t", "light or dark"], ["? Esc", "this help, and away"],
 ];
@@ -103,6 +103,7 @@ function tell() {
   document.title = `${place + 1}/${n} ${voi.row.voi_id}`;
   $("verdict").textContent = WORDS[state];
   $("note").textContent = voi.verdict.note ? `“${voi.verdict.note}”` : "";
+  $("why").replaceChildren(...voi.why.map((words) => element("li", words)));
   $("problems").replaceChildren(...voi.problems.map((words) => element("li", words)));
   for (const key of ["a", "r", "n"]) {
     document.querySelector(`button[data-key="${key}"]`).disabled = !voi.judgeable;
@@ -412,7 +413,11 @@ const once = {
   "?": () => $("helping").showModal(),
   t: theme,
   " ": nextOpen,
-  w: () => { window_ = window_ === "lung" ? "soft" : "lung"; draw(); },
+  w: () => {
+    const names = Object.keys(session.windows_hu);
+    window_ = names[(names.indexOf(window_) + 1) % names.length];
+    draw();
+  },
   o: () => { marks = !marks; draw(); },
   Home: () => { position = [...voi.opened]; zoom = 1; draw(); },
   1: () => scroll(0, 0),

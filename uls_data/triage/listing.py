@@ -1,0 +1,76 @@
+"""A list of the VOIs to look at, in its own order: the outliers of a report, the rows of a query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from uls_data.errors import CaseError, ManifestError
+from uls_data.outcome import Reason
+from uls_data.readers.csv_rows import Row, read_rows
+
+_MAXIMUM_BYTES = 64 << 20
+# Columns that say why a VOI is on the list, as `outliers.csv` of a report has them.
+_WHY = ("rule", "words")
+
+
+@dataclass
+class Entry:
+    """A VOI of a list.
+
+    Attributes
+    ----------
+    voi_id : str
+    source, layer : str
+        Empty: any.
+    why : list of str
+        What the list says of it, one text for each time that it stands there.
+    """
+
+    voi_id: str
+    source: str
+    layer: str
+    why: list[str]
+
+    def is_of(self, source: str, layer: str) -> bool:
+        """Whether a mask of that name is meant."""
+        return self.source in ("", source) and self.layer in ("", layer)
+
+
+def read_list(path: Path) -> list[Entry]:
+    """VOIs of a CSV table with a column `voi_id`, each where it stands first.
+
+    Columns `source` and `layer`, where there are such, tell the mask that is meant; of `rule`
+    and `words` the page shows what they hold.
+
+    Raises
+    ------
+    ManifestError
+        No such table, or a VOI has no name.
+    """
+    entries: dict[tuple[str, str, str], Entry] = {}
+    try:
+        for row in read_rows(
+            path,
+            path.parent,
+            ["voi_id"],
+            Reason.ANNOTATION_UNREADABLE,
+            maximum_bytes=_MAXIMUM_BYTES,
+        ):
+            voi_id, source, layer = (_cell(row, name) for name in ("voi_id", "source", "layer"))
+            if not voi_id:
+                # A row of a case without VOIs, as `query` prints them.
+                continue
+            entry = entries.setdefault((source, voi_id, layer), Entry(voi_id, source, layer, []))
+            why = ": ".join(text for name in _WHY if (text := _cell(row, name)))
+            if why:
+                entry.why.append(why)
+    except CaseError as error:
+        raise ManifestError(f"{path}: no list of VOIs: {error.detail}") from error
+    if not entries:
+        raise ManifestError(f"{path}: no VOI is listed there")
+    return list(entries.values())
+
+
+def _cell(row: Row, name: str) -> str:
+    return row.cells.get(name, "").strip()
