@@ -133,7 +133,7 @@ def test_the_token_becomes_a_cookie_that_no_script_reads(client: Client) -> None
         "/slices/RUN/0/3/0/lung",
         "/slices/RUN/0/2/128/lung",
         "/slices/RUN/0/2/-1/lung",
-        "/slices/RUN/0/2/64/bone",
+        "/slices/RUN/0/2/64/brain",
         "/slices/other/0/2/64/lung",
         "/s/images/c1_lesion_01_sample_0.nii",
         "/manifest/s.parquet",

@@ -126,9 +126,7 @@ def test_a_list_says_the_order_and_why(
 ) -> None:
     table = tmp_path / "list.csv"
     names = ["c3_lesion_01_sample_0", "c1_lesion_01_sample_0", "gone"]
-    table.write_text(
-        "rule,words,voi_id\n" + "".join(f"leak,{HOSTILE},{name}\n" for name in names)
-    )
+    table.write_text("rule,words,voi_id\n" + "".join(f"leak,{HOSTILE},{name}\n" for name in names))
     served = serve(tmp_path / "triage.yaml", "--list", str(table))
     assert served.said["vois"] == 2 and served.said["unknown"] == ["gone"]
     page.open(served.address)

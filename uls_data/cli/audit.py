@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option, table
+from uls_data.cli.output import Progress, json_line, json_option, next_step, table
 
 if TYPE_CHECKING:
     from uls_data.auditing import AuditReport, Finding
@@ -76,6 +76,9 @@ def command(
         _print_flags(report)
         if out is not None:
             click.echo(f"Written: {out}")
+            next_step(f"uls-data query {out} 'flagged(\"leak_same_scan\")'")
+        else:
+            next_step("the same with --out M writes the rows with their flags")
     for number, problem in report.unread[:_SHOWN]:
         click.echo(f"  {report.rows[number]['voi_id']}: not read: {problem}", err=True)
     if report.unread:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option, table
+from uls_data.cli.output import Progress, json_line, json_option, next_step, table
 
 _SHOWN_FAILURES = 20
 _JSON_COLUMNS = (
@@ -143,7 +143,7 @@ def _summary(report: Any) -> None:
         click.echo(f"  {note}", err=True)
     _expectation(report, load_recipe)
     click.echo(f"Manifest: {report.manifest}")
-    click.echo(f"Next: uls-data stats {report.manifest}")
+    next_step(f"uls-data stats {report.manifest}, uls-data report {report.manifest}")
     sys.stdout.flush()
 
 

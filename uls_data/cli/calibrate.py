@@ -7,10 +7,8 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option
+from uls_data.cli.output import Progress, failures, json_line, json_option, next_step
 from uls_data.cli.trial import trial_options
-
-_SHOWN_FAILURES = 10
 
 
 @click.command(
@@ -54,9 +52,6 @@ def command(manifests: tuple[Path, ...], out: Path, as_json: bool, **options: An
             f"{found.masks} masks of {found.patients} patients. On patients not seen: expected "
             f"calibration error {found.error:.3f}, correlation {found.correlation:.2f}."
         )
-        click.echo(f"Next: uls-data build deeplesion ... --calibration {out}")
-    for row in found.failed[:_SHOWN_FAILURES]:
-        click.echo(f"  {row['case_id']}: {row['reason']}: {row['detail']}", err=True)
-    if len(found.failed) > _SHOWN_FAILURES:
-        click.echo(f"  ... and {len(found.failed) - _SHOWN_FAILURES} more", err=True)
+        next_step(f"uls-data build deeplesion ... --calibration {out}")
+    failures(found.failed, "case_id")
     return 1 if found.failed else 0

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from uls_data.cli.output import json_line, json_option, next_step
+
 
 @click.command(
     "contact-sheet",
@@ -24,8 +26,15 @@ Examples:
 @click.option("--sort", metavar="COLUMN", help="Smallest values of this column first.")
 @click.option("--limit", default=48, show_default=True, help="Lesions at most.")
 @click.option("--columns", default=2, show_default=True, help="Lesions side by side.")
+@json_option
 def command(
-    manifests: tuple[Path, ...], to: Path, where: str, sort: str | None, limit: int, columns: int
+    manifests: tuple[Path, ...],
+    to: Path,
+    where: str,
+    sort: str | None,
+    limit: int,
+    columns: int,
+    as_json: bool,
 ) -> int:
     """Draw lesions side by side: the slice with its lines, every mask, and the chosen one.
 
@@ -36,5 +45,9 @@ def command(
     from uls_data.pictures.contact import contact_sheet
 
     count = contact_sheet(list(manifests), to, where, limit=limit, columns=columns, sort=sort)
-    click.echo(f"{count} lesions: {to}")
+    if as_json:
+        json_line({"lesions": count, "file": str(to)})
+    else:
+        click.echo(f"{count} lesions: {to}")
+        next_step(f"uls-data triage {manifests[0]}, to judge them one by one")
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from uls_data.cli.output import json_line, json_option
+from uls_data.cli.output import json_line, json_option, next_step, prose
 
 
 @click.command(
@@ -38,9 +38,11 @@ def command(out: Path, as_json: bool) -> int:
         if as_json:
             json_line(asdict(finding))
             continue
-        click.echo(f"{finding.state:8} {finding.what:14} {finding.found}")
+        indent = " " * 24
+        prose(finding.found, indent, f"{finding.state:8} {finding.what:14} ")
         if finding.advice:
-            click.echo(f"{'':23} {finding.advice}")
+            prose(finding.advice, indent)
     if not as_json:
-        click.echo("\nNext: uls-data recipe list, or uls-data recipe new NAME for your own data")
+        click.echo()
+        next_step("uls-data recipe list, or uls-data recipe new NAME for your own data")
     return 1 if any(finding.state == "bad" for finding in found) else 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import F, Progress, json_line, json_option, table
+from uls_data.cli.output import F, Progress, json_line, json_option, next_step, table
 
 _SHOWN = 20
 
@@ -49,11 +49,12 @@ def _arguments(function: F) -> F:
 
 
 @command.command(
+    short_help="Say of every correction whether it fits.",
     epilog="""\b
 Examples:
   uls-data errata check fixes.yaml --manifest vois
   uls-data errata check first.yaml second.yaml --manifest vois --json
-"""
+""",
 )
 @_arguments
 @json_option
@@ -68,15 +69,18 @@ def check(overlays: tuple[Path, ...], manifests: tuple[Path, ...], as_json: bool
 
     verdicts = _with_bar(check_errata, list(overlays), list(manifests))
     _print(verdicts, as_json)
+    if not as_json:
+        next_step("uls-data errata apply, with the same overlays and manifests")
     return 1 if any(verdict.outcome == "refused" for verdict in verdicts) else 0
 
 
 @command.command(
+    short_help="Write the layer `corrected` and its manifest.",
     epilog="""\b
 Examples:
   uls-data errata apply manifests/uls23/errata/off-centre.yaml --manifest manifests/uls23 --out kept
   uls-data errata apply first.yaml second.yaml --manifest vois
-"""
+""",
 )
 @_arguments
 @click.option(
@@ -104,6 +108,8 @@ def apply(
             f"  uls-data build SOURCE --raw RAW --out NEW --replay {report.replay}",
             err=True,
         )
+    if not as_json:
+        next_step(f"uls-data blame VOI_ID --manifest {report.manifest}")
     return 0
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option, table
+from uls_data.cli.output import Progress, failures, json_line, json_option, next_step, table
 
-_SHOWN_FAILURES = 10
 _MASKS = click.Path(exists=True, path_type=Path)
 
 
@@ -80,12 +79,15 @@ def command(
         found.write(to, names if names[0] != names[1] else (str(pred), str(against)))
     groups = by or ("all", "lesion_type")
     (_print_json if as_json else _print)(found, groups)
-    for row in found.failed[:_SHOWN_FAILURES]:
-        click.echo(f"  {row['voi_id']}: {row['reason']}: {row['detail'] or 'no mask'}", err=True)
-    if len(found.failed) > _SHOWN_FAILURES:
-        click.echo(f"  ... and {len(found.failed) - _SHOWN_FAILURES} more", err=True)
-    if to is not None and not as_json:
-        click.echo(f"Scores, tables and plot: {to}")
+    failures(found.failed)
+    if not as_json:
+        if to is not None:
+            click.echo(f"Scores, tables and plot: {to}")
+            next_step(
+                f"sort {to / 'vois.csv'} by dice, and look at the worst: uls-data triage --list"
+            )
+        else:
+            next_step("the same with --to DIR writes the scores of every VOI")
     return 1 if found.failed else 0
 
 

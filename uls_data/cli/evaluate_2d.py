@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option, table
+from uls_data.cli.output import Progress, failures, json_line, json_option, next_step, table
 from uls_data.cli.trial import trial_options
 
 _COLUMNS = ("lines", "method", "patients", "slices", "dice", "95 %", "worst", "NSD 1 mm")
-_SHOWN_FAILURES = 10
 
 
 @click.command(
@@ -79,12 +78,10 @@ def command(
         _print_groups(evaluation, name)
     _print_gains(evaluation)
     _print_prediction(evaluation)
-    for row in evaluation.failed[:_SHOWN_FAILURES]:
-        click.echo(f"  {row['case_id']}: {row['reason']}: {row['detail']}", err=True)
-    if len(evaluation.failed) > _SHOWN_FAILURES:
-        click.echo(f"  ... and {len(evaluation.failed) - _SHOWN_FAILURES} more", err=True)
+    failures(evaluation.failed, "case_id")
     if to is not None:
         click.echo(f"Scores, tables and plot: {to}")
+    next_step(f"uls-data calibrate {manifests[0]} --out my_quality.json")
     return 1 if evaluation.failed else 0
 
 

@@ -8,9 +8,7 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import F, Progress, json_line, json_option
-
-_SHOWN_FAILURES = 10
+from uls_data.cli.output import F, Progress, failures, json_line, json_option, next_step
 
 
 @click.group(no_args_is_help=True)
@@ -20,6 +18,7 @@ def command() -> None:
 
 @command.command(
     "grand-challenge",
+    short_help="Write stacks as the challenge's containers read them.",
     epilog="""\b
 Examples:
   uls-data export grand-challenge vois --to stacks
@@ -65,7 +64,7 @@ def grand_challenge(
         )
     finally:
         bar.end()
-    _print_failed(found.failed)
+    failures(found.failed)
     if as_json:
         for job in found.jobs:
             json_line({"job": str(job)})
@@ -74,6 +73,7 @@ def grand_challenge(
             f"{found.vois} VOIs of {found.lesions} lesions in {len(found.jobs)} jobs, "
             f"{found.with_truth} with truth: {to}"
         )
+        next_step(f"an ALGORITHM on each job, then uls-data evaluate --truth {to}/JOB/ground-truth")
     return 1 if found.failed else 0
 
 
@@ -129,16 +129,18 @@ def nnunet(
     """
     from uls_data.export import export_nnunet
 
-    return _export(export_nnunet, list(manifests), as_json, layers=layers, **options)
+    then = "nnUNetv2_plan_and_preprocess, then copy splits_final.json beside what it made"
+    return _export(export_nnunet, then, list(manifests), as_json, layers=layers, **options)
 
 
 @command.command(
+    short_help="Write a datalist for MONAI.",
     epilog="""\b
 Examples:
   uls-data export monai vois --to lists
   python -c 'from monai.data import load_decathlon_datalist as load; \
       print(load("lists/dataset.json", True, "training")[0])'
-"""
+""",
 )
 @click.option(
     "--to", required=True, type=click.Path(path_type=Path), help="Folder of dataset.json."
@@ -155,11 +157,16 @@ def monai(
     """
     from uls_data.export import export_monai
 
-    return _export(export_monai, list(manifests), as_json, layers=layers, **options)
+    then = "monai.data.load_decathlon_datalist reads it"
+    return _export(export_monai, then, list(manifests), as_json, layers=layers, **options)
 
 
 def _export(
-    function: Callable[..., Any], manifests: list[Path], as_json: bool, **options: Any
+    function: Callable[..., Any],
+    then: str,
+    manifests: list[Path],
+    as_json: bool,
+    **options: Any,
 ) -> int:
     bar = Progress("VOIs", "VOIs")
     try:
@@ -168,7 +175,7 @@ def _export(
         )
     finally:
         bar.end()
-    _print_failed(found.failed)
+    failures(found.failed)
     if as_json:
         json_line(
             {
@@ -182,11 +189,5 @@ def _export(
         click.echo(f"{found.train} VOIs to train on, {found.heldout} held out: {found.path}")
         for reason, count in sorted(found.left_out.items()):
             click.echo(f"  left out: {count} {reason}")
+        next_step(then)
     return 1 if found.failed else 0
-
-
-def _print_failed(failed: list[dict[str, Any]]) -> None:
-    for row in failed[:_SHOWN_FAILURES]:
-        click.echo(f"  {row['voi_id']}: {row['reason']}: {row['detail']}", err=True)
-    if len(failed) > _SHOWN_FAILURES:
-        click.echo(f"  ... and {len(failed) - _SHOWN_FAILURES} more", err=True)

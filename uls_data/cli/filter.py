@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import json_line, json_option, table
+from uls_data.cli.output import json_line, json_option, next_step, table
 
 
 @click.command(
@@ -80,4 +80,5 @@ def command(
         f"{report.rows} rows in all."
     )
     click.echo(f"Written: {out}")
+    next_step(f"uls-data query {out} 'reason == \"filtered\"', or uls-data train --manifest {out}")
     return 0

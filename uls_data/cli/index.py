@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option
+from uls_data.cli.output import Progress, json_line, json_option, next_step
 
 
 @click.command(
@@ -59,5 +59,5 @@ def command(folder: Path, source: str, out: Path, workers: int, as_json: bool) -
         for row in failed[:20]:
             click.echo(f"  {row['voi_id']}: {row['reason']}: {row['detail']}", err=True)
         click.echo(f"{len(rows)} rows, {len(failed)} failed. Manifest: {out}")
-        click.echo(f"Next: uls-data stats {out}")
+        next_step(f"uls-data stats {out}")
     return 1 if failed else 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option
+from uls_data.cli.output import Progress, json_line, json_option, next_step
 
 if TYPE_CHECKING:
     from uls_data.factory.lndb_prep import Download, NameCheck, Prepared
@@ -125,6 +125,7 @@ def _print_result(prepared: Prepared, digest: Path | None) -> None:
     if digest is not None:
         click.echo(f"Digest to compare:    {digest}")
     click.echo(_LICENCE)
+    next_step(f"uls-data report {report.manifest}")
 
 
 def _print_names(names: NameCheck) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 F = TypeVar("F", bound=Callable[..., Any])
+_GAP = 2
+# Columns are not made narrower than this.
+_LEAST = 8
 
 
 def json_option(function: F) -> F:
@@ -51,7 +56,10 @@ def json_lines(frame: pd.DataFrame) -> None:
 
 
 def table(rows: Iterable[Iterable[Any]], header: Iterable[str]) -> None:
-    """Print an aligned plain-text table; numbers to the right."""
+    """Print an aligned plain-text table, numbers to the right.
+
+    On a terminal the longest words are cut until the lines fit it; a file gets all.
+    """
     lines = [[str(cell) for cell in header]]
     cells = [list(row) for row in rows]
     lines += [[_cell(value) for value in row] for row in cells]
@@ -60,12 +68,81 @@ def table(rows: Iterable[Iterable[Any]], header: Iterable[str]) -> None:
         bool(cells) and all(row[at] is None or isinstance(row[at], int | float) for row in cells)
         for at in range(len(widths))
     ]
+    if sys.stdout.isatty():
+        _narrow(widths, numeric)
     for line in lines:
         padded = [
-            cell.rjust(width) if number else cell.ljust(width)
+            cell.rjust(width) if number else _cut(cell, width).ljust(width)
             for cell, width, number in zip(line, widths, numeric, strict=True)
         ]
         click.echo("  ".join(padded).rstrip())
+
+
+def _narrow(widths: list[int], numeric: list[bool]) -> None:
+    """Narrow the widest columns of words until a line fits the terminal, or none can give more."""
+    spare = sum(widths) + _GAP * (len(widths) - 1) - shutil.get_terminal_size().columns
+    while spare > 0:
+        words = [at for at, number in enumerate(numeric) if not number and widths[at] > _LEAST]
+        if not words:
+            return
+        widest = max(words, key=lambda at: widths[at])
+        widths[widest] -= 1
+        spare -= 1
+
+
+def _cut(cell: str, width: int) -> str:
+    return cell if len(cell) <= width else cell[: width - 1] + "…"
+
+
+def prose(text: str, indent: str = "", first: str | None = None) -> None:
+    """Print a text; on a terminal its lines end between words.
+
+    Parameters
+    ----------
+    text : str
+    indent : str
+        Before every line.
+    first : str, optional
+        Before the first line instead.
+    """
+    if first is None:
+        first = indent
+    if not sys.stdout.isatty():
+        click.echo(first + text)
+        return
+    width = max(shutil.get_terminal_size().columns, len(indent) + 2 * _LEAST)
+    lines = textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    click.echo("\n".join(lines) or first)
+
+
+def next_step(words: str) -> None:
+    """Say where to look next: the last line of a command that took long."""
+    click.echo(f"Next: {words}")
+
+
+def failures(rows: Sequence[dict[str, Any]], name: str = "voi_id", shown: int = 10) -> None:
+    """Name what failed, and why, on standard error.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Of a manifest.
+    name : str
+        Column that tells them apart.
+    shown : int
+        Rows at most.
+    """
+    for row in rows[:shown]:
+        click.echo(f"  {row[name]}: {row['reason']}: {row['detail'] or '-'}", err=True)
+    if len(rows) > shown:
+        click.echo(f"  ... and {len(rows) - shown} more", err=True)
 
 
 def _cell(value: Any) -> str:

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option, table
+from uls_data.cli.output import Progress, failures, json_line, json_option, next_step, table
 from uls_data.errors import ManifestError, UlsDataError
 
 if TYPE_CHECKING:
     from uls_data.network.prediction import PredictReport
-
-_SHOWN_FAILURES = 10
 
 
 @click.command(
@@ -169,10 +167,7 @@ def _finish(report: PredictReport, as_json: bool) -> int:
             ["masks", "without a lesion", "failed"],
         )
         click.echo(f"\nDone on {report.device} in {report.precision}. Manifest: {report.manifest}")
-        click.echo(f"Next: uls-data filter --manifest {report.manifest} --out KEPT.parquet")
+        next_step(f"uls-data filter --manifest {report.manifest} --out KEPT.parquet")
     failed = [row for row in report.rows if row["status"] == "failed"]
-    for row in failed[:_SHOWN_FAILURES]:
-        click.echo(f"  {row['voi_id']}: {row['reason']}: {row['detail']}", err=True)
-    if len(failed) > _SHOWN_FAILURES:
-        click.echo(f"  ... and {len(failed) - _SHOWN_FAILURES} more", err=True)
+    failures(failed)
     return 1 if failed else 0

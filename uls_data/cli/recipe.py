@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from uls_data.cli.output import json_line, json_option, table
+from uls_data.cli.output import json_line, json_option, next_step, prose, table
 
 
 @click.group()
@@ -59,17 +59,17 @@ def show(recipe: str, quirks: bool, as_json: bool) -> int:
     allowed = {True: "may be passed on", False: "may NOT be passed on", None: "unknown"}
     click.echo(f"{it.source}: {it.title} (recipe version {it.recipe_version})")
     click.echo(f"Licence: {it.licence.name}; VOIs: {allowed[it.licence.redistributable]}.")
-    click.echo(f"  {' '.join(it.licence.evidence.split())}")
-    click.echo(f"Cite: {' '.join(it.citation.split())}")
+    prose(" ".join(it.licence.evidence.split()), "  ")
+    prose(" ".join(it.citation.split()), "  ", "Cite: ")
     click.echo("Get it:")
     for at, step in enumerate(it.access, 1):
-        click.echo(f"  {at}. {' '.join(step.split())}")
+        prose(" ".join(step.split()), "     ", f"  {at}. ")
     if isinstance(it.reader, VolumePairs):
         click.echo("Files below --raw (the first layout that is found):")
         for layout in it.reader.layouts:
             click.echo(f"  {layout.name}: {layout.image}  with  {layout.mask}")
     elif isinstance(it.reader, ArchiveOnly):
-        click.echo(f"Raw data: {' '.join(it.reader.why.split())}")
+        prose(" ".join(it.reader.why.split()), "  ", "Raw data: ")
     else:
         options = it.reader.model_dump(mode="json", exclude={"crosswalk"}, exclude_none=True)
         click.echo(f"Reader: {json.dumps(options)}")
@@ -84,7 +84,7 @@ def show(recipe: str, quirks: bool, as_json: bool) -> int:
     if it.expect.lesions is not None:
         click.echo(f"Paper's Table 1: {it.expect.lesions} lesions in {it.expect.series} series")
     for note in it.notes:
-        click.echo(f"Note: {' '.join(note.split())}")
+        prose(" ".join(note.split()), "  ", "Note: ")
     click.echo(f"File: {loaded.path}")
     return 0
 
@@ -93,10 +93,13 @@ def _print_quirks() -> None:
     from uls_data.recipe.model import QUIRK_MEANING
 
     for quirk, meaning in QUIRK_MEANING.items():
-        click.echo(f"  {quirk}: {meaning}")
+        prose(meaning, "    ", f"  {quirk}: ")
 
 
-@command.command(epilog="Example: uls-data recipe check my_source.yaml")
+@command.command(
+    epilog="Example: uls-data recipe check my_source.yaml",
+    short_help="Check a recipe; name each wrong field and the fix.",
+)
 @click.argument("recipe", metavar="NAME|FILE")
 @json_option
 def check(recipe: str, as_json: bool) -> int:
@@ -116,7 +119,7 @@ def check(recipe: str, as_json: bool) -> int:
         json_line({"recipe": recipe, "source": loaded.recipe.source, "sha256": loaded.sha256})
     else:
         click.echo(f"{recipe}: valid. {loaded.recipe.title} ({loaded.recipe.licence.name})")
-        click.echo(f"Next: uls-data build {recipe} --raw DIR --out OUT --dry-run")
+        next_step(f"uls-data build {recipe} --raw DIR --out OUT --dry-run")
     return 0
 
 
@@ -124,7 +127,8 @@ def check(recipe: str, as_json: bool) -> int:
 @click.argument("name")
 @click.option("--from", "origin", metavar="NAME", help="Start from a shipped recipe instead.")
 @click.option("--force", is_flag=True, help="Overwrite a file of that name.")
-def new(name: str, origin: str | None, force: bool) -> int:
+@json_option
+def new(name: str, origin: str | None, force: bool, as_json: bool) -> int:
     """Write NAME.yaml, a commented recipe to edit, into this folder."""
     from uls_data.errors import RecipeError
     from uls_data.io import write_bytes
@@ -135,5 +139,9 @@ def new(name: str, origin: str | None, force: bool) -> int:
     if path.exists() and not force:
         raise RecipeError(f"{path} exists already; --force overwrites it")
     write_bytes(path, text.encode("utf-8"))
-    click.echo(f"Wrote {path}. Edit it, then: uls-data recipe check {path}")
+    if as_json:
+        json_line({"file": str(path), "from": origin})
+    else:
+        click.echo(f"Wrote {path}. Edit it.")
+        next_step(f"uls-data recipe check {path}")
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option, table
+from uls_data.cli.output import Progress, json_line, json_option, next_step, table
 
 _SHOWN = 200
 
@@ -126,12 +126,13 @@ def build(
     click.echo(f"release          {report.release_sha256}   (publish it beside the files)")
     if record.local_only:
         click.echo("LOCAL ONLY: this release may not be uploaded or passed on.", err=True)
-    click.echo(f"Next: uls-data release verify {to}")
+    next_step(f"uls-data release verify {to}")
     return 0
 
 
 @command.command(
     "verify",
+    short_help="Name every file that is not as released.",
     epilog="""\b
 Examples:
   uls-data release verify release
@@ -182,6 +183,11 @@ def verify(folder: Path, release_sha256: str | None, as_json: bool) -> int:
             click.echo("LOCAL ONLY: this release may not be uploaded or passed on.")
     state = f"{len(found.findings)} faults" if found.findings else "whole"
     click.echo(f"{found.files} files: {state}", err=as_json)
+    if not as_json:
+        if found.findings:
+            next_step("get or unpack the files named above anew, then the same command")
+        else:
+            next_step(f"uls-data stats {folder}, uls-data query {folder} EXPRESSION")
     return 1 if found.findings else 0
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option
+from uls_data.cli.output import Progress, json_line, json_option, next_step
 
 _LISTED = 5
 
@@ -74,6 +74,10 @@ def command(out: Path, to: Path | None, columns: str | None, top: int, as_json: 
                 first = ranking.suspects[0]
                 click.echo(f"  {ranking.title}  {len(ranking.suspects)}: {first.words}")
         click.echo(f"Page: {made.page}\nPlots and tables: {made.files}")
+        if made.outliers:
+            next_step(f"uls-data triage {out} --list {made.files / 'outliers.csv'}")
+        else:
+            next_step(f"uls-data triage {out}")
     for voi, why in made.missing[:_LISTED]:
         click.echo(f"  no picture of {voi}: {why}", err=True)
     if len(made.missing) > _LISTED:

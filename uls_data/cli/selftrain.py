@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option, table
+from uls_data.cli.output import Progress, failures, json_line, json_option, next_step, table
 from uls_data.errors import UlsDataError
 
 if TYPE_CHECKING:
     from uls_data.loop import LoopReport, Round
-
-_SHOWN_FAILURES = 10
 
 
 @click.command(
@@ -142,10 +140,7 @@ def command(weak: Path, full: Path, out: Path, as_json: bool, **options: Any) ->
             json_line(_plain(made))
     else:
         _print(report, out)
-    for row in report.failed[:_SHOWN_FAILURES]:
-        click.echo(f"  {row['voi_id']}: {row['reason']}: {row['detail']}", err=True)
-    if len(report.failed) > _SHOWN_FAILURES:
-        click.echo(f"  ... and {len(report.failed) - _SHOWN_FAILURES} more", err=True)
+    failures(report.failed)
     return 1 if report.failed else 0
 
 
@@ -168,7 +163,7 @@ def _print(report: LoopReport, out: Path) -> None:
     print_rounds(report.rounds)
     click.echo(f"\nModel: {report.model}")
     click.echo(f"Masks: {out / 'manifest'} (layers {', '.join(r.layer for r in report.rounds)})")
-    click.echo(f"Next: uls-data evaluate, or uls-data query {out} 'reason == \"filtered\"'")
+    next_step(f"uls-data evaluate, or uls-data query {out} 'reason == \"filtered\"'")
 
 
 def print_rounds(rounds: list[Round]) -> None:

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option, table
+from uls_data.cli.output import Progress, failures, json_line, json_option, next_step, table
 from uls_data.errors import UlsDataError
 
 if TYPE_CHECKING:
     from uls_data.network.training import TrainReport
-
-_SHOWN_FAILURES = 10
 
 
 @click.command(
@@ -104,10 +102,7 @@ def command(
             json_line(row)
     else:
         _print(report)
-    for row in report.failed[:_SHOWN_FAILURES]:
-        click.echo(f"  {row['voi_id']}: {row['reason']}: {row['detail']}", err=True)
-    if len(report.failed) > _SHOWN_FAILURES:
-        click.echo(f"  ... and {len(report.failed) - _SHOWN_FAILURES} more", err=True)
+    failures(report.failed)
     return 1 if report.failed else 0
 
 
@@ -128,6 +123,7 @@ def _print(report: TrainReport) -> None:
             ["lesion type", "lesions", "dice", "std"],
         )
     click.echo(f"\nModel: {report.model}")
+    next_step(f"uls-data predict --manifest M --model {report.model} --out OUT")
 
 
 def _score(value: float | None) -> str:

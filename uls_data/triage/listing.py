@@ -1,4 +1,4 @@
-"""A list of the VOIs to look at, in its own order: the outliers of a report, the rows of a query."""
+"""A list of the VOIs to look at, in its own order: outliers of a report, rows of a query."""
 
 from __future__ import annotations
 
