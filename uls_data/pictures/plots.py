@@ -132,8 +132,10 @@ def draw_histograms(
                 axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axes.xaxis.set_major_formatter("{x:g}")
                 axes.xaxis.set_minor_formatter(NullFormatter())
-            if len(groups) > 1 and axes is grid[0]:
-                axes.legend(fontsize=8)
+        handles, names = grid[0].get_legend_handles_labels()
+        if len(names) > 1:
+            # Beside the panels: in one it would hide bars.
+            figure.legend(handles, names, fontsize=8, loc="outside upper left", ncols=len(names))
         return figure
 
     return _drawn(draw)
