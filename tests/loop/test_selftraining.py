@@ -33,7 +33,7 @@ MEASURED = {
 
 
 def plan() -> Any:
-    return tiny_plan(learning_rate=0.05, augment=False, epochs=10, fine_tune_epochs=2)
+    return tiny_plan(learning_rate=0.05, augment=False, epochs=16, fine_tune_epochs=2)
 
 
 @pytest.fixture(scope="module")

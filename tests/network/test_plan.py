@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from uls_data.network.architecture import build_network, cost
@@ -72,6 +73,17 @@ def test_weights_come_from_the_seed() -> None:
     one, same, other = (build_network(parts, seed).state_dict() for seed in (1, 1, 2))
     assert all((one[name] == same[name]).all() for name in one)
     assert any((one[name] != other[name]).any() for name in one)
+
+
+@pytest.mark.parametrize("kind", ["residual_encoder", "plain"])
+def test_a_network_begins_by_calling_little_lesion(kind: str) -> None:
+    """From 50 % of the voxels a short training overshoots to none, and may stay there."""
+    parts = load_plan("small").architecture.model_copy(update={"kind": kind})
+    images = torch.randn(2, 1, 16, 32, 32, generator=torch.Generator().manual_seed(0))
+    for seed in range(3):
+        with torch.no_grad():
+            share = build_network(parts, seed).eval()(images).softmax(1)[:, 1]
+        assert 0.001 < float(share.mean()) < 0.15
 
 
 def test_a_copied_plan_is_the_same(tmp_path: Path) -> None:

@@ -171,6 +171,18 @@ def test_views_and_clicks_are_measured(vois: Path, model: Path, tmp_path: Path) 
         assert 0.5 < scores["click_dice"] <= 1
 
 
+def test_a_dry_run_touches_nothing(vois: Path, model: Path, tmp_path: Path) -> None:
+    first = run(vois, model, tmp_path / "out", dry_run=True)
+    assert (first.vois, first.resumed, first.rows) == (len(run(vois, model, tmp_path).rows), 0, [])
+    assert not (tmp_path / "out").exists()
+    journal = tmp_path / "manifest" / ".pseudo3d-r1.journal"
+    before = journal.stat().st_mtime_ns
+    arguments = ["--manifest", str(vois), "--model", str(model), "--out", str(tmp_path)]
+    shown = CliRunner().invoke(command, [*arguments, "--dry-run", "--device", "cpu"])
+    assert f"{first.vois} VOIs, {first.vois} done before" in shown.stdout
+    assert journal.stat().st_mtime_ns == before
+
+
 def test_a_broken_voi_is_a_row(vois: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "vois"
     rows = [write_voi(out, "a"), write_voi(out, "b"), write_voi(out, "c", hu=-150)]

@@ -211,3 +211,17 @@ def test_command(vois: Path, model: Path, tmp_path: Path) -> None:
     assert [row["lesion_type"] for row in rows] == ["liver", "all"]
     shown = CliRunner().invoke(command, [*arguments, "--out", str(tmp_path / "model")])
     assert "9 steps on 5 VOIs, 1 held out" in shown.output and "liver" in shown.output
+
+
+def test_a_dry_run_touches_nothing(vois: Path, model: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "mine.yaml"
+    plan.write_text(tiny_plan().text())
+    arguments = ["--manifest", str(vois), "--plan", str(plan), "--device", "cpu", "--dry-run"]
+    shown = CliRunner().invoke(command, [*arguments, "--out", str(tmp_path / "new")])
+    assert shown.exit_code == 0 and not (tmp_path / "new").exists()
+    assert "9 steps of" in shown.stdout and "5 VOIs to train on, 1 held out" in shown.stdout
+    before = {path: path.stat().st_mtime_ns for path in model.rglob("*")}
+    again = CliRunner().invoke(command, [*arguments, "--seed", "5", "--out", str(model), "--json"])
+    told = json.loads(again.stdout)
+    assert (told["steps"], told["done"], told["types"]) == (9, 9, {"lung": 5})
+    assert before == {path: path.stat().st_mtime_ns for path in model.rglob("*")}

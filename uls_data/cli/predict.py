@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   uls-data predict --manifest vois --model model --out pseudo
-  uls-data predict --manifest vois --model model --out pseudo --tta --jitter 3
+  uls-data predict --manifest vois --model model --out pseudo --tta --jitter 3 --dry-run
   uls-data predict --stack images/stacked-3d-ct-lesion-volumes/a.mha --model model --out answer
 """,
 )
@@ -92,6 +92,7 @@ Examples:
     show_default=True,
     help="Threads that read, and as many that measure and write.",
 )
+@click.option("--dry-run", is_flag=True, help="Count what is to be predicted; touch nothing.")
 @json_option
 def command(
     manifests: tuple[Path, ...],
@@ -123,13 +124,15 @@ def command(
         "warned": lambda words: click.echo(words, err=True),
     }
     sources = [*manifests, *more]
+    dry_run = options.pop("dry_run")
     options = {name: value for name, value in options.items() if value not in (None, ())}
     try:
         if stack is not None:
             wrong = {"layer", "layers", "jitter", "seed"} & options.keys()
-            if sources or wrong:
+            if sources or wrong or dry_run:
                 raise ManifestError(
-                    "--stack stands alone: leave out manifests, --layer, --parent, --jitter, --seed"
+                    "--stack stands alone: leave out manifests, --layer, --parent, --jitter, "
+                    "--seed, --dry-run"
                 )
             target = predict_stack(stack, model, out, spacings=spacings, **options, **told)
         elif spacings is not None:
@@ -137,13 +140,28 @@ def command(
         elif not sources:
             raise ManifestError("nothing to predict: give --manifest M... or --stack FILE")
         else:
-            report = predict(sources, model, out, **options, **told)
+            report = predict(sources, model, out, dry_run=dry_run, **options, **told)
     finally:
         bar.end()
     if stack is not None:
         json_line({"mask": str(target)}) if as_json else click.echo(f"Mask: {target}")
         return 0
-    return _finish(report, as_json)
+    return _print_plan(report, as_json) if dry_run else _finish(report, as_json)
+
+
+def _print_plan(report: PredictReport, as_json: bool) -> int:
+    if as_json:
+        names = ("vois", "resumed", "device", "precision")
+        json_line({name: getattr(report, name) for name in names})
+        return 0
+    for note in report.notes:
+        click.echo(note, err=True)
+    click.echo(
+        f"{report.vois} VOIs, {report.resumed} done before; the rest on {report.device} in "
+        f"{report.precision}, to {report.manifest}"
+    )
+    click.echo("Nothing was touched.", err=True)
+    return 0
 
 
 def _finish(report: PredictReport, as_json: bool) -> int:

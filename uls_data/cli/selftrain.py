@@ -163,6 +163,13 @@ def _print(report: LoopReport, out: Path) -> None:
     print_rounds(report.rounds)
     click.echo(f"\nModel: {report.model}")
     click.echo(f"Masks: {out / 'manifest'} (layers {', '.join(r.layer for r in report.rounds)})")
+    for made in report.rounds:
+        if not made.predicted["ok"]:
+            click.echo(
+                f"{made.layer}: its network finds no lesion at all. Look at curves.csv beside "
+                f"{made.models[0]}; train longer, or with another --seed.",
+                err=True,
+            )
     next_step(f"uls-data evaluate, or uls-data query {out} 'reason == \"filtered\"'")
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Examples:
   uls-data train --manifest vois --out model --plan small
   uls-data train --manifest weak vois/manifest/ccc18.parquet --out pretrained
-  uls-data train --manifest vois --init pretrained --out model
+  uls-data train --manifest vois --init pretrained --out model --dry-run
 """,
 )
 @click.option(
@@ -72,6 +72,7 @@ Examples:
     show_default=True,
     help="Threads that read ahead.",
 )
+@click.option("--dry-run", is_flag=True, help="Say what would be trained; touch nothing.")
 @json_option
 def command(
     manifests: tuple[Path, ...], more: tuple[Path, ...], out: Path, as_json: bool, **options: Any
@@ -97,6 +98,9 @@ def command(
         report = train([*manifests, *more], out, started=bar.begin, progress=progress, **options)
     finally:
         bar.end()
+    if options["dry_run"]:
+        _print_plan(report, options["device"], as_json)
+        return 0
     if as_json:
         for row in report.validation:
             json_line(row)
@@ -104,6 +108,32 @@ def command(
         _print(report)
     failures(report.failed)
     return 1 if report.failed else 0
+
+
+def _print_plan(report: TrainReport, device: str, as_json: bool) -> None:
+    from uls_data.network.architecture import cost
+    from uls_data.network.device import usable_device
+
+    weights, operations = cost(report.plan)
+    if as_json:
+        names = ("steps", "done", "trained", "heldout", "types", "left_out")
+        told = {name: getattr(report, name) for name in names}
+        json_line({"plan": report.plan.name, "weights": weights, **told})
+        return
+    batch = report.plan.training.batch_size
+    click.echo(
+        f"{report.plan.name}: {report.steps} steps of {batch} VOIs on {usable_device(device)}, "
+        f"{report.done} done before"
+    )
+    # Backwards a network does about twice the work of forwards.
+    work = 3 * operations * batch * (report.steps - report.done)
+    click.echo(f"  {weights / 1e6:.1f} million weights; about {work / 1e15:,.1f} Pflop left to do")
+    click.echo(f"  {report.trained} VOIs to train on, {report.heldout} held out")
+    for name, count in report.types.items():
+        click.echo(f"    {count} {name}")
+    for reason, count in sorted(report.left_out.items()):
+        click.echo(f"  left out: {count} {reason}")
+    click.echo("Nothing was touched.", err=True)
 
 
 def _print(report: TrainReport) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from uls_data.io import sha256_file, write_bytes
 from uls_data.manifest.table import Row
@@ -21,6 +21,8 @@ class Journal:
     path : Path
     request : dict
         What makes a prediction another one.
+    dry : bool
+        Only read what is there.
 
     Raises
     ------
@@ -28,7 +30,7 @@ class Journal:
         The file belongs to another prediction.
     """
 
-    def __init__(self, path: Path, request: dict[str, Any]) -> None:
+    def __init__(self, path: Path, request: dict[str, Any], *, dry: bool = False) -> None:
         self.path = path
         self._rows: dict[str, Row] = {}
         self._head = head = json.dumps(request, sort_keys=True)
@@ -41,7 +43,6 @@ class Journal:
                 f"{path.name[1:].removesuffix('.journal')} (other model or options: {whole[0]}); "
                 "give another --layer or --out, or remove that file to predict all anew"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
         kept = []
         for line in whole[1:]:
             try:
@@ -50,6 +51,10 @@ class Journal:
                 continue
             self._rows[json.dumps(key)] = row
             kept.append(line)
+        self._file: IO[str] | None = None
+        if dry:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
         text = "".join(f"{line}\n" for line in [head, *kept])
         if not path.is_file() or path.read_bytes() != text.encode():
             path.write_text(text, encoding="utf-8")
@@ -64,7 +69,8 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def known(self, key: list[Any], out: Path) -> Row | None:
         """Row of a key, if what it says was written is still there."""
@@ -80,11 +86,13 @@ class Journal:
 
     def add(self, key: list[Any], row: Row) -> None:
         """Add a row whose files are written."""
+        assert self._file is not None
         self._file.write(json.dumps([key, row]) + "\n")
         self._file.flush()
 
     def close_with(self, rows: Iterable[tuple[list[Any], Row]]) -> None:
         """Rewrite the file in the order of the rows: after any interruption the same bytes."""
+        assert self._file is not None
         self._file.close()
         lines = [json.dumps([key, row]) for key, row in rows]
         write_bytes(self.path, "".join(f"{line}\n" for line in [self._head, *lines]).encode())

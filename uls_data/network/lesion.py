@@ -157,6 +157,36 @@ def find_lesion(answer: Answer, click: Triple, spacing_mm: Sequence[float]) -> F
     )
 
 
+def moved_dice(
+    found: Found, other: tuple[Box, NDArray[np.bool_]] | None, moved: Sequence[int]
+) -> float:
+    """Dice of a mask with one found from another click, `moved` voxels (z, y, x) away.
+
+    What lies outside the other click's crop counts as missed.
+    """
+    if other is None:
+        return 0.0
+    box, mask = other
+    low = [max(a.start, b.start + m) for a, b, m in zip(found.box, box, moved, strict=True)]
+    high = [min(a.stop, b.stop + m) for a, b, m in zip(found.box, box, moved, strict=True)]
+    shared = 0
+    if all(a < b for a, b in zip(low, high, strict=True)):
+        one = found.mask[
+            tuple(
+                slice(a - p.start, b - p.start)
+                for a, b, p in zip(low, high, found.box, strict=True)
+            )
+        ]
+        two = mask[
+            tuple(
+                slice(a - m - p.start, b - m - p.start)
+                for a, b, m, p in zip(low, high, moved, box, strict=True)
+            )
+        ]
+        shared = int((one & two).sum())
+    return 2 * shared / (int(found.mask.sum()) + int(mask.sum()))
+
+
 def _around(mask: NDArray[np.bool_], possible: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Component of `possible` about a mask."""
     labels = cc3d.connected_components(possible | mask, connectivity=6)

@@ -25,7 +25,7 @@ from uls_data.network.examples import Example, find_vois, patient_key
 from uls_data.network.inference import Answer, Precision, Predictor
 from uls_data.network.journal import Journal
 from uls_data.network.key_slice import key_slice_columns
-from uls_data.network.lesion import Found, clicked, find_lesion
+from uls_data.network.lesion import Found, clicked, find_lesion, moved_dice
 from uls_data.network.plan import VOI_ZYX, ModelError
 from uls_data.network.sampling import read_ahead
 from uls_data.network.voxels import CENTRE_ZYX, Region, read_image, read_mask
@@ -45,7 +45,9 @@ class PredictReport:
     manifest : Path
         Of the new layer.
     rows : list of dict
-        One a VOI: ok, skipped (`empty_prediction`) or failed (unreadable).
+        One a VOI: ok, skipped (`empty_prediction`) or failed (unreadable). Of a dry run: those
+        that are done.
+    vois : int
     device, precision : str
     in_flight : int
         VOIs on the device at once, at the end.
@@ -57,6 +59,7 @@ class PredictReport:
 
     manifest: Path
     rows: list[Row]
+    vois: int
     device: str
     precision: str
     in_flight: int
@@ -86,6 +89,7 @@ def predict(
     compiled: bool = False,
     seed: int = 0,
     workers: int = 2,
+    dry_run: bool = False,
     started: Callable[[int, int], None] | None = None,
     progress: Callable[[int], None] | None = None,
     warned: Callable[[str], None] | None = None,
@@ -130,6 +134,8 @@ def predict(
         Of the other clicks.
     workers : int
         Threads that read, and as many that measure and write.
+    dry_run : bool
+        Only say how many VOIs there are and how many are done; nothing is touched.
     started, progress, warned : callable, optional
         Told the number of VOIs and how many were done before; 1 for each VOI; warnings.
 
@@ -157,29 +163,37 @@ def predict(
     }
     run = _Run(out, layer, predictor, jitter, seed, batch_size, warned)
     name = layer if part is None else f"{layer}.{part}"
-    with Journal(out / "manifest" / f".{name}.journal", request) as journal:
+    with Journal(out / "manifest" / f".{name}.journal", request, dry=dry_run) as journal:
         run.done = {
             example.identity: row
             for example in examples
             if (row := journal.known(_key(example, layer), out)) is not None
         }
-        if started is not None:
-            started(len(examples), len(run.done))
         resumed = len(run.done)
+        if started is not None and not dry_run:
+            started(len(examples), resumed)
         waiting = [example for example in examples if example.identity not in run.done]
-        for example, row in run.rows(waiting, max(1, workers)):
+        for example, row in () if dry_run else run.rows(waiting, max(1, workers)):
             journal.add(_key(example, layer), row)
             run.done[example.identity] = row
             if progress is not None:
                 progress(1)
-        rows = [run.done[example.identity] for example in examples]
-        keys = [_key(example, layer) for example in examples]
+        rows = [run.done[e.identity] for e in examples if e.identity in run.done]
         manifest = out / "manifest" / f"{layer}.parquet"
-        if part is None:
-            write_manifest(rows, manifest)
-        journal.close_with(zip(keys, rows, strict=True))
+        if not dry_run:
+            if part is None:
+                write_manifest(rows, manifest)
+            keys = [_key(example, layer) for example in examples]
+            journal.close_with(zip(keys, rows, strict=True))
     return PredictReport(
-        manifest, rows, str(where), predictor.precision, run.in_flight, resumed, loaded.notes
+        manifest=manifest,
+        rows=rows,
+        vois=len(examples),
+        device=str(where),
+        precision=predictor.precision,
+        in_flight=run.in_flight,
+        resumed=resumed,
+        notes=loaded.notes,
     )
 
 
@@ -290,7 +304,7 @@ class _Run:
             moved = tuple(a - b for a, b in zip(at, job.region.click, strict=True))
             assert job.found is not None
             part = clicked(answer.margin > 0, (z, y, x), _spacing(job.example.row))
-            job.click_dice.append(_dice_moved(job.found, part, moved))
+            job.click_dice.append(moved_dice(job.found, part, moved))
         if len(job.click_dice) + 1 == len(job.clicks):
             return True
         again.append((job, job.region.cut(job.clicks[len(job.click_dice) + 1], self.crop)))
@@ -378,33 +392,3 @@ def _scores(found: Found, click_dice: list[float]) -> list[Row]:
     return [
         {"candidate": "network", "measure": name, "value": value} for name, value in scores.items()
     ]
-
-
-def _dice_moved(
-    found: Found, other: tuple[Any, NDArray[np.bool_]] | None, moved: Sequence[int]
-) -> float:
-    """Dice of a mask with one found from another click, `moved` voxels (z, y, x) away.
-
-    What lies outside the other click's crop counts as missed.
-    """
-    if other is None:
-        return 0.0
-    box, mask = other
-    low = [max(a.start, b.start + m) for a, b, m in zip(found.box, box, moved, strict=True)]
-    high = [min(a.stop, b.stop + m) for a, b, m in zip(found.box, box, moved, strict=True)]
-    shared = 0
-    if all(a < b for a, b in zip(low, high, strict=True)):
-        one = found.mask[
-            tuple(
-                slice(a - p.start, b - p.start)
-                for a, b, p in zip(low, high, found.box, strict=True)
-            )
-        ]
-        two = mask[
-            tuple(
-                slice(a - m - p.start, b - m - p.start)
-                for a, b, m, p in zip(low, high, moved, box, strict=True)
-            )
-        ]
-        shared = int((one & two).sum())
-    return 2 * shared / (int(found.mask.sum()) + int(mask.sum()))

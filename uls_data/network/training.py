@@ -26,7 +26,7 @@ from uls_data.network.checkpoint import (
 )
 from uls_data.network.curves import Board, write_curves
 from uls_data.network.device import usable_device
-from uls_data.network.examples import Example, Examples, find_examples, patient_key
+from uls_data.network.examples import Example, Examples, find_examples, patient_key, split_by
 from uls_data.network.learner import Learner
 from uls_data.network.plan import Intensities, ModelError, Plan, load_plan
 from uls_data.network.sampling import Sampler, read_ahead
@@ -53,8 +53,12 @@ class TrainReport:
     checkpoint : Path
     plan : Plan
     steps : int
+    done : int
+        Those that earlier runs had done.
     trained, heldout : int
         Examples drawn from, and scored.
+    types : dict
+        Examples drawn from, by lesion type.
     left_out : dict
         Rows that were neither, by reason.
     validation : list of dict
@@ -67,8 +71,10 @@ class TrainReport:
     checkpoint: Path
     plan: Plan
     steps: int
+    done: int
     trained: int
     heldout: int
+    types: dict[str, int]
     left_out: dict[str, int]
     validation: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
@@ -89,6 +95,7 @@ def train(
     steps: int | None = None,
     seed: int = 0,
     workers: int = 2,
+    dry_run: bool = False,
     started: Callable[[int, int], None] | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> TrainReport:
@@ -115,6 +122,8 @@ def train(
         Instead of the plan's length; not both.
     workers : int
         Threads that read ahead.
+    dry_run : bool
+        Only say what would be trained; nothing is touched.
     started : callable, optional
         Told the number of steps, and how many were done before.
     progress : callable, optional
@@ -147,6 +156,9 @@ def train(
     )
     record["software_version"] = __version__
     run = _Run(Path(out), chosen, start, found, record, usable_device(device))
+    if dry_run:
+        run.resume()
+        return run.report()
     remove_temporaries(run.folder / _FOLD)
     with ThreadPoolExecutor(max(1, workers), "read") as pool:
         return run.finish(pool, started, progress)
@@ -209,7 +221,7 @@ class _Run:
     ) -> None:
         self.folder, self.plan, self.start, self.found = folder, plan, start, found
         self.record, self.device = record, device
-        self.step, self.total = 0, int(record["steps"])
+        self.step, self.done, self.total = 0, 0, int(record["steps"])
         self.epochs: list[dict[str, Any]] = []
         self.validations: list[dict[str, Any]] = []
         self.failed: list[dict[str, str]] = []
@@ -221,19 +233,25 @@ class _Run:
         progress: Callable[[int, float], None] | None,
     ) -> TrainReport:
         """Do what is left to do."""
-        last = self._resumed()
+        last = self.resume()
         if started is not None:
             started(self.total, self.step)
         if self.step < self.total:
             self._prepare(pool, last)
             del last
             self._loop(pool, progress)
+        return self.report()
+
+    def report(self) -> TrainReport:
+        """Tell what there is so far."""
         end = [row for row in self.validations if row["step"] == self.total]
         return TrainReport(
             model=self.folder,
             checkpoint=self.folder / _FOLD / FINAL,
             plan=self.plan,
             steps=self.total,
+            done=self.done,
+            types=split_by(self.found.train, lambda example: example.row["lesion_type"]),
             trained=len(self.found.train),
             heldout=len(self.found.heldout),
             left_out=dict(self.found.left_out),
@@ -241,7 +259,7 @@ class _Run:
             failed=self.failed,
         )
 
-    def _resumed(self) -> dict[str, Any] | None:
+    def resume(self) -> dict[str, Any] | None:
         """Return the last checkpoint of this training, after taking its counters over."""
         for name in (FINAL, LATEST):
             path = self.folder / _FOLD / name
@@ -255,7 +273,7 @@ class _Run:
                     "length); give another --out"
                 )
             self.plan = Plan.model_validate(before["plan"])
-            self.step = int(before["step"])
+            self.step = self.done = int(before["step"])
             self.epochs, self.validations = list(before["epochs"]), list(before["validations"])
             self.failed = list(before["failed"])
             return last
