@@ -2,144 +2,35 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
-import re
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pytest
 import yaml
-from numpy.typing import NDArray
+from small_build import (
+    AFFINE,
+    ONE,
+    SHAPE,
+    TWO,
+    block,
+    check_placed_back,
+    hu_of,
+    loaded,
+    mask_of,
+    only_row,
+    put,
+    run,
+    tree,
+)
 
-from uls_data.demo.files import write_itk, write_nifti
-from uls_data.demo.phantom import ORIENTATIONS, store
-from uls_data.errors import SourceError
-from uls_data.factory import BuildReport, build
+from uls_data.demo.phantom import ORIENTATIONS
 from uls_data.lesions import find_lesions
 from uls_data.manifest import load_manifest
 from uls_data.pictures.thumbnail import thumbnail_path
 from uls_data.readers import read_volume
 from uls_data.recipe import Recipe, recipe_template
-from uls_data.voi import CENTRE, VOI_SHAPE, box_around, cut_image, cut_label
-
-SHAPE = (30, 26, 20)
-AFFINE = np.array([[0.8, 0, 0, -31.5], [0, 0.8, 0, 12.75], [0, 0, 2.5, -804.0], [0, 0, 0, 1.0]])
-Block = tuple[slice, slice, slice]
-
-
-def block(x: int, y: int, z: int, size: int = 6) -> Block:
-    return slice(x, x + size), slice(y, y + size), slice(z, z + size)
-
-
-ONE = (block(8, 9, 7),)
-TWO = (block(3, 4, 2), block(18, 15, 11))
-NOWHERE = -(1 << 31)
-
-
-def hu_of(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.int16]:
-    return np.random.default_rng(seed).integers(-900, 900, shape).astype(np.int16)
-
-
-def mask_of(shape: tuple[int, ...], blocks: tuple[Block, ...]) -> NDArray[np.uint8]:
-    mask = np.zeros(shape, dtype=np.uint8)
-    for part in blocks:
-        mask[part] = 1
-    return mask
-
-
-def put(
-    raw: Path,
-    case: str,
-    blocks: tuple[Block, ...] = ONE,
-    *,
-    image: NDArray[Any] | None = None,
-    mask: NDArray[Any] | None = None,
-    affine: NDArray[np.float64] = AFFINE,
-    mask_affine: NDArray[np.float64] | None = None,
-    codes: str = "RAS",
-    mask_codes: str | None = None,
-    suffix: str = ".nii",
-) -> None:
-    """Write the image and the mask of one case; both are given in RAS."""
-    image = hu_of(SHAPE) if image is None else image
-    mask = mask_of(image.shape, blocks) if mask is None else mask
-    pairs = (
-        ("images", image, affine, codes),
-        ("masks", mask, affine if mask_affine is None else mask_affine, mask_codes or codes),
-    )
-    for folder, array, its, way in pairs:
-        stored, stored_affine = store(array, its, way)
-        writer = write_nifti if suffix.startswith(".nii") else write_itk
-        writer(raw / folder / f"{case}{suffix}", stored, stored_affine)
-
-
-def write_recipe(raw: Path, **changes: Any) -> Path:
-    content = {**yaml.safe_load(recipe_template("mine")), **changes}
-    path = raw / f"recipe-{hashlib.sha256(repr(changes).encode()).hexdigest()[:8]}.yaml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    return path
-
-
-def run(raw: Path, out: Path, changes: dict[str, Any] | None = None, **options: Any) -> BuildReport:
-    return build(write_recipe(raw, **(changes or {})), raw, out, **options)
-
-
-def tree(out: Path) -> dict[str, str]:
-    """Hash of every file that a build promises: all but its own records."""
-    return {
-        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and ".uls-data" not in path.parts
-    }
-
-
-def loaded(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    image = nib.load(path)
-    return np.asarray(image.dataobj), image.affine
-
-
-def only_row(report: BuildReport) -> dict[str, Any]:
-    (row,) = report.rows
-    return row
-
-
-def check_placed_back(
-    row: dict[str, Any], out: Path, hu: NDArray[Any], affine: NDArray[np.float64], lesion: Any
-) -> None:
-    """Place a VOI back into its RAS scan by its file's affine, and compare voxel for voxel."""
-    voi, voi_affine = loaded(out / row["image_path"])
-    label, label_affine = loaded(out / row["label_path"])
-    assert voi.shape == label.shape == VOI_SHAPE
-    assert nib.aff2axcodes(voi_affine) == ("R", "A", "S")
-    np.testing.assert_array_equal(voi_affine, label_affine)
-    np.testing.assert_allclose(voi_affine, np.reshape(row["affine"], (4, 4)), atol=1e-3)
-    offset = np.linalg.solve(affine[:3, :3], voi_affine[:3, 3] - affine[:3, 3])
-    start = np.rint(offset).astype(int)
-    np.testing.assert_allclose(offset, start, atol=1e-2)
-    expected = np.full(VOI_SHAPE, NOWHERE, dtype=np.int32)
-    marked = np.zeros(VOI_SHAPE, dtype=bool)
-    ours, theirs = [], []
-    for at, size, scan in zip(start, VOI_SHAPE, hu.shape, strict=True):
-        low, high = max(at, 0), min(at + size, scan)
-        theirs.append(slice(low, high))
-        ours.append(slice(low - at, high - at))
-    expected[tuple(ours)] = hu[tuple(theirs)]
-    marked[tuple(ours)] = lesion[tuple(theirs)]
-    real = expected != NOWHERE
-    lowest, highest = int(expected[real].min()), int(expected[real].max())
-    sentinel = lowest - 1
-    assert (row["hu_min"], row["hu_max"], row["pad_value_hu"]) == (lowest, highest, sentinel)
-    expected[~real] = sentinel
-    assert np.array_equal(voi, expected)
-    assert np.array_equal(voi == sentinel, ~real)
-    assert np.array_equal(label, marked)
-    assert label[CENTRE] == 1
-    assert row["mask_voxels"] == marked.sum()
-    assert row["fraction_outside_voi"] == pytest.approx(1 - marked.sum() / np.sum(lesion))
+from uls_data.voi import VOI_SHAPE, box_around, cut_image, cut_label
 
 
 def test_rows_say_what_became_of_everything(tmp_path: Path) -> None:
@@ -439,196 +330,3 @@ def test_largest_component_and_values(tmp_path: Path) -> None:
         if row["status"] == "skipped"
     ]
     assert reasons == ["not_largest_component"]
-
-
-def test_several_clicks(tmp_path: Path) -> None:
-    raw, out = tmp_path / "raw", tmp_path / "out"
-    put(raw, "a")
-    three = run(raw, out, clicks=3).rows
-    assert [row["voi_id"] for row in three] == [f"a_lesion_01_sample_{k}" for k in range(3)]
-    assert len({tuple(row[f"click_{a}_vox"] for a in "xyz") for row in three}) == 3
-    assert len({row["image_voxels_sha256"] for row in three}) == 3
-    single = only_row(run(raw, tmp_path / "single"))
-    assert single["image_sha256"] == three[0]["image_sha256"]  # the first click stays
-    other = only_row(run(raw, tmp_path / "other", seed=1))
-    assert other["image_voxels_sha256"] != single["image_voxels_sha256"]
-
-
-def test_limit_and_only(tmp_path: Path) -> None:
-    raw = tmp_path / "raw"
-    for case in ("case_1", "case_2", "case_10"):
-        put(raw, case)
-    first = run(raw, tmp_path / "limit", limit=2)
-    assert [row["case_id"] for row in first.rows] == ["case_1", "case_2"]
-    assert not first.complete and first.cases == 2
-    chosen = run(raw, tmp_path / "only", only=["case_10", "case_1"])
-    assert {row["case_id"] for row in chosen.rows} == {"case_10", "case_1"}
-    with pytest.raises(SourceError, match=r"case_11.*Did you mean case_1"):
-        run(raw, tmp_path / "none", only=["case_11"])
-    assert not (tmp_path / "none").exists()
-
-
-def test_labels_only(tmp_path: Path) -> None:
-    raw, out = tmp_path / "raw", tmp_path / "out"
-    put(raw, "a")
-    put(raw, "masks_alone")
-    (raw / "images" / "masks_alone.nii").unlink()
-    full = run(raw, tmp_path / "full", only=["a"]).rows[0]
-    report = run(raw, out, labels_only=True)
-    assert report.ok == 2 and not (out / "mine" / "images").exists()
-    label = report.rows[0]
-    for column in ("image_path", "image_sha256", "image_source", "pad_value_hu", "hu_min"):
-        assert label.get(column) is None
-    assert label["label_sha256"] == full["label_sha256"]
-    assert label["click_x_vox"] == full["click_x_vox"]
-
-
-def test_dry_run_touches_nothing(tmp_path: Path) -> None:
-    raw, out = tmp_path / "raw", tmp_path / "out"
-    put(raw, "a")
-    put(raw, "b")
-    (raw / "masks" / "b.nii").unlink()
-    before = {path: path.stat().st_mtime_ns for path in raw.rglob("*")}
-    recipe = write_recipe(raw)
-    report = build(recipe, raw, out, dry_run=True)
-    assert [(row["case_id"], row["status"]) for row in report.rows] == [
-        ("a", "planned"),
-        ("b", "failed"),
-    ]
-    assert not out.exists()
-    assert {path: path.stat().st_mtime_ns for path in before} == before
-
-
-def test_wrong_use(tmp_path: Path) -> None:
-    raw = tmp_path / "raw"
-    put(raw, "a")
-    wrong: list[dict[str, Any]] = [
-        {"profile": "best"},
-        {"workers": -1},
-        {"clicks": 0},
-        {"limit": 0},
-    ]
-    for options in wrong:
-        with pytest.raises(SourceError, match=next(iter(options))):
-            run(raw, tmp_path / "out", **options)
-    with pytest.raises(SourceError, match="raw folder itself"):
-        run(raw, raw)
-    with pytest.raises(SourceError, match="no such folder"):
-        build("kits21", tmp_path / "absent", tmp_path / "out")
-    blocked = tmp_path / "file"
-    blocked.write_text("in the way")
-    with pytest.raises(SourceError, match="cannot be written"):
-        run(raw, blocked)
-    assert not (tmp_path / "out").exists()
-
-
-def test_output_below_the_raw_root_is_not_read_back(tmp_path: Path) -> None:
-    raw = tmp_path / "raw"
-    put(raw / "set", "a")
-    content = yaml.safe_load(recipe_template("mine"))
-    layout = {"name": "any", "image": "**/images/{case}{ext}", "mask": "**/masks/{case}{ext}"}
-    reader = {**content["reader"], "layouts": [layout]}
-    put(raw / "out", "b")  # as a copy of the archive might lie there
-    assert run(raw, raw / "out", {"reader": reader}).ok == 1
-    again = run(raw, raw / "out", {"reader": reader})
-    assert (again.ok, again.failed, again.done_before) == (1, 0, 1)
-
-
-def test_published_profile(tmp_path: Path) -> None:
-    raw = tmp_path / "raw"
-    hu = hu_of((40, 30, 150))
-    hu[0, 0, 149] = -3000  # far from both lesions: outside of their VOIs
-    blocks = (block(3, 4, 2), block(18, 15, 11))
-    put(raw, "a", blocks, image=hu)
-    first, second = run(raw, tmp_path / "published", profile="published").rows
-    relative = [
-        tuple(row[f"click_{a}_vox"] - part[at].start for at, a in enumerate("xyz"))
-        for row, part in zip((first, second), blocks, strict=True)
-    ]
-    assert relative[0] == relative[1]  # 216 voxels both: the same rank
-    assert first["pad_value_hu"] == second["pad_value_hu"] == -3000
-    paper = run(raw, tmp_path / "paper").rows
-    assert all(row["pad_value_hu"] == row["hu_min"] - 1 > -3000 for row in paper)
-    drawn = [
-        tuple(row[f"click_{a}_vox"] - part[at].start for at, a in enumerate("xyz"))
-        for row, part in zip(paper, blocks, strict=True)
-    ]
-    assert drawn[0] != drawn[1]
-    assert {row["profile"] for row in paper} == {"paper"}
-
-
-def test_order_and_company_of_cases_change_nothing(tmp_path: Path) -> None:
-    raw = tmp_path / "raw"
-    names = ("c", "a", "b")
-    for seed, case in enumerate(names):
-        put(raw, case, TWO[: 1 + seed % 2], image=hu_of(SHAPE, seed))
-    run(raw, tmp_path / "whole")
-    for case in names:
-        run(raw, tmp_path / "single", only=[case])
-    assert tree(tmp_path / "whole") == tree(tmp_path / "single")
-
-
-def test_workers_change_nothing(tmp_path: Path) -> None:
-    raw = tmp_path / "raw"
-    for seed in range(3):
-        put(raw, f"case_{seed}", TWO, image=hu_of(SHAPE, seed))
-    put(raw, "case_3", mask=mask_of((30, 26, 19), ONE))
-    run(raw, tmp_path / "one", workers=1)
-    run(raw, tmp_path / "two", workers=2)
-    assert tree(tmp_path / "one") == tree(tmp_path / "two")
-
-
-def test_no_text_of_a_header_reaches_the_output(tmp_path: Path) -> None:
-    raw, out = tmp_path / "raw", tmp_path / "out"
-    put(raw, "a")
-    secret = b"DOE^JANE 1950"
-    for folder in ("images", "masks"):
-        path = raw / folder / "a.nii"
-        data = bytearray(path.read_bytes())
-        for at, room in ((4, 10), (14, 18), (148, 80), (228, 24), (328, 16)):
-            data[at : at + min(room, len(secret))] = secret[:room]
-        path.write_bytes(bytes(data))
-    run(raw, out)
-    for path in out.rglob("*"):
-        if path.is_file():
-            raw_bytes = path.read_bytes()
-            text = gzip.decompress(raw_bytes) if path.suffix == ".gz" else raw_bytes
-            assert b"DOE^" not in text and b"JANE" not in text, path
-    header = nib.load(next(out.rglob("*.nii.gz"))).header
-    for field in ("descrip", "intent_name", "aux_file", "db_name", "data_type"):
-        assert bytes(header[field].item()).strip(b"\0") == b""
-    packed = next(out.rglob("*.nii.gz")).read_bytes()
-    assert packed[3] == 0 and packed[4:8] == bytes(4)  # no name, no time
-
-
-def test_damage_that_no_check_foresaw_is_a_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    raw, out = tmp_path / "raw", tmp_path / "out"
-    put(raw, "a")
-    put(raw, "b")
-
-    def broken(*_: Any) -> None:
-        raise ZeroDivisionError("unforeseen")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("uls_data.lesions.opened.find_lesions", broken)
-        report = run(raw, out)
-    assert [row["reason"] for row in report.rows] == ["internal_error"] * 2
-    assert "unforeseen" in report.rows[0]["detail"]
-    assert str(tmp_path) not in json.dumps(report.rows)  # no path of the machine
-    assert run(raw, out).ok == 2  # the same command tries again
-
-
-def test_no_path_of_the_machine_in_any_row(tmp_path: Path) -> None:
-    raw, out = tmp_path / "raw", tmp_path / "out"
-    put(raw, "a")
-    put(raw, "b", mask=mask_of((30, 26, 19), ONE))
-    put(raw, "c")
-    (raw / "images" / "c.nii").write_bytes(b"short")
-    (raw / "images" / "d.mha").write_bytes(b"NDims = 3\n")
-    (raw / "masks" / "d.mha").write_bytes(b"NDims = 3\n")
-    report = run(raw, out)
-    assert report.failed == 3
-    text = json.dumps(report.rows)
-    assert str(tmp_path) not in text and not re.search(r'"/[a-z]', text)

@@ -16,6 +16,7 @@ import numpy as np
 from uls_data.canonical import nifti_gz
 from uls_data.io import sha256_bytes, sha256_voxels
 from uls_data.manifest import write_manifest
+from uls_data.manifest.table import iterate_rows, manifest_files
 from uls_data.recipe import load_recipe
 from uls_data.release import ReleaseReport, release_build
 from uls_data.voi import VOI_SHAPE
@@ -142,3 +143,15 @@ def tree(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+TWO = {"kits21": 6, "mdsc_lung": 4}
+
+
+def members_of(part: Path) -> list[tarfile.TarInfo]:
+    with tarfile.open(part) as tar:
+        return tar.getmembers()
+
+
+def load_rows(out: Path) -> list[dict[str, Any]]:
+    return [row for file in manifest_files(out) for row in iterate_rows(file)]
