@@ -84,7 +84,7 @@ def command(
         if to is not None:
             click.echo(f"Scores, tables and plot: {to}")
             next_step(
-                f"sort {to / 'vois.csv'} by dice, and look at the worst: uls-data triage --list"
+                f"sort {to / 'vois.csv'} by dice; uls-data triage OUT --list shows them in order"
             )
         else:
             next_step("the same with --to DIR writes the scores of every VOI")
