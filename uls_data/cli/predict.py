@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from uls_data.cli.network import (
+    batch_size_option,
+    device_option,
+    jitter_option,
+    precision_option,
+    threads_option,
+    tta_option,
+)
 from uls_data.cli.output import Progress, failures, json_line, json_option, next_step, table
 from uls_data.errors import ManifestError, UlsDataError
 
@@ -56,42 +64,14 @@ Examples:
     multiple=True,
     help="Layer whose rows the new ones continue; may be repeated. Default: the best.",
 )
-@click.option("--tta", is_flag=True, help="Average the eight mirrored views; eight times the work.")
-@click.option(
-    "--jitter",
-    type=click.IntRange(min=0, max=64),
-    help="Predict anew from so many other clicks on what was found, and measure their Dice.",
-)
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="auto: a GPU where there is one.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-    default="auto",
-    show_default=True,
-    help="auto: bfloat16 on a GPU that has it, float16 on an older one, float32 on a CPU.",
-)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    default=2,
-    show_default=True,
-    help="VOIs on the device at once; halved where its memory is too small. Changes no mask.",
-)
+@tta_option
+@jitter_option
+@device_option
+@precision_option
+@batch_size_option
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network first (torch).")
 @click.option("--seed", type=int, help="Of --jitter.  [default: 0]")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=2,
-    show_default=True,
-    help="Threads that read, and as many that measure and write.",
-)
+@threads_option
 @click.option("--dry-run", is_flag=True, help="Count what is to be predicted; touch nothing.")
 @json_option
 def command(
@@ -125,7 +105,8 @@ def command(
     }
     sources = [*manifests, *more]
     dry_run = options.pop("dry_run")
-    options = {name: value for name, value in options.items() if value not in (None, ())}
+    # What was not asked for is left to the functions.
+    options = {name: value for name, value in options.items() if value not in (None, (), 0)}
     try:
         if stack is not None:
             wrong = {"layer", "layers", "jitter", "seed"} & options.keys()

@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from uls_data.cli.network import (
+    batch_size_option,
+    device_option,
+    jitter_option,
+    precision_option,
+    threads_option,
+    tta_option,
+)
 from uls_data.cli.output import Progress, failures, json_line, json_option, next_step, table
 from uls_data.errors import UlsDataError
 
@@ -70,47 +78,18 @@ Examples:
 @click.option(
     "--max-axis-error-vox", type=float, help="Bound of the paper's rule in pixels, as for `filter`."
 )
-@click.option("--tta", is_flag=True, help="Predict with the eight mirrored views.")
-@click.option(
-    "--jitter",
-    type=click.IntRange(min=0, max=64),
-    default=0,
-    help="Predict from so many other clicks too, and measure the Dice with the mask.",
-)
+@tta_option
+@jitter_option
 @click.option(
     "--include-heldout",
     is_flag=True,
     help="Train on held-out patients too (the paper's final training); nothing is scored then.",
 )
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="auto: a GPU where there is one.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-    default="auto",
-    show_default=True,
-    help="Of prediction, as for `predict`.",
-)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    default=2,
-    show_default=True,
-    help="VOIs on the device at once in prediction; changes no mask.",
-)
+@device_option
+@precision_option
+@batch_size_option
 @click.option("--seed", default=0, show_default=True, help="Of weights, order, folds and clicks.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=2,
-    show_default=True,
-    help="Threads that read ahead.",
-)
+@threads_option
 @json_option
 def command(weak: Path, full: Path, out: Path, as_json: bool, **options: Any) -> int:
     """Train, predict, filter, and train again: the paper's Figure 3, with any number of rounds.

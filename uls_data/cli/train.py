@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from uls_data.cli.network import device_option, threads_option
 from uls_data.cli.output import Progress, failures, json_line, json_option, next_step, table
 from uls_data.errors import UlsDataError
 
@@ -40,13 +41,7 @@ Examples:
     type=click.Path(path_type=Path),
     help="Model folder or checkpoint, ours or nnU-Net v2's, to fine-tune.",
 )
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="auto: a GPU where there is one.",
-)
+@device_option
 @click.option(
     "--include-heldout",
     is_flag=True,
@@ -65,13 +60,7 @@ Examples:
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the plan's.")
 @click.option("--steps", type=click.IntRange(min=1), help="Instead of epochs.")
 @click.option("--seed", default=0, show_default=True, help="Of weights, order and augmentation.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=2,
-    show_default=True,
-    help="Threads that read ahead.",
-)
+@threads_option
 @click.option("--dry-run", is_flag=True, help="Say what would be trained; touch nothing.")
 @json_option
 def command(

@@ -1,0 +1,47 @@
+"""Options that the commands with a network share."""
+
+from __future__ import annotations
+
+import click
+
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: a GPU where there is one.",
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+    help="Of prediction; auto: bfloat16 on a GPU that has it, float16 on an older one, float32 on "
+    "a CPU.",
+)
+tta_option = click.option(
+    "--tta",
+    is_flag=True,
+    help="Average the eight mirrored views in prediction; eight times the work.",
+)
+jitter_option = click.option(
+    "--jitter",
+    type=click.IntRange(min=0, max=64),
+    default=0,
+    help="Predict anew from so many other clicks on what was found, and measure their Dice.",
+)
+batch_size_option = click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="VOIs on the device at once in prediction; halved where its memory is too small. Changes "
+    "no mask.",
+)
+threads_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Threads that read ahead, and as many that measure and write.",
+)
