@@ -18,7 +18,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-from hostile_cases import MARK
+from hostile_parts import MARK
 from nibabel import imageglobals
 from numpy.typing import NDArray
 from scipy import ndimage

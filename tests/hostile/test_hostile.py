@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hostile_cases import AFFINE, MARK, NIFTI, SECRET, SHAPE, Case, make_case
+from hostile_cases import make_case
 from hostile_check import check_voi
 from hostile_limits import at_most, peak_bytes
+from hostile_parts import AFFINE, MARK, NIFTI, SECRET, SHAPE, Case
 
 import uls_data
 from uls_data.demo.files import write_itk, write_nifti
