@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 Floats = NDArray[np.float64]
 Numbers = Sequence[float] | Floats
@@ -123,6 +122,9 @@ def calibrate(
     weights = np.linalg.solve(normal, scaled.T @ (weight * target))
     score = scaled @ weights
     order = np.argsort(score, kind="stable")
+    # Imported here: only a calibration needs it, and every worker would wait for it.
+    from scipy.optimize import isotonic_regression
+
     rising = isotonic_regression(truth[order], weights=weight[order] + 1e-12).x
     # A few corners: the raw steps follow single lesions.
     scores, heights = [], []
