@@ -121,6 +121,13 @@ def test_a_source_of_ones_own_brings_its_recipe(tmp_path: Path) -> None:
     row = {**voi_row("kits21", 1), "source": "mine", "licence": "CC0-1.0"}
     write_rows(tmp_path / "out", [put(tmp_path / "out", row)])
     assert "mine: no licence terms" in refusal(tmp_path / "out", tmp_path / "to")
+    unknown = {**row, "redistributable": None}
+    write_rows(tmp_path / "unknown", [put(tmp_path / "unknown", unknown)])
+    (tmp_path / "unknown.yaml").write_text(
+        text.replace("redistributable: true", "redistributable: null")
+    )
+    message = refusal(tmp_path / "unknown", tmp_path / "to", recipes=[tmp_path / "unknown.yaml"])
+    assert "NOT KNOWN" in message and "in its recipe, then build it again" in message
     report = release_build(tmp_path / "out", tmp_path / "to", "1", recipes=[tmp_path / "mine.yaml"])
     assert "CC0-1.0" in (tmp_path / "to" / "mine" / "LICENCE.md").read_text()
     assert not release_verify(report.folder).findings

@@ -145,6 +145,10 @@ def closed_sources(terms: dict[str, Terms]) -> list[str]:
             "lndb: leave it out; everybody makes these VOIs alone, from their own download, by "
             "`uls-data lndb-prep --raw DIR --out OUT`; both manifests together are complete"
         )
+    if any(terms[name].redistributable is None for name in set(closed) - set(recipe_names())):
+        lines.append(
+            "If you know that they may be: redistributable: true in its recipe, then build it again"
+        )
     others = sorted(terms.keys() - set(closed))
     if others:
         chosen = " ".join(f"--source {name}" for name in others)
