@@ -107,7 +107,8 @@ def test_killed_workers(big: Archive, cluster: Cluster, start: Start, tmp_path: 
     rng = random.Random("cluster")
     out = tmp_path / "out"
     run = start(big.command(out, "--scheduler", cluster.address))
-    for wanted in (1, 15, 30):
+    # A third death could be the third of one case, which is then given up.
+    for wanted in (rng.randint(1, 8), rng.randint(12, 30)):
         assert until(partial(reached, out, wanted), run)
         time.sleep(rng.uniform(0, 0.1))
         if workers := rng.choice(cluster.nannies).children():
