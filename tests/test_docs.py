@@ -53,14 +53,18 @@ def test_every_command_is_documented_with_an_example(name: str, command: click.C
     assert name.split()[0] in README
 
 
-def test_commands_in_pages_parse() -> None:
-    """Every `uls-data` line of README and docs names a command and options that exist."""
+def test_commands_in_pages_and_examples_parse() -> None:
+    """Every `uls-data` line of README, docs and `--help` names a command and options that exist."""
+    known = dict(commands())
+    helps = "\n".join(command.epilog or "" for command in known.values()).replace("\\\n", " ")
     lines = re.findall(r"^uls-data (.*)$", ALL, flags=re.MULTILINE)
     assert len(lines) > 5
-    known = dict(commands())
+    lines += re.findall(r"^(?: *|Example: )uls-data (.*)$", helps, flags=re.MULTILINE)
+    assert len(lines) > 90
     for line in lines:
         words = shlex.split(line, comments=True)
-        words = words[: words.index(">")] if ">" in words else words
+        for end in (">", "|"):
+            words = words[: words.index(end)] if end in words else words
         name = " ".join(words[:2]) if words[0] in GROUPS else words[0]
         options = {option for parameter in known[name].params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options, line
