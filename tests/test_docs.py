@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 import pytest
+from every_command import commands
 
-from uls_data.cli import cli
 from uls_data.manifest.document import recipe_schema, with_columns
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe import load_recipe, recipe_names
@@ -20,22 +20,6 @@ PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs")
 ALL = "\n".join([README, *PAGES.values()])
 
 
-GROUPS = ("recipe", "export", "release", "errata")
-
-
-def commands() -> list[tuple[str, click.Command]]:
-    found: list[tuple[str, click.Command]] = []
-    context = click.Context(cli)
-    for name in cli.list_commands(context):
-        command = cli.get_command(context, name)
-        assert command is not None
-        if isinstance(command, click.Group):
-            found += [(f"{name} {sub}", command.commands[sub]) for sub in command.commands]
-        else:
-            found.append((name, command))
-    return found
-
-
 def test_generated_parts_are_current() -> None:
     schema = ROOT / "manifests" / "schema" / "recipe.schema.json"
     assert schema.read_text(encoding="utf-8") == recipe_schema(), "run `make schema`"
@@ -43,7 +27,7 @@ def test_generated_parts_are_current() -> None:
     assert with_columns(page) == page, "run `make schema`"
 
 
-@pytest.mark.parametrize(("name", "command"), commands(), ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize(("name", "command"), list(commands()), ids=lambda value: str(value)[:20])
 def test_every_command_is_documented_with_an_example(name: str, command: click.Command) -> None:
     assert command.help
     assert f"uls-data {name}" in (command.epilog or "")
@@ -65,7 +49,7 @@ def test_commands_in_pages_and_examples_parse() -> None:
         words = shlex.split(line, comments=True)
         for end in (">", "|"):
             words = words[: words.index(end)] if end in words else words
-        name = " ".join(words[:2]) if words[0] in GROUPS else words[0]
+        name = words[0] if words[0] in known else " ".join(words[:2])
         options = {option for parameter in known[name].params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options, line
 

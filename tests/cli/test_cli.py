@@ -8,18 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from every_command import commands
 
 from uls_data import __version__
 from uls_data.cli import main
 from uls_data.demo.sources import make_archives
-
-COMMANDS = [
-    ["build"],
-    ["index"],
-    ["query"],
-    ["stats"],
-    *(["recipe", name] for name in ("list", "show", "check", "new")),
-]
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +39,11 @@ def test_help_and_version(uls: Any) -> None:
     assert uls("--version").out.strip().endswith(__version__)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_of_every_command_has_an_example(uls: Any, command: list[str]) -> None:
-    result = uls(*command, "--help")
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+def test_help_of_every_command_has_an_example(uls: Any, name: str) -> None:
+    result = uls(*name.split(), "--help")
     assert result.code == 0
-    assert "Example" in result.out and f"uls-data {' '.join(command)}" in result.out
+    assert "Example" in result.out and f"uls-data {name}" in result.out
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,16 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option, next_step, table
+from uls_data.cli.output import (
+    SHOWN_FAILURES,
+    Progress,
+    failures,
+    json_line,
+    json_option,
+    next_step,
+    table,
+)
 
-_SHOWN_FAILURES = 20
 _JSON_COLUMNS = (
     "source",
     "case_id",
@@ -135,10 +142,7 @@ def _summary(report: Any) -> None:
     ):
         if reason is not None:
             click.echo(f"  {status:8} {reason:24} {count}")
-    for row in report.failures(_SHOWN_FAILURES):
-        click.echo(f"  {row['case_id']}: {row['reason']}: {row['detail']}", err=True)
-    if report.failed > _SHOWN_FAILURES:
-        click.echo(f"  ... and {report.failed - _SHOWN_FAILURES} more failed rows", err=True)
+    failures(report.failures(SHOWN_FAILURES), "case_id", report.failed)
     for note in report.notes:
         click.echo(f"  {note}", err=True)
     _expectation(report, load_recipe)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option, next_step
+from uls_data.cli.output import Progress, failures, json_line, json_option, next_step
 
 
 @click.command(
@@ -56,8 +56,7 @@ def command(folder: Path, source: str, out: Path, workers: int, as_json: bool) -
     else:
         for name, count in sorted(Counter(row["source"] for row in rows).items()):
             click.echo(f"  {name:22} {count}")
-        for row in failed[:20]:
-            click.echo(f"  {row['voi_id']}: {row['reason']}: {row['detail']}", err=True)
+        failures(failed)
         click.echo(f"{len(rows)} rows, {len(failed)} failed. Manifest: {out}")
         next_step(f"uls-data stats {out}")
     return 1 if failed else 0

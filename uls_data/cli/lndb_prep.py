@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option, next_step
+from uls_data.cli.output import (
+    SHOWN_FAILURES,
+    Progress,
+    failures,
+    json_line,
+    json_option,
+    next_step,
+)
 
 if TYPE_CHECKING:
     from uls_data.factory.lndb_prep import Download, NameCheck, Prepared
@@ -111,10 +118,7 @@ def _print_result(prepared: Prepared, digest: Path | None) -> None:
         f"Made {report.ok} volumes with labels; {report.skipped} rows skipped, "
         f"{report.failed} failed."
     )
-    for row in report.failures(_SHOWN):
-        click.echo(f"  {row['case_id']}: {row['reason']}: {row['detail']}", err=True)
-    if report.failed > _SHOWN:
-        click.echo(f"  ... and {report.failed - _SHOWN} more failed rows", err=True)
+    failures(report.failures(SHOWN_FAILURES), "case_id", report.failed)
     click.echo()
     click.echo("Compared with what the ULS23 authors published:")
     _print_names(names)

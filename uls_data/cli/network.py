@@ -27,8 +27,8 @@ tta_option = click.option(
 jitter_option = click.option(
     "--jitter",
     type=click.IntRange(min=0, max=64),
-    default=0,
-    help="Predict anew from so many other clicks on what was found, and measure their Dice.",
+    help="Predict anew from so many other clicks on what was found, and measure their Dice.  "
+    "[default: 0]",
 )
 batch_size_option = click.option(
     "--batch-size",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 F = TypeVar("F", bound=Callable[..., Any])
+SHOWN_FAILURES = 20
 _GAP = 2
 # Columns are not made narrower than this.
 _LEAST = 8
@@ -127,7 +128,9 @@ def next_step(words: str) -> None:
     click.echo(f"Next: {words}")
 
 
-def failures(rows: Sequence[dict[str, Any]], name: str = "voi_id", shown: int = 10) -> None:
+def failures(
+    rows: Sequence[dict[str, Any]], name: str = "voi_id", total: int | None = None
+) -> None:
     """Name what failed, and why, on standard error.
 
     Parameters
@@ -136,13 +139,14 @@ def failures(rows: Sequence[dict[str, Any]], name: str = "voi_id", shown: int = 
         Of a manifest.
     name : str
         Column that tells them apart.
-    shown : int
-        Rows at most.
+    total : int, optional
+        Rows that failed, where not all are given.
     """
-    for row in rows[:shown]:
+    for row in rows[:SHOWN_FAILURES]:
         click.echo(f"  {row[name]}: {row['reason']}: {row['detail'] or '-'}", err=True)
-    if len(rows) > shown:
-        click.echo(f"  ... and {len(rows) - shown} more", err=True)
+    more = (len(rows) if total is None else total) - SHOWN_FAILURES
+    if more > 0:
+        click.echo(f"  ... and {more} more", err=True)
 
 
 def _cell(value: Any) -> str:

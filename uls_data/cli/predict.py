@@ -105,8 +105,7 @@ def command(
     }
     sources = [*manifests, *more]
     dry_run = options.pop("dry_run")
-    # What was not asked for is left to the functions.
-    options = {name: value for name, value in options.items() if value not in (None, (), 0)}
+    options = {name: value for name, value in options.items() if value not in (None, ())}
     try:
         if stack is not None:
             wrong = {"layer", "layers", "jitter", "seed"} & options.keys()

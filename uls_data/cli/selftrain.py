@@ -113,12 +113,20 @@ def command(weak: Path, full: Path, out: Path, as_json: bool, **options: Any) ->
         steps = "steps" if "train" in name or "tune" in name else "VOIs"
         return Progress(steps, steps)
 
+    options["jitter"] = options["jitter"] or 0
     report = selftrain(weak, full, out, stage=stage, **options)
     if as_json:
         for made in report.rounds:
             json_line(_plain(made))
     else:
         _print(report, out)
+    for made in report.rounds:
+        if not made.predicted["ok"]:
+            click.echo(
+                f"{made.layer}: its network finds no lesion at all. Look at curves.csv beside "
+                f"{made.models[0]}; train longer, or with another --seed.",
+                err=True,
+            )
     failures(report.failed)
     return 1 if report.failed else 0
 
@@ -142,13 +150,6 @@ def _print(report: LoopReport, out: Path) -> None:
     print_rounds(report.rounds)
     click.echo(f"\nModel: {report.model}")
     click.echo(f"Masks: {out / 'manifest'} (layers {', '.join(r.layer for r in report.rounds)})")
-    for made in report.rounds:
-        if not made.predicted["ok"]:
-            click.echo(
-                f"{made.layer}: its network finds no lesion at all. Look at curves.csv beside "
-                f"{made.models[0]}; train longer, or with another --seed.",
-                err=True,
-            )
     next_step(f"uls-data evaluate, or uls-data query {out} 'reason == \"filtered\"'")
 
 

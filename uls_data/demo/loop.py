@@ -75,10 +75,10 @@ def run_loop(
     before = None
     for made in report.rounds:
         manifest = folder / "loop" / "manifest" / f"{made.layer}.parquet"
-        # Rejected masks are scored, too: that is what the filter is worth.
         if not made.predicted["ok"]:
             say(f"  {made.layer}: its network finds no lesion at all")
             break
+        # Rejected masks are scored, too: that is what the filter is worth.
         unfiltered = folder / "loop" / f"{made.layer}-unfiltered.parquet"
         filter(manifest, unfiltered, rule="mask_voxels > 0")
         scores = evaluate(unfiltered, folder / "truth").rows

@@ -216,7 +216,7 @@ class Predictor:
         whole = torch.from_numpy(part)
         if not self.on_gpu:
             return whole
-        # Copied by numpy: torch would wake all its threads, which then wait in a busy loop.
+        # Copied by numpy, on this thread: torch takes all CPUs for it, which others work on.
         pinned = torch.empty(whole.shape, dtype=whole.dtype, pin_memory=True)
         pinned.numpy()[...] = part
         return pinned.to(self.device, non_blocking=True)

@@ -172,8 +172,8 @@ def predict(
         resumed = len(run.done)
         if started is not None and not dry_run:
             started(len(examples), resumed)
-        waiting = [example for example in examples if example.identity not in run.done]
-        for example, row in () if dry_run else run.rows(waiting, max(1, workers)):
+        waiting = [e for e in examples if e.identity not in run.done and not dry_run]
+        for example, row in run.rows(waiting, max(1, workers)):
             journal.add(_key(example, layer), row)
             run.done[example.identity] = row
             if progress is not None:

@@ -28,7 +28,7 @@ from uls_data.outcome import Status
 from uls_data.pictures.contact import LUNG_WINDOW_HU, SOFT_WINDOW_HU, window_of
 from uls_data.readers import Volume
 from uls_data.readers.nifti import nifti_size
-from uls_data.triage.listing import Entry
+from uls_data.triage.listing import Entry, by_name
 from uls_data.triage.outline import outlines
 from uls_data.triage.png import slice_png
 from uls_data.triage.verdicts import Subject
@@ -134,7 +134,7 @@ class Lesions:
     root : Path
         Folder that no file of a VOI may lie outside of.
     subjects : list of Subject
-        By number, as the manifest has them.
+        By number, in the order in which they are shown.
     unknown : list of str
         VOIs of the list that are not among the masks.
 
@@ -162,30 +162,25 @@ class Lesions:
                 pc.and_kleene(pc.is_valid(table["label_path"]), pc.is_valid(table["voi_id"])),
             )
         )
-        first: dict[tuple[str, str], int] = {}
-        place: dict[tuple[str, str], int] = {}
-        self._why: dict[tuple[str, str], tuple[str, ...]] = {}
-        entries: dict[str, list[int]] = {}
-        for number, entry in enumerate(listed or ()):
-            entries.setdefault(entry.voi_id, []).append(number)
+        first: dict[tuple[str, str], tuple[int, int]] = {}
+        self._why: dict[tuple[str, str], list[str]] = {}
+        places = by_name(listed or ())
         known: set[int] = set()
         columns = (table[name].to_pylist() for name in ("source", "voi_id", "layer"))
         for at, (source, name, layer) in enumerate(zip(*columns, strict=True)):
-            meant = [n for n in entries.get(name, ()) if listed and listed[n].is_of(source, layer)]
-            known.update(meant)
             key = (source, name)
+            meant = [n for n, entry in places.get(name, ()) if entry.is_of(source, layer)]
+            known.update(meant)
             if layer == CORRECTED or key in first or (listed is not None and not meant):
                 continue
-            first[key] = at
-            if listed is not None:
-                place[key] = meant[0]
-                self._why[key] = tuple(text for n in meant for text in listed[n].why)
+            # Ordered by its place on the list, else as it stands in the manifest.
+            first[key] = (meant[0] if meant else 0, at)
+            self._why[key] = [text for n in meant for text in (listed or [])[n].why]
         if not first:
             also = "" if listed is None else " and is on the list"
             raise ManifestError(f"{out}: no mask meets {expression!r}{also}: nothing to look at")
         self.unknown = [e.voi_id for n, e in enumerate(listed or ()) if n not in known]
-        keys = sorted(first, key=lambda key: place.get(key, 0))
-        self._table = table.take([first[key] for key in keys])
+        self._table = table.take([at for _, at in sorted(first.values())])
         if sort is not None:
             self._table = self._table.take(self.order(sort))
         named = ("source", "voi_id", "layer", "label_voxels_sha256")
@@ -228,8 +223,9 @@ class Lesions:
         if mine:
             try:
                 row = self._table.slice(number, 1).to_pylist()[0]
-                why = self._why.get((row["source"], row["voi_id"]), ())
-                future.set_result(_decode(self.root, row, self.subjects[number], why))
+                subject = self.subjects[number]
+                why = tuple(self._why[subject.key])
+                future.set_result(_decode(self.root, row, subject, why))
             except BaseException as error:
                 future.set_exception(error)
                 with self._lock:

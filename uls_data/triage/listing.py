@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def read_list(path: Path) -> list[Entry]:
     Raises
     ------
     ManifestError
-        No such table, or a VOI has no name.
+        No such table, or no VOI in it.
     """
     entries: dict[tuple[str, str, str], Entry] = {}
     try:
@@ -70,6 +71,14 @@ def read_list(path: Path) -> list[Entry]:
     if not entries:
         raise ManifestError(f"{path}: no VOI is listed there")
     return list(entries.values())
+
+
+def by_name(entries: Iterable[Entry]) -> dict[str, list[tuple[int, Entry]]]:
+    """Entries with their places on the list, by the name of their VOI."""
+    found: dict[str, list[tuple[int, Entry]]] = {}
+    for place, entry in enumerate(entries):
+        found.setdefault(entry.voi_id, []).append((place, entry))
+    return found
 
 
 def _cell(row: Row, name: str) -> str:
