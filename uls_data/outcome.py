@@ -45,6 +45,7 @@ class Reason(StrEnum):
     PATH_LEAVES_ROOT = "path_leaves_root"
     UNREADABLE = "unreadable"
     IO_ERROR = "io_error"
+    FOLDER_UNREADABLE = "folder_unreadable"
     TRUNCATED_FILE = "truncated_file"
     UNSUPPORTED_FORMAT = "unsupported_format"
     NOT_3D = "not_3d"

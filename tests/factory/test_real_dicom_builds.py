@@ -12,6 +12,7 @@ import pytest
 
 import uls_data
 from uls_data.demo.clinical import OWN_DICOM_RECIPE
+from uls_data.readers.case_files import RawRoot
 
 pytestmark = pytest.mark.real
 
@@ -91,7 +92,7 @@ def test_series_that_are_no_stack_are_failed_rows(
     folder = real_data / "dicom2nifti-failing" / series
     if not folder.is_dir():
         pytest.skip(f"no {series} in {real_data}")
-    (found,) = find_series(folder)
+    (found,) = find_series(RawRoot(folder))
     with pytest.raises(CaseError) as caught:
         read_series(found.files, folder)
     assert caught.value.reason == reason

@@ -19,7 +19,7 @@ from uls_data.errors import CaseError, SourceError
 from uls_data.lesions.crowds import crowd_lesions
 from uls_data.outcome import Reason
 from uls_data.profile import PROFILES
-from uls_data.readers.case_files import CaseFiles
+from uls_data.readers.case_files import CaseFiles, RawRoot
 from uls_data.readers.ccc18 import find_ccc18_cases
 from uls_data.readers.dicom_series import Series, read_series
 from uls_data.recipe import load_recipe
@@ -118,7 +118,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict[s
 
 
 def found(root: Path) -> list[CaseFiles]:
-    return find_ccc18_cases(load_recipe("ccc18").recipe, reader(), root, None, None)
+    return find_ccc18_cases(load_recipe("ccc18").recipe, reader(), RawRoot(root), None)
 
 
 def reader() -> Ccc18:

@@ -29,6 +29,7 @@ from pydicom.sequence import Sequence
 
 from uls_data.errors import CaseError
 from uls_data.outcome import Flag, Reason
+from uls_data.readers.case_files import RawRoot
 from uls_data.readers.dicom_index import find_series
 from uls_data.readers.dicom_series import Series, SeriesPolicy, read_series, series_size
 
@@ -360,8 +361,8 @@ def independent(root: Path, files: tuple[Path, ...], series: Series) -> str:
 def problem_of(root: Path) -> str:
     """What is wrong with how one hostile root is read; empty where nothing is."""
     stored = root.parent / "cache.jsonl"
-    found = find_series(root, cache=stored)
-    if find_series(root, cache=stored) != found:
+    found = find_series(RawRoot(root), cache=stored)
+    if find_series(RawRoot(root), cache=stored) != found:
         return "the cache changes what is found"
     if MARK in repr(found) or (stored.exists() and MARK.encode() in stored.read_bytes()):
         return "the index shows free text"

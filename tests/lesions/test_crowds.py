@@ -26,7 +26,7 @@ from uls_data.lesions.crowds import (
 )
 from uls_data.outcome import Reason
 from uls_data.profile import PROFILES
-from uls_data.readers.case_files import CaseFiles
+from uls_data.readers.case_files import CaseFiles, RawRoot
 from uls_data.readers.ccc18 import CrowdMeasurement, find_ccc18_cases
 from uls_data.readers.dicom_series import Series, read_series
 from uls_data.recipe import load_recipe
@@ -126,7 +126,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def opened(archive: Path) -> tuple[CaseFiles, Series]:
-    cases = find_ccc18_cases(load_recipe("ccc18").recipe, reader(), archive, None, None)
+    cases = find_ccc18_cases(load_recipe("ccc18").recipe, reader(), RawRoot(archive), None)
     case = next(it for it in cases if it.problem is None and len(it.measurements) > 5)
     return case, read_series(case.slices, archive)
 

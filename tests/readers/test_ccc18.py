@@ -17,6 +17,7 @@ from uls_data.demo.crowds import make_ccc18
 from uls_data.demo.dicom import PRIVATE, uid_of
 from uls_data.errors import SourceError
 from uls_data.outcome import Reason
+from uls_data.readers.case_files import RawRoot
 from uls_data.readers.ccc18 import case_of, find_ccc18_cases, window_hu, windows_of
 from uls_data.readers.ccc18_table import CrowdRow, read_table
 from uls_data.recipe import load_recipe
@@ -206,7 +207,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def find(root: Path, **changes: Any) -> dict[str | None, Any]:
     recipe = load_recipe("ccc18").recipe
-    cases = find_ccc18_cases(recipe, reader(**changes), root, None, None)
+    cases = find_ccc18_cases(recipe, reader(**changes), RawRoot(root), None)
     assert len({case.case_id for case in cases}) == len(cases)
     pattern = re.compile(recipe.reader.case)
     assert all(pattern.fullmatch(case.case_id) for case in cases if case.series_instance_uid)

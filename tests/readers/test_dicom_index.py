@@ -15,6 +15,7 @@ from pydicom import uid
 
 from uls_data.errors import SourceError
 from uls_data.readers import dicom_index
+from uls_data.readers.case_files import RawRoot
 from uls_data.readers.dicom_header import read_header
 from uls_data.readers.dicom_index import find_series
 
@@ -39,7 +40,7 @@ def test_files_are_known_by_content(tmp_path: Path) -> None:
     (root / "11.dcm").symlink_to(tmp_path / "outside/10.dcm")
     (root / "12.dcm").symlink_to(root / "a/2.dcm")
     (root / "again").symlink_to(root)
-    first, second = find_series(root, leave_out=root / "out")
+    first, second = find_series(RawRoot(root, root / "out"))
     assert first.files == tuple(
         map(Path, ["12.dcm", "a/3.txt", "a/4.DCM", "b/IM1", "no_preamble.dcm"])
     )
@@ -54,7 +55,7 @@ def test_copies_count_once_and_others_twice(tmp_path: Path) -> None:
     put(tmp_path / "b/1.dcm", one_file(1))
     put(tmp_path / "a/1.dcm", one_file(1))
     put(tmp_path / "a/2.dcm", one_file(1, SeriesDescription="not the same file"))
-    (series,) = find_series(tmp_path)
+    (series,) = find_series(RawRoot(tmp_path))
     assert series.files == (Path("a/1.dcm"), Path("a/2.dcm"))
 
 
@@ -62,12 +63,12 @@ def test_what_names_no_series_does_not_vanish(tmp_path: Path) -> None:
     put(tmp_path / "a.dcm", one_file(SeriesInstanceUID=""))
     put(tmp_path / "b.dcm", one_file()[:400])
     put(tmp_path / "c.dcm", one_file(Modality="MUSTER"))
-    unplaced, series = find_series(tmp_path)
+    unplaced, series = find_series(RawRoot(tmp_path))
     assert unplaced.files == (Path("a.dcm"), Path("b.dcm"))
     assert (unplaced.series_instance_uid, unplaced.modality) == ("", "")
     assert series.modality == ""
     with pytest.raises(SourceError):
-        find_series(tmp_path / "absent")
+        find_series(RawRoot(tmp_path / "absent"))
 
 
 @pytest.fixture
@@ -87,15 +88,17 @@ def test_a_cache_spares_every_file(tmp_path: Path, opened: list[str]) -> None:
     root, cache = tmp_path / "raw", tmp_path / "raw" / "index.jsonl"
     write_series(root, VOLUME)
     put(root / "notes.txt", b"something else")
-    first = find_series(root, cache=cache)
+    first = find_series(RawRoot(root), cache=cache)
     assert len(opened) == 5
     stamp = cache.stat().st_mtime_ns
-    assert find_series(root, cache=cache) == first == find_series(root, cache=cache)
+    assert (
+        find_series(RawRoot(root), cache=cache) == first == find_series(RawRoot(root), cache=cache)
+    )
     assert len(opened) == 5
     assert cache.stat().st_mtime_ns == stamp
     put(root / "0002.dcm", one_file(2, SeriesInstanceUID="1.7"))
     (root / "0003.dcm").unlink()
-    assert [len(series.files) for series in find_series(root, cache=cache)] == [2, 1]
+    assert [len(series.files) for series in find_series(RawRoot(root), cache=cache)] == [2, 1]
     assert opened[5:] == ["0002.dcm"]
 
 
@@ -104,10 +107,10 @@ def test_a_cache_holds_no_patient_but_a_public_one_file(tmp_path: Path, opened: 
     put(root / "a.dcm", one_file(1))
     put(root / "b.dcm", one_file(2, SeriesInstanceUID="1.5", PatientID="Muster, Max"))
     for _ in range(2):
-        assert [s.patient_key for s in find_series(root, cache=cache)] == [None, None]
+        assert [s.patient_key for s in find_series(RawRoot(root), cache=cache)] == [None, None]
     assert PATIENT_ID.encode() not in cache.read_bytes()
     for _ in range(2):
-        series = find_series(root, cache=cache, patient_pattern=r"MADE-UP-\d{4}")
+        series = find_series(RawRoot(root), cache=cache, patient_pattern=r"MADE-UP-\d{4}")
         assert [s.patient_key for s in series] == [PATIENT_ID, None]
     assert PATIENT_ID.encode() in cache.read_bytes()
     assert b"Muster" not in cache.read_bytes()
@@ -136,10 +139,10 @@ def test_a_damaged_cache_is_ignored(
 ) -> None:
     root, cache = tmp_path / "raw", tmp_path / "cache.jsonl"
     write_series(root, VOLUME)
-    expected = find_series(root, cache=cache)
+    expected = find_series(RawRoot(root), cache=cache)
     whole = cache.read_bytes()
     cache.write_bytes(damage(whole.splitlines()))
-    assert find_series(root, cache=cache) == expected
+    assert find_series(RawRoot(root), cache=cache) == expected
     assert len(opened) == 8
     assert cache.read_bytes() == whole
     assert [json.loads(line) for line in whole.splitlines()]

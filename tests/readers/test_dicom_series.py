@@ -42,6 +42,7 @@ from uls_data import geometry
 from uls_data.errors import CaseError
 from uls_data.ids import hash_of
 from uls_data.outcome import Flag, Reason
+from uls_data.readers.case_files import RawRoot
 from uls_data.readers.dicom_index import find_series
 from uls_data.readers.dicom_series import read_series, series_size
 from uls_data.readers.dicom_stack import Plane, stack_planes
@@ -246,7 +247,7 @@ def test_real_series_as_simpleitk_reads_them(name: str, real_data: Path) -> None
 @pytest.mark.real
 def test_real_series_equals_its_nifti(real_data: Path) -> None:
     folder = real_data / "ibsi-ct-phantom"
-    (series,) = (s for s in find_series(folder) if s.modality == "CT")
+    (series,) = (s for s in find_series(RawRoot(folder)) if s.modality == "CT")
     volume = read_series(series.files, folder).volume
     nifti = nibabel.as_closest_canonical(nibabel.load(folder / "nifti/image/phantom.nii.gz"))
     np.testing.assert_array_equal(volume.ras * volume.slope + volume.intercept, nifti.get_fdata())

@@ -9,7 +9,7 @@ import pytest
 
 from uls_data.errors import CaseError, SourceError
 from uls_data.outcome import Reason
-from uls_data.readers.case_files import CaseFiles
+from uls_data.readers.case_files import CaseFiles, RawRoot
 from uls_data.readers.lndb import (
     LndbArchive,
     find_lndb,
@@ -68,7 +68,7 @@ def reason(found: LndbArchive, number: int) -> Reason | None:
 @pytest.mark.parametrize("masks", ["masks", "masks/masks", "."])
 @pytest.mark.parametrize("tables", ["trainset_csv", "trainset_csv/trainset_csv", "."])
 def test_every_layout(tmp_path: Path, scans: str, masks: str, tables: str) -> None:
-    found = find_lndb(archive(tmp_path, scans, masks, tables))
+    found = find_lndb(RawRoot(archive(tmp_path, scans, masks, tables)))
     assert [one.case_id for one in found.cases] == ["LNDb_0001", "LNDb_0003"]
     assert all(one.problem is None for one in found.cases)
     first = case(found, 1)
@@ -84,19 +84,19 @@ def test_every_layout(tmp_path: Path, scans: str, masks: str, tables: str) -> No
     assert found.unlabelled == (Path(scans) / "LNDb-0002.mhd",)  # a test scan is no case
     assert found.readers == {1: 2, 3: 1}
     assert set(found.tables) == set(TABLES)
-    assert find_lndb_cases(tmp_path) == list(found.cases)
+    assert find_lndb_cases(RawRoot(tmp_path)) == list(found.cases)
 
 
 def test_mac_droppings_and_other_files_are_passed_over(tmp_path: Path) -> None:
     archive(tmp_path)
     touch(tmp_path, "masks/._LNDb-0001_rad1.mhd", "data0/LNDb-0001_seg.mhd", "data0/LNDb-1.mhd")
     touch(tmp_path, "data0/XLNDb-0004_rad1.mhd", "data0/LNDb-0004_rad1.txt", "notes/readme.txt")
-    assert [one.case_id for one in find_lndb(tmp_path).cases] == ["LNDb_0001", "LNDb_0003"]
+    assert [one.case_id for one in find_lndb(RawRoot(tmp_path)).cases] == ["LNDb_0001", "LNDb_0003"]
 
 
 def test_a_reader_without_a_mask(tmp_path: Path) -> None:
     (archive(tmp_path) / "masks" / "LNDb-0001_rad2.mhd").unlink()
-    found = find_lndb(tmp_path)
+    found = find_lndb(RawRoot(tmp_path))
     assert (reason(found, 1), reason(found, 3)) == (Reason.MASK_MISSING, None)
     problem = case(found, 1).problem
     assert problem is not None
@@ -105,7 +105,7 @@ def test_a_reader_without_a_mask(tmp_path: Path) -> None:
 
 def test_a_reader_more_than_the_table_says(tmp_path: Path) -> None:
     touch(archive(tmp_path), "masks/LNDb-0003_rad2.mhd")
-    found = find_lndb(tmp_path)
+    found = find_lndb(RawRoot(tmp_path))
     assert reason(found, 3) is Reason.AMBIGUOUS_FILES
     problem = case(found, 3).problem
     assert problem is not None
@@ -114,26 +114,26 @@ def test_a_reader_more_than_the_table_says(tmp_path: Path) -> None:
 
 def test_a_training_scan_without_any_mask_is_no_test_scan(tmp_path: Path) -> None:
     (archive(tmp_path) / "masks" / "LNDb-0003_rad1.mhd").unlink()
-    found = find_lndb(tmp_path)
+    found = find_lndb(RawRoot(tmp_path))
     assert reason(found, 3) is Reason.MASK_MISSING
     assert found.unlabelled == (Path("data0/LNDb-0002.mhd"),)
 
 
 def test_masks_without_their_scan(tmp_path: Path) -> None:
     (archive(tmp_path) / "data0" / "LNDb-0001.mhd").unlink()
-    assert reason(find_lndb(tmp_path), 1) is Reason.IMAGE_MISSING
-    assert reason(find_lndb(tmp_path, need_images=False), 1) is None
+    assert reason(find_lndb(RawRoot(tmp_path)), 1) is Reason.IMAGE_MISSING
+    assert reason(find_lndb(RawRoot(tmp_path), need_images=False), 1) is None
 
 
 def test_masks_of_a_scan_that_the_table_does_not_list(tmp_path: Path) -> None:
     touch(archive(tmp_path), "masks/LNDb-0002_rad1.mhd")
-    assert reason(find_lndb(tmp_path), 2) is Reason.NOT_TRAINING_TRUTH
+    assert reason(find_lndb(RawRoot(tmp_path)), 2) is Reason.NOT_TRAINING_TRUTH
 
 
 def test_without_the_list_of_scans_what_lies_there_counts(tmp_path: Path) -> None:
     (archive(tmp_path) / "trainset_csv" / "trainCTs.csv").unlink()
     (tmp_path / "masks" / "LNDb-0001_rad2.mhd").unlink()
-    found = find_lndb(tmp_path)
+    found = find_lndb(RawRoot(tmp_path))
     assert reason(found, 1) is None
     assert found.unlabelled == (Path("data0/LNDb-0002.mhd"),)
 
@@ -142,7 +142,7 @@ def test_without_the_list_of_scans_what_lies_there_counts(tmp_path: Path) -> Non
     "twice", ["data1/LNDb-0001.mhd", "masks/masks/LNDb-0001_rad2.mhd", "data0/LNDb-0001.nii.gz"]
 )
 def test_a_file_that_lies_there_twice(tmp_path: Path, twice: str) -> None:
-    found = find_lndb(touch(archive(tmp_path), twice))
+    found = find_lndb(RawRoot(touch(archive(tmp_path), twice)))
     assert (reason(found, 1), reason(found, 3)) == (Reason.AMBIGUOUS_FILES, None)
 
 
@@ -163,25 +163,25 @@ def test_a_bad_table_stops_before_any_work(
     path = archive(tmp_path) / "trainset_csv" / name
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(SourceError, match=said):
-        find_lndb(tmp_path)
+        find_lndb(RawRoot(tmp_path))
 
 
 def test_a_table_twice(tmp_path: Path) -> None:
     archive(tmp_path)
     other = tmp_path / "trainNodules.csv"
     other.write_text(TABLES["trainNodules.csv"])
-    assert all(one.problem is None for one in find_lndb(tmp_path).cases)
+    assert all(one.problem is None for one in find_lndb(RawRoot(tmp_path)).cases)
     other.write_text(TABLES["trainNodules.csv"] + "3,1,1,0,0,0,1,9,5\n")
     with pytest.raises(SourceError, match=r"differ: trainNodules\.csv, trainset_csv/"):
-        find_lndb(tmp_path)
+        find_lndb(RawRoot(tmp_path))
 
 
 def test_no_lndb_here(tmp_path: Path) -> None:
     touch(tmp_path, "data0/LNDb-0001.mhd")
     with pytest.raises(SourceError, match=r"found 1 scans; get it from https://zenodo"):
-        find_lndb(tmp_path)
+        find_lndb(RawRoot(tmp_path))
     with pytest.raises(SourceError, match="cannot be read"):
-        find_lndb(tmp_path / "absent")
+        find_lndb(RawRoot(tmp_path / "absent"))
 
 
 def test_what_leads_out_of_the_root(tmp_path: Path) -> None:
@@ -190,15 +190,15 @@ def test_what_leads_out_of_the_root(tmp_path: Path) -> None:
     mask = root / "masks" / "LNDb-0001_rad2.mhd"
     mask.unlink()
     mask.symlink_to(outside / "LNDb-0001_rad2.mhd")
-    assert reason(find_lndb(root), 1) is Reason.PATH_LEAVES_ROOT
+    assert reason(find_lndb(RawRoot(root)), 1) is Reason.PATH_LEAVES_ROOT
     mask.unlink()
     mask.symlink_to(mask)
-    assert reason(find_lndb(root), 1) in (Reason.UNREADABLE, Reason.PATH_LEAVES_ROOT)
+    assert reason(find_lndb(RawRoot(root)), 1) in (Reason.UNREADABLE, Reason.PATH_LEAVES_ROOT)
     folds = root / "trainset_csv" / "trainFolds.csv"
     folds.unlink()
     folds.symlink_to(outside / "trainFolds.csv")
     with pytest.raises(SourceError, match="leads out of the folder"):
-        find_lndb(root)
+        find_lndb(RawRoot(root))
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
@@ -206,17 +206,17 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(SourceError, match="a special file"):
-        find_lndb(tmp_path)
+        find_lndb(RawRoot(tmp_path))
 
 
 def test_the_output_below_the_root_is_not_looked_into(tmp_path: Path) -> None:
     touch(archive(tmp_path), "vois/LNDb-0001.mhd")
-    assert reason(find_lndb(tmp_path, tmp_path / "vois"), 1) is None
-    assert reason(find_lndb(tmp_path), 1) is Reason.AMBIGUOUS_FILES
+    assert reason(find_lndb(RawRoot(tmp_path, tmp_path / "vois")), 1) is None
+    assert reason(find_lndb(RawRoot(tmp_path)), 1) is Reason.AMBIGUOUS_FILES
 
 
 def test_findings_of_a_case(tmp_path: Path) -> None:
-    found = find_lndb(archive(tmp_path))
+    found = find_lndb(RawRoot(archive(tmp_path)))
     ours, joined = read_findings_of(case(found, 1), tmp_path)
     assert [(one.rad_id, one.finding_id) for one in ours] == [(1, 1), (2, 1)]
     assert [one.rad_ids for one in joined] == [(1, 2)]

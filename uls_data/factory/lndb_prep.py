@@ -21,7 +21,7 @@ from uls_data.io import write_bytes
 from uls_data.manifest.stats import stats
 from uls_data.manifest.table import iterate_rows
 from uls_data.outcome import Status
-from uls_data.readers.case_files import walk
+from uls_data.readers.case_files import RawRoot
 from uls_data.readers.lndb import TABLES, find_lndb
 from uls_data.readers.metaheader import declared_size, read_header
 from uls_data.readers.volume import check_file
@@ -192,9 +192,10 @@ def check_download(raw: Path, out: Path | None = None) -> Download:
     """
     if not raw.is_dir():
         raise SourceError(f"--raw {raw}: no such folder; it must hold the download of LNDb")
-    packed = tuple(_packed(raw, out)[:_MOST_PACKED])
+    root = RawRoot(raw, out)
+    packed = tuple(_packed(root)[:_MOST_PACKED])
     try:
-        archive = find_lndb(raw, out)
+        archive = find_lndb(root)
     except SourceError as error:
         hint = f"; unpack {packed[0]} and what lies beside it" if packed else ""
         raise SourceError(f"{error}{hint}") from error
@@ -276,10 +277,10 @@ def _table1(manifest: Path) -> dict[str, float]:
     return dict.fromkeys(columns, 0.0)
 
 
-def _packed(raw: Path, out: Path | None) -> list[str]:
+def _packed(raw: RawRoot) -> list[str]:
     return sorted(
         path.as_posix()
-        for path in walk(raw, out)
+        for path in raw.walk()
         if path.suffix.lower() in _PACKED and not path.name.lower().endswith(".nii.gz")
     )
 

@@ -17,7 +17,7 @@ from uls_data.factory.lock import locked
 from uls_data.factory.memory import memory_need
 from uls_data.factory.options import Options, Row, Task
 from uls_data.factory.replay import positions_of
-from uls_data.factory.state import Finished, State
+from uls_data.factory.state import Finished, State, files_of
 from uls_data.io import remove_folder, remove_temporaries, remove_temporaries_of
 from uls_data.manifest.table import iterate_rows, read_table
 from uls_data.outcome import Reason, Status
@@ -30,6 +30,17 @@ from uls_data.recipe.model import Recipe
 from uls_data.recipe.reader import Ccc18, DeepLesion
 
 _LONGEST_CALIBRATION = 1 << 20
+# Failures that the machine may have caused: the same command tries such cases again.
+_NOT_ITS_OWN = frozenset(
+    {
+        Reason.WORKER_LOST,
+        Reason.OUT_OF_MEMORY,
+        Reason.INTERNAL_ERROR,
+        Reason.CHANGED_WHILE_READ,
+        Reason.IO_ERROR,
+        Reason.FOLDER_UNREADABLE,
+    }
+)
 Progress = Callable[[str, list[Row]], None]
 
 
@@ -253,14 +264,17 @@ def _run(
     remove_temporaries(state.folder)
     remove_temporaries_of(state.manifest)
     finished = state.load()
+    gone = finished.keys() - {task.case.case_id for task in tasks}
+    if any(_is_unlisted(task.case) for task in tasks):
+        # Whether they are gone or lie in that folder cannot be known: nothing is removed.
+        chosen += [_hidden(case_id) for case_id in sorted(gone)] if report.complete else []
+        gone = set()
     chosen = [task.planned(options.raw) for task in chosen]
     options_key = options.key()
     keys = {task.case.case_id: task.key(options_key) for task in chosen}
     _refuse_mixture(finished, keys, options)
-    known = {task.case.case_id for task in tasks}
-    gone = finished.keys() - known
     waiting = [task for task in chosen if not _is_done(finished, task, keys)]
-    stale = state.files_of({task.case.case_id for task in waiting} | gone)
+    stale = state.files_by_case({task.case.case_id for task in waiting} | gone)
     report.done_before = len(chosen) - len(waiting)
     if started is not None:
         started(len(chosen), report.done_before)
@@ -279,11 +293,15 @@ def _run(
                 case_id, rows = task.case.case_id, built.rows
                 # No key fits a failure that may not be the case's own: it is tried again.
                 key = "" if _worth_another_try(rows) else keys[case_id]
-                if case_id in finished:
-                    state.forget(finished.pop(case_id))
+                before = finished.pop(case_id, None)
+                kept: list[Row] = []
+                if before is not None and built.files:
+                    state.forget(before)
+                elif before is not None and not key and before.options_key == options_key:
+                    kept = _outliving(state.rows_of(before))
                 state.publish(built)
-                finished[case_id] = state.save(case_id, options_key, key, rows)
-                state.remove(stale[case_id] - set(built.files))
+                finished[case_id] = state.save(case_id, options_key, key, [*kept, *rows])
+                state.remove(stale[case_id] - set(built.files) - files_of(kept))
                 if progress is not None:
                     progress(case_id, rows)
     finally:
@@ -299,6 +317,16 @@ def _run(
         state.restore_manifest()
 
 
+def _is_unlisted(case: CaseFiles) -> bool:
+    return case.problem is not None and case.problem[0] == Reason.FOLDER_UNREADABLE
+
+
+def _hidden(case_id: str) -> Task:
+    """Task of a finished case that was not found, while folders could not be listed."""
+    detail = "not found, while folders of the raw data cannot be listed; its VOIs are kept"
+    return Task(CaseFiles(case_id, problem=(Reason.FOLDER_UNREADABLE, detail)))
+
+
 def _is_done(finished: dict[str, Finished], task: Task, keys: dict[str, str]) -> bool:
     record = finished.get(task.case.case_id)
     return record is not None and record.key == keys[task.case.case_id]
@@ -306,14 +334,13 @@ def _is_done(finished: dict[str, Finished], task: Task, keys: dict[str, str]) ->
 
 def _worth_another_try(rows: list[Row]) -> bool:
     """Whether the same command should try a case again: its failure may not be its own."""
-    again = {
-        Reason.WORKER_LOST,
-        Reason.OUT_OF_MEMORY,
-        Reason.INTERNAL_ERROR,
-        Reason.CHANGED_WHILE_READ,
-        Reason.IO_ERROR,
-    }
-    return any(row.get("reason") in again for row in rows)
+    return any(row.get("reason") in _NOT_ITS_OWN for row in rows)
+
+
+def _outliving(rows: list[Row]) -> list[Row]:
+    """Rows of an earlier run that a failure stands beside, which may not be the case's own."""
+    rows = [row for row in rows if row["reason"] not in _NOT_ITS_OWN]
+    return rows if files_of(rows) else []
 
 
 def _refuse_mixture(finished: dict[str, Finished], keys: dict[str, str], options: Options) -> None:

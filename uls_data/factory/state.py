@@ -25,7 +25,7 @@ from typing import IO, Any
 from uls_data.errors import ManifestError
 from uls_data.factory.options import Built, Row
 from uls_data.io import TEMPORARY_PREFIX, atomic_write, write_bytes
-from uls_data.manifest.table import iterate_rows, row_key, stream_manifest
+from uls_data.manifest.table import iterate_rows, read_table, row_key, stream_manifest
 from uls_data.outcome import Status
 from uls_data.pictures.thumbnail import thumbnail_path
 
@@ -118,7 +118,7 @@ class State:
                     yield at, json.loads(line)
                 at += len(line)
 
-    def files_of(self, case_ids: set[str]) -> dict[str, set[str]]:
+    def files_by_case(self, case_ids: set[str]) -> dict[str, set[str]]:
         """Files that finished or half-finished builds wrote for some cases, relative to OUT."""
         found: dict[str, set[str]] = {case_id: set() for case_id in case_ids}
         if not case_ids:
@@ -134,6 +134,15 @@ class State:
             if _record(content, 0) is not None and content["case_id"] in found:
                 found[content["case_id"]].update(_with_pictures(_files(content["rows"])))
         return found
+
+    def rows_of(self, record: Finished) -> list[Row]:
+        """Rows of one finished case."""
+        if record.at is not None:
+            return list(self._rows({record.case_id: record}))
+        rows: list[Row] = read_table(
+            self.stored, filters=[("case_id", "=", record.case_id)]
+        ).to_pylist()
+        return rows
 
     def publish(self, built: Built) -> None:
         """Give the files of a case their names."""
@@ -259,6 +268,11 @@ def _is_row(row: Any, case_id: Any) -> bool:
         and row.get("status") in set(Status)
         and all(isinstance(row.get(column), str | None) for column in _PATHS)
     )
+
+
+def files_of(rows: Iterable[Row]) -> set[str]:
+    """Files that rows name, with the thumbnails of their labels; relative to OUT."""
+    return set(_with_pictures(_files(rows)))
 
 
 def _with_pictures(names: Iterable[str]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.io import sha256_bytes, sha256_file
 from uls_data.outcome import Reason
-from uls_data.readers.case_files import CaseFiles, natural_key, walk
+from uls_data.readers.case_files import CaseFiles, RawRoot, natural_key
 from uls_data.readers.ccc18_table import CrowdRow, read_table
 from uls_data.readers.dicom_cases import folder_of, with_strays
 from uls_data.readers.dicom_elements import Header, Tag
@@ -58,7 +58,7 @@ def case_of(series_instance_uid: str) -> str:
 
 
 def find_ccc18_cases(
-    recipe: Recipe, reader: Ccc18, root: Path, leave_out: Path | None, cache: Path | None
+    recipe: Recipe, reader: Ccc18, raw: RawRoot, cache: Path | None
 ) -> list[CaseFiles]:
     """Cases of all series that the table names, sorted by name.
 
@@ -70,10 +70,11 @@ def find_ccc18_cases(
     SourceError
         There is no table, it cannot be read, or none of its series is there.
     """
-    table = _table(reader, root, leave_out)
+    root = raw.path
+    table = _table(reader, raw)
     rows = read_table(root / table, root, reader)
     # No PatientID fits the pattern of a case: none is looked at.
-    every = find_series(root, leave_out, cache=cache, patient_pattern=reader.case)
+    every = find_series(raw, cache=cache, patient_pattern=reader.case)
     by_uid = {one.series_instance_uid: one for one in every if one.series_instance_uid}
     stray = {path.parent: path for one in every if not one.modality for path in one.files}
     by_series: dict[str, list[CrowdRow]] = {}
@@ -139,11 +140,11 @@ def _first(header: Header, tag: int) -> str:
     return text.split("\\")[0].strip(" \0")
 
 
-def _table(reader: Ccc18, root: Path, leave_out: Path | None) -> Path:
-    pattern = reader.table.lower()
+def _table(reader: Ccc18, raw: RawRoot) -> Path:
+    root, pattern = raw.path, reader.table.lower()
     found = [
         path
-        for path in sorted(walk(root, leave_out))
+        for path in sorted(raw.walk())
         if fnmatchcase(path.name.lower(), pattern) and (root / path).is_file()
     ]
     for path in found:

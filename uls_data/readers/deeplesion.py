@@ -16,7 +16,7 @@ from pathlib import Path
 from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
-from uls_data.readers.case_files import CaseFiles, natural_key, walk
+from uls_data.readers.case_files import CaseFiles, RawRoot, natural_key
 from uls_data.readers.deeplesion_table import KeySliceRows, read_table
 from uls_data.readers.measurement import StackSpec
 from uls_data.recipe.model import Recipe
@@ -60,8 +60,7 @@ class Folder:
 def find_deeplesion_cases(
     recipe: Recipe,
     reader: DeepLesion,
-    root: Path,
-    leave_out: Path | None,
+    raw: RawRoot,
     need_images: bool = True,
 ) -> list[CaseFiles]:
     """One case a key slice, in natural order.
@@ -74,7 +73,8 @@ def find_deeplesion_cases(
     SourceError
         There is no table, or several, or it is none.
     """
-    tables, folders, refused = _look(root, leave_out, reader.table)
+    root = raw.path
+    tables, folders, refused = _look(raw, reader.table)
     if len(tables) != 1:
         names = ", ".join(readable(path.as_posix()) for path in sorted(tables))
         raise SourceError(
@@ -152,14 +152,13 @@ def _spans(runs: tuple[tuple[int, int], ...]) -> str:
     return ", ".join(f"{low} to {high}" for low, high in runs[:10])
 
 
-def _look(
-    root: Path, leave_out: Path | None, table: str
-) -> tuple[list[Path], dict[str, list[Folder]], list[str]]:
+def _look(raw: RawRoot, table: str) -> tuple[list[Path], dict[str, list[Folder]], list[str]]:
     """Tables, folders of slices by series (unpacked ones first), and archives that are none."""
+    root = raw.path
     tables: list[Path] = []
     archives: list[Path] = []
     loose: dict[str, list[str]] = {}
-    for path in walk(root, leave_out):
+    for path in raw.walk():
         name = path.as_posix()
         if name.endswith(".png"):
             _sort_in(name, loose)

@@ -17,7 +17,7 @@ from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.io import sha256_file
 from uls_data.outcome import Reason
-from uls_data.readers.case_files import CaseFiles, natural_key, walk
+from uls_data.readers.case_files import CaseFiles, RawRoot, natural_key
 from uls_data.readers.dicom_index import SeriesFiles, find_series
 from uls_data.readers.pairs import pattern_regex
 from uls_data.recipe.model import Recipe
@@ -30,26 +30,25 @@ _LIDC_SERIES = re.compile(rb"<SeriesInstanceU[iI][dD]>\s*([0-9.]{1,64})\s*</")
 def find_dicom_cases(
     recipe: Recipe,
     reader: DicomMasks | DicomObjects | LidcXml,
-    root: Path,
-    leave_out: Path | None,
+    raw: RawRoot,
     cache: Path | None,
 ) -> list[CaseFiles]:
     """Cases below a raw root, sorted by name; see `uls_data.readers.find_cases`."""
     pattern = None if isinstance(reader, LidcXml) else reader.case
-    every = find_series(root, leave_out, cache=cache, patient_pattern=pattern)
+    every = find_series(raw, cache=cache, patient_pattern=pattern)
     scans = [series for series in every if series.modality == "CT"]
     # DICOM that names no series: a damaged slice, where it lies among slices of one.
     stray = {path.parent: path for series in every if not series.modality for path in series.files}
     if isinstance(reader, DicomMasks):
-        cases = _with_masks(reader, root, scans, leave_out)
+        cases = _with_masks(reader, raw, scans)
     elif isinstance(reader, LidcXml):
-        cases = _with_readings(reader, root, scans, leave_out)
+        cases = _with_readings(reader, raw, scans)
     else:
-        cases = _with_objects(reader, root, scans, every)
+        cases = _with_objects(reader, raw.path, scans, every)
     if not cases:
         raise SourceError(
-            f"--raw {root}: no case of {recipe.source} found: {len(scans)} CT series, and nothing "
-            f"that says where lesions are in one of them.\n"
+            f"--raw {raw.path}: no case of {recipe.source} found: {len(scans)} CT series, and "
+            f"nothing that says where lesions are in one of them.\n"
             f"  `uls-data recipe show {recipe.source}` tells how to get the data, and where to "
             "put it."
         )
@@ -68,12 +67,10 @@ def with_strays(case: CaseFiles, stray: dict[Path, Path]) -> CaseFiles:
     return case
 
 
-def _with_masks(
-    reader: DicomMasks, root: Path, scans: list[SeriesFiles], leave_out: Path | None
-) -> list[CaseFiles]:
+def _with_masks(reader: DicomMasks, raw: RawRoot, scans: list[SeriesFiles]) -> list[CaseFiles]:
     pattern = pattern_regex(reader.mask, reader.case)
     masks: dict[str, list[Path]] = {}
-    for path in sorted(walk(root, leave_out)):
+    for path in sorted(raw.walk()):
         if match := pattern.fullmatch(path.as_posix()):
             masks.setdefault(readable(match["case"]), []).append(path)
     images: dict[str, list[SeriesFiles]] = {}
@@ -82,26 +79,24 @@ def _with_masks(
         if case_id is not None:
             images.setdefault(case_id, []).append(series)
     return [
-        _case(root, case_id, images.get(case_id, []), masks.get(case_id, []), as_mask=True)
+        _case(raw.path, case_id, images.get(case_id, []), masks.get(case_id, []), as_mask=True)
         for case_id in masks.keys() | images.keys()
     ]
 
 
-def _with_readings(
-    reader: LidcXml, root: Path, scans: list[SeriesFiles], leave_out: Path | None
-) -> list[CaseFiles]:
+def _with_readings(reader: LidcXml, raw: RawRoot, scans: list[SeriesFiles]) -> list[CaseFiles]:
     names = {row.series_instance_uid: row.case for row in reader.crosswalk}
     readings: dict[str, list[Path]] = {}
-    for path in sorted(walk(root, leave_out)):
-        uid = _series_of_reading(root / path) if path.suffix.lower() == ".xml" else None
+    for path in sorted(raw.walk()):
+        uid = _series_of_reading(raw.path / path) if path.suffix.lower() == ".xml" else None
         if uid is not None:
             readings.setdefault(uid, []).append(path)
     by_uid = {series.series_instance_uid: series for series in scans}
     cases = []
     for uid in readings.keys() | by_uid.keys():
         found = [by_uid[uid]] if uid in by_uid else []
-        once = _without_copies(root, readings.get(uid, []))
-        cases.append(_case(root, names.get(uid, uid), found, once, as_mask=False, uid=uid))
+        once = _without_copies(raw.path, readings.get(uid, []))
+        cases.append(_case(raw.path, names.get(uid, uid), found, once, as_mask=False, uid=uid))
     return cases
 
 

@@ -13,15 +13,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from os import scandir
 from pathlib import Path
 from stat import S_ISREG
 from sys import intern
 from typing import Any, NamedTuple
 
-from uls_data.errors import CaseError, SourceError
+from uls_data.errors import CaseError
 from uls_data.ids import readable
 from uls_data.io import write_bytes
+from uls_data.readers.case_files import RawRoot
 from uls_data.readers.dicom_elements import Header, Tag, is_uid
 from uls_data.readers.dicom_header import NotDicomError, read_header
 
@@ -107,8 +107,7 @@ _Known = dict[_File, _Entry | None]
 
 
 def find_series(
-    root: Path,
-    leave_out: Path | None = None,
+    raw: RawRoot,
     cache: Path | None = None,
     patient_pattern: str | None = None,
 ) -> list[SeriesFiles]:
@@ -121,9 +120,7 @@ def find_series(
 
     Parameters
     ----------
-    root : Path
-    leave_out : Path, optional
-        Folder that is not looked into (the output, where it lies below the root).
+    raw : RawRoot
     cache : Path, optional
         JSON lines, one a file, by path, size and time of change; read at the start, written
         anew where something changed, ignored where damaged. Holds no PatientID but those
@@ -141,8 +138,8 @@ def find_series(
     pattern = re.compile(otherwise if patient_pattern is None else patient_pattern)
     known = _read_cache(cache, patient_pattern) if cache is not None else {}
     entries: _Known = {}
-    for file in _walk(root, leave_out, cache):
-        entries[file] = known[file] if file in known else _entry(root, file, pattern)
+    for file in _regular_files(raw, cache):
+        entries[file] = known[file] if file in known else _entry(raw.path, file, pattern)
     if cache is not None:
         # Whatever could not be read is tried again.
         lasting = {file: entry for file, entry in entries.items() if entry is None or entry.series}
@@ -155,44 +152,20 @@ def find_series(
     return [_series(uid, by_series[uid]) for uid in sorted(by_series)]
 
 
-def _walk(root: Path, leave_out: Path | None, cache: Path | None) -> Iterator[_File]:
-    """Regular files below the root with size and time of change.
-
-    By the rules of `uls_data.readers.case_files.walk`, which gives neither.
-    """
-    inside = root.resolve()
-    seen = {inside} | ({leave_out.resolve()} if leave_out is not None else set())
+def _regular_files(raw: RawRoot, cache: Path | None) -> Iterator[_File]:
+    """Regular files below the root, with size and time of change."""
+    inside = raw.path.resolve()
     own = cache.resolve() if cache is not None else None
-    # Links are looked into last, so that none can stand in for the folder it names.
-    folders, links = [(root, "")], list[tuple[Path, str]]()
-    while folders or links:
-        folder, prefix = folders.pop() if folders else links.pop()
-        real = folder.resolve()
-        if prefix and (real in seen or not real.is_relative_to(inside)):
-            continue
-        seen.add(real)
-        try:
-            entries = list(scandir(folder))
-        except OSError as error:
-            if not prefix:
-                raise SourceError(f"--raw {root}: cannot be read: {error.strerror}") from error
-            continue
-        for entry in entries:
-            if entry.name.startswith("."):
+    for name, entry in raw.entries():
+        with suppress(OSError):  # gone since
+            status = entry.stat()
+            if not S_ISREG(status.st_mode):
                 continue
-            with suppress(OSError):  # a loop of links, or gone since
-                if entry.is_dir():
-                    below = Path(entry.path), f"{prefix}{entry.name}/"
-                    (links if entry.is_symlink() else folders).append(below)
-                    continue
-                status = entry.stat()
-                if not S_ISREG(status.st_mode):
-                    continue
-                if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(inside):
-                    continue
-                if own is not None and entry.name == own.name and real / entry.name == own:
-                    continue
-                yield _File(prefix + entry.name, status.st_size, status.st_mtime_ns)
+            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(inside):
+                continue
+            if own is not None and entry.name == own.name and Path(entry.path).resolve() == own:
+                continue
+            yield _File(name, status.st_size, status.st_mtime_ns)
 
 
 def _entry(root: Path, file: _File, pattern: re.Pattern[str]) -> _Entry | None:

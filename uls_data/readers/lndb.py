@@ -17,7 +17,7 @@ from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
 from uls_data.readers import lndb_tables
-from uls_data.readers.case_files import CaseFiles, walk
+from uls_data.readers.case_files import CaseFiles, RawRoot
 from uls_data.readers.csv_rows import read_bytes
 from uls_data.readers.lndb_tables import Finding, MergedFinding
 from uls_data.readers.volume import suffix_of
@@ -52,17 +52,13 @@ class LndbArchive:
     readers: dict[int, int]
 
 
-def find_lndb(
-    root: Path, leave_out: Path | None = None, *, need_images: bool = True
-) -> LndbArchive:
+def find_lndb(raw: RawRoot, *, need_images: bool = True) -> LndbArchive:
     """Find the scans, masks and tables of LNDb below a folder.
 
     Parameters
     ----------
-    root : Path
-        Raw root; nothing outside it is read.
-    leave_out : Path, optional
-        Folder that is not looked into.
+    raw : RawRoot
+        Nothing outside it is read.
     need_images : bool
         Whether a mask without its scan is a problem of the case.
 
@@ -71,10 +67,11 @@ def find_lndb(
     SourceError
         No mask, a needed table missing or given twice, or any of the tables unreadable.
     """
+    root = raw.path
     scans = defaultdict[int, list[Path]](list)
     masks = defaultdict[int, dict[int, list[Path]]](lambda: defaultdict(list))
     tables = defaultdict[str, list[Path]](list)
-    for path in sorted(walk(root, leave_out)):
+    for path in sorted(raw.walk()):
         if path.name in TABLES:
             tables[path.name].append(path)
         suffix = suffix_of(path)
@@ -112,11 +109,9 @@ def find_lndb(
     return LndbArchive(tuple(cases), chosen, tuple(sorted(unlabelled)), readers)
 
 
-def find_lndb_cases(
-    root: Path, leave_out: Path | None = None, *, need_images: bool = True
-) -> list[CaseFiles]:
+def find_lndb_cases(raw: RawRoot, *, need_images: bool = True) -> list[CaseFiles]:
     """Find the training scans of LNDb, by number; see `find_lndb`."""
-    return list(find_lndb(root, leave_out, need_images=need_images).cases)
+    return list(find_lndb(raw, need_images=need_images).cases)
 
 
 def lndb_id_of(name: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
-from uls_data.readers.case_files import CaseFiles, natural_key, walk
+from uls_data.readers.case_files import CaseFiles, RawRoot, natural_key
 from uls_data.readers.volume import SUFFIXES
 from uls_data.recipe.model import Files, Recipe
 from uls_data.recipe.reader import Layout, VolumePairs
@@ -25,14 +25,11 @@ class _Found:
 
 
 def find_pairs(
-    recipe: Recipe, reader: VolumePairs, root: Path, need_images: bool, leave_out: Path | None
+    recipe: Recipe, reader: VolumePairs, raw: RawRoot, need_images: bool
 ) -> list[CaseFiles]:
     """Cases below a raw root, sorted by name; numbers inside names in order of value.
 
     The first layout of the recipe that finds anything is used for the whole root.
-    Names that start with `.` (macOS droppings) are passed over, links are followed
-    only while they stay inside the root. A folder to leave out (the output, where it
-    lies below the root) is not looked into.
 
     Raises
     ------
@@ -40,7 +37,8 @@ def find_pairs(
         The root cannot be read, or no layout finds a case in it.
     """
     by_files = isinstance(recipe.instances, Files)
-    files = sorted(walk(root, leave_out))
+    root = raw.path
+    files = sorted(raw.walk())
     for layout in reader.layouts:
         found = _match(layout, reader.case, files, by_files)
         # Masks decide: a folder of other images is not yet this source.

@@ -1,0 +1,155 @@
+"""Folders and files that cannot be read for a while: their cases fail, nothing is removed."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from uls_data.demo.files import write_nifti
+from uls_data.errors import SourceError
+from uls_data.factory import BuildReport, build
+from uls_data.manifest.table import iterate_rows
+from uls_data.recipe import recipe_template
+
+_CAPABILITIES_VERSION_3 = 0x20080522
+_READS_EVERYTHING = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+
+
+@contextmanager
+def without_root() -> Iterator[None]:
+    """Take from this thread the right to read everything, which root alone has."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice
+    assert libc.capget(header, data) == 0
+    before = data[0]
+    data[0] = before & ~_READS_EVERYTHING
+    assert libc.capset(header, data) == 0
+    try:
+        yield
+    finally:
+        data[0] = before
+        assert libc.capset(header, data) == 0
+
+
+def run(raw: Path, out: Path, **options: Any) -> BuildReport:
+    with without_root():
+        return build(raw / "mine.yaml", raw, out, **options)
+
+
+@contextmanager
+def hidden(folder: Path, mode: int = 0) -> Iterator[None]:
+    folder.chmod(mode)
+    try:
+        yield
+    finally:
+        folder.chmod(0o755)
+
+
+def put(path: Path, voxels: Any) -> None:
+    write_nifti(path, voxels, np.diag([0.8, 0.8, 2.5, 1.0]))
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    image = np.arange(20 * 18 * 16, dtype=np.int16).reshape(20, 18, 16) % 100
+    mask = np.zeros(image.shape, dtype=np.uint8)
+    mask[2:8, 3:9, 2:8] = 1
+    root = tmp_path / "raw"
+    for case in ("a", "b", "c"):
+        put(root / case / "image" / "ct.nii", image)
+        put(root / case / "mask" / "lesion.nii", mask)
+    text = recipe_template("mine")
+    text = text.replace("images/{case}{ext}", "{case}/image/ct{ext}")
+    text = text.replace("masks/{case}{ext}", "{case}/mask/lesion{ext}")
+    (root / "mine.yaml").write_text(text, encoding="utf-8")
+    return root
+
+
+def rows(out: Path) -> list[tuple[str, str, str | None]]:
+    found = iterate_rows(out / "manifest" / "mine.parquet")
+    return [(row["case_id"], row["status"], row["reason"]) for row in found]
+
+
+def files(out: Path) -> dict[str, bytes]:
+    return {p.relative_to(out).as_posix(): p.read_bytes() for p in sorted(out.rglob("*.nii.gz"))}
+
+
+OK = [(case, "ok", None) for case in "abc"]
+UNLISTED = "folder_unreadable"
+
+
+@pytest.fixture
+def built(raw: Path, tmp_path: Path) -> tuple[Path, dict[str, bytes]]:
+    run(raw, tmp_path / "out")
+    assert rows(tmp_path / "out") == OK
+    before = files(tmp_path / "out")
+    assert len(before) == 6
+    return tmp_path / "out", before
+
+
+@pytest.mark.parametrize("name", ["b", "b/mask", "b/image"])
+def test_a_folder_that_cannot_be_listed(
+    raw: Path, tmp_path: Path, built: tuple[Path, dict[str, bytes]], name: str
+) -> None:
+    out, before = built
+    failed = [(case, "failed", UNLISTED) for case in sorted({"b", name})]
+    with hidden(raw / name):
+        for _ in range(2):
+            assert run(raw, out).failed == len(failed)
+            assert [row for row in rows(out) if row[1] == "failed"] == failed
+            assert [row for row in rows(out) if row[1] == "ok"] == OK
+            assert files(out) == before
+        # A first build cannot know what lies in it, and says that there is something.
+        run(raw, tmp_path / "first")
+        assert [row for row in rows(tmp_path / "first") if row[1] != "ok"] == failed
+    assert run(raw, out).failed == 0
+    assert rows(out) == OK and files(out) == before
+
+
+def test_a_folder_whose_files_cannot_be_opened(
+    raw: Path, built: tuple[Path, dict[str, bytes]]
+) -> None:
+    out, before = built
+    with hidden(raw / "b" / "image", 0o644):  # listed, not entered
+        assert run(raw, out).failed == 1
+        assert ("b", "failed", "io_error") in rows(out)
+        assert [row for row in rows(out) if row[1] == "ok"] == OK and files(out) == before
+    run(raw, out)
+    assert rows(out) == OK and files(out) == before
+
+
+def test_other_parameters_are_not_mixed_with_what_is_kept(
+    raw: Path, built: tuple[Path, dict[str, bytes]]
+) -> None:
+    out, _ = built
+    with hidden(raw / "b"):
+        run(raw, out, seed=5)
+    assert [row for row in rows(out) if row[0] == "b"] == [("b", "failed", UNLISTED)]
+
+
+def test_one_case_alone_leaves_the_hidden_ones_as_they_are(
+    raw: Path, built: tuple[Path, dict[str, bytes]]
+) -> None:
+    out, _ = built
+    with hidden(raw / "b"):
+        assert run(raw, out, only=["a"]).failed == 0
+    assert rows(out) == OK
+
+
+def test_all_folders_hidden(raw: Path, built: tuple[Path, dict[str, bytes]]) -> None:
+    out, before = built
+    with (
+        hidden(raw / "a"),
+        hidden(raw / "b"),
+        hidden(raw / "c"),
+        pytest.raises(SourceError, match=r"cannot be listed: a \(Permission denied\), b"),
+    ):
+        run(raw, out)
+    assert rows(out) == OK and files(out) == before
