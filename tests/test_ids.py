@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from uls_data.ids import hash_of, voi_id, voi_id_regex
+from uls_data.ids import check_voi_pattern, hash_of, voi_id, voi_id_regex
 from uls_data.io import (
     TEMPORARY_PREFIX,
     atomic_write,
@@ -67,6 +67,23 @@ def test_a_name_gives_back_what_it_was_made_of(source: str, data: st.DataObject)
     assert int(found["lesion"] or 1) == lesion
     assert recipe.voi_regex().fullmatch(name + "x") is None
     assert Path(name).name == name
+
+
+_VOI = st.tuples(st.text("a01_x", min_size=1), st.integers(1, 130), st.integers(0, 130))
+
+
+@given(
+    pattern=st.sampled_from(
+        ["{case}_{lesion}_{sample}", "{lesion:02d}_{case}x{sample}", "{sample}_1{case}_{lesion}"]
+    ),
+    one=_VOI,
+    other=_VOI,
+)
+def test_no_two_vois_get_one_name(
+    pattern: str, one: tuple[str, int, int], other: tuple[str, int, int]
+) -> None:
+    check_voi_pattern(pattern)
+    assert (voi_id(pattern, *one) == voi_id(pattern, *other)) == (one == other)
 
 
 def test_names_without_a_sample_gain_one_after_the_first_click() -> None:

@@ -64,6 +64,33 @@ def voi_id(pattern: str, case_id: str, lesion_index: int, sample_index: int) -> 
     return name
 
 
+def check_voi_pattern(pattern: str) -> None:
+    """Refuse a pattern that holds an unknown field, or could give two VOIs one name.
+
+    Raises
+    ------
+    ValueError
+        With what was found.
+    """
+    rest = _FIELD.sub("", pattern)
+    if stray := re.search(r"\{[^}]*\}?|\}", rest):
+        raise ValueError(
+            f"found {stray[0]!r}; the fields are {{case}}, {{lesion}} or {{lesion:02d}}, and "
+            "{sample}"
+        )
+    if "{case:" in pattern:
+        raise ValueError("{case} is text and takes no number format")
+    names = [match[1] for match in _FIELD.finditer(pattern)]
+    if len(set(names)) != len(names):
+        raise ValueError("a field may stand in it once")
+    for between in _FIELD.split(pattern)[3:-1:3]:
+        if not re.search("[^0-9]", between):
+            raise ValueError(
+                "put a letter or `_` between the fields, or case 1 with lesion 11 and case 11 "
+                "with lesion 1 would get one name"
+            )
+
+
 def voi_id_regex(pattern: str, case_regex: str) -> re.Pattern[str]:
     """Inverse of `voi_id`: a regex with the groups `case`, `lesion` and `sample`."""
     parts: list[str] = []

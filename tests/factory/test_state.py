@@ -273,8 +273,8 @@ def test_a_kill_between_the_files_of_two_builds_mixes_nothing(
     run(raw, out)
     before = tree(out)
 
-    def published_then_killed(state: State, built: Built) -> None:
-        publish(state, built)
+    def published_then_killed(state: State, case: str, built: Built, own: set[str]) -> None:
+        publish(state, case, built, own)
         raise KeyboardInterrupt
 
     publish = State.publish

@@ -14,6 +14,8 @@ import pytest
 from uls_data.demo.files import write_nifti
 from uls_data.errors import SourceError
 from uls_data.factory import BuildReport, build
+from uls_data.factory.options import Built
+from uls_data.factory.state import State
 from uls_data.manifest.table import iterate_rows
 from uls_data.recipe import recipe_template
 
@@ -153,3 +155,20 @@ def test_all_folders_hidden(raw: Path, built: tuple[Path, dict[str, bytes]]) -> 
     ):
         run(raw, out)
     assert rows(out) == OK and files(out) == before
+
+
+def test_two_cases_that_share_a_name_stop_the_build(raw: Path, tmp_path: Path) -> None:
+    """Weak names hold no lesion number: that of a second lesion may be another case's name."""
+    state = State(tmp_path, "mine")
+    state.load()
+
+    def publish(case_id: str, own: set[str]) -> None:
+        folder = tmp_path / "waiting"
+        folder.mkdir()
+        (folder / "0").write_bytes(case_id.encode())
+        state.publish(case_id, Built([], folder, ("mine/images/a.nii.gz",)), own)
+
+    publish("a", set())
+    with pytest.raises(SourceError, match="two cases have a VOI of that name, b and another"):
+        publish("b", set())
+    assert (tmp_path / "mine" / "images" / "a.nii.gz").read_bytes() == b"a"

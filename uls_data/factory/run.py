@@ -299,7 +299,7 @@ def _run(
                     state.forget(before)
                 elif before is not None and not key and before.options_key == options_key:
                     kept = _outliving(state.rows_of(before))
-                state.publish(built)
+                state.publish(case_id, built, stale[case_id])
                 finished[case_id] = state.save(case_id, options_key, key, [*kept, *rows])
                 state.remove(stale[case_id] - set(built.files) - files_of(kept))
                 if progress is not None:

@@ -22,8 +22,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
 
-from uls_data.errors import ManifestError
+from uls_data.errors import ManifestError, SourceError
 from uls_data.factory.options import Built, Row
+from uls_data.ids import readable
 from uls_data.io import TEMPORARY_PREFIX, atomic_write, write_bytes
 from uls_data.manifest.table import iterate_rows, read_table, row_key, stream_manifest
 from uls_data.outcome import Status
@@ -62,11 +63,13 @@ class State:
         self.headers = self.folder / "dicom-headers.jsonl"
         # Files wait here until they get their names: on the disk of the VOIs.
         self.staging = out / source / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+        self._unowned: set[str] = set()
         self._file: IO[bytes] | None = None
 
     def load(self) -> dict[str, Finished]:
         """Return the finished cases whose files are all there; damaged records do not count."""
         present = self._present()
+        self._unowned = set(present)
         found: dict[str, Finished] = {}
         if self.stored.is_file():
             for content in _json_lines(self.cases):
@@ -81,6 +84,7 @@ class State:
                 continue
             # A later line of a case replaces an earlier one.
             found.pop(record.case_id, None)
+            self._unowned -= _files(content["rows"])
             if content["rows"] and _files(content["rows"]) <= present:
                 found[record.case_id] = record
         return found
@@ -102,6 +106,7 @@ class State:
         try:
             for row in iterate_rows(self.stored, ["case_id", *_PATHS]):
                 seen.add(row["case_id"])
+                self._unowned -= _files([row])
                 if not _files([row]) <= present:
                     broken.add(row["case_id"])
         except ManifestError:
@@ -144,12 +149,30 @@ class State:
         ).to_pylist()
         return rows
 
-    def publish(self, built: Built) -> None:
-        """Give the files of a case their names."""
+    def publish(self, case_id: str, built: Built, own: set[str]) -> None:
+        """Give the files of a case their names.
+
+        Parameters
+        ----------
+        own : set of str
+            Files that the case had before, relative to OUT.
+
+        Raises
+        ------
+        SourceError
+            A name is that of a VOI of another case.
+        """
         if built.folder is None:
             return
         for number, name in enumerate(built.files):
             path = self.out / name
+            # What a killed run left behind belongs to nobody.
+            if name not in own and name not in self._unowned and path.exists():
+                raise SourceError(
+                    f"{readable(name)}: two cases have a VOI of that name, {case_id} and another; "
+                    "change `voi_name` in the recipe so that each gets its own"
+                )
+            self._unowned.discard(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             (built.folder / str(number)).replace(path)
         built.folder.rmdir()

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from uls_data.ids import voi_id_regex
+from uls_data.ids import check_voi_pattern, voi_id_regex
 from uls_data.outcome import LesionType
 from uls_data.recipe.reader import LidcXml, Part, Reader, VolumePairs
 
@@ -186,6 +186,7 @@ class Recipe(Part):
     @field_validator("voi_name")
     @classmethod
     def _voi_name(cls, value: str) -> str:
+        check_voi_pattern(value)
         if "{case}" not in value:
             raise ValueError("must hold {case}, or two cases would get one name")
         if "/" in value:
