@@ -31,9 +31,10 @@ from uls_data import __version__, predict, train
 from uls_data.canonical import nifti_gz
 from uls_data.io import sha256_voxels, write_bytes
 from uls_data.manifest import write_manifest
+from uls_data.manifest.example import Example
 from uls_data.network.architecture import cost
 from uls_data.network.checkpoint import load_model
-from uls_data.network.examples import Example, find_examples
+from uls_data.network.examples import find_examples
 from uls_data.network.inference import Predictor
 from uls_data.network.learner import Learner
 from uls_data.network.plan import Intensities, Plan, load_plan

@@ -97,9 +97,10 @@ def test_one_mask_for_each_voi(tmp_path: Path) -> None:
     assert chosen("ellipse", "grabcut", "jury") == ["jury"]
     assert chosen("jury", "pseudo3d-r2", "pseudo3d-r10") == ["pseudo3d-r10"]
     assert chosen("grabcut") == ["grabcut"]
+    assert chosen("ellipse", "grabcut", "quadrilateral") == ["grabcut"]
     assert chosen("grabcut", "jury", layers=["grabcut"]) == ["grabcut"]
     with pytest.raises(ManifestError, match="--layer"):
-        chosen("grabcut", "ellipse")
+        chosen("reader-1", "reader-2")
 
 
 def test_rows_that_are_no_vois_and_rows_twice(tmp_path: Path) -> None:
@@ -127,6 +128,7 @@ def test_corrections_count(tmp_path: Path) -> None:
     )
     found = find_examples(tmp_path)
     assert [(e.row["case_id"], e.row["label_path"]) for e in found.train] == [("1_01", "new")]
-    assert found.left_out["left out by corrections"] == 2
+    assert found.left_out["withdrawn by a correction"] == 2
+    assert found.left_out["replaced by a correction"] == 1
     assert found.left_out["flagged by `uls-data audit` as leaks"] == 1
     assert len(find_examples(tmp_path, include_heldout=True).train) == 2

@@ -12,8 +12,9 @@ import torch
 from made_vois import tiny_plan
 
 from uls_data.errors import ManifestError
+from uls_data.manifest.example import Example
 from uls_data.network.augmentation import Augmentation
-from uls_data.network.examples import Example, find_examples
+from uls_data.network.examples import find_examples
 from uls_data.network.sampling import Sampler, read_ahead, weights
 from uls_data.network.voxels import LESION
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_vois import ball, write_voi
 
 from uls_data.errors import CaseError
-from uls_data.network.examples import Example
+from uls_data.manifest.example import Example
 from uls_data.network.plan import Intensities, load_plan
 from uls_data.network.voxels import (
     LESION,

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from uls_data.auditing.fingerprint import TELLING_VOXELS
+from uls_data.manifest.choice import Choice
 from uls_data.network.examples import heldout_patients, patient_key, patient_space
 from uls_data.outcome import Flag
 from uls_data.recipe import load_recipe, recipe_names
@@ -78,7 +79,7 @@ def findings(rows: Sequence[Row], prints: Mapping[int, Prints] | None = None) ->
     Parameters
     ----------
     rows : sequence of dict
-        Columns `COLUMNS`; rows that are not ok are left out.
+        Columns `COLUMNS`; rows without a mask that counts are left out.
     prints : mapping of int to Prints, optional
         Fingerprints of rows, by their number. Without any, masks are compared by their hashes and
         scans by their names alone. (Volume, axes and spacing do not tell masks apart: among the
@@ -86,7 +87,8 @@ def findings(rows: Sequence[Row], prints: Mapping[int, Prints] | None = None) ->
         these the flat masks are equal, of other patients; in none is a 3D mask.)
     """
     prints = prints or {}
-    use = [number for number, row in enumerate(rows) if row["status"] == "ok"]
+    choice = Choice(rows)
+    use = [number for number, row in enumerate(rows) if choice.counts(row)]
     held = _heldout(rows, use)
     found: list[Finding] = []
     for check, key in (

@@ -14,23 +14,16 @@ from uls_data.auditing.fingerprint import mask_fingerprint, scan_sketch
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, SourceError
 from uls_data.manifest.archive import read_voi
+from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.paths import voi_file, with_moved_paths
 from uls_data.manifest.table import iterate_rows, manifest_files, read_table, write_manifest
 from uls_data.outcome import LEAKS, Flag
 
 Row = dict[str, Any]
 COLUMNS = (
-    *("source", "case_id", "patient_id", "lesion_index", "sample_index", "voi_id", "layer"),
-    *(
-        "status",
-        "split",
-        "source_split",
-        "series_instance_uid",
-        "image_path",
-        "label_path",
-        "pad_value_hu",
-    ),
-    *("image_voxels_sha256", "label_voxels_sha256", "mask_voxels"),
+    *CHOICE_COLUMNS,
+    *("patient_id", "voi_id", "split", "source_split", "series_instance_uid", "image_path"),
+    *("label_path", "pad_value_hu", "image_voxels_sha256", "mask_voxels"),
     *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm"),
 )
 _Task = tuple[int, Path | None, Path | None, int | None]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from uls_data.errata.overlay import Correction, Kind
+from uls_data.manifest.choice import CORRECTED
 from uls_data.manifest.table import row_key
 
-LAYER = "corrected"
+LAYER = CORRECTED
 _SHORT = 16
 _WORDS = {
     "drop": "left out",

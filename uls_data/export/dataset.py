@@ -10,7 +10,8 @@ from typing import Any
 
 from uls_data.errors import ManifestError
 from uls_data.ids import draw
-from uls_data.network.examples import Example, find_examples, patient_key
+from uls_data.manifest.example import Example
+from uls_data.network.examples import find_examples, patient_key
 from uls_data.outcome import Supervision
 
 FOLDS = 5
@@ -106,11 +107,3 @@ def choose(
             f"{folds - len(filled)} of {folds} folds empty; take fewer --folds"
         )
     return dataset
-
-
-def files_of(example: Example) -> tuple[Path, Path]:
-    """Image and label of a VOI."""
-    row = example.row
-    return (example.image_root or example.root) / row["image_path"], example.root / row[
-        "label_path"
-    ]

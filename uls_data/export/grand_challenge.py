@@ -29,18 +29,17 @@ from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.errors import CaseError, ManifestError, SourceError
-from uls_data.manifest.paths import voi_file
-from uls_data.manifest.table import manifest_files, read_table, row_key
+from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
+from uls_data.manifest.choice import Choice, best, is_of, lesion_of, voi_of
+from uls_data.manifest.example import read_examples, with_images
+from uls_data.manifest.table import row_key
 from uls_data.outcome import Flag, Reason
 from uls_data.readers import read_volume
 from uls_data.scoring.collection import (
-    ANNOTATED,
-    CORRECTED,
     MULTI,
     SINGLE,
     STACKED_SPACINGS,
     VOI_NAMES,
-    WITHDRAWN,
 )
 from uls_data.scoring.consistency import offset_of
 from uls_data.stack import IMAGES, SPACINGS, write_json, writing
@@ -49,8 +48,8 @@ from uls_data.voi import VOI_SHAPE
 Row = dict[str, Any]
 STACK_SIZE = 100
 _COLUMNS = (
-    *("source", "case_id", "lesion_index", "sample_index", "layer", "voi_id", "affine"),
-    *("image_path", "label_path", "qc_flags", "status", "reason"),
+    *CHOICE_COLUMNS,
+    *("voi_id", "affine", "image_path", "label_path", "image_voxels_sha256", "qc_flags"),
 )
 
 
@@ -95,7 +94,7 @@ def export_grand_challenge(
         Folder; jobs are `job-001`, ... in it, lesions in the order of the manifest's key, all
         clicks of a lesion in one job.
     layer : str, optional
-        Of the masks; default: `annotated` where there is one, else the first of each VOI.
+        Of the masks; default: the preferred one of each VOI.
     stack_size : int
         VOIs of a job, at most.
 
@@ -129,38 +128,25 @@ def export_grand_challenge(
     return ChallengeExport(jobs, vois, count, failed, with_truth)
 
 
-def _rank(row: Row) -> int:
-    return {ANNOTATED: 1, CORRECTED: 2}.get(row["layer"], 0)
-
-
 def _lesions(manifest: str | Path | Sequence[str | Path], layer: str | None) -> list[list[Row]]:
     """Rows lesion by lesion, one row a VOI, with `image` and `label` as files."""
-    vois: dict[tuple[Any, ...], Row] = {}
-    withdrawn: set[tuple[Any, ...]] = set()
-    for file in manifest_files(manifest):
-        for row in read_table(file, list(_COLUMNS)).to_pylist():
-            key = (row["source"], row["case_id"], row["lesion_index"], row["sample_index"])
-            if row["reason"] in WITHDRAWN:
-                withdrawn.add(key)
-            if (
-                row["status"] != "ok"
-                or row["image_path"] is None
-                or (layer is not None and row["layer"] != layer)
-            ):
-                continue
-            row["image"] = voi_file(file, row["image_path"])
-            has_label = row["label_path"] is not None
-            row["label"] = voi_file(file, row["label_path"]) if has_label else None
-            if key not in vois or _rank(row) > _rank(vois[key]):
-                vois[key] = row
-    vois = {key: row for key, row in vois.items() if key not in withdrawn}
+    rows = list(read_examples(manifest, _COLUMNS))
+    choice = Choice(example.row for example in rows)
+    vois: dict[tuple[Any, ...], list[Row]] = {}
+    for example in with_images(rows):
+        row = example.row
+        if not choice.counts(row) or row["image_path"] is None:
+            continue
+        if layer is None or is_of(row, [layer]):
+            label = example.label if row["label_path"] is not None else None
+            paths = {"image": example.image, "label": label}
+            vois.setdefault(voi_of(row), []).append({**row, **paths})
     if not vois:
         of = f" of layer {layer!r}" if layer is not None else ""
         raise ManifestError(f"no VOI{of} with an image; was it built with --labels-only?")
     lesions: dict[tuple[Any, ...], list[Row]] = {}
-    for row in sorted(vois.values(), key=row_key):
-        lesion = (row["source"], row["case_id"], row["lesion_index"])
-        lesions.setdefault(lesion, []).append(row)
+    for row in sorted(map(best, vois.values()), key=row_key):
+        lesions.setdefault(lesion_of(row), []).append(row)
     return list(lesions.values())
 
 

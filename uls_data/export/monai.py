@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.errors import SourceError
-from uls_data.export.dataset import FOLDS, DatasetExport, choose, files_of
+from uls_data.export.dataset import FOLDS, DatasetExport, choose
 from uls_data.io import write_bytes
-from uls_data.network.examples import Example, patient_key
+from uls_data.manifest.example import Example
+from uls_data.network.examples import patient_key
 from uls_data.outcome import Reason
 
 FILE = "dataset.json"
@@ -64,7 +65,8 @@ def export_monai(
     parts: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
     for part, examples in zip(parts.values(), (dataset.train, dataset.heldout), strict=True):
         for example in examples:
-            missing = [p.name for p in files_of(example) if not p.is_file() or p.suffix == ".zip"]
+            files = (example.image, example.label)
+            missing = [p.name for p in files if not p.is_file() or p.suffix == ".zip"]
             if missing:
                 detail = f"{missing[0]}: no such file, or a zip, which MONAI cannot read"
                 reason = Reason.IO_ERROR.value
@@ -98,7 +100,8 @@ def export_monai(
 def _item(example: Example, to: Path) -> dict[str, Any]:
     row = example.row
     image, label = (
-        Path(os.path.relpath(path.resolve(), to.resolve())).as_posix() for path in files_of(example)
+        Path(os.path.relpath(path.resolve(), to.resolve())).as_posix()
+        for path in (example.image, example.label)
     )
     return {
         "image": image,

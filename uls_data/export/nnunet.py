@@ -20,11 +20,11 @@ import numpy as np
 
 from uls_data.canonical import nifti_gz
 from uls_data.errors import CaseError, SourceError
-from uls_data.export.dataset import FOLDS, DatasetExport, choose, files_of
+from uls_data.export.dataset import FOLDS, DatasetExport, choose
 from uls_data.geometry import Affine
 from uls_data.io import atomic_write, remove_temporaries, write_bytes
 from uls_data.manifest.archive import opened
-from uls_data.network.examples import Example
+from uls_data.manifest.example import Example
 from uls_data.outcome import Reason, Supervision
 from uls_data.readers import Volume, read_volume
 from uls_data.readers.nifti import read_gzipped
@@ -144,7 +144,7 @@ def _refuse_others(folder: Path, parts: dict[str, list[Example]]) -> None:
 
 
 def _write(example: Example, folder: Path, part: str, weak: str, link: bool) -> None:
-    image, label = files_of(example)
+    image, label = example.image, example.label
     name = example.row["voi_id"]
     images, labels = (
         folder / f"images{part}" / f"{name}_0000.nii.gz",
@@ -219,7 +219,7 @@ def _read(path: Path) -> Volume:
 
 def _affine(example: Example) -> Affine:
     """Affine of the image, which its label shares to the last bit."""
-    return np.asarray(nibabel.load(files_of(example)[0]).affine, np.float64)
+    return np.asarray(nibabel.load(example.image).affine, np.float64)
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -17,9 +17,10 @@ from uls_data.filtering.rule import (
     combined_rule,
     paper_rule,
 )
+from uls_data.manifest.choice import COLUMNS, Choice
 from uls_data.manifest.paths import with_moved_paths
 from uls_data.manifest.query import query
-from uls_data.manifest.table import iterate_rows, manifest_files, write_manifest
+from uls_data.manifest.table import iterate_rows, manifest_files, read_table, write_manifest
 from uls_data.outcome import Reason, Status
 
 Row = dict[str, Any]
@@ -38,7 +39,7 @@ class FilterReport:
     full : int
         Rows with a full mask, which no rule judges.
     not_ok : int
-        Rows that were skipped or failed before.
+        Rows that were skipped or failed before, or that corrections take away.
     clauses : list of dict
         `name`, `expression`, `alone`: masks that this clause removes by itself; `only`: that no
         other clause removes; `in_sequence`: that it removes after those above it.
@@ -86,7 +87,8 @@ def filter(
     """
     clauses = _clauses(rule, max_axis_error_vox)
     files = manifest_files(manifest)
-    judged = set(_rows_that_meet(files, _JUDGED))
+    left_out = _left_out(files)
+    judged = set(_rows_that_meet(files, _JUDGED)) - left_out
     broken = {
         clause.name: judged - set(_rows_that_meet(files, clause.expression)) for clause in clauses
     }
@@ -105,7 +107,7 @@ def filter(
                     "reason": Reason.FILTERED.value,
                     "detail": "; ".join(_detail(clause, row) for clause in failing),
                 }
-            elif row["status"] == Status.OK.value and number not in judged:
+            elif row["status"] == Status.OK.value and number not in judged | left_out:
                 full += 1
             rows.append(with_moved_paths(row, file, out))
     removed = set().union(*broken.values())
@@ -139,6 +141,13 @@ def _clauses(rule: str | None, bound: float | None) -> list[Clause]:
             "its own bound, such as key_slice_long_error_vox.abs() <= 5"
         )
     return clauses_of(rule)
+
+
+def _left_out(files: Sequence[Path]) -> set[int]:
+    """Numbers of the rows that corrections take away or stand in for."""
+    rows: list[Row] = read_table(files, COLUMNS).to_pylist()
+    choice = Choice(rows)
+    return {number for number, row in enumerate(rows) if choice.why_not(row) is not None}
 
 
 def _rows_that_meet(files: Sequence[Path], expression: str) -> list[int]:

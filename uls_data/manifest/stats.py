@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uls_data.manifest.table import load_manifest
+import pyarrow.compute as pc
+
+from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
+from uls_data.manifest.choice import CORRECTED, counting
+from uls_data.manifest.table import frame_of, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +36,9 @@ def stats(
 ) -> pd.DataFrame:
     """Table 1 of manifests: scans, lesions, and axes in pixels as mean and sample std.
 
-    Lesions count once, by their first click. The last row is the sum over all
-    groups. A standard deviation needs two lesions; below that it is null.
+    Lesions count once, by their first click, with the masks that count
+    (`uls_data.manifest.choice`); a corrected mask belongs to its parent's layer. The last row is
+    the sum over all groups. A standard deviation needs two lesions; below that it is null.
 
     Parameters
     ----------
@@ -48,7 +53,10 @@ def stats(
     """
     import pandas as pd
 
-    frame = load_manifest(paths, _COLUMNS)
+    table = read_table(paths, [*dict.fromkeys([*_COLUMNS, *CHOICE_COLUMNS])])
+    # Rows that are not ok are counted too, by their status.
+    frame = frame_of(table.filter(pc.or_(counting(table), pc.not_equal(table["status"], "ok"))))
+    frame["layer"] = frame["layer"].where(frame["layer"] != CORRECTED, frame["parent_layer"])
     keys = list(by)
     groups = [*frame.groupby(keys, sort=True, dropna=False)]
     rows = [_row(dict(zip(keys, name, strict=True)), group) for name, group in groups]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
@@ -12,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.errors import ManifestError
-from uls_data.manifest.table import manifest_files, read_table
-from uls_data.outcome import LEAKS, Reason, Status
+from uls_data.manifest.choice import Choice, best, is_of
+from uls_data.manifest.example import Example, read_examples, with_images
+from uls_data.outcome import LEAKS, Status
 from uls_data.recipe import load_recipe, recipe_names
 
 # Sources whose patients are those of another source, under the same ids.
 _SAME_PATIENTS = {"deeplesion3d": "deeplesion"}
-_WITHDRAWN = (Reason.ERRATUM_DROP, Reason.ERRATUM_RECLICK)
-_PSEUDO = re.compile(r"pseudo3d-r(\d+)")
 COLUMNS = (
     *("source", "case_id", "patient_id", "lesion_index", "sample_index", "voi_id", "layer"),
     *("status", "image_path", "label_path", "pad_value_hu", "lesion_type", "supervision", "split"),
     *(f"pad_{side}_{axis}_vox" for side in ("before", "after") for axis in "xyz"),
     *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "long_axis_vox", "long_axis_mm"),
     *("key_slice_voi", "image_voxels_sha256", "reason", "parent_layer", "qc_flags"),
+    *("label_voxels_sha256", "source_lesion_id"),
 )
 Row = dict[str, Any]
 
@@ -55,40 +54,6 @@ def heldout_patients() -> frozenset[str]:
 
 
 @dataclass(frozen=True)
-class Example:
-    """One VOI with one mask.
-
-    Attributes
-    ----------
-    root : Path
-        Folder that the row's paths start from.
-    row : dict
-        Those columns of the manifest that `COLUMNS` names, or all.
-    image_root : Path or None
-        Folder that `image_path` starts from, where it is another one: layers that were made
-        outside a build leave the images where they are.
-    """
-
-    root: Path
-    row: Row
-    image_root: Path | None = None
-
-    @property
-    def identity(self) -> tuple[str, str, int, int, str]:
-        """Source, case, lesion, sample and layer: the manifest's key."""
-        row = self.row
-        names = ("source", "case_id", "lesion_index", "sample_index", "layer")
-        source, case, lesion, sample, layer = (row[name] for name in names)
-        return str(source), str(case), int(lesion), int(sample), str(layer)
-
-    @property
-    def lesion(self) -> str:
-        """Key of the lesion, whatever the click and the layer."""
-        source, case, lesion, _, _ = self.identity
-        return f"{source}/{case}/{lesion}"
-
-
-@dataclass(frozen=True)
 class Examples:
     """Rows, sorted by identity, and what was left out.
 
@@ -115,16 +80,14 @@ def find_examples(
     """Rows of manifests as training and held-out examples.
 
     A patient is held out if any row of any of the manifests, or any shipped recipe, says so,
-    in whichever source the person occurs. Rows that `audit` flagged as leaks do not train. What a
-    correction withdrew does neither, and a corrected mask stands in for its parent. Rows without
-    a patient are left out where their source holds patients out: one of those could be behind
-    them.
+    in whichever source the person occurs. Rows that `audit` flagged as leaks do not train. Only
+    masks that count do either (`uls_data.manifest.choice`). Rows without a patient are left out
+    where their source holds patients out: one of those could be behind them.
 
     Parameters
     ----------
     layers : collection of str
-        Layers to take. Default, for each VOI: its only layer, else `annotated`, the last
-        `pseudo3d-rN` or `jury`.
+        Layers to take. Default: the preferred one of each VOI.
     include_heldout : bool
         Train on held-out patients too, as the paper's final training does.
     leave_out : collection of str
@@ -137,17 +100,18 @@ def find_examples(
     """
     heldout = set(heldout_patients())
     left_out: Counter[str] = Counter()
-    rows = list(_rows(manifests, COLUMNS))
+    rows = list(read_examples(manifests, COLUMNS))
     heldout |= {patient_key(e.row) for e in rows if e.row["split"] == "heldout"}
     kept: list[Example] = []
-    withdrawn = _withdrawn(rows)
-    for example in _with_images(rows):
+    choice = Choice(example.row for example in rows)
+    for example in with_images(rows):
         row = example.row
-        if _voi_of(row) in withdrawn:
-            left_out["left out by corrections"] += 1
+        why = choice.why_not(row)
+        if why is not None:
+            left_out[why] += 1
         elif row["status"] != Status.OK or not row["image_path"] or not row["label_path"]:
             left_out["without image, label or status ok"] += 1
-        elif layers and row["layer"] not in layers:
+        elif layers and not is_of(row, layers):
             left_out["of other layers"] += 1
         else:
             kept.append(example)
@@ -193,57 +157,18 @@ def find_vois(
     ManifestError
         No VOI with an image, or several masks of a VOI to choose from.
     """
-    found = list(_rows(manifests, None))
-    withdrawn = _withdrawn(found)
+    found = list(read_examples(manifests))
+    choice = Choice(example.row for example in found)
     rows = (
         example
-        for example in _with_images(found)
-        if example.row["status"] == Status.OK and example.row["image_path"]
-        if _voi_of(example.row) not in withdrawn
-        if not layers or example.row["layer"] in layers
+        for example in with_images(found)
+        if choice.counts(example.row) and example.row["image_path"]
+        if not layers or is_of(example.row, layers)
     )
     found = _one_layer(sorted(rows, key=lambda example: example.identity), (), Counter())
     if not found:
         raise ManifestError("no row with status ok and an image: nothing to predict")
     return found
-
-
-def _rows(
-    manifests: str | Path | Sequence[str | Path], columns: Sequence[str] | None
-) -> Iterator[Example]:
-    for file in manifest_files(manifests):
-        root = file.parent.parent if file.parent.name == "manifest" else file.parent
-        for row in read_table(file, columns).to_pylist():
-            yield Example(root, row)
-
-
-def _voi_of(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("source", "case_id", "lesion_index", "sample_index"))
-
-
-def _withdrawn(examples: list[Example]) -> set[tuple[Any, ...]]:
-    """VOIs that a correction takes away, whatever other layers they have."""
-    return {_voi_of(e.row) for e in examples if e.row["reason"] in _WITHDRAWN}
-
-
-def _with_images(examples: list[Example]) -> Iterator[Example]:
-    """Rows without an image get that of another row of their VOI, if it is the very same."""
-    images: dict[tuple[Any, ...], Example] = {}
-    for example in examples:
-        if example.row["image_path"]:
-            images.setdefault(_image_of(example), example)
-    for example in examples:
-        other = images.get(_image_of(example))
-        if other is None or example.row["image_path"] or example.row["label_path"] is None:
-            yield example
-        else:
-            row = {**example.row, "image_path": other.row["image_path"]}
-            yield Example(example.root, row, other.image_root or other.root)
-
-
-def _image_of(example: Example) -> tuple[Any, ...]:
-    names = ("source", "case_id", "lesion_index", "sample_index", "image_voxels_sha256")
-    return tuple(example.row[name] for name in names)
 
 
 def _one_layer(
@@ -259,24 +184,11 @@ def _one_layer(
         if layers:
             chosen += masks
             continue
-        best = max(masks, key=lambda mask: _preference(mask.row))
-        if len(masks) > 1 and _preference(best.row) < 0:
-            raise ManifestError(
-                f"{best.row['voi_id']} has the layers {', '.join(names)}: say --layer"
-            )
-        chosen.append(best)
+        first = best([mask.row for mask in masks])
+        chosen += [mask for mask in masks if mask.row is first]
         left_out["of other layers"] += len(masks) - 1
     left_out += Counter()  # drops zeros
     return chosen
-
-
-def _preference(row: Row) -> int:
-    """Rank of a layer; a corrected mask stands just above the one that it was made from."""
-    corrected: bool = row["layer"] == "corrected"
-    layer = (row["parent_layer"] if corrected else row["layer"]) or ""
-    pseudo = _PSEUDO.fullmatch(layer)
-    rank = int(pseudo[1]) + 1 if pseudo else {"annotated": 1 << 30, "jury": 0}.get(layer, -1)
-    return 2 * rank + int(corrected)
 
 
 def split_by(examples: Sequence[Example], name: Callable[[Example], Any]) -> dict[str, int]:

@@ -18,10 +18,11 @@ from uls_data.errors import CaseError
 from uls_data.geometry import Triple
 from uls_data.ids import draw
 from uls_data.manifest.derived import derived_row, ended, with_label
+from uls_data.manifest.example import Example
 from uls_data.manifest.table import Row, write_manifest
 from uls_data.network.checkpoint import Model, load_model
 from uls_data.network.device import usable_device
-from uls_data.network.examples import Example, find_vois, patient_key
+from uls_data.network.examples import find_vois, patient_key
 from uls_data.network.inference import Answer, Precision, Predictor
 from uls_data.network.journal import Journal
 from uls_data.network.key_slice import key_slice_columns

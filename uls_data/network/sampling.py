@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError, ManifestError
 from uls_data.geometry import Triple
 from uls_data.ids import draw
-from uls_data.network.examples import Example
+from uls_data.manifest.example import Example
 from uls_data.network.plan import VOI_ZYX, Plan, Training
 from uls_data.network.voxels import LESION, Region, Weak, read_region
 

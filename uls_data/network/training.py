@@ -13,6 +13,7 @@ from uls_data import __version__
 from uls_data.errors import CaseError, UlsDataError
 from uls_data.ids import hash_of
 from uls_data.io import remove_temporaries
+from uls_data.manifest.example import Example
 from uls_data.network.checkpoint import (
     FINAL,
     LATEST,
@@ -26,7 +27,7 @@ from uls_data.network.checkpoint import (
 )
 from uls_data.network.curves import Board, write_curves
 from uls_data.network.device import usable_device
-from uls_data.network.examples import Example, Examples, find_examples, patient_key, split_by
+from uls_data.network.examples import Examples, find_examples, patient_key, split_by
 from uls_data.network.learner import Learner
 from uls_data.network.plan import Intensities, ModelError, Plan, load_plan
 from uls_data.network.sampling import Sampler, read_ahead

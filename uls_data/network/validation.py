@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from uls_data.errors import CaseError
+from uls_data.manifest.example import Example
 from uls_data.network.architecture import deep_logits
-from uls_data.network.examples import Example
 from uls_data.network.plan import Intensities, Plan
 from uls_data.network.sampling import read_ahead
 from uls_data.network.voxels import LESION, SUPERVISED, image_of, read_region

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
-from uls_data.network.examples import Example, Row
+from uls_data.manifest.example import Example
+from uls_data.network.examples import Row
 from uls_data.network.plan import VOI_ZYX, Intensities
 from uls_data.outcome import Reason, Supervision
 from uls_data.readers import read_volume

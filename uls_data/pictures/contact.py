@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from uls_data.errors import CaseError, ManifestError
+from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
+from uls_data.manifest.choice import Choice, rank, voi_of
+from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.manifest.query import query
-from uls_data.manifest.table import manifest_files
+from uls_data.manifest.schema import column_names
 from uls_data.outcome import LesionType
 from uls_data.readers import read_volume
 
@@ -40,8 +43,9 @@ _COLOURS = (
     (255, 255, 255),
 )
 _COLUMNS = (
-    *("source", "case_id", "lesion_index", "sample_index", "voi_id", "layer", "status"),
-    *("lesion_type", "image_path", "label_path", "pad_value_hu", "recist_points_vox"),
+    *CHOICE_COLUMNS,
+    *("voi_id", "image_path", "label_path", "image_voxels_sha256", "pad_value_hu"),
+    *("recist_points_vox",),
     *("key_slice_voi", "long_axis_slice_voi", "predicted_dice", "recist_long_vox"),
     *("key_slice_long_error_vox", "key_slice_short_error_vox"),
 )
@@ -109,57 +113,59 @@ def contact_sheet(
     ManifestError
         No row with an image and a label meets the expression.
     """
-    tiles = []
-    for file in manifest_files(manifests):
-        tiles += _tiles_of(file, expression, limit, sort)
-    if sort is not None:
-        tiles.sort(key=lambda pair: pair[0])
-    chosen = [tile for _, tile in tiles[:limit]]
-    if not chosen:
+    tiles = _tiles(manifests, expression, limit, sort)
+    if not tiles:
         raise ManifestError(f"no VOI with an image meets {expression!r}: nothing to draw")
-    draw_sheet(chosen, columns).save(to, format="PNG", optimize=True)
-    return len(chosen)
+    draw_sheet(tiles, columns).save(to, format="PNG", optimize=True)
+    return len(tiles)
 
 
-def _tiles_of(
-    file: Path, expression: str, limit: int, sort: str | None
-) -> list[tuple[float, Tile]]:
-    wanted = query(
-        file, expression, [*_COLUMNS, *([sort] if sort and sort not in _COLUMNS else [])]
-    )
-    wanted = wanted[(wanted["status"] == "ok") & wanted["image_path"].notna()]
+def _tiles(
+    manifests: str | Path | Sequence[str | Path], expression: str, limit: int, sort: str | None
+) -> list[Tile]:
+    if sort is not None and sort not in column_names():
+        raise ManifestError(f"--sort {sort}: no such column")
+    extra = [sort] if sort is not None and sort not in _COLUMNS else []
+    rows = list(read_examples(manifests, [*_COLUMNS, *extra]))
+    choice = Choice(example.row for example in rows)
+    met = {int(at) for at in query(manifests, expression, ["status"]).index}
+    vois: dict[tuple[Any, ...], list[Example]] = {}
+    judged: dict[tuple[Any, ...], list[Example]] = {}
+    for number, example in enumerate(with_images(rows)):
+        if not choice.counts(example.row) or example.row["label_path"] is None:
+            continue
+        vois.setdefault(voi_of(example.row), []).append(example)
+        if number in met and example.row["image_path"] is not None:
+            judged.setdefault(voi_of(example.row), []).append(example)
+    # Of the layers that meet the expression the preferred one is judged.
+    chosen = [max(masks, key=lambda mask: rank(mask.row)) for masks in judged.values()]
     if sort is not None:
-        wanted = wanted.sort_values(sort, kind="stable")
-    wanted = wanted.drop_duplicates("voi_id").head(limit)
-    everything = query(file, 'status == "ok"', _COLUMNS)
-    root = file.parent.parent
-    found = []
-    for row in wanted.to_dict("records"):
-        layers = everything[everything["voi_id"] == row["voi_id"]].to_dict("records")
-        layers.sort(key=lambda other, row=row: other["layer"] != row["layer"])
-        key = float(row[sort]) if sort is not None and row[sort] == row[sort] else np.inf
-        found.append((key, _tile(root, row, layers)))
-    return found
+        chosen.sort(key=lambda example: _last_if_null(example.row[sort]))
+    return [_tile(example, vois[voi_of(example.row)]) for example in chosen[:limit]]
 
 
-def _tile(root: Path, row: dict[Any, Any], layers: list[dict[Any, Any]]) -> Tile:
-    z = row["key_slice_voi"] if row["key_slice_voi"] == row["key_slice_voi"] else None
-    if z is None:
-        z = row["long_axis_slice_voi"]
+def _last_if_null(value: Any) -> tuple[bool, Any]:
+    nothing = value is None or value != value
+    return nothing, 0 if nothing else value
+
+
+def _tile(example: Example, layers: Sequence[Example]) -> Tile:
+    row = example.row
+    z = row["long_axis_slice_voi"] if row["key_slice_voi"] is None else row["key_slice_voi"]
     try:
-        hu = np.asarray(read_volume(root / row["image_path"], root).ras[:, :, int(z)])
+        hu = np.asarray(read_volume(example.image, example.image.parent).ras[:, :, int(z)])
         masks = {
-            layer["layer"]: read_volume(root / layer["label_path"], root).ras[:, :, int(z)] != 0
-            for layer in layers
+            one.row["layer"]: read_volume(one.label, one.label.parent).ras[:, :, int(z)] != 0
+            for one in [example, *(one for one in layers if one is not example)]
         }
     except CaseError as error:
         raise ManifestError(f"{row['voi_id']}: {error.detail}") from error
     points = row["recist_points_vox"]
     facts = [f"{row['layer']}"]
-    if row["predicted_dice"] == row["predicted_dice"]:
+    if row["predicted_dice"] is not None:
         facts.append(f"predicted Dice {row['predicted_dice']:.2f}")
-    if row["recist_long_vox"] == row["recist_long_vox"]:
-        errors = row["key_slice_long_error_vox"], row["key_slice_short_error_vox"]
+    errors = row["key_slice_long_error_vox"], row["key_slice_short_error_vox"]
+    if row["recist_long_vox"] is not None and None not in errors:
         facts.append(f"{row['recist_long_vox']:.0f} px, errors {errors[0]:+.1f} {errors[1]:+.1f}")
     return Tile(
         hu=hu,

@@ -57,7 +57,7 @@ def explain(
     manifest : path or sequence of paths
         Image and label files beside it are compared with their hashes where they are there.
     layer : str, optional
-        Of the mask; default: `corrected` or `annotated` where there is one.
+        Of the mask; default: the one that counts and is preferred.
     raw : path, optional
         Folder of the raw data: the case is built again in a temporary folder, and every link
         compared with the manifest.

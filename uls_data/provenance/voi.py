@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uls_data.errors import ManifestError
+from uls_data.manifest.choice import CORRECTED, best, counted
 from uls_data.manifest.table import Row, manifest_files, read_table
 
 Paths = str | Path | Sequence[str | Path]
-# What a VOI's mask is, unless somebody says which: the last word, or the annotation.
-_PREFERRED = ("corrected", "annotated")
 
 
 @dataclass(frozen=True)
@@ -70,10 +69,10 @@ def lineage(found: Sequence[Found], layer: str | None) -> list[Found]:
     layers = [one.row["layer"] for one in found]
     names = ", ".join(sorted(map(str, set(layers))))
     if layer is None:
-        layer = next((name for name in _PREFERRED if name in layers), None)
-        if layer is None and len(set(layers)) > 1:
-            raise ManifestError(f"the VOI has the layers {names}: say --layer")
-        layer = layer or layers[0]
+        rows_of_voi = [one.row for one in found]
+        # Of a VOI that counts nowhere, the row that says why.
+        meant = counted(rows_of_voi) or [r for r in rows_of_voi if r["layer"] == CORRECTED]
+        layer = best(meant or rows_of_voi)["layer"]
     if layer not in layers:
         raise ManifestError(f"the VOI has no layer {layer!r}, only {names}")
     line: list[Found] = []

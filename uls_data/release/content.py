@@ -11,17 +11,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from uls_data.errata.change import LAYER
 from uls_data.errors import UlsDataError
 from uls_data.io import sha256_file
+from uls_data.manifest.choice import Choice, layer_of
 from uls_data.manifest.table import manifest_files, read_table, row_key
-from uls_data.outcome import LEAKS, Reason, Status
+from uls_data.outcome import LEAKS, Status
 from uls_data.release.archive import Member
 
 Row = dict[str, Any]
 # Why rows of the build are not in the release.
-SUPERSEDED = "replaced by a correction"
-WITHDRAWN = "withdrawn by a correction"
 LEFT_LEAK = "leak, left out by --drop-leaks"
 OTHER_LAYER = "layer not chosen"
 _FILES = (("image_path", "image_sha256"), ("label_path", "label_sha256"))
@@ -88,22 +86,6 @@ def read_rows(source: str, manifests: Sequence[Path]) -> list[Row]:
     return rows
 
 
-def lesion_of(row: Row) -> tuple[Any, ...]:
-    """Identity of a row's lesion."""
-    return row["source"], row["case_id"], row["lesion_index"]
-
-
-def voi_of(row: Row) -> tuple[Any, ...]:
-    """Identity of a row's VOI."""
-    return *lesion_of(row), row["sample_index"]
-
-
-def first_layer(row: Row) -> str | None:
-    """Layer of a mask before it was corrected."""
-    layer: str | None = row["parent_layer"] if row["layer"] == LAYER else row["layer"]
-    return layer
-
-
 def leaks(row: Row) -> set[str]:
     """Return the flags that `audit` gave a row whose lesion or patient is also held out."""
     return {str(flag) for flag in row["qc_flags"] or () if flag in LEAKS}
@@ -114,22 +96,18 @@ def choose(
 ) -> tuple[list[Row], Counter[str]]:
     """Rows of the release, and why the others are not.
 
-    A mask with a correction gives way to it. A correction that drops a lesion withdraws all its
-    VOIs, one that wants another click its own VOI; the row that says so stays.
+    Masks count as everywhere (`uls_data.manifest.choice`); rows that say why there is none stay.
     """
-    dropped = {lesion_of(row) for row in rows if row["reason"] == Reason.ERRATUM_DROP.value}
-    reclicked = {voi_of(row) for row in rows if row["reason"] == Reason.ERRATUM_RECLICK.value}
-    corrected = {(voi_of(row), row["parent_layer"]) for row in rows if row["layer"] == LAYER}
+    choice = Choice(rows)
     chosen: list[Row] = []
     left_out: Counter[str] = Counter()
     for row in rows:
         ok = row["status"] == Status.OK.value
-        if layers and row["layer"] is not None and first_layer(row) not in layers:
+        why = choice.why_not(row) if ok else None
+        if layers and row["layer"] is not None and layer_of(row) not in layers:
             left_out[OTHER_LAYER] += 1
-        elif ok and (lesion_of(row) in dropped or voi_of(row) in reclicked):
-            left_out[WITHDRAWN] += 1
-        elif ok and (voi_of(row), row["layer"]) in corrected:
-            left_out[SUPERSEDED] += 1
+        elif why is not None:
+            left_out[why] += 1
         elif ok and drop_leaks and leaks(row):
             left_out[LEFT_LEAK] += 1
         else:

@@ -14,19 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data import geometry
-from uls_data.errata.change import LAYER
 from uls_data.errors import CaseError, UlsDataError
 from uls_data.io import sha256_voxels
+from uls_data.manifest.choice import CORRECTED, Choice, layer_of, lesion_of, voi_of
 from uls_data.outcome import Status
 from uls_data.readers import read_volume
 from uls_data.release.archive import content_of, open_part
 from uls_data.release.content import (
     Row,
-    first_layer,
-    lesion_of,
     read_rows,
     sources_of,
-    voi_of,
 )
 from uls_data.release.record import RECORD, PartRecord, read_record, safe_path
 from uls_data.voi import VOI_SHAPE
@@ -127,14 +124,13 @@ class _Side:
         self.rows = rows
         self.ok: dict[tuple[Any, ...], Row] = {}
         self.ended: dict[tuple[Any, ...], Row] = {}
+        # In a build, a corrected mask lies beside the one that it replaces.
+        choice = Choice(rows)
         for row in rows:
             if row["status"] != Status.OK.value:
                 self.ended.setdefault(lesion_of(row), row)
-                continue
-            key = (*voi_of(row), first_layer(row))
-            # In a build, a corrected mask lies beside the one that it replaces.
-            if key not in self.ok or row["layer"] == LAYER:
-                self.ok[key] = row
+            elif choice.counts(row):
+                self.ok[*voi_of(row), layer_of(row)] = row
 
     def why_not(self, row: Row) -> str:
         """Why a lesion of the other release is not in this one."""
@@ -196,7 +192,7 @@ def _licence(source: str, was: _Side, now: _Side) -> Iterator[Difference]:
 
 def _reason(old: Row, new: Row) -> str:
     """Why a VOI changed: its correction, or else another recipe, profile, model or software."""
-    if new["layer"] == LAYER and old["detail"] != new["detail"]:
+    if new["layer"] == CORRECTED and old["detail"] != new["detail"]:
         return _line(new["detail"])
     names = ("recipe_version", "profile", "seed", "model_sha256", "software_version")
     return ", ".join(

@@ -16,6 +16,7 @@ import numpy as np
 
 from uls_data.errors import CaseError, ManifestError, SourceError
 from uls_data.io import atomic_write, remove_folder, write_bytes
+from uls_data.manifest.choice import Choice
 from uls_data.manifest.paths import voi_file
 from uls_data.manifest.schema import column_names
 from uls_data.manifest.stats import stats
@@ -137,8 +138,13 @@ def _page_of(out: Path, to: Path | None, files: Sequence[Path]) -> Path:
 
 
 def _rows(files: Sequence[Path]) -> tuple[list[Row], list[Path]]:
-    """Rows of manifests, those that are ok first, and the manifest of each."""
+    """Rows of manifests, those that are ok first, and the manifest of each.
+
+    Of those that are ok, the ones that count (`uls_data.manifest.choice`).
+    """
     found = [(row, file) for file in files for row in iterate_rows(file)]
+    choice = Choice(row for row, _ in found)
+    found = [(row, file) for row, file in found if row["status"] != "ok" or choice.counts(row)]
     found.sort(key=lambda pair: pair[0]["status"] != Status.OK)
     return [row for row, _ in found], [file for _, file in found]
 

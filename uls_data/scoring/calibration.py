@@ -148,7 +148,7 @@ def _measured(task: LesionTask, trial: Trial) -> list[Row]:
 
     rows: list[Row] = []
     try:
-        for about, key_slice, truth in seen_slices(task.root, task.row, trial):
+        for about, key_slice, truth in seen_slices(task.example, trial):
             problem = key_slice.lines.problem((truth.shape[0], truth.shape[1]))
             if problem is not None:  # noise can lead a line out of the slice
                 error = CaseError(Reason.DEGENERATE_LINES, problem)

@@ -15,20 +15,16 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError, ManifestError
 from uls_data.geometry import Affine
 from uls_data.manifest.archive import Name, Names, entries, read_voi
+from uls_data.manifest.choice import ANNOTATED, CORRECTED, Choice, layer_of, lesion_of
+from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.paths import voi_file
 from uls_data.manifest.table import manifest_files, read_table
 from uls_data.outcome import Reason
 from uls_data.scoring.consistency import Offset
 from uls_data.stack import Stack, read_json, read_spacings
 
-_COLUMNS = (
-    *("source", "case_id", "patient_id", "lesion_index", "sample_index", "voi_id", "layer"),
-    *("lesion_type", "label_path", "affine", "status", "reason", "parent_layer"),
-)
+_COLUMNS = (*CHOICE_COLUMNS, "patient_id", "voi_id", "label_path", "affine")
 _OWN = Names("own")
-ANNOTATED, CORRECTED = "annotated", "corrected"
-# Reasons of rows that take a VOI away, whatever other layers it has.
-WITHDRAWN = (Reason.ERRATUM_DROP, Reason.ERRATUM_RECLICK)
 _FAR_MM = 1e5
 SINGLE, MULTI, STACKED_SPACINGS, VOI_NAMES = (
     *("single_sample.json", "multi_sample.json", "stacked_spacing.json"),
@@ -201,34 +197,21 @@ def _of_manifest(path: Path, layer: str | None, truth: bool) -> Collection:
         for file in manifest_files(path)
         for row in read_table(file, list(_COLUMNS)).to_pylist()
     ]
-    withdrawn = {_voi_of(row) for row, _ in rows if row["reason"] in WITHDRAWN}
-    corrected = {
-        (_voi_of(row), row["parent_layer"]): (row, file)
-        for row, file in rows
-        if row["layer"] == CORRECTED and row["status"] == "ok"
-    }
+    choice = Choice(row for row, _ in rows)
     found = []
     for row, file in rows:
-        if row["status"] != "ok" or row["label_path"] is None or _voi_of(row) in withdrawn:
-            continue
-        name = row["layer"] or ""
-        # A corrected mask stands in for the one that it was made from.
-        if name == CORRECTED and layer != CORRECTED:
-            continue
-        found.append((name, _of_row(*corrected.get((_voi_of(row), name), (row, file)))))
+        if choice.counts(row) and row["label_path"] is not None:
+            name = row["layer"] if layer == CORRECTED else layer_of(row)
+            found.append((name or "", _of_row(row, file)))
     if not found:
         raise ManifestError(f"{path}: no row that is ok and has a mask")
     return Collection(_one_layer(found, layer, path, truth))
 
 
-def _voi_of(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("source", "case_id", "lesion_index", "sample_index"))
-
-
 def _of_row(row: dict[str, Any], file: Path) -> Item:
     return Item(
         voi_id=row["voi_id"],
-        lesion=(row["source"], row["case_id"], row["lesion_index"]),
+        lesion=lesion_of(row),
         sample=row["sample_index"] or 0,
         path=voi_file(file, row["label_path"]),
         source=row["source"],

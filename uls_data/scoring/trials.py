@@ -21,8 +21,11 @@ from uls_data import axes
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, ManifestError
 from uls_data.ids import draw
-from uls_data.manifest.table import manifest_files, read_table
+from uls_data.manifest.choice import ANNOTATED, Choice, layer_of, lesion_of
+from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
+from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.masks.overlap import dice
+from uls_data.outcome import Supervision
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.methods import METHODS, pseudo_mask
 from uls_data.readers import read_volume
@@ -33,10 +36,13 @@ from uls_data.scoring.measures import surface_dice
 BASELINES = ("quadrilateral", "ellipse", "grabcut")
 SMALLEST_PIXELS = 25
 _NEEDED = (
-    *("source", "case_id", "patient_id", "lesion_index", "voi_id", "lesion_type", "split"),
-    *("image_path", "label_path", "spacing_x_mm", "spacing_y_mm"),
+    *CHOICE_COLUMNS,
+    *("patient_id", "voi_id", "split", "image_path", "label_path", "image_voxels_sha256"),
+    *("spacing_x_mm", "spacing_y_mm"),
     *(f"pad_{side}_{axis}_vox" for side in ("before", "after") for axis in "xyz"),
 )
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -64,13 +70,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class LesionTask:
-    """One lesion: the OUT folder that its paths start from, and its row."""
+    """One lesion, by its first VOI that counts."""
 
-    root: Path
-    row: dict[str, Any]
+    example: Example
 
-
-Row = dict[str, Any]
+    @property
+    def row(self) -> Row:
+        """Of the manifest: the columns that are needed here."""
+        return self.example.row
 
 
 def score_lesions(
@@ -126,24 +133,26 @@ def full_lesions(manifests: str | Path | Sequence[str | Path]) -> list[LesionTas
     ManifestError
         There is none.
     """
-    filters = [
-        ("status", "=", "ok"),
-        ("layer", "=", "annotated"),
-        ("supervision", "=", "full"),
-        ("sample_index", "=", 0),
+    rows = list(read_examples(manifests, _NEEDED))
+    choice = Choice(example.row for example in rows)
+    full = [
+        example
+        for example in with_images(rows)
+        if choice.counts(example.row)
+        and layer_of(example.row) == ANNOTATED
+        and example.row["supervision"] == Supervision.FULL
+        and example.row["image_path"] is not None
+        and example.row["label_path"] is not None
     ]
-    tasks = [
-        LesionTask(file.parent.parent, row)
-        for file in manifest_files(manifests)
-        for row in read_table(file, list(_NEEDED), filters).to_pylist()
-        if row["image_path"] is not None and row["label_path"] is not None
-    ]
+    tasks: dict[tuple[Any, ...], LesionTask] = {}
+    for example in sorted(full, key=lambda example: example.row["sample_index"] or 0):
+        tasks.setdefault(lesion_of(example.row), LesionTask(example))
     if not tasks:
         raise ManifestError(
             "no lesion with an image and a full mask; give a build of a fully annotated source, "
             "made without --labels-only"
         )
-    return tasks
+    return list(tasks.values())
 
 
 def _identity(row: Row) -> Row:
@@ -159,7 +168,7 @@ def lost_lesion(task: LesionTask, detail: str) -> list[Row]:
 def _score_lesion(task: LesionTask, trial: Trial) -> list[Row]:
     rows: list[Row] = []
     try:
-        for about, key_slice, truth in seen_slices(task.root, task.row, trial):
+        for about, key_slice, truth in seen_slices(task.example, trial):
             rows += _score_slice(about, key_slice, truth, trial)
     except CaseError as error:
         rows.append(unread_lesion(task, error))
@@ -172,7 +181,7 @@ def unread_lesion(task: LesionTask, error: CaseError) -> Row:
 
 
 def seen_slices(
-    root: Path, row: Row, trial: Trial
+    example: Example, trial: Trial
 ) -> Iterator[tuple[Row, KeySlice, NDArray[np.bool_]]]:
     """Slices of a lesion with its lines, clean and noisy, and the human mask of each.
 
@@ -184,7 +193,8 @@ def seen_slices(
     CaseError
         A file of the VOI cannot be read.
     """
-    volumes = [read_volume(root / row[f"{kind}_path"], root) for kind in ("image", "label")]
+    row = example.row
+    volumes = [read_volume(path, path.parent) for path in (example.image, example.label)]
     # The padding is no tissue: no method may see it.
     sides = [(row[f"pad_before_{a}_vox"] or 0, row[f"pad_after_{a}_vox"] or 0) for a in "xyz"]
     hu, marked = (

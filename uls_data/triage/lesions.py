@@ -16,15 +16,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from uls_data.errata.chain import root_of
-from uls_data.errata.change import LAYER as CORRECTED
 from uls_data.errors import CaseError, ManifestError
 from uls_data.geometry import Triple, bounding_box
 from uls_data.io import sha256_voxels
 from uls_data.manifest.archive import read_voi
+from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
+from uls_data.manifest.choice import counting, layer_of, rank
 from uls_data.manifest.query import query
 from uls_data.manifest.schema import arrow_schema
-from uls_data.manifest.table import Row, manifest_files, read_rows
-from uls_data.outcome import Status
+from uls_data.manifest.table import Row, manifest_files, read_rows, read_table
 from uls_data.pictures.contact import LUNG_WINDOW_HU, SOFT_WINDOW_HU, window_of
 from uls_data.readers import Volume
 from uls_data.readers.nifti import nifti_size
@@ -123,7 +123,7 @@ class Lesions:
     out : Path
         OUT folder, or one manifest of it.
     expression : str
-        As `query` takes it; of the layers that meet it the first one of a VOI is judged.
+        As `query` takes it; of the layers that meet it the preferred one of a VOI is judged.
     sort : str, optional
         Manifest column; the smallest values come first, null last.
     listed : list of Entry, optional
@@ -155,37 +155,42 @@ class Lesions:
         self.root = out.resolve() if out.is_dir() else root_of(out).resolve()
         met = query(files, expression, ["status"]).index
         names = [name for name in arrow_schema().names if name not in _UNSHOWN]
-        table = read_rows(files, [int(at) for at in met], names)
+        counted = counting(read_table(files, CHOICE_COLUMNS))
+        numbers = pa.array(met.to_numpy(), pa.int64())
+        table = read_rows(files, numbers.filter(counted.take(numbers)).to_pylist(), names)
         table = table.filter(
-            pc.and_(
-                pc.equal(table["status"], Status.OK.value),
-                pc.and_kleene(pc.is_valid(table["label_path"]), pc.is_valid(table["voi_id"])),
-            )
+            pc.and_(pc.is_valid(table["label_path"]), pc.is_valid(table["voi_id"]))
         )
-        first: dict[tuple[str, str], tuple[int, int]] = {}
+        first: dict[tuple[str, str], tuple[int, int, int]] = {}
+        ranks: dict[tuple[str, str], int] = {}
         self._why: dict[tuple[str, str], list[str]] = {}
         places = by_name(listed or ())
         known: set[int] = set()
-        columns = (table[name].to_pylist() for name in ("source", "voi_id", "layer"))
-        for at, (source, name, layer) in enumerate(zip(*columns, strict=True)):
-            key = (source, name)
-            meant = [n for n, entry in places.get(name, ()) if entry.is_of(source, layer)]
+        shown = ("source", "voi_id", "layer", "parent_layer")
+        for at, row in enumerate(table.select(list(shown)).to_pylist()):
+            name, key = row["voi_id"], (row["source"], row["voi_id"])
+            meant = [n for n, entry in places.get(name, ()) if entry.is_of(row)]
             known.update(meant)
-            if layer == CORRECTED or key in first or (listed is not None and not meant):
+            if (listed is not None and not meant) or rank(row) <= ranks.get(key, -2):
                 continue
+            ranks[key] = rank(row)
             # Ordered by its place on the list, else as it stands in the manifest.
-            first[key] = (meant[0] if meant else 0, at)
+            seen = first.get(key, (0, at, at))[1]
+            first[key] = (meant[0] if meant else 0, seen, at)
             self._why[key] = [text for n in meant for text in (listed or [])[n].why]
         if not first:
             also = "" if listed is None else " and is on the list"
             raise ManifestError(f"{out}: no mask meets {expression!r}{also}: nothing to look at")
         self.unknown = [e.voi_id for n, e in enumerate(listed or ()) if n not in known]
-        self._table = table.take([at for _, at in sorted(first.values())])
+        self._table = table.take([at for *_, at in sorted(first.values())])
         if sort is not None:
             self._table = self._table.take(self.order(sort))
-        named = ("source", "voi_id", "layer", "label_voxels_sha256")
-        columns = (self._table[name].to_pylist() for name in named)
-        self.subjects = [Subject(*values) for values in zip(*columns, strict=True)]
+        named = ["source", "voi_id", "layer", "parent_layer", "label_voxels_sha256"]
+        # A further correction of a mask goes by the layer that the first one was made from.
+        self.subjects = [
+            Subject(row["source"], row["voi_id"], layer_of(row), row["label_voxels_sha256"])
+            for row in self._table.select(named).to_pylist()
+        ]
         self._decoded: OrderedDict[int, Future[Voi]] = OrderedDict()
         self._lock = Lock()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from uls_data.errors import CaseError, ManifestError
+from uls_data.manifest.choice import layer_of
 from uls_data.outcome import Reason
 from uls_data.readers.csv_rows import Row, read_rows
 
@@ -33,9 +35,10 @@ class Entry:
     layer: str
     why: list[str]
 
-    def is_of(self, source: str, layer: str) -> bool:
-        """Whether a mask of that name is meant."""
-        return self.source in ("", source) and self.layer in ("", layer)
+    def is_of(self, row: Mapping[str, Any]) -> bool:
+        """Whether a mask of that name is meant: by `source`, `layer` and `parent_layer`."""
+        layers = ("", row["layer"], layer_of(row))
+        return self.source in ("", row["source"]) and self.layer in layers
 
 
 def read_list(path: Path) -> list[Entry]:

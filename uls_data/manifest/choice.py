@@ -1,0 +1,179 @@
+"""Which masks of which lesions count: decided here, for everything that reads manifests.
+
+A lesion that a correction drops is nowhere, whichever of its VOIs or layers the correction
+names; a correction that wants another click takes its VOI away. A corrected mask stands in for
+the one it was made from, and belongs to its layer. A verdict that changes nothing adds nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from uls_data.errors import ManifestError
+from uls_data.outcome import Reason, Status
+
+ANNOTATED, CORRECTED = "annotated", "corrected"
+# Why a mask that is there does not count.
+WITHDRAWN = "withdrawn by a correction"
+REPLACED = "replaced by a correction"
+UNCHANGED = "a correction that changes nothing"
+# Columns of a row that the choice depends on.
+COLUMNS = (
+    *("source", "case_id", "lesion_index", "sample_index", "layer", "parent_layer", "status"),
+    *("reason", "label_voxels_sha256", "lesion_type", "supervision", "source_lesion_id"),
+)
+_LESION = ("source", "case_id", "lesion_index")
+# What a correction can change.
+_CHANGEABLE = ("label_voxels_sha256", "lesion_type", "supervision", "source_lesion_id")
+_PSEUDO_3D = re.compile(r"pseudo3d-r(\d+)")
+# Layers on one slice, the best first; below these no one can say.
+_FLAT = ("jury", "grabcut", "quarter_ellipses", "ellipse", "quadrilateral")
+_BEST = 1 << 30
+
+_Row = Mapping[str, Any]
+AnyRow = TypeVar("AnyRow", bound=_Row)
+
+
+def lesion_of(row: _Row) -> tuple[Any, ...]:
+    """Identity of a row's lesion."""
+    return tuple(row[name] for name in _LESION)
+
+
+def voi_of(row: _Row) -> tuple[Any, ...]:
+    """Identity of a row's VOI."""
+    return *lesion_of(row), row["sample_index"]
+
+
+def layer_of(row: _Row) -> str:
+    """Layer that a mask belongs to: a corrected one to that of its parent."""
+    layer = row["parent_layer"] if row["layer"] == CORRECTED else row["layer"]
+    return layer or row["layer"] or ""
+
+
+def is_of(row: _Row, layers: Collection[str]) -> bool:
+    """Whether a mask is of one of these layers, by its own name or by its parent's."""
+    return row["layer"] in layers or layer_of(row) in layers
+
+
+class Choice:
+    """What corrections say of the rows of some manifests.
+
+    Parameters
+    ----------
+    rows : iterable of dict
+        All rows of all manifests that are read together, with `COLUMNS`.
+    """
+
+    def __init__(self, rows: Iterable[_Row]) -> None:
+        rows = list(rows)
+        self._dropped = {
+            lesion_of(row) for row in rows if row["reason"] == Reason.ERRATUM_DROP.value
+        }
+        self._reclicked = {
+            voi_of(row) for row in rows if row["reason"] == Reason.ERRATUM_RECLICK.value
+        }
+        corrected = {
+            (voi_of(row), row["parent_layer"]): row
+            for row in rows
+            if row["layer"] == CORRECTED and row["status"] == Status.OK
+        }
+        parents = {
+            key: row
+            for row in (rows if corrected else ())
+            if row["status"] == Status.OK and (key := (voi_of(row), row["layer"])) in corrected
+        }
+        self._unchanged = {
+            key for key, parent in parents.items() if _changes_nothing(corrected[key], parent)
+        }
+        self._replaced = corrected.keys() - self._unchanged
+
+    def why_not(self, row: _Row) -> str | None:
+        """Why the mask of a row does not count; None where it does, if its row is ok."""
+        voi = voi_of(row)
+        if lesion_of(row) in self._dropped or voi in self._reclicked:
+            return WITHDRAWN
+        if row["layer"] == CORRECTED:
+            return UNCHANGED if (voi, row["parent_layer"]) in self._unchanged else None
+        return REPLACED if (voi, row["layer"]) in self._replaced else None
+
+    def counts(self, row: _Row) -> bool:
+        """Whether a row has a mask that counts."""
+        return row["status"] == Status.OK and self.why_not(row) is None
+
+
+def _changes_nothing(corrected: _Row, parent: _Row) -> bool:
+    return corrected["label_voxels_sha256"] is not None and all(
+        corrected[name] == parent[name] for name in _CHANGEABLE
+    )
+
+
+def counted(rows: Sequence[AnyRow]) -> list[AnyRow]:
+    """Rows whose masks count."""
+    choice = Choice(rows)
+    return [row for row in rows if choice.counts(row)]
+
+
+def counting(table: pa.Table) -> pa.Array:
+    """Whether each row of a table has a mask that counts.
+
+    Parameters
+    ----------
+    table : Table
+        All rows of all manifests that are read together, with `COLUMNS`.
+
+    Returns
+    -------
+    Array of bool, without nulls
+    """
+    ok = pc.fill_null(pc.equal(table["status"], Status.OK.value), False)
+    ends = pa.array([Reason.ERRATUM_DROP.value, Reason.ERRATUM_RECLICK.value])
+    corrections = pc.or_kleene(
+        pc.is_in(table["reason"], value_set=ends), pc.equal(table["layer"], CORRECTED)
+    )
+    cases = pc.unique(table["case_id"].filter(pc.fill_null(corrections, False)))
+    # Few cases are corrected: only their rows are looked at one by one.
+    at = pc.indices_nonzero(pc.is_in(table["case_id"], value_set=cases))
+    rows = table.select(list(COLUMNS)).take(at).to_pylist() if len(at) else []
+    choice = Choice(rows)
+    numbers = at.to_pylist()
+    lost = [n for n, row in zip(numbers, rows, strict=True) if choice.why_not(row) is not None]
+    result = ok.combine_chunks() if isinstance(ok, pa.ChunkedArray) else ok
+    if not lost:
+        return result
+    keep = np.ones(len(table), bool)
+    keep[lost] = False
+    return pc.and_(result, pa.array(keep))
+
+
+def rank(row: _Row) -> int:
+    """Preference of a mask among those of its VOI, higher is better; negative: nobody can say.
+
+    `annotated`, the latest `pseudo3d-rN`, `jury`, `grabcut`, other masks on one slice.
+    """
+    layer = layer_of(row)
+    if layer == ANNOTATED:
+        return _BEST
+    if pseudo := _PSEUDO_3D.fullmatch(layer):
+        return len(_FLAT) + int(pseudo[1])
+    return len(_FLAT) - 1 - _FLAT.index(layer) if layer in _FLAT else -1
+
+
+def best(rows: Sequence[AnyRow]) -> AnyRow:
+    """Preferred mask among those of one VOI that count.
+
+    Raises
+    ------
+    ManifestError
+        Several, and nobody can say which.
+    """
+    first = max(rows, key=rank)
+    if len(rows) > 1 and rank(first) < 0:
+        names = ", ".join(str(row["layer"]) for row in rows)
+        raise ManifestError(f"{first['voi_id']} has the layers {names}: say --layer")
+    return first

@@ -1,0 +1,110 @@
+"""Rows of manifests with the folders that their paths start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from uls_data.manifest.paths import voi_file
+from uls_data.manifest.table import Row, manifest_files, read_table
+
+
+@dataclass(frozen=True)
+class Example:
+    """One VOI with one mask.
+
+    Attributes
+    ----------
+    root : Path
+        Folder that the row's paths start from.
+    row : dict
+        Those columns of the manifest that were asked for.
+    image_root : Path or None
+        Folder that `image_path` starts from, where it is another one: layers that were made
+        outside a build leave the images where they are.
+    """
+
+    root: Path
+    row: Row
+    image_root: Path | None = None
+
+    @property
+    def identity(self) -> tuple[str, str, int, int, str]:
+        """Source, case, lesion, sample and layer: the manifest's key."""
+        row = self.row
+        names = ("source", "case_id", "lesion_index", "sample_index", "layer")
+        source, case, lesion, sample, layer = (row[name] for name in names)
+        return str(source), str(case), int(lesion), int(sample), str(layer)
+
+    @property
+    def image(self) -> Path:
+        """File of the image; the row has one."""
+        return (self.image_root or self.root) / str(self.row["image_path"])
+
+    @property
+    def label(self) -> Path:
+        """File of the mask; the row has one."""
+        return self.root / str(self.row["label_path"])
+
+    @property
+    def lesion(self) -> str:
+        """Key of the lesion, whatever the click and the layer."""
+        source, case, lesion, _, _ = self.identity
+        return f"{source}/{case}/{lesion}"
+
+
+def read_examples(
+    manifests: str | Path | Sequence[str | Path], columns: Sequence[str] | None = None
+) -> Iterator[Example]:
+    """Rows of manifests, in their order.
+
+    Parameters
+    ----------
+    columns : sequence of str, optional
+        Only these.
+
+    Raises
+    ------
+    ManifestError
+        Not manifests, or no such column.
+    """
+    for file in manifest_files(manifests):
+        rows: list[Row] = read_table(file, columns).to_pylist()
+        root = _root_of(file, rows)
+        for row in rows:
+            yield Example(root, row)
+
+
+def _root_of(manifest: Path, rows: Sequence[Row]) -> Path:
+    """Folder that the paths of a manifest start from: its OUT, or its own."""
+    names = (row.get(f"{kind}_path") for row in rows for kind in ("label", "image"))
+    name = next((name for name in names if name is not None), None)
+    if (
+        name is not None
+        and not Path(name).is_absolute()
+        and (path := voi_file(manifest, name)).is_file()
+    ):
+        return path.parents[len(Path(name).parts) - 1]
+    return manifest.parent.parent if manifest.parent.name == "manifest" else manifest.parent
+
+
+def with_images(examples: Sequence[Example]) -> Iterator[Example]:
+    """Rows without an image get that of another row of their VOI, if it is the very same."""
+    images: dict[tuple[Any, ...], Example] = {}
+    for example in examples:
+        if example.row["image_path"]:
+            images.setdefault(_image_of(example), example)
+    for example in examples:
+        other = images.get(_image_of(example))
+        if other is None or example.row["image_path"] or example.row["label_path"] is None:
+            yield example
+        else:
+            row = {**example.row, "image_path": other.row["image_path"]}
+            yield Example(example.root, row, other.image_root or other.root)
+
+
+def _image_of(example: Example) -> tuple[Any, ...]:
+    names = ("source", "case_id", "lesion_index", "sample_index", "image_voxels_sha256")
+    return tuple(example.row[name] for name in names)
