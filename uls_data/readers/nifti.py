@@ -7,7 +7,6 @@ memory-mapped.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from io import BytesIO
 from pathlib import Path
@@ -15,88 +14,18 @@ from typing import Any, BinaryIO
 
 import nibabel
 import numpy as np
-from isal import igzip_lib
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.errors import CaseError
-from uls_data.io import CHUNK_BYTES, sha256_file
+from uls_data.io import sha256_file
 from uls_data.outcome import Flag, Reason
+from uls_data.readers.packed import MAXIMUM_RATIO, PackedReader
 from uls_data.readers.volume import Volume, check_size, squeeze_trailing
 
-_IsalError: Any = igzip_lib.error
 _SIZEOF_HEADER = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
-# Deflate cannot shrink data by more than about 1032 to 1.
-_MAXIMUM_GZIP_RATIO = 1040
 _MAXIMUM_HEADER_BYTES = 1 << 24
-
-
-class _GzipReader:
-    """Decompress a file in pieces of bounded size, hashing its compressed bytes."""
-
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        self._file = file
-        self._name = name
-        self._digest = hashlib.sha256()
-        self._decoder = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-        self._exhausted = False
-
-    def read(self, wanted: int) -> bytes:
-        """Next piece of at most `wanted` bytes; empty at the end of the data."""
-        while not self._exhausted:
-            if self._decoder.eof:
-                # Gzip files may consist of several members, one after another.
-                rest = self._decoder.unused_data.lstrip(b"\0") or self._fill().lstrip(b"\0")
-                if not rest:
-                    self._exhausted = True
-                    break
-                self._decoder = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-                piece = self._decode(rest, wanted)
-            elif self._decoder.needs_input:
-                compressed = self._fill()
-                if not compressed:
-                    raise CaseError(
-                        Reason.TRUNCATED_FILE,
-                        f"{self._name}: the gzip stream ends too early; download it again",
-                    )
-                piece = self._decode(compressed, wanted)
-            else:
-                piece = self._decode(b"", wanted)
-            if piece:
-                return piece
-        return b""
-
-    def read_exactly(self, target: memoryview) -> int:
-        """Fill `target`; returns how many bytes there were."""
-        at = 0
-        while at < len(target):
-            piece = self.read(min(len(target) - at, 4 * CHUNK_BYTES))
-            if not piece:
-                break
-            target[at : at + len(piece)] = piece
-            at += len(piece)
-        return at
-
-    def sha256(self) -> str:
-        """Hash of the whole file, whatever part of it was decoded."""
-        while self._fill():
-            pass
-        return self._digest.hexdigest()
-
-    def _fill(self) -> bytes:
-        data = self._file.read(CHUNK_BYTES)
-        self._digest.update(data)
-        return data
-
-    def _decode(self, data: bytes, wanted: int) -> bytes:
-        try:
-            piece: bytes = self._decoder.decompress(data, wanted)
-        except (_IsalError, ValueError, EOFError) as error:
-            raise CaseError(
-                Reason.UNREADABLE, f"{self._name}: damaged gzip data ({error}); download it again"
-            ) from error
-        return piece
 
 
 def read_nifti(path: Path) -> Volume:
@@ -113,7 +42,7 @@ def nifti_size(path: Path) -> tuple[int, int]:
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        header = _start(_GzipReader(file, path.name) if zipped else file, path.name)
+        header = _start(PackedReader(file, path.name) if zipped else file, path.name)
     shape, dtype, _, _ = _layout(header, path.name)
     return math.prod(shape), math.prod(shape) * dtype.itemsize * zipped
 
@@ -133,12 +62,12 @@ def _start(source: Any, name: str) -> Any:
 
 def read_gzipped(file: BinaryIO, name: str, compressed_bytes: int) -> Volume:
     """Read a gzipped NIfTI of a known size from an open file, which it reads to the end."""
-    reader = _GzipReader(file, name)
+    reader = PackedReader(file, name)
     header = _start(reader, name)
     size = int(header["sizeof_hdr"])
     shape, dtype, offset, flags = _layout(header, name)
     data_bytes = math.prod(shape) * dtype.itemsize
-    if data_bytes > compressed_bytes * _MAXIMUM_GZIP_RATIO:
+    if data_bytes > compressed_bytes * MAXIMUM_RATIO["gzip"]:
         raise CaseError(
             Reason.TRUNCATED_FILE,
             f"{name}: header claims {data_bytes:,} bytes of voxels, which {compressed_bytes:,} "
