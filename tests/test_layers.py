@@ -40,7 +40,7 @@ STAGES = [
 ONLY = {
     "dask": {"engine"},
     "distributed": {"engine"},
-    "SimpleITK": {"readers", "demo"},
+    "SimpleITK": {"demo"},
     "pydicom": {"readers", "demo"},
     "defusedxml": {"readers"},
     "pandas": {"manifest", "cli"},

@@ -20,23 +20,25 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError
 from uls_data.io import atomic_write
 from uls_data.outcome import Reason
-from uls_data.readers.metaheader import read_header
+from uls_data.readers.itk import read_voxels
 from uls_data.voi import VOI_SHAPE
 
 IMAGES = "images/stacked-3d-ct-lesion-volumes"
 MASKS = "images/ct-binary-uls"
 SPACINGS = "stacked-3d-volumetric-spacings.json"
-_TYPES = {
-    "MET_CHAR": "i1",
-    "MET_UCHAR": "u1",
-    "MET_SHORT": "i2",
-    "MET_USHORT": "u2",
-    "MET_INT": "i4",
-    "MET_UINT": "u4",
-    "MET_FLOAT": "f4",
-    "MET_DOUBLE": "f8",
+_NAMES = {
+    np.dtype(code): name
+    for name, code in (
+        ("MET_CHAR", "i1"),
+        ("MET_UCHAR", "u1"),
+        ("MET_SHORT", "i2"),
+        ("MET_USHORT", "u2"),
+        ("MET_INT", "i4"),
+        ("MET_UINT", "u4"),
+        ("MET_FLOAT", "f4"),
+        ("MET_DOUBLE", "f8"),
+    )
 }
-_NAMES = {np.dtype(code): name for name, code in _TYPES.items()}
 # Voxels are in RAS order, so x and y run against ITK's; a width of its own for the number of
 # slices lets it be written when the VOIs are.
 _HEADER = """ObjectType = Image
@@ -73,15 +75,12 @@ class Stack:
     def __init__(self, path: Path, root: Path | None = None) -> None:
         self.path = path
         try:
-            voxels = _mapped(path)
+            voxels = read_voxels(path, root or path.parent)
+            _check_end(path, voxels)
         except OSError as error:
             raise CaseError(
                 Reason.IO_ERROR, f"{path.name}: {error.strerror or type(error).__name__}"
             ) from error
-        if voxels is None:
-            from uls_data.readers import read_volume
-
-            voxels = read_volume(path, root or path.parent).stored
         if voxels.shape[:2] != VOI_SHAPE[:2] or voxels.shape[2] % VOI_SHAPE[2]:
             raise CaseError(
                 Reason.VOI_SHAPE,
@@ -101,27 +100,15 @@ class Stack:
         return voi
 
 
-def _mapped(path: Path) -> NDArray[Any] | None:
-    """Voxels of a plain `.mha` of one piece; None for what needs ITK."""
-    header = read_header(path)
-    kind = _TYPES.get(header.get("elementtype").upper())
-    shape = tuple(int(n) for n in header.get("dimsize").split() if n.isdigit())
-    packed = header.get("compresseddata").lower() in ("true", "1", "t")
-    if (
-        *(header.get("elementdatafile").upper() == "LOCAL", not packed, kind is not None),
-        *(len(shape) == 3, header.get("headersize") == ""),
-        header.get("elementnumberofchannels") in ("", "1"),
-    ) != (True,) * 6:
-        return None
-    swapped = header.get("binarydatabyteordermsb") or header.get("elementbyteordermsb")
-    dtype = np.dtype(f"{'>' if swapped.lower() in ('true', '1', 't') else '<'}{kind}")
-    expected = header.end + dtype.itemsize * shape[0] * shape[1] * shape[2]
-    if path.stat().st_size != expected:
+def _check_end(path: Path, voxels: NDArray[Any]) -> None:
+    """Refuse mapped voxels with something behind them: the stack holds more than it says."""
+    if not isinstance(voxels, np.memmap):
+        return
+    expected, found = voxels.offset + voxels.nbytes, Path(str(voxels.filename)).stat().st_size
+    if found != expected:
         raise CaseError(
-            Reason.TRUNCATED_FILE,
-            f"{path.name}: expected {expected:,} bytes, found {path.stat().st_size:,}",
+            Reason.TRUNCATED_FILE, f"{path.name}: expected {expected:,} bytes, found {found:,}"
         )
-    return np.memmap(path, dtype, "r", header.end, shape, order="F")
 
 
 class _Writer:

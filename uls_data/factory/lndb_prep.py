@@ -22,8 +22,9 @@ from uls_data.manifest.stats import stats
 from uls_data.manifest.table import iterate_rows
 from uls_data.outcome import Status
 from uls_data.readers.case_files import RawRoot
+from uls_data.readers.header_text import Encoding
 from uls_data.readers.lndb import TABLES, find_lndb
-from uls_data.readers.metaheader import declared_size, read_header
+from uls_data.readers.metaheader import read_header
 from uls_data.readers.volume import check_file
 from uls_data.resources import shipped
 
@@ -292,14 +293,13 @@ def _cut_short(raw: Path, path: Path) -> str | None:
         if path.suffix.lower() != ".mhd":
             return None
         header = read_header(raw / path)
-        named = (header.files() or ["LOCAL"])[0]
-        if header.get("compresseddata").lower() == "true" or not _PLAIN_NAME.fullmatch(named):
+        named = header.place.file or ""
+        if header.encoding is not Encoding.RAW or not _PLAIN_NAME.fullmatch(named):
             return None  # the reader judges those
         voxels = raw / path.parent / named
         if not voxels.is_file():
             return f"its voxel file {named} is missing"
-        # Twice, since ITK holds the voxels and then we do.
-        expected, size = declared_size(raw / path)[1] // 2, voxels.stat().st_size
+        expected, size = header.voxel_bytes, voxels.stat().st_size
     except CaseError as error:
         return error.detail
     except OSError as error:

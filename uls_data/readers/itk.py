@@ -1,143 +1,159 @@
-"""MetaImage and NRRD volumes, read by SimpleITK; LPS becomes RAS here and nowhere else."""
+"""MetaImage and NRRD volumes, the formats of ITK; LPS becomes RAS here and nowhere else.
+
+Raw voxels are mapped, all others are decoded into one array of their stored type.
+"""
 
 from __future__ import annotations
 
-import math
 import os
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.errors import CaseError
 from uls_data.ids import hash_of
 from uls_data.io import sha256_file
 from uls_data.outcome import Flag, Reason
-from uls_data.readers.metaheader import Header, check_packed, read_header
-from uls_data.readers.volume import Volume, check_size, squeeze_trailing
+from uls_data.readers.header_text import Encoding, Header
+from uls_data.readers.metaheader import read_header, voxel_file
+from uls_data.readers.packed import MAXIMUM_RATIO, PackedReader
+from uls_data.readers.text_voxels import read_hex, read_numbers
+from uls_data.readers.volume import Volume, check_file, check_size
 
-sitk.ProcessObject.SetGlobalWarningDisplay(False)
-
-_MAXIMUM_GZIP_RATIO = 1040
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_SKIPPED_BYTES = 1 << 20
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 def read_itk(path: Path, root: Path) -> Volume:
     """Read a .mha, .mhd or .nrrd volume; see `uls_data.readers.volume.read_volume`."""
-    reader, files, shape, dropped = _information(path, root)
-    try:
-        with _quiet():
-            image = reader.Execute()
-    except RuntimeError as error:
-        raise CaseError(Reason.UNREADABLE, f"{path.name}: {_sentence(error, path)}") from error
-    dimension = image.GetDimension()
-    # SimpleITK numbers axes z, y, x; transposing gives x fastest, as in NIfTI.
-    array = sitk.GetArrayFromImage(image).T.reshape(shape, order="F")
-    direction = np.array(image.GetDirection()).reshape(dimension, dimension)[:3, :3]
-    affine_lps = np.eye(4)
-    affine_lps[:3, :3] = direction * np.array(image.GetSpacing()[:3])
-    affine_lps[:3, 3] = image.GetOrigin()[:3]
-    hashes = [sha256_file(file) for file in files]
+    header = read_header(path)
+    with np.errstate(invalid="ignore"):
+        affine = geometry.check_affine(geometry.LPS_TO_RAS @ header.affine_lps)
+    file = voxel_file(header, path, root)
+    array, sha256 = _voxels(header, path, file, hashed=True)
+    flags = (Flag.TRAILING_AXIS_DROPPED,) if header.dropped else ()
+    if not header.oriented:
+        flags = (*flags, Flag.ORIENTATION_ASSUMED)
     return Volume(
         stored=array,
-        stored_affine=geometry.check_affine(geometry.LPS_TO_RAS @ affine_lps),
+        stored_affine=affine,
         slope=1.0,
         intercept=0.0,
-        sha256=hashes[0] if len(hashes) == 1 else hash_of(sorted(hashes)),
-        flags=(Flag.TRAILING_AXIS_DROPPED,) if dropped else (),
+        sha256=sha256 if file == path else hash_of(sorted([sha256, sha256_file(path)])),
+        flags=flags,
     )
 
 
-def _information(path: Path, root: Path) -> tuple[Any, list[Path], tuple[int, ...], bool]:
-    """Reader that has seen the header, the files behind it, shape, and dropped axes."""
-    header = read_header(path)
-    files = [path, *_detached_files(path, header, root)]
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        with _quiet():
-            reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise CaseError(Reason.UNREADABLE, f"{path.name}: {_sentence(error, path)}") from error
-    if reader.GetNumberOfComponents() != 1:
-        raise CaseError(
-            Reason.NOT_3D,
-            f"{path.name}: expected one value a voxel, found {reader.GetNumberOfComponents()}",
-        )
-    shape, dropped = squeeze_trailing(tuple(int(n) for n in reader.GetSize()), path.name)
-    check_size(math.prod(shape), path.name)
-    _check_room(files, math.prod(shape), path.name)
-    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
-        raise CaseError(Reason.UNSUPPORTED_FORMAT, f"{path.name}: complex voxels are no CT")
-    expected_bytes = math.prod(shape) * _item_bytes(reader)
-    check_packed(path, header, files, expected_bytes)
-    return reader, files, shape, dropped
+def read_voxels(path: Path, root: Path) -> NDArray[Any]:
+    """Voxels of a .mha, .mhd or .nrrd alone: mapped where they are raw, and nothing is hashed.
 
-
-def _detached_files(path: Path, header: Header, root: Path) -> list[Path]:
-    """Voxel files that a text header names, all of them inside the root.
-
-    A header may name any file of the machine; none is opened before this check.
+    Raises
+    ------
+    CaseError, OSError
+        As `read_itk`, but for what the affine may be.
     """
-    files = []
-    for name in header.files():
-        if name.upper() == "LOCAL":
-            continue
-        if name.upper().startswith("LIST") or "%" in name:
-            raise CaseError(
-                Reason.UNSUPPORTED_FORMAT,
-                f"{path.name}: expected one voxel file, found {name!r}; join them into one",
+    check_file(path)
+    header = read_header(path)
+    return _voxels(header, path, voxel_file(header, path, root), hashed=False)[0]
+
+
+def _voxels(header: Header, path: Path, file: Path, *, hashed: bool) -> tuple[NDArray[Any], str]:
+    """Array of a header's shape, and the hash of the file that holds the voxels."""
+    check_size(header.voxels, path.name)
+    with file.open("rb") as opened:
+        start = _start(header, path, opened)
+        if header.encoding.packed:
+            return _unpacked(header, path, opened, start)
+        if header.encoding is Encoding.RAW:
+            array: NDArray[Any] = np.memmap(
+                opened, header.dtype, "r", start, header.shape, order="F"
             )
-        if "\0" in name:
-            raise CaseError(Reason.UNREADABLE, f"{path.name}: no file is called {name!r}")
-        target = (path.parent / name).resolve()
-        if not target.is_relative_to(root.resolve()):
-            raise CaseError(
-                Reason.PATH_LEAVES_ROOT,
-                f"{path.name}: names voxels outside the raw root: {name!r}",
-            )
-        if not target.is_file():
-            raise CaseError(Reason.UNREADABLE, f"{path.name}: its voxel file {name!r} is missing")
-        files.append(target)
-    return files
+        else:
+            array = np.empty(header.voxels, dtype=header.dtype)
+            opened.seek(start)
+            if header.encoding is Encoding.HEX:
+                read_hex(opened, array.view(np.uint8), path.name)
+            else:
+                read_numbers(opened, array, path.name)
+            array = array.reshape(header.shape, order="F")
+    return array, sha256_file(file) if hashed else ""
 
 
-def _item_bytes(reader: Any) -> int:
-    bits = re.search(r"(\d+)-bit", sitk.GetPixelIDValueAsString(reader.GetPixelID()))
-    return int(bits[1]) // 8 if bits else 8
+def _start(header: Header, path: Path, opened: BinaryIO) -> int:
+    """Byte of the file at which the voxels start, if what follows can hold them."""
+    place, size = header.place, os.fstat(opened.fileno()).st_size
+    if place.behind is not None:
+        start = size - place.behind - header.voxel_bytes
+        if start < place.start:
+            raise _cut_short(path, header.voxel_bytes, size - place.behind - place.start)
+        return start
+    start = place.start + _lines_bytes(opened, header, path) + place.skip_bytes
+    left = max(size - start, 0)
+    if header.encoding is Encoding.RAW and left < header.voxel_bytes:
+        raise _cut_short(path, header.voxel_bytes, left)
+    if header.encoding.packed:
+        _check_room(header.voxel_bytes, left, MAXIMUM_RATIO[header.encoding], path)
+        if (place.packed_bytes or 0) > left:
+            raise _cut_short(path, place.packed_bytes or 0, left)
+    elif header.encoding is not Encoding.RAW:
+        # Digits and what parts them: at least one byte each, but for the last.
+        _check_room(2 * header.voxels - 1, left, 1, path)
+    return start
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what ITK's libraries print from C++; their errors arrive as exceptions."""
-    sys.stderr.flush()
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
+def _lines_bytes(opened: BinaryIO, header: Header, path: Path) -> int:
+    """Bytes of the lines that stand before the voxels."""
+    if not header.place.skip_lines:
+        return 0
+    opened.seek(header.place.start)
+    ends = _LINE_END.finditer(opened.read(_SKIPPED_BYTES))
+    for count, end in enumerate(ends, 1):
+        if count == header.place.skip_lines:
+            return end.end()
+    raise CaseError(
+        Reason.UNREADABLE,
+        f"{path.name}: has no {header.place.skip_lines} lines before its voxels",
+    )
 
 
-def _check_room(files: list[Path], voxels: int, name: str) -> None:
-    """Refuse a header whose shape the files cannot hold, before it is allocated."""
-    stored = sum(file.stat().st_size for file in files)
-    if voxels > stored * _MAXIMUM_GZIP_RATIO:
+def _unpacked(header: Header, path: Path, opened: BinaryIO, start: int) -> tuple[NDArray[Any], str]:
+    """Decode compressed voxels in one pass, to their end and its check sum."""
+    packing = str(header.encoding)
+    if header.encoding is Encoding.ZLIB:
+        opened.seek(start)
+        packing = "gzip" if opened.read(2) == _GZIP_MAGIC else packing
+    opened.seek(0)
+    reader = PackedReader(
+        opened, path.name, packing, start=start, packed_bytes=header.place.packed_bytes
+    )
+    stored = np.empty(header.voxel_bytes, dtype=np.uint8)
+    found = reader.read_exactly(stored.data)
+    if found < len(stored) or reader.read(1):
+        more = "fewer" if found < len(stored) else "more"
         raise CaseError(
             Reason.TRUNCATED_FILE,
-            f"{name}: header claims {voxels:,} voxels, which {stored:,} bytes cannot hold",
+            f"{path.name}: its header needs {len(stored):,} bytes of voxels, it holds {more}",
+        )
+    return stored.view(header.dtype).reshape(header.shape, order="F"), reader.sha256()
+
+
+def _check_room(wanted: int, left: int, ratio: int, path: Path) -> None:
+    """Refuse a header whose shape the file cannot hold, before it is allocated."""
+    if wanted > left * ratio:
+        raise CaseError(
+            Reason.TRUNCATED_FILE,
+            f"{path.name}: header claims {wanted:,} bytes of voxels, which {left:,} bytes "
+            "cannot hold",
         )
 
 
-def _sentence(error: Any, path: Path) -> str:
-    """Return the sentence of an ITK error, without its C++ file names and our folders."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    text = lines[-1].split("): ")[-1].strip() if lines else "ITK could not read it"
-    return text.replace(str(path), path.name).replace(str(path.parent), "")
+def _cut_short(path: Path, wanted: int, left: int) -> CaseError:
+    return CaseError(
+        Reason.TRUNCATED_FILE,
+        f"{path.name}: voxels need {wanted:,} bytes, found {max(left, 0):,}; the file is cut short",
+    )
