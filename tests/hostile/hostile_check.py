@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import re
+import shutil
+import tempfile
 import warnings
 import zlib
 from pathlib import Path
@@ -88,7 +91,8 @@ def _nifti(path: Path) -> Reading:
 
 
 def _itk(path: Path) -> Reading:
-    image = sitk.ReadImage(str(path))
+    with tempfile.TemporaryDirectory() as folder:
+        image = sitk.ReadImage(str(_for_itk(path, Path(folder))))
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise RefusedError("several values a voxel")
     values = sitk.GetArrayFromImage(image).T
@@ -99,6 +103,26 @@ def _itk(path: Path) -> Reading:
     affine[:3, 3] = image.GetOrigin()[:3]
     _same_as_plain(path, values)
     return values, _LPS_TO_RAS @ affine
+
+
+def _for_itk(path: Path, folder: Path) -> Path:
+    """Same volume where SimpleITK is known to fail on what is no fault of the file.
+
+    It ends the process at a name that is no UTF-8, looks for `~name` in a home, and gives whatever the memory held for
+    compressed voxels behind their header without `CompressedDataSize`.
+    """
+    name, data = os.fsencode(path.stem), path.read_bytes()
+    head, mark, payload = data.partition(b"ElementDataFile = LOCAL\n")
+    if path.suffix == ".mha" and b"CompressedData = True\n" in head and mark:
+        if b"CompressedDataSize" not in head:
+            data = head + b"CompressedDataSize = %d\n" % len(payload) + mark + payload
+    elif path.name.isascii() and not path.name.startswith("~"):
+        return path
+    twin = folder / f"twin{path.suffix}"
+    twin.write_bytes(data.replace(b"ElementDataFile = " + name, b"ElementDataFile = twin"))
+    if (voxels := path.with_suffix(".raw")).is_file():
+        shutil.copy(voxels, folder / "twin.raw")
+    return twin
 
 
 def _same_as_plain(path: Path, values: NDArray[Any]) -> None:
@@ -136,7 +160,11 @@ def _same_as_plain(path: Path, values: NDArray[Any]) -> None:
     if not re.fullmatch(r"\d+( \d+)*", sizes):
         return
     shape = tuple(map(int, sizes.split()))
-    payload = payload if named == "LOCAL" else (path.parent / named).read_bytes()
+    payload = (
+        payload
+        if named == "LOCAL"
+        else (path.parent / os.fsdecode(named.encode("latin-1"))).read_bytes()
+    )
     payload = payload if decode is None else decode(payload)
     dtype = np.dtype(order + _TYPES[kind])
     if len(payload) < math.prod(shape) * dtype.itemsize:
