@@ -105,6 +105,17 @@ def test_what_itk_reads_wrongly_or_not_at_all(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_volume(path, tmp_path).stored, many)
 
 
+@pytest.mark.parametrize("name", ["x.mha", "x.nrrd"])
+def test_long_headers(tmp_path: Path, name: str) -> None:
+    """What is read at first may end anywhere in a line, or between the bytes that end it."""
+    for more in range(70):
+        lines = ["# = " + "x" * more] + [f"# = {'x' * 60}"] * 1000
+        data = (metaimage if name == "x.mha" else nrrd)(*lines, end="\r\n")
+        np.testing.assert_array_equal(
+            read_volume(put(tmp_path, name, data), tmp_path).stored, VOXELS
+        )
+
+
 def test_raw_voxels_take_no_memory_and_packed_ones_no_second_copy(tmp_path: Path) -> None:
     image = sitk.GetImageFromArray(np.zeros((100, 200, 300), dtype=np.int16))
     for name, packed, most in (("a.mha", False, 4e6), ("b.nrrd", True, 12e6 + 12e6)):

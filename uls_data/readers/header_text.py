@@ -125,8 +125,13 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
-def lines_of(data: bytes, name: str) -> Iterator[tuple[str, int, bool]]:
+def lines_of(data: bytes, name: str, *, whole: bool) -> Iterator[tuple[str, int, bool]]:
     """Lines of a header, the offset behind each, and whether a line end closes it.
+
+    Parameters
+    ----------
+    whole : bool
+        Whether these bytes are the whole file: only its last line may lack an end.
 
     Raises
     ------
@@ -138,6 +143,8 @@ def lines_of(data: bytes, name: str) -> Iterator[tuple[str, int, bool]]:
     while at < len(data):
         stop = data.find(b"\n", at)
         closed = stop >= 0
+        if not closed and not whole:
+            return
         line = data[at:stop] if closed else data[at:]
         at = stop + 1 if closed else len(data)
         if closed:

@@ -15,7 +15,7 @@ from uls_data.readers.metaimage import parse_metaimage
 from uls_data.readers.nrrd import parse_nrrd
 from uls_data.readers.volume import check_file
 
-_HEADER_BYTES = 1 << 20
+_MOSTLY_BYTES, _HEADER_BYTES = 1 << 16, 1 << 20
 _SUFFIXES = (".mha", ".mhd", ".nrrd")
 
 
@@ -27,13 +27,15 @@ def read_header(path: Path) -> Header:
     CaseError
         With the reason, and what was expected and found.
     """
-    with path.open("rb") as file:
-        data, whole = file.read(_HEADER_BYTES), not file.read(1)
     parse = parse_nrrd if path.suffix.lower() in (".nrrd", ".nhdr") else parse_metaimage
-    header = parse(data, path.name, whole=whole)
-    if header is None:
-        raise unreadable(path.name, f"its header does not end within {_HEADER_BYTES:,} bytes")
-    return header
+    with path.open("rb") as file:
+        data = b""
+        for most in (_MOSTLY_BYTES, _HEADER_BYTES):
+            data += file.read(most - len(data))
+            header = parse(data, path.name, whole=len(data) < most)
+            if header is not None:
+                return header
+    raise unreadable(path.name, f"its header does not end within {_HEADER_BYTES:,} bytes")
 
 
 def declared_size(path: Path) -> tuple[int, int]:

@@ -103,9 +103,7 @@ def parse_metaimage(data: bytes, name: str, *, whole: bool) -> Header | None:
 def _fields(data: bytes, name: str, whole: bool) -> tuple[Fields, int] | None:
     """Known keys of the header, and its end; the line that names the voxels is its last."""
     fields = Fields(name)
-    for count, (line, end, closed) in enumerate(lines_of(data, name), 1):
-        if not closed and not whole:
-            return None
+    for count, (line, end, _) in enumerate(lines_of(data, name, whole=whole), 1):
         if not line.strip(BLANKS):
             continue
         at = min((line.find(sign) for sign in "=:" if sign in line), default=0)

@@ -114,7 +114,7 @@ def parse_nrrd(data: bytes, name: str, *, whole: bool) -> Header | None:
 def _fields(data: bytes, name: str, whole: bool) -> tuple[Fields, int] | None:
     """Fields of a header and its end: an empty line, or the file's where voxels lie elsewhere."""
     fields, end = Fields(name), 0
-    for count, (line, end, closed) in enumerate(lines_of(data, name), 1):
+    for count, (line, end, closed) in enumerate(lines_of(data, name, whole=whole), 1):
         if count == 1:
             if line not in _MAGIC:
                 raise unreadable(name, f"not an NRRD file (starts with {shown(line[:8])})")
