@@ -171,7 +171,8 @@ def test_pictures(out: Path, tmp_path: Path) -> None:
 
 
 def test_release(out: Path, tmp_path: Path) -> None:
-    made = release_build(out, tmp_path / "release", "1.0", recipes=[out.parent / "raw" / "mine.yaml"])
+    recipe = out.parent / "raw" / "mine.yaml"
+    made = release_build(out, tmp_path / "release", "1.0", recipes=[recipe])
     rows = list(iterate_rows(next((tmp_path / "release").glob("manifest/*.parquet"))))
     ok = {row["voi_id"] for row in rows if row["status"] == "ok"}
     assert {short(name) for name in ok} == VOIS, made
