@@ -32,12 +32,12 @@ $(VENV)/.bench: $(STAMP)
 	$(INSTALL) -e '.[bench]'
 	@touch $@
 
-$(VENV)/.network: $(STAMP)
-	$(INSTALL) -e '.[network]'
+$(VENV)/.demo: $(STAMP)
+	$(INSTALL) -e '.[demo]'
 	@touch $@
 
-demo: $(VENV)/.network  ## made-up raw archives of every source through the whole factory
-	$(BIN)/python -m uls_data.demo $(DEMO) --workers $(WORKERS)
+demo: $(VENV)/.demo  ## made-up raw archives of every source through the whole factory
+	$(BIN)/python -m demo $(DEMO) --workers $(WORKERS)
 
 test: $(VENV)/.test  ## all tests but the long ones; needs no GPU, network or real data
 	$(BIN)/python -m pytest -n $(WORKERS)
@@ -73,7 +73,7 @@ fuzz: $(VENV)/.test  ## the long runs: 7,000 hostile inputs, 100 kills, thousand
 		--hypothesis-profile=fuzz -m "not real" tests
 
 schema: $(STAMP)  ## write the recipe's JSON Schema and README's column table anew
-	$(BIN)/python -m uls_data.manifest.document
+	$(BIN)/python -m tools.document
 
 golden: $(VENV)/.test  ## write the golden rows anew; look at the diff before committing it
 	$(BIN)/python -m pytest tests/test_recipes.py --update-golden

@@ -92,9 +92,9 @@ def peak_mib() -> float:
 
 
 def ours(folder: Path) -> int:
-    from uls_data.readers.case_files import RawRoot
-    from uls_data.readers.dicom_index import find_series
-    from uls_data.readers.dicom_series import read_series
+    from uls_data.dicom.inventory import find_series
+    from uls_data.dicom.series import read_series
+    from uls_data.volumes.raw_root import RawRoot
 
     (series,) = find_series(RawRoot(folder))
     return int(read_series(series.files, folder).volume.stored.size)
@@ -111,8 +111,8 @@ def theirs(folder: Path) -> int:
 
 def find(folder: Path) -> dict[str, float]:
     """Microseconds a file of `find_series`: all opened, then all known to the cache."""
-    from uls_data.readers.case_files import RawRoot
-    from uls_data.readers.dicom_index import find_series
+    from uls_data.dicom.inventory import find_series
+    from uls_data.volumes.raw_root import RawRoot
 
     result = {}
     with tempfile.TemporaryDirectory() as elsewhere:
@@ -127,8 +127,6 @@ def find(folder: Path) -> dict[str, float]:
 def measure(name: str, folder: Path) -> dict[str, Any]:
     """One measurement, in this process."""
     import SimpleITK  # noqa: F401
-
-    import uls_data.readers.dicom_series  # noqa: F401
 
     if name == FIND:
         return find(folder)

@@ -28,7 +28,6 @@ import torch
 from scipy import ndimage
 
 from uls_data import __version__, predict, train
-from uls_data.canonical import nifti_gz
 from uls_data.io import sha256_voxels, write_bytes
 from uls_data.manifest import write_manifest
 from uls_data.manifest.example import Example
@@ -40,6 +39,7 @@ from uls_data.network.learner import Learner
 from uls_data.network.plan import Intensities, Plan, load_plan
 from uls_data.network.sampling import Sampler
 from uls_data.network.voxels import read_image
+from uls_data.nifti_writer import nifti_gz
 
 SHAPE = (256, 256, 128)
 

@@ -22,11 +22,11 @@ import cv2
 import nibabel
 import numpy as np
 
+from uls_data.measure.lines import Lines
 from uls_data.pseudomask.grabcut import grabcut, seed_of, seeds, windows
 from uls_data.pseudomask.jury import jury
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.prior import quarter_ellipses
-from uls_data.recist import Lines
 
 SIDE = 512
 ITERATIONS = 25

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from uls_data.manifest.table import manifest_files
+from uls_data.manifest.parquet import manifest_files
 
 EXPRESSION = 'status == "ok" and long_axis_vox > 100 and not flagged("cut_by_voi")'
 COLUMNS = "source,voi_id,long_axis_vox,short_axis_vox"

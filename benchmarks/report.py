@@ -24,12 +24,12 @@ from typing import Any
 
 from benchmarks.ours import RECIPE, RECIPE_FILE
 from benchmarks.phantom import make_phantom
+from demo.sources import make_archives
 from uls_data import build, report
-from uls_data.demo.sources import make_archives
 from uls_data.factory.writer import Writer
-from uls_data.manifest.table import iterate_rows, write_manifest
+from uls_data.manifest.parquet import iterate_rows, write_manifest
 from uls_data.pictures.thumbnail import thumbnail_path
-from uls_data.readers import read_volume
+from uls_data.volumes import read_volume
 
 SOURCES = ("kits21", "lits", "mdsc_lung", "mdsc_pancreas", "nih_ln_abd", "radboudumc_bone")
 

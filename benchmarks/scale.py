@@ -17,8 +17,8 @@ import psutil
 from uls_data.engine import Pool, run_tasks
 from uls_data.factory.state import State
 from uls_data.ids import draw
+from uls_data.manifest.parquet import read_table
 from uls_data.manifest.schema import document
-from uls_data.manifest.table import read_table
 
 LESIONS_A_CASE = 10
 VALUES = {"string": "a text of common length", "int32": 7, "int64": 7, "float64": 12.5}

@@ -15,7 +15,7 @@ inside() {
         --security-opt no-new-privileges --user 12345:12345 "$@"
 }
 prepare() {
-    inside --tmpfs /tmp -v "$work:/work" -v "$here/smoke.py:/smoke.py:ro" --entrypoint "$@"
+    inside --tmpfs /tmp -v "$work:/work" -v "$here/smoke.py:/smoke.py:ro" -v "$here/../demo:/demo:ro" --entrypoint "$@"
 }
 answer() {
     mkdir -m 777 "$work/$1"

@@ -13,7 +13,7 @@ chmod 777 "$work"
 inside() {
     "$engine" run --rm --network none --read-only --tmpfs /tmp --cap-drop ALL \
         --security-opt no-new-privileges --user 12345:12345 \
-        -v "$work:/work" -v "$here/smoke.py:/smoke.py:ro" "$@"
+        -v "$work:/work" -v "$here/smoke.py:/smoke.py:ro" -v "$here/../demo:/demo:ro" "$@"
 }
 # The archive has a broken case on purpose: exit code 1, and a row that says so.
 build() {

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from demo.sources import make_archives
 from uls_data import export_grand_challenge, load_manifest
-from uls_data.demo.sources import make_archives
-from uls_data.masks.overlap import dice
-from uls_data.stack import Stack
+from uls_data.measure.overlap import dice
+from uls_data.scoring.job import Stack
 
 VOIS, VOIS_OF_JOB, LEAST_DICE = 6, 3, 0.7
 # A network of 32 x 32 x 16 voxels that learns to tell a bright ball from noise in seconds.

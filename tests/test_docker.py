@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 
 from uls_data import build
 from uls_data.network.plan import parse_plan
-from uls_data.stack import IMAGES, MASKS, SPACINGS, writing
+from uls_data.scoring.job import IMAGES, MASKS, SPACINGS, writing
 from uls_data.voi import VOI_SHAPE
 
 ROOT = Path(__file__).parent.parent

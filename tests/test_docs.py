@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 import pytest
-from every_command import commands
+from makers.commands import commands
 
-from uls_data.manifest.document import recipe_schema, with_columns
+from tools.document import recipe_schema, with_columns
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe import load_recipe, recipe_names
 

@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 import uls_data
-from uls_data.demo.sources import make_archives
+from demo.sources import make_archives
 
 MARK = "XMARKX"
 TEXT = {"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UT"}

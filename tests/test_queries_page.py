@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 import uls_data
+from demo.__main__ import make_archives
 from uls_data.cli import cli
-from uls_data.demo.__main__ import make_archives
 from uls_data.manifest import write_manifest
-from uls_data.manifest.table import iterate_rows
+from uls_data.manifest.parquet import iterate_rows
 
 PAGE = (Path(__file__).parent.parent / "docs" / "queries.md").read_text(encoding="utf-8")
 QUESTIONS = re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import uls_data
-from uls_data.demo.sources import SOURCES, make_archives
+from demo.sources import SOURCES, make_archives
 from uls_data.recipe import load_recipe, recipe_names
 from uls_data.recipe.reader import ArchiveOnly
 

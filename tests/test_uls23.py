@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import uls_data
-from uls_data.auditing.published import published
+from tools.published import published
 from uls_data.errors import ManifestError
 from uls_data.manifest import write_manifest
-from uls_data.manifest.table import iterate_rows
+from uls_data.manifest.parquet import iterate_rows
 from uls_data.recipe import load_recipe
 from uls_data.resources import shipped
 

@@ -12,16 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from uls_data.errors import CaseError
 from uls_data.outcome import Flag, Reason
-from uls_data.readers.volume import Volume
-from uls_data.voi import (
-    Box,
-    VoiImage,
-    box_around,
-    box_at,
-    cut_image,
-    cut_label,
-    scan_minimum_hu,
-)
+from uls_data.voi import Box, VoiImage, box_around, box_at, cut_image, cut_label, scan_minimum_hu
+from uls_data.volumes.volume import Volume
 
 SHAPE = (256, 256, 128)
 CENTRE = (128, 128, 64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from uls_data._version import __version__
 
 if TYPE_CHECKING:
     from uls_data.auditing import AuditReport, audit
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from uls_data.factory import BuildReport, build
     from uls_data.filtering import FilterReport, filter
     from uls_data.loop import LoopReport, selftrain
-    from uls_data.machine import doctor
     from uls_data.manifest.index import index
+    from uls_data.manifest.parquet import load_manifest
     from uls_data.manifest.query import query
     from uls_data.manifest.stats import stats
-    from uls_data.manifest.table import load_manifest
     from uls_data.network.prediction import PredictReport, predict
     from uls_data.network.training import TrainReport, train
     from uls_data.pictures.contact import contact_sheet
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
         release_verify,
     )
     from uls_data.reporting import Report, report
+    from uls_data.reporting.doctor import doctor
     from uls_data.scoring import Evaluation, evaluate_2d
     from uls_data.scoring.calibration import calibrate
     from uls_data.scoring.volumes import VolumeEvaluation, evaluate
@@ -60,7 +60,7 @@ _LAZY = {
     "calibrate": "uls_data.scoring.calibration",
     "check_errata": "uls_data.errata",
     "contact_sheet": "uls_data.pictures.contact",
-    "doctor": "uls_data.machine",
+    "doctor": "uls_data.reporting.doctor",
     "evaluate": "uls_data.scoring.volumes",
     "evaluate_2d": "uls_data.scoring",
     "explain": "uls_data.provenance",
@@ -69,7 +69,7 @@ _LAZY = {
     "export_nnunet": "uls_data.export",
     "filter": "uls_data.filtering",
     "index": "uls_data.manifest.index",
-    "load_manifest": "uls_data.manifest.table",
+    "load_manifest": "uls_data.manifest.parquet",
     "predict": "uls_data.network.prediction",
     "query": "uls_data.manifest.query",
     "release_build": "uls_data.release",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
 from uls_data.outcome import Flag, Reason
-from uls_data.readers.volume import Volume
+from uls_data.volumes.volume import Volume
 
 VOI_SHAPE: Triple = (256, 256, 128)
 CENTRE: Triple = (128, 128, 64)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from every_command import commands
+from makers.commands import commands
 
+from demo.sources import make_archives
 from uls_data import __version__
 from uls_data.cli import main
-from uls_data.demo.sources import make_archives
 
 
 @pytest.fixture(scope="module")

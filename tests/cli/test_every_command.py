@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from every_command import commands
+from makers.commands import commands
 
+from demo.sources import make_archives
 from uls_data import build, release_build, train
-from uls_data.demo.sources import make_archives
-from uls_data.manifest.table import iterate_rows
+from uls_data.manifest.parquet import iterate_rows
 from uls_data.recipe import recipe_template
 from uls_data.triage.verdicts import Subject, Verdicts
 

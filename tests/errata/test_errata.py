@@ -10,7 +10,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from own_vois import (
+from makers.labels import (
     AFFINE,
     correction,
     cube,
@@ -22,10 +22,9 @@ from own_vois import (
     write_overlay,
 )
 
-from uls_data.canonical import nifti_gz
+from demo.files import write_nifti
+from demo.phantom import store
 from uls_data.cli import main
-from uls_data.demo.files import write_nifti
-from uls_data.demo.phantom import store
 from uls_data.errata import (
     ErrataError,
     append,
@@ -40,7 +39,8 @@ from uls_data.factory import build
 from uls_data.io import sha256_file, sha256_voxels
 from uls_data.manifest import read_table, write_manifest
 from uls_data.manifest.index import index
-from uls_data.masks import describe_label
+from uls_data.measure.label import describe_label
+from uls_data.nifti_writer import nifti_gz
 from uls_data.recipe import recipe_template
 from uls_data.voi import CENTRE
 

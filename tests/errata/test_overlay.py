@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from own_vois import correction, cube, write_overlay
+from makers.labels import correction, cube, write_overlay
 
 from uls_data.errata import Change, Correction, ErrataError, append, load_overlay
 from uls_data.errata import overlay as module

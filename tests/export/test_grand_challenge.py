@@ -12,16 +12,16 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from uls_data.canonical import nifti_gz
 from uls_data.cli import main
 from uls_data.errors import CaseError, ManifestError
 from uls_data.export import export_grand_challenge
 from uls_data.io import remove_temporaries
 from uls_data.manifest import write_manifest
+from uls_data.nifti_writer import nifti_gz
 from uls_data.outcome import Reason
 from uls_data.scoring.consistency import shift_of
+from uls_data.scoring.job import IMAGES, SPACINGS, Stack, read_json, read_spacings, writing
 from uls_data.scoring.volumes import evaluate
-from uls_data.stack import IMAGES, SPACINGS, Stack, read_json, read_spacings, writing
 from uls_data.voi import CENTRE, VOI_SHAPE
 
 SPACING = (0.7, 0.7, 2.5)

@@ -12,7 +12,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from own_dataset import PATIENTS, name_of, write_dataset
+from makers.dataset import PATIENTS, name_of, write_dataset
 
 from uls_data.cli import main
 from uls_data.errors import ManifestError, SourceError

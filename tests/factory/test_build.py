@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from small_build import (
+from makers.small_build import (
     AFFINE,
     ONE,
     SHAPE,
@@ -24,13 +24,13 @@ from small_build import (
     tree,
 )
 
-from uls_data.demo.phantom import ORIENTATIONS
+from demo.phantom import ORIENTATIONS
 from uls_data.lesions import find_lesions
 from uls_data.manifest import load_manifest
 from uls_data.pictures.thumbnail import thumbnail_path
-from uls_data.readers import read_volume
 from uls_data.recipe import Recipe, recipe_template
 from uls_data.voi import VOI_SHAPE, box_around, cut_image, cut_label
+from uls_data.volumes import read_volume
 
 
 def test_rows_say_what_became_of_everything(tmp_path: Path) -> None:

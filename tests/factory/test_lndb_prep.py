@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from demo.files import write_itk
 from uls_data.cli.lndb_prep import command
-from uls_data.demo.files import write_itk
 from uls_data.errors import SourceError
 from uls_data.factory.lndb_prep import (
     Download,
@@ -22,7 +22,7 @@ from uls_data.factory.lndb_prep import (
     prepare_lndb,
 )
 from uls_data.ids import hash_of
-from uls_data.manifest.table import iterate_rows
+from uls_data.manifest.parquet import iterate_rows
 
 SHAPE = (60, 50, 20)
 # Identity direction in LPS, as LNDb's headers say.

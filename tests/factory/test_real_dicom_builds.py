@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import uls_data
-from uls_data.demo.clinical import OWN_DICOM_RECIPE
-from uls_data.readers.case_files import RawRoot
+from demo.clinical import OWN_DICOM_RECIPE
+from uls_data.volumes.raw_root import RawRoot
 
 pytestmark = pytest.mark.real
 
@@ -85,9 +85,9 @@ def test_seg_build(real_data: Path, tmp_path: Path) -> None:
 def test_series_that_are_no_stack_are_failed_rows(
     real_data: Path, tmp_path: Path, series: str, reason: str, words: str
 ) -> None:
+    from uls_data.dicom.inventory import find_series
+    from uls_data.dicom.series import read_series
     from uls_data.errors import CaseError
-    from uls_data.readers.dicom_index import find_series
-    from uls_data.readers.dicom_series import read_series
 
     folder = real_data / "dicom2nifti-failing" / series
     if not folder.is_dir():

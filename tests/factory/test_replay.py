@@ -10,13 +10,13 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from uls_data.canonical import nifti_gz
-from uls_data.demo.files import write_nifti
-from uls_data.demo.phantom import store
+from demo.files import write_nifti
+from demo.phantom import store
 from uls_data.errors import ManifestError
 from uls_data.factory import BuildReport, build
 from uls_data.manifest import read_table, write_manifest
 from uls_data.manifest.index import index
+from uls_data.nifti_writer import nifti_gz
 from uls_data.recipe import recipe_template
 
 AFFINE = np.array([[0.75, 0, 0, -31.5], [0, 0.75, 0, 12.25], [0, 0, 2.5, -804.0], [0, 0, 0, 1.0]])

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from uls_data.demo.files import write_nifti
+from demo.files import write_nifti
 from uls_data.errors import SourceError
 from uls_data.factory import BuildReport, build
 from uls_data.factory.options import Built
 from uls_data.factory.state import State
-from uls_data.manifest.table import iterate_rows
+from uls_data.manifest.parquet import iterate_rows
 from uls_data.recipe import recipe_template
 
 _CAPABILITIES_VERSION_3 = 0x20080522

@@ -9,11 +9,11 @@ import nibabel
 import numpy as np
 import pytest
 
+from demo.sources import make_archives
 from uls_data import build
-from uls_data.axes import measure
-from uls_data.demo.sources import make_archives
 from uls_data.errors import SourceError
-from uls_data.recist import Lines
+from uls_data.measure.axes import measure
+from uls_data.measure.lines import Lines
 
 GEOMETRY = ["quarter_ellipses", "ellipse"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from fault_tools import Archive, Run, Start, make_raw, tree, until, vois
+from makers.faults import Archive, Run, Start, make_raw, tree, until, vois
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fault_tools import Archive, Run, Start, assert_same, until, vois
+from makers.faults import Archive, Run, Start, assert_same, until, vois
 
+from demo.sources import make_archives
 from uls_data import build
-from uls_data.demo.sources import make_archives
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fault_tools import (
+from makers.faults import (
     KILLS,
     Archive,
     Run,

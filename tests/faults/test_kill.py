@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fault_tools import (
+from makers.faults import (
     KILLS,
     Archive,
     Run,

@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from fault_tools import (
+from makers.faults import (
     Archive,
     Run,
     Start,

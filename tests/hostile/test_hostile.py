@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hostile_cases import make_case
-from hostile_check import check_voi
-from hostile_limits import at_most, peak_bytes
-from hostile_parts import AFFINE, MARK, NIFTI, SECRET, SHAPE, Case
+from makers.hostile.cases import make_case
+from makers.hostile.check import check_voi
+from makers.hostile.limits import at_most, peak_bytes
+from makers.hostile.parts import AFFINE, MARK, NIFTI, SECRET, SHAPE, Case
 
 import uls_data
-from uls_data.demo.files import write_itk, write_nifti
+from demo.files import write_itk, write_nifti
 from uls_data.factory import BuildReport
 from uls_data.outcome import Reason
 from uls_data.recipe import recipe_template

@@ -11,19 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hostile_limits import at_most
+from makers.hostile.limits import at_most
 
-from uls_data.demo.crowds import make_ccc18
-from uls_data.demo.dicom import PRIVATE
+from demo.crowds import make_ccc18
+from demo.dicom import PRIVATE
+from uls_data.dicom.series import Series, read_series
 from uls_data.errors import CaseError, SourceError
-from uls_data.lesions.crowds import crowd_lesions
 from uls_data.outcome import Reason
 from uls_data.profile import PROFILES
-from uls_data.readers.case_files import CaseFiles, RawRoot
-from uls_data.readers.ccc18 import find_ccc18_cases
-from uls_data.readers.dicom_series import Series, read_series
 from uls_data.recipe import load_recipe
 from uls_data.recipe.reader import Ccc18
+from uls_data.sources.case_files import CaseFiles
+from uls_data.sources.measurements.find import find_ccc18_cases
+from uls_data.sources.measurements.lesions import crowd_lesions
+from uls_data.volumes.raw_root import RawRoot
 
 CASES = int(os.environ.get("ULS_DATA_HOSTILE_CROWDS", "100"))
 PER_BATCH = 25

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hostile_limits import at_most, peak_bytes
+from makers.hostile.limits import at_most, peak_bytes
 
 from uls_data.errors import CaseError, SourceError
-from uls_data.readers import lndb_tables
-from uls_data.readers.lndb import find_lndb, lndb_id_of, read_findings_of
+from uls_data.sources.lndb import table as lndb_tables
+from uls_data.sources.lndb.find import find_lndb, lndb_id_of, read_findings_of
 
 CASES = int(os.environ.get("ULS_DATA_HOSTILE_CSV", "100"))
 PER_BATCH = 25

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import random
 import struct
-import sys
 import warnings
 import zlib
 from collections.abc import Callable
@@ -22,19 +21,17 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from hostile_limits import at_most, peak_bytes
+from makers.dicom import file_bytes, positions_mm, slice_of
+from makers.hostile.limits import at_most, peak_bytes
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from uls_data.dicom.inventory import find_series
+from uls_data.dicom.series import Series, SeriesPolicy, read_series, series_size
 from uls_data.errors import CaseError
 from uls_data.outcome import Flag, Reason
-from uls_data.readers.case_files import RawRoot
-from uls_data.readers.dicom_index import find_series
-from uls_data.readers.dicom_series import Series, SeriesPolicy, read_series, series_size
-
-sys.path.append(str(Path(__file__).parent.parent / "readers"))
-from dicom_maker import file_bytes, positions_mm, slice_of
+from uls_data.volumes.raw_root import RawRoot
 
 CASES = int(os.environ.get("ULS_DATA_HOSTILE_DICOM", "120"))
 PER_BATCH = 20

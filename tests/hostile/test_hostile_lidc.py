@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hostile_limits import at_most, peak_bytes
+from makers.hostile.limits import at_most, peak_bytes
 
 from uls_data.errors import CaseError
-from uls_data.lesions.outlines import Ring
-from uls_data.lesions.readings import Agreement, Span, fill_readings, read_nodules
 from uls_data.outcome import Reason
-from uls_data.readers.lidc_xml import Readings, read_readings
+from uls_data.sources.lidc.nodules import Agreement, Span, fill_readings, read_nodules
+from uls_data.sources.lidc.outlines import Ring
+from uls_data.sources.lidc.xml import Readings, read_readings
 
 CASES = int(os.environ.get("ULS_DATA_HOSTILE_XML", "80"))
 PER_BATCH = 20

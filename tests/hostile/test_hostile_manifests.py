@@ -13,10 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hostile_limits import at_most, peak_bytes
+from makers.hostile.limits import at_most, peak_bytes
 
 import uls_data
-from uls_data.demo.files import write_nifti
+from demo.files import write_nifti
 from uls_data.errors import ManifestError
 from uls_data.recipe import recipe_template
 

@@ -13,23 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uls_data.demo.measured import (
-    make_deeplesion,
-    png_bytes,
-    table_bytes,
-    table_row,
-    write_zip,
-)
+from demo.measured import make_deeplesion, png_bytes, table_bytes, table_row, write_zip
 from uls_data.errors import CaseError, SourceError
-from uls_data.lesions.measured import open_deeplesion
+from uls_data.measure.lines import Lines
 from uls_data.outcome import Reason
 from uls_data.profile import PROFILES
-from uls_data.readers.cases import find_cases
-from uls_data.readers.measurement import StackSpec
-from uls_data.readers.png_stack import decode_hu, read_png_stack
 from uls_data.recipe import load_recipe
 from uls_data.recipe.reader import DeepLesion
-from uls_data.recist import Lines
+from uls_data.sources.deeplesion.lesions import open_deeplesion
+from uls_data.sources.deeplesion.png_stack import decode_hu, read_png_stack
+from uls_data.sources.find import find_cases
+from uls_data.sources.measurement import StackSpec
 
 SEEDS = range(40)
 RECIPE = load_recipe("deeplesion").recipe

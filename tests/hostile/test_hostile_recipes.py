@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hostile_limits import at_most
+from makers.hostile.limits import at_most
 
 import uls_data
 from uls_data.errors import RecipeError, UlsDataError

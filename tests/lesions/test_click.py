@@ -10,8 +10,8 @@ from uls_data.ids import draw
 from uls_data.lesions import Lesion, click_of, find_lesions
 from uls_data.lesions.click import published_rank
 from uls_data.profile import PROFILES
-from uls_data.readers.volume import Volume
 from uls_data.recipe import load_recipe
+from uls_data.volumes.volume import Volume
 
 PAPER, PUBLISHED = PROFILES["paper"], PROFILES["published"]
 BOX = (40, 30, 20)

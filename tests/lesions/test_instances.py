@@ -13,14 +13,14 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from uls_data.demo.phantom import store
+from demo.phantom import store
 from uls_data.errors import CaseError
 from uls_data.lesions import Lesion, find_lesions
 from uls_data.lesions.instances import MAXIMUM_INSTANCES, join_votes, ras_boxes
 from uls_data.outcome import Reason
-from uls_data.readers.volume import Volume
 from uls_data.recipe import Quirk, Recipe, load_recipe
 from uls_data.recipe.model import Components, Values
+from uls_data.volumes.volume import Volume
 
 AFFINE = np.diag([0.8, 0.9, 2.5, 1.0])
 # Steps of one voxel that connect, by how many coordinates may change.

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from made_vois import tiny_plan, write_voi, write_vois
+from makers.vois import tiny_plan, write_voi, write_vois
 
 from uls_data import load_manifest
 from uls_data.cli.selftrain import command

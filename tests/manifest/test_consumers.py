@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from demo.files import write_nifti
 from uls_data.auditing import audit
-from uls_data.canonical import nifti_gz
-from uls_data.demo.files import write_nifti
 from uls_data.errata import apply_errata
 from uls_data.export import export_grand_challenge, export_monai, export_nnunet
 from uls_data.factory import build
 from uls_data.filtering import filter
 from uls_data.io import sha256_bytes, sha256_voxels
+from uls_data.manifest.parquet import iterate_rows, write_manifest
 from uls_data.manifest.stats import stats
-from uls_data.manifest.table import iterate_rows, write_manifest
 from uls_data.network.examples import find_examples, find_vois
+from uls_data.nifti_writer import nifti_gz
 from uls_data.pictures.contact import contact_sheet
 from uls_data.provenance import explain
 from uls_data.recipe import recipe_template
@@ -33,7 +33,7 @@ from uls_data.release import release_build
 from uls_data.reporting import report
 from uls_data.scoring.collection import collect
 from uls_data.scoring.trials import full_lesions
-from uls_data.triage.lesions import Lesions
+from uls_data.triage.vois import Lesions
 from uls_data.voi import VOI_SHAPE
 
 Row = dict[str, Any]

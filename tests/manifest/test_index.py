@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from uls_data.canonical import nifti_gz
 from uls_data.errors import SourceError
 from uls_data.io import sha256_voxels
 from uls_data.manifest import read_table
 from uls_data.manifest.index import index
+from uls_data.nifti_writer import nifti_gz
 from uls_data.voi import VOI_SHAPE
 
 AFFINE = np.array([[0.75, 0, 0, -31.5], [0, 0.75, 0, 12.25], [0, 0, 2.5, -804.0], [0, 0, 0, 1.0]])

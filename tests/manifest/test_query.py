@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from uls_data.cli import cli
 from uls_data.errors import ManifestError
 from uls_data.manifest import write_manifest
+from uls_data.manifest.parquet import load_manifest
 from uls_data.manifest.query import query
-from uls_data.manifest.table import load_manifest
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_text_like_a_flag_stays_text(manifest: Path) -> None:
 @pytest.fixture
 def several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two manifests, of three row groups and of one."""
-    monkeypatch.setattr("uls_data.manifest.table._ROWS_PER_GROUP", 4)
+    monkeypatch.setattr("uls_data.manifest.parquet._ROWS_PER_GROUP", 4)
     for source, count in (("a", 11), ("b", 3)):
         rows = [
             {

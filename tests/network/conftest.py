@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_vois import write_voi, write_vois
+from makers.vois import write_voi, write_vois
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_vois import tiny_plan
+from makers.vois import tiny_plan
 
 from uls_data.network.architecture import build_network
 from uls_data.network.checkpoint import (
@@ -22,7 +22,7 @@ from uls_data.network.checkpoint import (
     write_checkpoint,
     write_model_files,
 )
-from uls_data.network.nnunet import nnunet_plans, plan_from_nnunet
+from uls_data.network.nnunet_model import nnunet_plans, plan_from_nnunet
 from uls_data.network.plan import Intensities, ModelError, Plan, load_plan
 
 PAPER = load_plan("baseline").intensities

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from made_vois import ball, tiny_plan, write_voi, write_vois
+from makers.vois import ball, tiny_plan, write_voi, write_vois
 
 from uls_data import export_grand_challenge, load_manifest
 from uls_data.cli.predict import command
-from uls_data.manifest.table import iterate_rows
-from uls_data.masks.overlap import dice
+from uls_data.manifest.parquet import iterate_rows
+from uls_data.measure.overlap import dice
 from uls_data.network.checkpoint import load_model
 from uls_data.network.examples import find_examples
 from uls_data.network.inference import Predictor
@@ -27,7 +27,7 @@ from uls_data.network.prediction import PredictReport, predict
 from uls_data.network.stack_prediction import padding_of, predict_stack
 from uls_data.network.training import train
 from uls_data.network.voxels import image_of, read_image
-from uls_data.stack import Stack
+from uls_data.scoring.job import Stack
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_vois import tiny_plan
+from makers.vois import tiny_plan
 
 from uls_data.errors import ManifestError
 from uls_data.manifest.example import Example

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
-from made_vois import tiny_plan, write_voi, write_vois
+from makers.vois import tiny_plan, write_voi, write_vois
 
 from uls_data.cli.train import command
 from uls_data.network.checkpoint import load_model, read_checkpoint
@@ -100,7 +100,7 @@ import os, signal, sys
 sys.path.insert(0, {str(HERE.parent)!r})
 import torch
 torch.set_num_threads(1)
-from made_vois import tiny_plan
+from makers.vois import tiny_plan
 from uls_data.network.training import train
 left = [{kill_after}]
 def progress(count, loss):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_vois import ball, write_voi
+from makers.vois import ball, write_voi
 
 from uls_data.errors import CaseError
 from uls_data.manifest.example import Example

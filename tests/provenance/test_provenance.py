@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import yaml
 
-from uls_data.canonical import nifti_gz
+from demo.files import write_nifti
+from demo.phantom import store
 from uls_data.cli import main
-from uls_data.demo.files import write_nifti
-from uls_data.demo.phantom import store
 from uls_data.errata import Correction, append, apply_errata
 from uls_data.errors import ManifestError, RecipeError
 from uls_data.factory import build
 from uls_data.filtering import filter as filter_manifest
 from uls_data.manifest import read_table, write_manifest
+from uls_data.nifti_writer import nifti_gz
 from uls_data.provenance import blame, explain
 from uls_data.provenance.link import STATES
 from uls_data.recipe import recipe_template

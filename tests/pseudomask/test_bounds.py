@@ -5,11 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from uls_data.measure.lines import Lines
 from uls_data.pseudomask.bounds import END_POINT_VOX, Bounds, end_point_vox
 from uls_data.pseudomask.chart import Chart
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.prior import hull, quarter_ellipses
-from uls_data.recist import Lines
 
 SHAPE = (64, 60)
 

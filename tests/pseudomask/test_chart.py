@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pseudomask.test_bounds import SHAPE, crossing_lines, on_zeros
+from uls_data.measure.lines import Lines
 from uls_data.pseudomask.chart import Chart
 from uls_data.pseudomask.prior import hull, quarter_ellipses
-from uls_data.recist import Lines
 
 
 @given(crossing_lines())

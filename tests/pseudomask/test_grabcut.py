@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from uls_data.measure.lines import Lines
 from uls_data.pseudomask.grabcut import Window, cut, grabcut, seeds, windows
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.prior import hull, quarter_ellipses
-from uls_data.recist import Lines
 
 SHAPE = (72, 64)
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from tests.pseudomask.test_bounds import crossing_lines, on_zeros
-from uls_data.masks.overlap import dice
+from tools.phantom import phantom
+from uls_data.measure.lines import Lines, jittered
+from uls_data.measure.overlap import dice
 from uls_data.pseudomask.bounds import END_POINT_VOX, Bounds, end_point_vox
 from uls_data.pseudomask.jury import best_cut, jury
 from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
-from uls_data.pseudomask.phantom import phantom
 from uls_data.pseudomask.prior import hull, quarter_ellipses
-from uls_data.recist import Lines, jittered
 
 
 def check(made: PseudoMask, key_slice: KeySlice) -> None:

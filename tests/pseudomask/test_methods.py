@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from tools.phantom import phantom
 from uls_data.errors import CaseError
+from uls_data.measure.lines import Lines, jittered
 from uls_data.outcome import Reason
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.methods import METHODS, NEEDS_IMAGE, pseudo_mask
-from uls_data.pseudomask.phantom import phantom
 from uls_data.pseudomask.prior import hull
-from uls_data.recist import Lines, jittered
 
 OURS = [name for name in METHODS if name != "published"]
 

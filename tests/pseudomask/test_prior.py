@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from uls_data.measure.lines import Lines
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.prior import ellipse, hull, joint, quadrilateral, quarter_ellipses, sound
-from uls_data.recist import Lines
 
 SHAPE = (70, 60)
 METHODS = (quarter_ellipses, ellipse, quadrilateral)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from skimage.measure import regionprops
 
 from uls_data.errors import CaseError
+from uls_data.measure.lines import Lines
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.published import (
     RELEASED,
@@ -21,7 +22,6 @@ from uls_data.pseudomask.published import (
     published_ellipse,
     table_lines,
 )
-from uls_data.recist import Lines
 
 COLUMNS, ROWS = 90, 80
 # As a table writes them: column, row, fractions.

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from uls_data.masks.overlap import dice
+from tools.phantom import phantom
+from uls_data.measure.lines import jittered
+from uls_data.measure.overlap import dice
 from uls_data.pseudomask.jury import judge, shipped_quality
-from uls_data.pseudomask.phantom import phantom
 from uls_data.pseudomask.quality import Quality, calibrate, calibration_error
-from uls_data.recist import jittered
 
 
 def made_up(count: int, seed: int) -> tuple[list[dict[str, float]], list[float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_builds import TWO, make_release
+from makers.builds import TWO, make_release
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_builds import ball, make_build, make_release, put, voi_row, write_rows
+from makers.builds import ball, make_build, make_release, put, voi_row, write_rows
 
 from uls_data.cli import main
 from uls_data.errors import UlsDataError

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from made_builds import (
+from makers.builds import (
     SMALL_PARTS,
     load_rows,
     make_build,
@@ -28,14 +28,14 @@ from made_builds import (
     write_rows,
 )
 
+from demo.sources import make_archives
 from uls_data import build, query, stats
 from uls_data.cli import main
-from uls_data.demo.sources import make_archives
 from uls_data.errors import UlsDataError
 from uls_data.io import sha256_bytes
 from uls_data.manifest.schema import document
 from uls_data.release import release_build, release_verify
-from uls_data.release.archive import Member, part_bytes, split, write_part
+from uls_data.release.parts import Member, part_bytes, split, write_part
 from uls_data.release.roots import PAYLOAD_COLUMNS, payload_root, provenance_root
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from made_builds import (
+from makers.builds import (
     ball,
     load_rows,
     make_build,
@@ -18,8 +18,8 @@ from made_builds import (
     write_rows,
 )
 
+from demo.sources import make_archives
 from uls_data import load_manifest, query
-from uls_data.demo.sources import make_archives
 from uls_data.errata import apply_errata
 from uls_data.factory.lndb_prep import prepare_lndb
 from uls_data.io import write_bytes

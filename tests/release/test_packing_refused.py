@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_builds import (
+from makers.builds import (
     SMALL_PARTS,
     TWO,
     make_build,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_builds import make_release, tree, unpack
+from makers.builds import make_release, tree, unpack
 
 from uls_data.cli import main
 from uls_data.errors import UlsDataError

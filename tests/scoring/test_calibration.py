@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from demo.sources import make_archives
 from uls_data import build, calibrate
-from uls_data.demo.sources import make_archives
 from uls_data.errors import ManifestError, SourceError
 from uls_data.pseudomask.quality import Quality
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from makers.perturbed import KINDS, crop, perturbed
 from numpy.typing import NDArray
-from perturbed import KINDS, crop, perturbed
 from scipy import ndimage
 
 from uls_data.geometry import spacing_mm

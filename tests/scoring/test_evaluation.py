@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from demo.sources import make_archives
 from uls_data import build, contact_sheet, evaluate_2d
 from uls_data.cli import cli
-from uls_data.demo.sources import make_archives
 from uls_data.errors import ManifestError
 from uls_data.scoring import Evaluation
 

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from makers.perturbed import crop, perturbed
 from numpy.typing import NDArray
-from perturbed import crop, perturbed
 
-from uls_data.canonical import nifti_gz
 from uls_data.cli import main
 from uls_data.errors import ManifestError, SourceError
 from uls_data.manifest import write_manifest
+from uls_data.nifti_writer import nifti_gz
 from uls_data.scoring.aggregates import Bootstrap
 from uls_data.scoring.challenge import score
 from uls_data.scoring.collection import collect
+from uls_data.scoring.job import write_json, writing
 from uls_data.scoring.volumes import evaluate
-from uls_data.stack import write_json, writing
 from uls_data.voi import VOI_SHAPE
 
 Mask = NDArray[np.bool_]

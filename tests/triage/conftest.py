@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_vois import ball, write_voi, write_vois
+from makers.vois import ball, write_voi, write_vois
 
 from uls_data.io import sha256_voxels
 from uls_data.triage import TriageServer, triage_server

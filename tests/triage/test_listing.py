@@ -8,9 +8,9 @@ import pytest
 
 from uls_data import report
 from uls_data.errors import ManifestError
-from uls_data.manifest.table import iterate_rows, write_manifest
-from uls_data.triage.lesions import Lesions
+from uls_data.manifest.parquet import iterate_rows, write_manifest
 from uls_data.triage.listing import read_list
+from uls_data.triage.vois import Lesions
 
 
 def names(lesions: Lesions) -> list[str]:

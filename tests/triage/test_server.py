@@ -17,9 +17,9 @@ from click.testing import CliRunner
 from uls_data.cli import cli
 from uls_data.errata import ErrataError, Kind, check_errata, load_overlay
 from uls_data.errors import ManifestError, SourceError
-from uls_data.manifest.table import iterate_rows, write_manifest
+from uls_data.manifest.parquet import iterate_rows, write_manifest
 from uls_data.triage import TriageServer, triage_server
-from uls_data.triage.lesions import Voi
+from uls_data.triage.vois import Voi
 
 
 class Client:

@@ -15,8 +15,8 @@ from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, SourceError
 from uls_data.manifest.archive import read_voi
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
+from uls_data.manifest.parquet import iterate_rows, manifest_files, read_table, write_manifest
 from uls_data.manifest.paths import voi_file, with_moved_paths
-from uls_data.manifest.table import iterate_rows, manifest_files, read_table, write_manifest
 from uls_data.outcome import LEAKS, Flag
 
 Row = dict[str, Any]

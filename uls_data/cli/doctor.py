@@ -31,7 +31,7 @@ def command(out: Path, as_json: bool) -> int:
 
     Exit code 1: something must be mended first.
     """
-    from uls_data.machine import doctor
+    from uls_data.reporting.doctor import doctor
 
     found = doctor(out)
     for finding in found:

@@ -77,7 +77,7 @@ def command(as_json: bool, **arguments: Any) -> int:
 
 def _print_download(download: Download, err: bool) -> None:
     from uls_data.factory.lndb_prep import WHOLE_MASKS, WHOLE_SCANS, WHOLE_TRAINING
-    from uls_data.readers.lndb import TABLES
+    from uls_data.sources.lndb.find import TABLES
 
     def say(line: str = "") -> None:
         click.echo(line, err=err)

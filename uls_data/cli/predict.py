@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.network import (
+from uls_data.cli.model_options import (
     batch_size_option,
     device_option,
     jitter_option,

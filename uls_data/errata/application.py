@@ -15,13 +15,7 @@ from uls_data.errata.change import LAYER, Change
 from uls_data.errata.overlay import ErrataError, load_overlay
 from uls_data.errors import SourceError
 from uls_data.geometry import Triple
-from uls_data.manifest.table import (
-    Row,
-    iterate_rows,
-    manifest_files,
-    read_table,
-    write_manifest,
-)
+from uls_data.manifest.parquet import Row, iterate_rows, manifest_files, read_table, write_manifest
 from uls_data.outcome import Status
 from uls_data.voi import CENTRE
 

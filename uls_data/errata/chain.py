@@ -15,8 +15,8 @@ from uls_data.errata.overlay import Correction, ErrataError, Kind
 from uls_data.errors import CaseError
 from uls_data.io import sha256_voxels
 from uls_data.manifest.derived import derived_row, ended, with_label
+from uls_data.manifest.parquet import Row
 from uls_data.manifest.paths import voi_file
-from uls_data.manifest.table import Row
 from uls_data.outcome import Reason, Status
 from uls_data.scoring.collection import Item
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from uls_data.errata.overlay import Correction, Kind
 from uls_data.manifest.choice import CORRECTED
-from uls_data.manifest.table import row_key
+from uls_data.manifest.parquet import row_key
 
 LAYER = CORRECTED
 _SHORT = 16

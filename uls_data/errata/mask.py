@@ -13,11 +13,11 @@ from uls_data import geometry
 from uls_data.errata.overlay import ErrataError
 from uls_data.geometry import AFFINE_TOLERANCE_MM, Affine
 from uls_data.io import sha256_file
-from uls_data.manifest.table import Row
+from uls_data.manifest.parquet import Row
 from uls_data.outcome import Flag, Supervision
-from uls_data.readers import read_volume
-from uls_data.readers.nifti import nifti_size
 from uls_data.voi import CENTRE, VOI_SHAPE
+from uls_data.volumes import read_volume
+from uls_data.volumes.nifti import nifti_size
 
 FOLDER = "patches"
 _MAXIMUM_BYTES = 1 << 24

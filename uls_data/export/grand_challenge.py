@@ -32,18 +32,13 @@ from uls_data.errors import CaseError, ManifestError, SourceError
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import Choice, best, is_of, lesion_of, voi_of
 from uls_data.manifest.example import read_examples, with_images
-from uls_data.manifest.table import row_key
+from uls_data.manifest.parquet import row_key
 from uls_data.outcome import Flag, Reason
-from uls_data.readers import read_volume
-from uls_data.scoring.collection import (
-    MULTI,
-    SINGLE,
-    STACKED_SPACINGS,
-    VOI_NAMES,
-)
+from uls_data.scoring.collection import MULTI, SINGLE, STACKED_SPACINGS, VOI_NAMES
 from uls_data.scoring.consistency import offset_of
-from uls_data.stack import IMAGES, SPACINGS, write_json, writing
+from uls_data.scoring.job import IMAGES, SPACINGS, write_json, writing
 from uls_data.voi import VOI_SHAPE
+from uls_data.volumes import read_volume
 
 Row = dict[str, Any]
 STACK_SIZE = 100

@@ -18,17 +18,17 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from uls_data.canonical import nifti_gz
 from uls_data.errors import CaseError, SourceError
 from uls_data.export.dataset import FOLDS, DatasetExport, choose
 from uls_data.geometry import Affine
 from uls_data.io import atomic_write, remove_temporaries, write_bytes
 from uls_data.manifest.archive import opened
 from uls_data.manifest.example import Example
+from uls_data.nifti_writer import nifti_gz
 from uls_data.outcome import Reason, Supervision
-from uls_data.readers import Volume, read_volume
-from uls_data.readers.nifti import read_gzipped
 from uls_data.voi import VOI_SHAPE
+from uls_data.volumes import Volume, read_volume
+from uls_data.volumes.nifti import read_gzipped
 
 WEAK = ("leave-out", "ignore", "background")
 _IGNORE = 2

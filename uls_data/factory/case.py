@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data import __version__, geometry
+from uls_data import geometry
+from uls_data._version import __version__
 from uls_data.errors import CaseError, UlsDataError
 from uls_data.factory.layers import ANNOTATED, Layer, Measurements, annotated_layers
 from uls_data.factory.options import Built, Options, Position, Row, Task
@@ -19,14 +20,15 @@ from uls_data.factory.replay import find_origin
 from uls_data.factory.writer import Writer
 from uls_data.geometry import Affine, Triple
 from uls_data.ids import readable, voi_id
-from uls_data.lesions import Lesion, below_minimum, click_of
+from uls_data.lesions import Lesion, click_of
 from uls_data.lesions.instances import Measured
-from uls_data.lesions.opened import open_case
-from uls_data.masks import describe_label
+from uls_data.measure.label import describe_label
+from uls_data.measure.size import below_minimum
 from uls_data.outcome import Flag, Reason, Status
 from uls_data.pictures.thumbnail import thumbnail_path
+from uls_data.pictures.thumbnails import thumbnail_later
 from uls_data.recipe.model import Quirk
-from uls_data.reporting.thumbnails import thumbnail_later
+from uls_data.sources.open import open_case
 from uls_data.voi import (
     VOI_SHAPE,
     Box,

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data import axes
 from uls_data.errors import CaseError
 from uls_data.factory.options import Options, Row
 from uls_data.geometry import Triple
 from uls_data.ids import draw
 from uls_data.lesions import Lesion
 from uls_data.lesions.instances import Measured
+from uls_data.measure import axes
 from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
 from uls_data.pseudomask.methods import pseudo_mask
 from uls_data.pseudomask.quality import Quality
-from uls_data.readers.volume import Volume
 from uls_data.voi import hounsfield
+from uls_data.volumes.volume import Volume
 
 ANNOTATED = "annotated"
 # What the published engine is called in the manifest: the method is the same, its faults are a

@@ -18,15 +18,15 @@ from uls_data.factory.layers import ANNOTATED
 from uls_data.factory.run import BuildReport, Progress, build
 from uls_data.ids import hash_of
 from uls_data.io import write_bytes
+from uls_data.manifest.parquet import iterate_rows
 from uls_data.manifest.stats import stats
-from uls_data.manifest.table import iterate_rows
 from uls_data.outcome import Status
-from uls_data.readers.case_files import RawRoot
-from uls_data.readers.header_text import Encoding
-from uls_data.readers.lndb import TABLES, find_lndb
-from uls_data.readers.metaheader import read_header
-from uls_data.readers.volume import check_file
 from uls_data.resources import shipped
+from uls_data.sources.lndb.find import TABLES, find_lndb
+from uls_data.volumes.header_text import Encoding
+from uls_data.volumes.metaheader import read_header
+from uls_data.volumes.raw_root import RawRoot
+from uls_data.volumes.volume import check_file
 
 SOURCE = "lndb"
 # The whole of LNDb v4: 236 training scans with masks, 58 test scans without.
@@ -45,7 +45,7 @@ class Download:
     scans, masks : int
         Volumes found, of WHOLE_SCANS and WHOLE_MASKS.
     tables : tuple of str
-        Tables found, of `uls_data.readers.lndb.TABLES`.
+        Tables found, of `uls_data.sources.lndb.find.TABLES`.
     complete : int
         Training scans that have their scan and every reader's mask.
     problems : tuple of (case, str)

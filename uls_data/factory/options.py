@@ -10,9 +10,9 @@ from uls_data.geometry import Triple
 from uls_data.ids import hash_of, readable
 from uls_data.profile import Profile
 from uls_data.pseudomask.methods import NEEDS_IMAGE
-from uls_data.readers.case_files import CaseFiles
-from uls_data.readers.metaheader import voxel_files
 from uls_data.recipe.model import Recipe
+from uls_data.sources.case_files import CaseFiles
+from uls_data.volumes.metaheader import voxel_files
 
 # Raised when the same inputs and recipe would give other files or rows.
 STEP_VERSION = 1

@@ -13,9 +13,9 @@ from uls_data.errors import CaseError, ManifestError
 from uls_data.factory.options import Position, Row
 from uls_data.geometry import Affine, Triple
 from uls_data.io import sha256_voxels
-from uls_data.manifest.table import read_table
+from uls_data.manifest.parquet import read_table
+from uls_data.measure.lines import Lines
 from uls_data.outcome import Flag, Reason
-from uls_data.recist import Lines
 from uls_data.voi import VOI_SHAPE, box_at, cut_label
 
 # Published headers are float32, and a position is a whole voxel.

@@ -13,21 +13,21 @@ from pathlib import Path
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import SourceError
 from uls_data.factory.case import build_case, lost_case
+from uls_data.factory.footprint import memory_need
 from uls_data.factory.lock import locked
-from uls_data.factory.memory import memory_need
 from uls_data.factory.options import Options, Row, Task
 from uls_data.factory.replay import positions_of
 from uls_data.factory.state import Finished, State, files_of
 from uls_data.io import remove_folder, remove_temporaries, remove_temporaries_of
-from uls_data.manifest.table import iterate_rows, read_table
+from uls_data.manifest.parquet import iterate_rows, read_table
 from uls_data.outcome import Reason, Status
 from uls_data.profile import PROFILES
 from uls_data.pseudomask.methods import METHODS
-from uls_data.readers.case_files import CaseFiles
-from uls_data.readers.cases import find_cases
 from uls_data.recipe import load_recipe
 from uls_data.recipe.model import Recipe
 from uls_data.recipe.reader import Ccc18, DeepLesion
+from uls_data.sources.case_files import CaseFiles
+from uls_data.sources.find import find_cases
 
 _LONGEST_CALIBRATION = 1 << 20
 # Failures that the machine may have caused: the same command tries such cases again.

@@ -26,7 +26,7 @@ from uls_data.errors import ManifestError, SourceError
 from uls_data.factory.options import Built, Row
 from uls_data.ids import readable
 from uls_data.io import TEMPORARY_PREFIX, atomic_write, write_bytes
-from uls_data.manifest.table import iterate_rows, read_table, row_key, stream_manifest
+from uls_data.manifest.parquet import iterate_rows, read_table, row_key, stream_manifest
 from uls_data.outcome import Status
 from uls_data.pictures.thumbnail import thumbnail_path
 

@@ -19,11 +19,11 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data.canonical import nifti_gz
 from uls_data.errors import SourceError
 from uls_data.factory.options import Row
 from uls_data.geometry import Affine
 from uls_data.io import sha256_bytes, sha256_voxels
+from uls_data.nifti_writer import nifti_gz
 
 _THREADS = 2
 # VOIs that may wait in memory for a thread.

@@ -18,9 +18,9 @@ from uls_data.filtering.rule import (
     paper_rule,
 )
 from uls_data.manifest.choice import COLUMNS, Choice
+from uls_data.manifest.parquet import iterate_rows, manifest_files, read_table, write_manifest
 from uls_data.manifest.paths import with_moved_paths
 from uls_data.manifest.query import query
-from uls_data.manifest.table import iterate_rows, manifest_files, read_table, write_manifest
 from uls_data.outcome import Reason, Status
 
 Row = dict[str, Any]

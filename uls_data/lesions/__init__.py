@@ -1,7 +1,6 @@
-"""Stage 2: masks to lesion instances, their size, and the click."""
+"""Masks to lesions, and the click in each."""
 
 from uls_data.lesions.click import click_of
 from uls_data.lesions.instances import Lesion, find_lesions
-from uls_data.lesions.size import below_minimum
 
-__all__ = ["Lesion", "below_minimum", "click_of", "find_lesions"]
+__all__ = ["Lesion", "click_of", "find_lesions"]

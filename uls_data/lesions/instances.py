@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
+from uls_data.measure.lines import Lines
 from uls_data.outcome import Flag, Reason
-from uls_data.readers.volume import Volume
 from uls_data.recipe.model import Components, Quirk, Recipe, Values
-from uls_data.recist import Lines
+from uls_data.volumes.volume import Volume
 
 MAXIMUM_INSTANCES = 10_000
 _LARGEST_NUMBER = 1 << 30

@@ -13,7 +13,7 @@ from uls_data.filtering import FilterReport, filter
 from uls_data.ids import draw
 from uls_data.io import write_bytes
 from uls_data.loop.stage import Stage, Told
-from uls_data.manifest.table import write_manifest
+from uls_data.manifest.parquet import write_manifest
 from uls_data.network.examples import find_vois, heldout_patients, patient_key
 from uls_data.network.inference import Precision
 from uls_data.network.plan import ModelError, Plan

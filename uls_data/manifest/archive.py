@@ -12,9 +12,9 @@ from typing import BinaryIO
 
 from uls_data.errors import CaseError, SourceError
 from uls_data.outcome import Reason
-from uls_data.readers import Volume, read_volume
-from uls_data.readers.nifti import read_gzipped
 from uls_data.recipe import Recipe, load_recipe, recipe_names
+from uls_data.volumes import Volume, read_volume
+from uls_data.volumes.nifti import read_gzipped
 
 _SUFFIX = re.compile(r"\.nii(\.gz)?(\.zip)?$")
 _IMAGES = re.compile(r"images(Tr|Ts)?")

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data.canonical import nifti_gz
 from uls_data.errors import CaseError
 from uls_data.io import sha256_bytes, sha256_voxels, write_bytes
-from uls_data.manifest.table import Row
-from uls_data.masks.label import describe_label
+from uls_data.manifest.parquet import Row
+from uls_data.measure.label import describe_label
+from uls_data.nifti_writer import nifti_gz
 from uls_data.outcome import Flag, Reason, Supervision
 
 # What a row says of its own mask alone.

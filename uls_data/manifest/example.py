@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from uls_data.manifest.parquet import Row, manifest_files, read_table
 from uls_data.manifest.paths import voi_file
-from uls_data.manifest.table import Row, manifest_files, read_table
 
 
 @dataclass(frozen=True)

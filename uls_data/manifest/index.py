@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data import __version__, geometry
+from uls_data import geometry
+from uls_data._version import __version__
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, SourceError
 from uls_data.io import sha256_file, sha256_voxels
 from uls_data.manifest.archive import Entry, Name, Names, entries, read_voi
-from uls_data.manifest.table import Row, row_key, write_manifest
-from uls_data.masks import describe_label
+from uls_data.manifest.parquet import Row, row_key, write_manifest
+from uls_data.measure.label import describe_label
 from uls_data.outcome import Flag, Reason, Status, Supervision
 from uls_data.recipe import Quirk, Recipe, load_recipe
 from uls_data.voi import VOI_SHAPE

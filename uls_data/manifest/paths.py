@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from uls_data.manifest.table import Row
+from uls_data.manifest.parquet import Row
 
 
 def voi_file(manifest: Path, relative: str) -> Path:

@@ -14,14 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from uls_data.errors import ManifestError
+from uls_data.manifest.parquet import frame_of, load_manifest, manifest_files, read_rows, read_table
 from uls_data.manifest.schema import column_names, document
-from uls_data.manifest.table import (
-    frame_of,
-    load_manifest,
-    manifest_files,
-    read_rows,
-    read_table,
-)
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import CORRECTED, counting
-from uls_data.manifest.table import frame_of, read_table
+from uls_data.manifest.parquet import frame_of, read_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ import torch
 
 from uls_data.io import atomic_write, sha256_file, write_bytes
 from uls_data.network.architecture import build_network, deep_logits
-from uls_data.network.nnunet import (
+from uls_data.network.nnunet_model import (
     CONFIGURATION,
     nnunet_dataset,
     nnunet_plans,

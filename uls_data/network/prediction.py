@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data import __version__
+from uls_data._version import __version__
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
 from uls_data.ids import draw
 from uls_data.manifest.derived import derived_row, ended, with_label
 from uls_data.manifest.example import Example
-from uls_data.manifest.table import Row, write_manifest
+from uls_data.manifest.parquet import Row, write_manifest
+from uls_data.network.agreement import key_slice_columns
 from uls_data.network.checkpoint import Model, load_model
 from uls_data.network.device import usable_device
 from uls_data.network.examples import find_vois, patient_key
 from uls_data.network.inference import Answer, Precision, Predictor
 from uls_data.network.journal import Journal
-from uls_data.network.key_slice import key_slice_columns
 from uls_data.network.lesion import Found, clicked, find_lesion, moved_dice
 from uls_data.network.plan import VOI_ZYX, ModelError
 from uls_data.network.sampling import read_ahead

@@ -18,7 +18,7 @@ from uls_data.network.inference import Answer, Precision, Predictor
 from uls_data.network.lesion import find_lesion
 from uls_data.network.sampling import read_ahead
 from uls_data.network.voxels import CENTRE_ZYX, Region, voi_part
-from uls_data.stack import MASKS, Stack, read_spacings, writing
+from uls_data.scoring.job import MASKS, Stack, read_spacings, writing
 from uls_data.voi import VOI_SHAPE
 
 
@@ -43,7 +43,7 @@ def predict_stack(
     Parameters
     ----------
     stack : path
-        `.mha` of 256 x 256 x (128 N) voxels (`uls_data.stack`). Whole planes at a VOI's faces
+        `.mha` of 256 x 256 x (128 N) voxels (`uls_data.scoring.job`). Whole planes at a VOI's faces
         that hold nothing but its smallest value are taken for padding.
     model, tta, device, precision, batch_size, compiled, workers, started, progress, warned
         As for `predict`.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from uls_data import __version__
+from uls_data._version import __version__
 from uls_data.errors import CaseError, UlsDataError
 from uls_data.ids import hash_of
 from uls_data.io import remove_temporaries
@@ -32,13 +32,7 @@ from uls_data.network.learner import Learner
 from uls_data.network.plan import Intensities, ModelError, Plan, load_plan
 from uls_data.network.sampling import Sampler, read_ahead
 from uls_data.network.validation import heldout_dice
-from uls_data.network.voxels import (
-    WEAK,
-    Fingerprint,
-    Region,
-    Weak,
-    read_region,
-)
+from uls_data.network.voxels import WEAK, Fingerprint, Region, Weak, read_region
 
 _FOLD = "fold_0"
 

@@ -15,8 +15,8 @@ from uls_data.manifest.example import Example
 from uls_data.network.examples import Row
 from uls_data.network.plan import VOI_ZYX, Intensities
 from uls_data.outcome import Reason, Supervision
-from uls_data.readers import read_volume
 from uls_data.voi import VOI_SHAPE, hounsfield
+from uls_data.volumes import read_volume
 
 Weak = Literal["ignore", "background"]
 WEAK: tuple[Weak, ...] = ("ignore", "background")

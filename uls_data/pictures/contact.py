@@ -18,7 +18,7 @@ from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.manifest.query import query
 from uls_data.manifest.schema import column_names
 from uls_data.outcome import LesionType
-from uls_data.readers import read_volume
+from uls_data.volumes import read_volume
 
 # The paper's windows (its captions print level and width of the second exchanged).
 LUNG_WINDOW_HU = (-1200.0, 200.0)

@@ -9,10 +9,10 @@ from pathlib import Path
 from uls_data.errata import changes_of
 from uls_data.errors import ManifestError
 from uls_data.io import sha256_file
+from uls_data.manifest.parquet import Row
 from uls_data.manifest.paths import voi_file
-from uls_data.manifest.table import Row
+from uls_data.provenance.lineage import Found, Paths, lineage, rows_of
 from uls_data.provenance.link import ABSENT, DIFFERS, SAME, Link, links_of
-from uls_data.provenance.voi import Found, Paths, lineage, rows_of
 from uls_data.provenance.walk import walk
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uls_data.errata import changes_of
-from uls_data.manifest.table import Row
+from uls_data.manifest.parquet import Row
 
 SAME, DIFFERS, ABSENT, UNKNOWN = "same", "differs", "absent", "not known"
 _AXES = "xyz"

@@ -13,14 +13,14 @@ from uls_data.factory import BuildReport, build
 from uls_data.factory.state import State
 from uls_data.geometry import spacing_mm
 from uls_data.io import sha256_file, sha256_voxels
-from uls_data.lesions.opened import open_case
-from uls_data.manifest.table import Row, write_manifest
+from uls_data.manifest.parquet import Row, write_manifest
 from uls_data.outcome import Reason, Status
+from uls_data.provenance.lineage import Found
 from uls_data.provenance.link import DIFFERS, SAME, STATES, UNKNOWN, Link
-from uls_data.provenance.voi import Found
 from uls_data.pseudomask.methods import METHODS
-from uls_data.readers import find_cases
 from uls_data.recipe import Recipe, load_recipe
+from uls_data.sources.find import find_cases
+from uls_data.sources.open import open_case
 from uls_data.voi import hounsfield
 
 _OF_THE_IMAGE = frozenset({Reason.IMAGE_MISSING, Reason.NOT_CT, Reason.MISSING_SLICES})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data.recist import Lines
+from uls_data.measure.lines import Lines
 
 Floats = NDArray[np.float64]
 

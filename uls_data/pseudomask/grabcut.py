@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from uls_data.ids import draw
+from uls_data.measure.lines import Lines
 from uls_data.pseudomask.bounds import end_point_vox
 from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
 from uls_data.pseudomask.prior import quarter_ellipses, sound
-from uls_data.recist import Lines
 
 _MARGINS_HU = (50.0, 100.0)
 _ITERATIONS = 25

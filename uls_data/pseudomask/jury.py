@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from uls_data.masks.overlap import dice
+from uls_data.measure.lines import Lines
+from uls_data.measure.overlap import dice
 from uls_data.pseudomask.bounds import Bounds, end_point_vox
 from uls_data.pseudomask.chart import Chart
 from uls_data.pseudomask.features import LOG_RATIO, RADII, RAYS, TURN, features
@@ -20,7 +21,6 @@ from uls_data.pseudomask.network import Network
 from uls_data.pseudomask.prior import lengthened
 from uls_data.pseudomask.quality import Quality
 from uls_data.pseudomask.star import outline
-from uls_data.recist import Lines
 
 _REACH = 0.8
 _ROUNDING = 1e-9

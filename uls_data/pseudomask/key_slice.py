@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data.recist import Lines
+from uls_data.measure.lines import Lines
 
 _SMALLEST_MARGIN_VOX = 12
 

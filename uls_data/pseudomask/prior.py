@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from uls_data.measure.lines import Lines
 from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
-from uls_data.recist import Lines
 
 # End points are often pixel centres: those pixels are inside.
 _ROUNDING = 1e-9

@@ -19,10 +19,10 @@ from skimage.draw import ellipse as filled_ellipse
 from skimage.measure import regionprops
 
 from uls_data.errors import CaseError
+from uls_data.measure.lines import Lines
 from uls_data.outcome import Reason
 from uls_data.pseudomask.grabcut import seed_of
 from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
-from uls_data.recist import Lines
 
 _ITERATIONS = 25
 _ELLIPSE_PENALTY_PERCENT = 2.5

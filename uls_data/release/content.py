@@ -14,9 +14,9 @@ from typing import Any
 from uls_data.errors import UlsDataError
 from uls_data.io import sha256_file
 from uls_data.manifest.choice import Choice, layer_of
-from uls_data.manifest.table import manifest_files, read_table, row_key
+from uls_data.manifest.parquet import manifest_files, read_table, row_key
 from uls_data.outcome import LEAKS, Status
-from uls_data.release.archive import Member
+from uls_data.release.parts import Member
 
 Row = dict[str, Any]
 # Why rows of the build are not in the release.

@@ -18,15 +18,11 @@ from uls_data.errors import CaseError, UlsDataError
 from uls_data.io import sha256_voxels
 from uls_data.manifest.choice import CORRECTED, Choice, layer_of, lesion_of, voi_of
 from uls_data.outcome import Status
-from uls_data.readers import read_volume
-from uls_data.release.archive import content_of, open_part
-from uls_data.release.content import (
-    Row,
-    read_rows,
-    sources_of,
-)
+from uls_data.release.content import Row, read_rows, sources_of
+from uls_data.release.parts import content_of, open_part
 from uls_data.release.record import RECORD, PartRecord, read_record, safe_path
 from uls_data.voi import VOI_SHAPE
+from uls_data.volumes import read_volume
 
 KINDS = (
     *("added", "removed", "mask_changed", "image_changed", "click_moved", "measurement_moved"),

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from uls_data import __version__
+from uls_data._version import __version__
 from uls_data.errors import SourceError, UlsDataError
 from uls_data.ids import hash_of
 from uls_data.io import TEMPORARY_PREFIX, remove_temporaries, sha256_bytes, write_bytes
 from uls_data.manifest.choice import lesion_of
-from uls_data.manifest.table import write_manifest
+from uls_data.manifest.parquet import write_manifest
 from uls_data.outcome import Status
-from uls_data.release.archive import Member, part_bytes, split, write_part
 from uls_data.release.card import card_text, changelog_text, citation_text, mark_text
 from uls_data.release.content import Content, gather, read_rows, sources_of
 from uls_data.release.journal import JOURNAL, Journal
+from uls_data.release.parts import Member, part_bytes, split, write_part
 from uls_data.release.record import (
     LOCAL,
     MARK,

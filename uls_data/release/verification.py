@@ -15,10 +15,10 @@ from pathlib import Path
 
 from uls_data.errors import ManifestError, UlsDataError
 from uls_data.io import sha256_bytes, sha256_file
-from uls_data.manifest.table import iterate_rows
+from uls_data.manifest.parquet import iterate_rows
 from uls_data.outcome import Status
-from uls_data.release.archive import content_of, open_part, sha256_stream
 from uls_data.release.finding import Differences, Finding
+from uls_data.release.parts import content_of, open_part, sha256_stream
 from uls_data.release.record import (
     PART_NAME,
     RECORD,

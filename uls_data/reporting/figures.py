@@ -60,7 +60,7 @@ def figures(rows: Sequence[Row], numbers: Sequence[Numbers]) -> Iterator[Figure]
     rows : sequence of dict
         All rows of the manifests.
     numbers : sequence of mapping
-        Of each row: what `uls_data.reporting.shape` measured; empty where nothing was.
+        Of each row: what `uls_data.measure.shape` measured; empty where nothing was.
     """
     for make in _FIGURES:
         figure = make(rows, numbers)

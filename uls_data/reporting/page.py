@@ -36,7 +36,7 @@ class Page:
     numbers : list of (str, int)
         Headline: what, how many.
     built, reasons, stats : list of dict
-        As `uls_data.reporting.summary` and `uls_data.manifest.stats` give them.
+        As `uls_data.reporting.outcomes` and `uls_data.manifest.stats` give them.
     figures : list of Figure
     rankings : list of Ranking
         Their rows are those of `columns`.

@@ -17,21 +17,21 @@ import numpy as np
 from uls_data.errors import CaseError, ManifestError, SourceError
 from uls_data.io import atomic_write, remove_folder, write_bytes
 from uls_data.manifest.choice import Choice
+from uls_data.manifest.parquet import iterate_rows, manifest_files
 from uls_data.manifest.paths import voi_file
 from uls_data.manifest.schema import column_names
 from uls_data.manifest.stats import stats
-from uls_data.manifest.table import iterate_rows, manifest_files
 from uls_data.outcome import Reason, Status
 from uls_data.pictures.thumbnail import SUFFIX, thumbnail_numbers, thumbnail_path
-from uls_data.readers import read_volume
+from uls_data.pictures.thumbnails import Subject, make_thumbnail
 from uls_data.reporting.figures import figures
+from uls_data.reporting.outcomes import built, reasons
 from uls_data.reporting.outliers import Ranking, rankings
 from uls_data.reporting.page import Page, outlier_table, render
-from uls_data.reporting.summary import built, reasons
-from uls_data.reporting.thumbnails import Subject, make_thumbnail
 from uls_data.scoring.collection import Item
-from uls_data.scoring.tables import write_csv
+from uls_data.tables import write_csv
 from uls_data.voi import VOI_SHAPE
+from uls_data.volumes import read_volume
 
 Row = dict[str, Any]
 Numbers = dict[str, float]

@@ -12,7 +12,7 @@ import numpy as np
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, ManifestError
 from uls_data.io import write_bytes
-from uls_data.masks.overlap import dice
+from uls_data.measure.overlap import dice
 from uls_data.outcome import Reason
 from uls_data.pseudomask.quality import Quality, calibration_error
 from uls_data.pseudomask.quality import calibrate as fitted

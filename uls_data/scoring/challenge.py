@@ -5,7 +5,7 @@ checked against it number by number):
 
 * Dice; 0 where both masks are empty;
 * SAPE, the symmetric absolute percentage error of an axis, |p - t| / (p + t), 0 where both
-  lengths are 0; its mean over lesions is the SMAPE. Axes are those of `uls_data.axes`, each
+  lengths are 0; its mean over lesions is the SMAPE. Axes are those of `uls_data.measure.axes`, each
   mask's on its own slice;
 * ChallengeScore = 0.8 Dice + 0.05 (1 - SMAPE long) + 0.05 (1 - SMAPE short) + 0.1 consistency.
   The paper's formula (1) prints the SMAPEs without the "1 -"; its own 0.729 needs it.
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data import axes
+from uls_data.measure import axes
 
 Row = dict[str, Any]
 WITHIN = 0.1

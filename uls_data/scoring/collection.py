@@ -17,11 +17,11 @@ from uls_data.geometry import Affine
 from uls_data.manifest.archive import Name, Names, entries, read_voi
 from uls_data.manifest.choice import ANNOTATED, CORRECTED, Choice, layer_of, lesion_of
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
+from uls_data.manifest.parquet import manifest_files, read_table
 from uls_data.manifest.paths import voi_file
-from uls_data.manifest.table import manifest_files, read_table
 from uls_data.outcome import Reason
 from uls_data.scoring.consistency import Offset
-from uls_data.stack import Stack, read_json, read_spacings
+from uls_data.scoring.job import Stack, read_json, read_spacings
 
 _COLUMNS = (*CHOICE_COLUMNS, "patient_id", "voi_id", "label_path", "affine")
 _OWN = Names("own")

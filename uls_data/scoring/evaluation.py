@@ -12,8 +12,8 @@ import numpy as np
 
 from uls_data.engine import Pool
 from uls_data.scoring import summary
-from uls_data.scoring.tables import write_csv
 from uls_data.scoring.trials import BASELINES, Row, Trial, score_lesions
+from uls_data.tables import write_csv
 
 _GROUPS: dict[str, Callable[[Row], Any]] = {
     "all": lambda _row: "all",
@@ -96,7 +96,7 @@ class Evaluation:
         for name, rows in tables.items():
             write_csv(folder / f"{name}.csv", rows)
         if self.predictions:
-            from uls_data.pictures.curves import draw_risk_coverage
+            from uls_data.pictures.risk_coverage import draw_risk_coverage
 
             draw_risk_coverage(
                 self.risk_coverage(), self.five_px, self.calibration()[1], folder / "risk.png"

@@ -1,7 +1,7 @@
 """Try 2D methods on lesions that people segmented: lines from the mask, then image and lines.
 
 Every method is blind to the human mask. Lines are those of the challenge's measure
-(`uls_data.axes`) on the human mask's slice, once as they are and then with noise on every
+(`uls_data.measure.axes`) on the human mask's slice, once as they are and then with noise on every
 end point (Gaussian, a share of the axis that the point belongs to), which all methods see alike.
 """
 
@@ -17,20 +17,20 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data import axes
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, ManifestError
 from uls_data.ids import draw
 from uls_data.manifest.choice import ANNOTATED, Choice, layer_of, lesion_of
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.example import Example, read_examples, with_images
-from uls_data.masks.overlap import dice
+from uls_data.measure import axes
+from uls_data.measure.lines import Lines, jittered
+from uls_data.measure.overlap import dice
+from uls_data.measure.surface import surface_dice
 from uls_data.outcome import Supervision
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.methods import METHODS, pseudo_mask
-from uls_data.readers import read_volume
-from uls_data.recist import Lines, jittered
-from uls_data.scoring.measures import surface_dice
+from uls_data.volumes import read_volume
 
 # Always beside what is asked for: a method that does not beat these is not worth its name.
 BASELINES = ("quadrilateral", "ellipse", "grabcut")

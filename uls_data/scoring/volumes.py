@@ -29,7 +29,7 @@ from uls_data.scoring.consistency import (
     offset_of,
     shift_of,
 )
-from uls_data.scoring.tables import write_csv
+from uls_data.tables import write_csv
 
 Row = dict[str, Any]
 Mask = NDArray[np.bool_]
@@ -98,7 +98,7 @@ class VolumeEvaluation:
         with atomic_write(folder / "metrics.json") as temporary:
             temporary.write_text(json.dumps(self.metrics(), indent=1) + "\n", encoding="utf-8")
         if self.other is not None:
-            from uls_data.pictures.comparison import draw_comparison
+            from uls_data.pictures.differences import draw_comparison
 
             values = [row["difference"] for row in self.differences]
             draw_comparison(values, names, folder / "comparison.png")

@@ -10,7 +10,7 @@ from typing import Any
 from uls_data.errors import CaseError, ManifestError
 from uls_data.manifest.choice import layer_of
 from uls_data.outcome import Reason
-from uls_data.readers.csv_rows import Row, read_rows
+from uls_data.tables import Row, read_rows
 
 _MAXIMUM_BYTES = 64 << 20
 # Columns that say why a VOI is on the list, as `outliers.csv` of a report has them.

@@ -18,10 +18,10 @@ from urllib.parse import parse_qs, urlsplit
 from uls_data.errata import ErrataError
 from uls_data.errors import SourceError, UlsDataError
 from uls_data.manifest.schema import column_names
-from uls_data.triage.lesions import WINDOWS_HU, Lesions
 from uls_data.triage.listing import read_list
 from uls_data.triage.outline import PLANES
 from uls_data.triage.verdicts import ACCEPTED, NOTED, REJECTED, Subject, Verdict, Verdicts
+from uls_data.triage.vois import WINDOWS_HU, Lesions
 from uls_data.voi import VOI_SHAPE
 
 HOST = "127.0.0.1"

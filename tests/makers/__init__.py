@@ -1,0 +1,1 @@
+"""What tests make: archives, volumes, rows."""

@@ -1,0 +1,1 @@
+"""What maintainers run: fits, documents, tables that ship with the package."""

@@ -1,0 +1,1 @@
+"""DICOM without a recipe: headers, pixels, series, structure sets and segmentations."""

@@ -1,0 +1,262 @@
+"""Find the DICOM series below a raw root, by the headers of its files alone.
+
+A file counts as DICOM by its content, whatever its name (PS3.10 section 7.1). Of each one
+only the elements up to the frame of reference are walked, mostly one read of 16 KiB; with
+a cache, files that were seen before are not opened at all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from stat import S_ISREG
+from sys import intern
+from typing import Any, NamedTuple
+
+from uls_data.dicom.elements import Header, Tag, is_uid
+from uls_data.dicom.header import NotDicomError, read_header
+from uls_data.errors import CaseError
+from uls_data.ids import readable
+from uls_data.io import write_bytes
+from uls_data.volumes.raw_root import RawRoot
+
+# PS3.3 C.7.3.1.1.1, what collections of images and annotations hold. Anything else in that
+# element is taken for free text.
+_MODALITIES = frozenset(
+    (
+        *("CT", "MR", "PT", "NM", "CR", "DX", "MG", "US", "RF", "XA", "OT", "SC", "SM", "DOC"),
+        *("RTSTRUCT", "RTDOSE", "RTPLAN", "RTIMAGE", "RTRECORD", "SEG", "SR", "REG", "KO", "PR"),
+    )
+)
+_WANTED = frozenset(
+    (
+        Tag.SOP_CLASS_UID,
+        Tag.SOP_INSTANCE_UID,
+        Tag.MODALITY,
+        Tag.PATIENT_ID,
+        Tag.STUDY_INSTANCE_UID,
+        Tag.SERIES_INSTANCE_UID,
+        Tag.FRAME_OF_REFERENCE_UID,
+    )
+)
+_CACHE_FORMAT = "uls-data dicom index 1"
+_MAXIMUM_CACHE_BYTES = 1 << 31
+_LONGEST_PATIENT_ID = 64
+_ANYTHING, _NOTHING = r"(?s).*", r"(?!)"
+
+
+@dataclass(frozen=True)
+class SeriesFiles:
+    """One series below a raw root.
+
+    Attributes
+    ----------
+    series_instance_uid : str
+        Empty for the one entry, if any, that holds the DICOM files which name no series
+        or cannot be read: a DICOMDIR, a deflated or damaged file.
+    study_instance_uid, frame_of_reference_uid, sop_class_uid : str
+        What most files of the series say; empty where they say none.
+    modality : str
+        A defined term of PS3.3 C.7.3.1.1.1, such as `CT`, `SEG`, `RTSTRUCT`, or empty.
+    patient_key : str or None
+        PatientID of the header, for matching against the id pattern of a public
+        collection and for nothing else: it must never be written or shown. None where
+        the files differ or lack it, where it does not fit the pattern as a whole, and
+        always where there is a cache but no pattern.
+    files : tuple of Path
+        Relative to the root, sorted; of copies of one SOP instance the first.
+    """
+
+    series_instance_uid: str
+    study_instance_uid: str
+    modality: str
+    patient_key: str | None = field(repr=False)
+    files: tuple[Path, ...]
+    frame_of_reference_uid: str
+    sop_class_uid: str
+
+
+class _Entry(NamedTuple):
+    """What one DICOM file says; all fields but the last are safe to show."""
+
+    series: str
+    study: str
+    sop: str
+    sop_class: str
+    frame_of_reference: str
+    modality: str
+    patient: str | None
+
+
+_UNPLACED = _Entry("", "", "", "", "", "", None)
+
+
+class _File(NamedTuple):
+    path: str
+    size: int
+    mtime_ns: int
+
+
+# None for a file that is no DICOM: it is not opened again either.
+_Known = dict[_File, _Entry | None]
+
+
+def find_series(
+    raw: RawRoot,
+    cache: Path | None = None,
+    patient_pattern: str | None = None,
+) -> list[SeriesFiles]:
+    """Series below a raw root, by their UIDs; files that are no DICOM are passed over.
+
+    Names that start with `.` are passed over, links are followed only while they stay
+    inside the root, and only regular files are opened. A file without the DICOM preamble
+    counts only with the suffix `.dcm`. Files of one series and size that name the same SOP
+    instance are copies of it; their pixels are not compared.
+
+    Parameters
+    ----------
+    raw : RawRoot
+    cache : Path, optional
+        JSON lines, one a file, by path, size and time of change; read at the start, written
+        anew where something changed, ignored where damaged. Holds no PatientID but those
+        that fit the pattern.
+    patient_pattern : str, optional
+        Regular expression that a PatientID must fit as a whole.
+
+    Raises
+    ------
+    SourceError
+        The root cannot be read.
+    """
+    # Without a pattern an id may be handed out, but never be written.
+    otherwise = _ANYTHING if cache is None else _NOTHING
+    pattern = re.compile(otherwise if patient_pattern is None else patient_pattern)
+    known = _read_cache(cache, patient_pattern) if cache is not None else {}
+    entries: _Known = {}
+    for file in _regular_files(raw, cache):
+        entries[file] = known[file] if file in known else _entry(raw.path, file, pattern)
+    if cache is not None:
+        # Whatever could not be read is tried again.
+        lasting = {file: entry for file, entry in entries.items() if entry is None or entry.series}
+        if lasting != known:
+            _write_cache(cache, patient_pattern, lasting)
+    by_series: dict[str, list[tuple[_File, _Entry]]] = {}
+    for file, entry in entries.items():
+        if entry is not None:
+            by_series.setdefault(entry.series, []).append((file, entry))
+    return [_series(uid, by_series[uid]) for uid in sorted(by_series)]
+
+
+def _regular_files(raw: RawRoot, cache: Path | None) -> Iterator[_File]:
+    """Regular files below the root, with size and time of change."""
+    inside = raw.path.resolve()
+    own = cache.resolve() if cache is not None else None
+    for name, entry in raw.entries():
+        with suppress(OSError):  # gone since
+            status = entry.stat()
+            if not S_ISREG(status.st_mode):
+                continue
+            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(inside):
+                continue
+            if own is not None and entry.name == own.name and Path(entry.path).resolve() == own:
+                continue
+            yield _File(name, status.st_size, status.st_mtime_ns)
+
+
+def _entry(root: Path, file: _File, pattern: re.Pattern[str]) -> _Entry | None:
+    try:
+        header, _ = read_header(root / file.path, readable(file.path), _WANTED)
+    except NotDicomError:
+        return None
+    except (CaseError, OSError):
+        # What cannot be read must not vanish from a series without a trace.
+        return _UNPLACED
+    patient = header.text(Tag.PATIENT_ID)[:_LONGEST_PATIENT_ID]
+    return _Entry(
+        # Mostly repeated: one copy of each serves all files.
+        intern(header.uid(Tag.SERIES_INSTANCE_UID)),
+        intern(header.uid(Tag.STUDY_INSTANCE_UID)),
+        header.uid(Tag.SOP_INSTANCE_UID),
+        intern(header.uid(Tag.SOP_CLASS_UID)),
+        intern(header.uid(Tag.FRAME_OF_REFERENCE_UID)),
+        intern(modality_of(header)),
+        intern(patient) if patient and pattern.fullmatch(patient) else None,
+    )
+
+
+def modality_of(header: Header) -> str:
+    """Modality, where it is a defined term; empty for any other text."""
+    text = header.text(Tag.MODALITY)
+    return text if text in _MODALITIES else ""
+
+
+def _series(uid: str, members: list[tuple[_File, _Entry]]) -> SeriesFiles:
+    members.sort(key=lambda member: member[0].path.split("/"))
+    if not uid:
+        return SeriesFiles("", "", "", None, tuple(Path(file.path) for file, _ in members), "", "")
+    # A copy has the size of its original too; what only shares its UID is kept, and the
+    # reader of the series says that two slices share a position.
+    first: dict[tuple[str, int, str], _File] = {}
+    for file, entry in members:
+        first.setdefault((entry.sop, file.size, "" if entry.sop else file.path), file)
+    patients = {entry.patient for _, entry in members}
+    return SeriesFiles(
+        series_instance_uid=uid,
+        study_instance_uid=_most_common(entry.study for _, entry in members),
+        modality=_most_common(entry.modality for _, entry in members),
+        patient_key=patients.pop() if len(patients) == 1 else None,
+        files=tuple(Path(file.path) for file in first.values()),
+        frame_of_reference_uid=_most_common(entry.frame_of_reference for _, entry in members),
+        sop_class_uid=_most_common(entry.sop_class for _, entry in members),
+    )
+
+
+def _most_common(values: Iterable[str]) -> str:
+    return Counter(values).most_common(1)[0][0]
+
+
+def _read_cache(path: Path, patient_pattern: str | None) -> _Known:
+    """Entries of a cache of this version and pattern; none where anything in it is amiss."""
+    try:
+        if not path.is_file() or path.stat().st_size > _MAXIMUM_CACHE_BYTES:
+            return {}
+        head, *lines = path.read_bytes().splitlines()
+        if json.loads(head) != [_CACHE_FORMAT, patient_pattern]:
+            return {}
+        return dict(_remembered(json.loads(line), patient_pattern) for line in lines)
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {}
+
+
+def _remembered(line: Any, patient_pattern: str | None) -> tuple[_File, _Entry | None]:
+    path, size, mtime_ns, fields = line
+    file = _File(path, size, mtime_ns)
+    if not (isinstance(path, str) and isinstance(size, int) and isinstance(mtime_ns, int)):
+        raise ValueError(file)
+    if fields is None:
+        return file, None
+    series, study, sop, sop_class, frame, modality, patient = fields
+    uids = [intern(uid) for uid in (series, study, sop, sop_class, frame)]
+    entry = _Entry(uids[0], uids[1], sop, uids[3], uids[4], intern(modality), patient)
+    fits = patient is None or (
+        patient_pattern is not None and re.fullmatch(patient_pattern, patient) is not None
+    )
+    if not (all(not uid or is_uid(uid) for uid in uids) and entry.series and fits):
+        raise ValueError(file)
+    if modality and modality not in _MODALITIES:
+        raise ValueError(file)
+    return file, entry
+
+
+def _write_cache(path: Path, patient_pattern: str | None, entries: _Known) -> None:
+    lines: list[Any] = [[_CACHE_FORMAT, patient_pattern]]
+    lines += [[*file, entry] for file, entry in sorted(entries.items(), key=lambda item: item[0])]
+    text = "".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines)
+    # It only saves time: whoever cannot write there is told so when a result is written.
+    with suppress(OSError):
+        write_bytes(path, text.encode("ascii"))

@@ -1,0 +1,1 @@
+"""What is measured on masks and lines: axes, sizes, overlap, surface, shape."""

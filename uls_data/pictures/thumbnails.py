@@ -1,0 +1,116 @@
+"""Thumbnails with the numbers measured on the same voxels: made at build time, or caught up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uls_data.geometry import Triple, bounding_box
+from uls_data.measure.shape import Numbers, measure_hu, measure_mask
+from uls_data.pictures.thumbnail import Planes, draw_thumbnail, encode_thumbnail
+from uls_data.voi import CENTRE, VOI_SHAPE
+
+Row = dict[str, Any]
+# Columns of the manifest that a thumbnail needs.
+THUMBNAIL_COLUMNS = (
+    *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "lesion_type"),
+    *("recist_points_vox", "key_slice_voi"),
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a thumbnail shows of a row: few bytes, so that it may wait while a VOI is encoded.
+
+    Attributes
+    ----------
+    mask : ndarray, bool
+        The part of the label that just holds the mask.
+    start : tuple of 3 int
+        VOI index of its first voxel.
+    planes : Planes
+        Of the label.
+    """
+
+    mask: NDArray[np.bool_]
+    start: Triple
+    planes: Planes
+
+    @staticmethod
+    def of(
+        label: NDArray[Any], low: Sequence[int] = (0, 0, 0), high: Sequence[int] = VOI_SHAPE
+    ) -> Subject:
+        """Take what is needed of a label.
+
+        Parameters
+        ----------
+        label : ndarray, shape (256, 256, 128), RAS; non-zero is lesion, at least one voxel
+        low, high : sequence of 3 int
+            Where it is known that no voxel of the mask lies outside.
+        """
+        x, y, z = low
+        part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        inside = label[part]
+        box, (i, j, k) = bounding_box(inside if inside.dtype == bool else inside != 0)
+        return Subject(box.copy(), (x + i, y + j, z + k), Planes.of(label))
+
+
+def make_thumbnail(
+    subject: Subject, row: Row, image: NDArray[Any] | None, pad_value_hu: int | None
+) -> tuple[bytes, Numbers]:
+    """Draw and measure one mask of one VOI.
+
+    Parameters
+    ----------
+    row : dict
+        With `THUMBNAIL_COLUMNS`, as far as known.
+    image : ndarray, shape (256, 256, 128), or None
+        HU, RAS.
+
+    Returns
+    -------
+    bytes
+        A JPEG that carries the numbers.
+    dict of str to float
+        See `uls_data.measure.shape`.
+    """
+    mask, start = subject.mask, subject.start
+    spacing = [row.get(f"spacing_{axis}_mm") for axis in "xyz"]
+    spacing_mm: Sequence[float] | None = None if None in spacing else spacing  # type: ignore[assignment]
+    numbers = measure_mask(mask, start, spacing_mm)
+    hu = None
+    if image is not None:
+        numbers |= measure_hu(mask, start, image, pad_value_hu)
+        hu = Planes.of(image)
+    picture = draw_thumbnail(
+        subject.planes,
+        (start, [a + n for a, n in zip(start, mask.shape, strict=True)]),
+        spacing_mm,
+        hu=hu,
+        pad_value_hu=pad_value_hu,
+        lesion_type=row.get("lesion_type") or "unknown",
+        points=row.get("recist_points_vox") if row.get("key_slice_voi") == CENTRE[2] else None,
+    )
+    return encode_thumbnail(picture, numbers), numbers
+
+
+def thumbnail_later(
+    label: NDArray[Any], near: NDArray[Any], row: Row, image: NDArray[Any], pad_value_hu: int
+) -> Callable[[], bytes]:
+    """Take what a thumbnail needs of a label, and return what makes it.
+
+    Parameters
+    ----------
+    near : ndarray, shape (n, 3)
+        VOI indices that hold those of the mask; some may lie outside the VOI.
+    label, row, image, pad_value_hu
+        As for `make_thumbnail`; the label and the row may change afterwards.
+    """
+    low, high = np.clip([near.min(axis=0), near.max(axis=0) + 1], 0, VOI_SHAPE).tolist()
+    subject = Subject.of(label, low, high)
+    shown = {name: row.get(name) for name in THUMBNAIL_COLUMNS}
+    return lambda: make_thumbnail(subject, shown, image, pad_value_hu)[0]

@@ -1,0 +1,1 @@
+"""DeepLesion: PNG slices and one table of measurements."""

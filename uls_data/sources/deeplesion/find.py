@@ -1,0 +1,214 @@
+"""Find the cases of DeepLesion: key slices of its table, and the slices around each.
+
+Slices lie in folders `<patient>_<study>_<series>`, anywhere below the raw root or inside zip
+archives there, which are never unpacked. One look through the root finds them; they are
+remembered as runs of numbers, for there are 928,000.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from uls_data.errors import CaseError, SourceError
+from uls_data.ids import readable
+from uls_data.outcome import Reason
+from uls_data.recipe.model import Recipe
+from uls_data.recipe.reader import DeepLesion
+from uls_data.sources.case_files import CaseFiles, natural_key
+from uls_data.sources.deeplesion.table import KeySliceRows, read_table
+from uls_data.sources.measurement import StackSpec
+from uls_data.volumes.raw_root import RawRoot
+
+_SLICE = re.compile(
+    r"(?P<folder>(?:.*/)?(?P<series>[0-9]+_[0-9]+_[0-9]+))/(?P<stem>[0-9]{1,6})\.png"
+)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Slices in one folder.
+
+    Attributes
+    ----------
+    image : Path
+        The folder, or the archive that holds it, relative to the raw root.
+    inside : str
+        The folder's name inside the archive.
+    digits : int
+        Fewest digits of a slice's name.
+    runs : tuple of (int, int)
+        First and last number of each unbroken run, ascending.
+    """
+
+    image: Path
+    inside: str
+    digits: int
+    runs: tuple[tuple[int, int], ...]
+
+    def run_of(self, number: int) -> tuple[int, int] | None:
+        """Return the run that holds a slice."""
+        return next(((low, high) for low, high in self.runs if low <= number <= high), None)
+
+    def has_any(self, low: int, high: int) -> bool:
+        """Whether any slice from `low` to `high` is there."""
+        return any(first <= high and low <= last for first, last in self.runs)
+
+
+def find_deeplesion_cases(
+    recipe: Recipe,
+    reader: DeepLesion,
+    raw: RawRoot,
+    need_images: bool = True,
+) -> list[CaseFiles]:
+    """One case a key slice, in natural order.
+
+    The scan of a case is the unbroken run of slices around its key slice, within the table's
+    Slice_range. Without the images it is that range.
+
+    Raises
+    ------
+    SourceError
+        There is no table, or several, or it is none.
+    """
+    root = raw.path
+    tables, folders, refused = _look(raw, reader.table)
+    if len(tables) != 1:
+        names = ", ".join(readable(path.as_posix()) for path in sorted(tables))
+        raise SourceError(
+            f"--raw {root}: expected one {reader.table} below it, found {names or 'none'}; give "
+            "the folder that holds the table and Images_png (or its zip archives)"
+        )
+    table = read_table(root / tables[0], root, reader.case, reader.coordinates)
+    if not table:
+        raise SourceError(f"--raw {root}: {tables[0].name} has no row below its header")
+    found = []
+    for rows in table:
+        case = CaseFiles(
+            rows.case_id,
+            annotations=(tables[0],),
+            measurements=rows.measurements,
+            stack=rows.stack,
+            problem=rows.problem,
+        )
+        if rows.stack is not None:
+            try:
+                image, stack = _placed(rows, rows.stack, folders.get(rows.series, []), refused)
+                case = replace(case, image=image, stack=stack)
+            except CaseError as error:
+                if need_images:
+                    case = replace(case, problem=(error.reason, error.detail))
+        found.append(case)
+    return sorted(found, key=lambda case: natural_key(case.case_id))
+
+
+def _placed(
+    rows: KeySliceRows, stack: StackSpec, folders: list[Folder], refused: list[str]
+) -> tuple[Path, StackSpec]:
+    """Where the slices of a case lie, and which of them make its scan."""
+    key = stack.key_slice
+    if not folders:
+        more = f" ({', '.join(refused[:3])} cannot be read as a zip archive)" if refused else ""
+        raise CaseError(
+            Reason.IMAGE_MISSING,
+            f"no folder {rows.series} with PNG slices, unpacked or in a zip archive{more}; "
+            "download the Images_png archive that holds it",
+        )
+    folder = next((folder for folder in folders if folder.run_of(key)), None)
+    if folder is None:
+        raise CaseError(
+            Reason.KEY_SLICE_MISSING,
+            f"{rows.series} has no slice {key}; it has {_spans(folders[0].runs)}; get it again",
+        )
+    run = folder.run_of(key)
+    assert run is not None
+    low, high = stack.first_slice, stack.first_slice + stack.shape[2] - 1
+    first, last = max(run[0], low), min(run[1], high)
+    # A hole inside the range ends the scan; a range whose end is not there is half a download.
+    lost = [
+        f"{a} to {b}"
+        for a, b in ((low, first - 1), (last + 1, high))
+        if a <= b and not folder.has_any(a, b)
+    ]
+    if lost:
+        raise CaseError(
+            Reason.MISSING_SLICES,
+            f"{rows.series}: the table's Slice_range is {low} to {high}, and slices "
+            f"{' and '.join(lost)} are not there; download it again, or unpack all archives",
+        )
+    return folder.image, replace(
+        stack,
+        shape=(*stack.shape[:2], last + 1 - first),
+        first_slice=first,
+        digits=folder.digits,
+        folder=folder.inside,
+        neighbours=len(folder.runs) > 1,
+    )
+
+
+def _spans(runs: tuple[tuple[int, int], ...]) -> str:
+    return ", ".join(f"{low} to {high}" for low, high in runs[:10])
+
+
+def _look(raw: RawRoot, table: str) -> tuple[list[Path], dict[str, list[Folder]], list[str]]:
+    """Tables, folders of slices by series (unpacked ones first), and archives that are none."""
+    root = raw.path
+    tables: list[Path] = []
+    archives: list[Path] = []
+    loose: dict[str, list[str]] = {}
+    for path in raw.walk():
+        name = path.as_posix()
+        if name.endswith(".png"):
+            _sort_in(name, loose)
+        elif path.name == table:
+            tables.append(path)
+        elif name.lower().endswith(".zip"):
+            archives.append(path)
+    folders: dict[str, list[Folder]] = {}
+    for name in sorted(loose, key=natural_key):
+        _add(folders, name, Path(name), "", loose[name])
+    refused = []
+    for path in sorted(archives, key=lambda path: natural_key(path.as_posix())):
+        packed: dict[str, list[str]] = {}
+        try:
+            # A pipe would be waited for.
+            if not (root / path).is_file():
+                raise OSError
+            with zipfile.ZipFile(root / path) as archive:
+                for name in archive.namelist():
+                    _sort_in(name, packed)
+        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+            refused.append(readable(path.name))
+            continue
+        for name, stems in packed.items():
+            _add(folders, name, path, name, stems)
+    return tables, folders, refused
+
+
+def _sort_in(name: str, into: dict[str, list[str]]) -> None:
+    match = _SLICE.fullmatch(name)
+    if match and not name.startswith("/") and ".." not in name.split("/"):
+        into.setdefault(match["folder"], []).append(match["stem"])
+
+
+def _add(
+    folders: dict[str, list[Folder]], name: str, image: Path, inside: str, stems: list[str]
+) -> None:
+    # Names are told from numbers later; one that is not what its number gives is no slice.
+    digits = min(len(stem) for stem in stems)
+    numbers = {int(stem) for stem in stems if stem == f"{int(stem):0{digits}d}"}
+    folder = Folder(image, inside, digits, _runs(numbers))
+    folders.setdefault(name.rpartition("/")[2], []).append(folder)
+
+
+def _runs(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return tuple((low, high) for low, high in runs)

@@ -1,0 +1,1 @@
+"""DICOM series with masks, structure sets or segmentations."""

@@ -1,0 +1,93 @@
+"""Lesions of DICOM objects that refer to a series: RT structure sets and segmentations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from uls_data.dicom.objects import Region
+from uls_data.dicom.rtstruct import rasterise, read_rtstruct
+from uls_data.dicom.seg import place_segment, read_seg
+from uls_data.dicom.series import Series
+from uls_data.errors import CaseError
+from uls_data.lesions.instances import Lesion, find_lesions, ras_voxels
+from uls_data.outcome import Flag, Reason
+from uls_data.recipe.model import Given, Recipe
+from uls_data.recipe.reader import DicomObjects
+from uls_data.sources.case_files import CaseFiles
+
+
+def object_lesions(
+    case: CaseFiles, raw: Path, reader: DicomObjects, recipe: Recipe, series: Series
+) -> tuple[list[Lesion], set[Flag]]:
+    """Lesions of the objects of a case.
+
+    With `rule: given` each structure whose name fits the recipe is a lesion, numbered
+    in the order of objects and structures; with `rule: components` their union is
+    split as a mask of value 1.
+
+    Raises
+    ------
+    CaseError
+        An object cannot be read, belongs elsewhere, or no structure's name fits.
+    """
+    flags: set[Flag] = set()
+    regions: list[tuple[str, Region]] = []
+    known = 0
+    for path in case.annotations:
+        for number, named, region in _structures(raw / path, reader, series, flags):
+            known += 1
+            if named:
+                regions.append((number, region))
+    if not regions:
+        raise CaseError(
+            Reason.ANNOTATION_MISMATCH,
+            f"expected a structure whose name fits {reader.structures!r}, found {known} others; "
+            "change reader.structures in the recipe",
+        )
+    volume = series.volume
+    if not isinstance(recipe.instances, Given):
+        mask = np.zeros(volume.stored.shape, dtype=np.uint8, order="F")
+        for _, region in regions:
+            mask[tuple(region.voxels.T)] = 1
+        joined = replace(volume, stored=mask, slope=1.0, intercept=0.0)
+        return find_lesions(joined, recipe, case.annotations[0].name), flags
+    lesions = []
+    for index, (name, region) in enumerate(regions, start=1):
+        voxels = ras_voxels(region.voxels, volume)
+        if len(voxels):
+            lesions.append(Lesion(index, voxels, name))
+    return lesions, flags
+
+
+def _structures(
+    path: Path, reader: DicomObjects, series: Series, flags: set[Flag]
+) -> Iterator[tuple[str, bool, Region]]:
+    """Structures of one object: its number as text, whether its name fits, and its voxels."""
+    pattern = re.compile(reader.structures)
+    volume = series.volume
+    grid = (volume.stored.shape, volume.stored_affine, series.sop_instance_uids)
+    nothing = Region(np.zeros((0, 0, 0), dtype=bool), (0, 0, 0))
+    if reader.kind == "rtstruct":
+        for roi in read_rtstruct(path).rois:
+            if roi.name.matching(pattern) is None:
+                yield f"roi-{roi.number}", False, nothing
+                continue
+            filled = rasterise(roi.contours, *grid)
+            if filled.off_slice:
+                flags.add(Flag.CONTOUR_OFF_SLICE)
+            if filled.crossing:
+                flags.add(Flag.CONTOURS_OVERLAP)
+            yield f"roi-{roi.number}", True, filled.region
+        return
+    segmentation = read_seg(path)
+    for segment in segmentation.segments:
+        if segment.label.matching(pattern) is None:
+            yield f"segment-{segment.number}", False, nothing
+        else:
+            region = place_segment(segmentation, segment.number, *grid)
+            yield f"segment-{segment.number}", True, region

@@ -1,0 +1,175 @@
+"""Lesions of one LIDC-IDRI series: its readers' outlines, joined and numbered.
+
+With `rule: components` a lesion is a 6-connected component of all nodules' voxels, numbered
+by its first voxel in C order of the RAS array, as the published names are: nodules that touch
+are one lesion, a nodule in two pieces is two. With `rule: given` each nodule is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uls_data.errors import CaseError
+from uls_data.geometry import Triple
+from uls_data.ids import readable
+from uls_data.lesions.instances import Lesion, Mark, ras_voxels
+from uls_data.outcome import Flag, Reason
+from uls_data.recipe.model import Components, Recipe
+from uls_data.recipe.reader import LidcXml
+from uls_data.sources.case_files import CaseFiles
+from uls_data.sources.lidc.nodules import Agreement, ReadNodule, Span, fill_readings, read_nodules
+from uls_data.sources.lidc.outlines import Ring, slices_at
+from uls_data.sources.lidc.xml import Contour, Readings, read_readings
+from uls_data.sources.lndb.marks import components_of
+
+if TYPE_CHECKING:
+    from uls_data.dicom.series import Series
+    from uls_data.volumes.volume import Volume
+
+# An outline that names no slice of the series is placed by its z, which real files give to
+# 0.1 mm or better.
+_NEAR_MM = 0.1
+
+
+def lidc_lesions(
+    case: CaseFiles, raw: Path, reader: LidcXml, recipe: Recipe, series: Series
+) -> tuple[list[Lesion], list[Mark], set[Flag]]:
+    """Lesions of a series, and what its readers marked that is none.
+
+    Raises
+    ------
+    CaseError
+        The XML cannot be read, several of them differ, or it is of another series.
+    """
+    readings = _readings(case, raw)
+    shape: Triple = series.volume.stored.shape
+    filled = fill_readings(readings, _slice_of(series), shape, Ring(reader.outline))
+    nodules = read_nodules(filled.readings, Agreement(reader.consensus), Span(reader.span))
+    marks = [
+        Mark(
+            Reason.BELOW_AGREEMENT,
+            f"outlined by {nodule.agreement} readers, {reader.at_least} wanted",
+            _names([nodule]),
+        )
+        for nodule in nodules
+        if nodule.agreement < reader.at_least
+    ]
+    marks += [
+        Mark(Reason.POINT_MARK, f"reader {it.reader}: an outline that encloses no voxel", name)
+        for it in filled.empty
+        if (name := f"{it.reader}/{it.reading_id}")
+    ]
+    marks += [
+        Mark(mark.reason, _MEANING[mark.reason].format(one.number), f"{one.number}/{mark.mark_id}")
+        for one in readings.readers
+        for mark in one.marks
+    ]
+    chosen = [nodule for nodule in nodules if nodule.agreement >= reader.at_least]
+    chosen = [nodule for nodule in chosen if len(nodule.voxels)]
+    if isinstance(recipe.instances, Components):
+        lesions = _components(chosen, series.volume)
+    else:
+        lesions = [
+            _lesion(number, ras_voxels(nodule.voxels, series.volume), [nodule], series.volume)
+            for number, nodule in enumerate(chosen, start=1)
+        ]
+    return lesions, marks, set(filled.flags)
+
+
+_MEANING = {
+    Reason.POINT_MARK: "reader {}: a nodule below 3 mm, or a point",
+    Reason.NOT_A_NODULE: "reader {}: no nodule",
+}
+
+
+def _readings(case: CaseFiles, raw: Path) -> Readings:
+    """Read the one reading of a series, of which several copies may lie about."""
+    found = [read_readings(raw / path) for path in case.annotations]
+    if len({reading.digest for reading in found}) > 1:
+        names = ", ".join(readable(path.as_posix()) for path in case.annotations[:3])
+        raise CaseError(
+            Reason.AMBIGUOUS_FILES, f"expected one reading of this series, found several: {names}"
+        )
+    if found[0].series_instance_uid != case.series_instance_uid:
+        raise CaseError(
+            Reason.ANNOTATION_MISMATCH,
+            f"{case.annotations[0].name}: of series {found[0].series_instance_uid}",
+        )
+    return found[0]
+
+
+def _slice_of(series: Series) -> Callable[[Contour], int | None]:
+    """Look up an outline's slice by its SOP instance, else by its position."""
+    by_uid = {uid: at for at, uid in enumerate(series.sop_instance_uids) if uid}
+    affine = series.volume.stored_affine
+    z_mm = affine[2, 3] + affine[2, 2] * np.arange(series.volume.stored.shape[2])
+
+    def find(contour: Contour) -> int | None:
+        if contour.sop_instance_uid in by_uid:
+            return by_uid[contour.sop_instance_uid]
+        at = int(slices_at(np.array([contour.z_mm]), z_mm, _NEAR_MM)[0])
+        return at if at >= 0 else None
+
+    return find
+
+
+def _components(nodules: Sequence[ReadNodule], volume: Volume) -> list[Lesion]:
+    if not nodules:
+        return []
+    shape: Triple = volume.ras.shape
+    flats = [_flat(ras_voxels(nodule.voxels, volume), shape) for nodule in nodules]
+    union = np.unique(np.concatenate(flats))
+    number = components_of(union, shape)
+    owners: dict[int, list[ReadNodule]] = {}
+    for nodule, flat in zip(nodules, flats, strict=True):
+        for one in np.unique(number[np.searchsorted(union, flat)]).tolist():
+            owners.setdefault(one, []).append(nodule)
+    return [
+        _lesion(one, _unflat(union[number == one], shape), owners[one], volume)
+        for one in range(1, int(number.max()) + 1)
+    ]
+
+
+def _lesion(
+    number: int, voxels: NDArray[np.int32], nodules: Sequence[ReadNodule], volume: Volume
+) -> Lesion:
+    """Lesion of one or more nodules, with the masks of their readers."""
+    layers: dict[str, list[NDArray[np.int32]]] = {}
+    for nodule in nodules:
+        for layer, own in nodule.layers:
+            layers.setdefault(layer, []).append(ras_voxels(own, volume))
+    largest = max(nodules, key=lambda nodule: len(nodule.voxels))
+    return Lesion(
+        number,
+        voxels,
+        _names(nodules),
+        readers=tuple(
+            (layer, np.unique(np.concatenate(parts), axis=0))
+            for layer, parts in sorted(layers.items())
+        ),
+        agreement=largest.agreement,
+        scores=tuple((f"{one}/{other}", "dice", value) for one, other, value in largest.dice),
+    )
+
+
+def _names(nodules: Sequence[ReadNodule]) -> str:
+    """Join reader and name of each, the first of every reader."""
+    names: dict[int, str] = {}
+    for nodule in nodules:
+        for reading in nodule.readings:
+            names.setdefault(reading.reader, reading.reading_id)
+    return "+".join(f"{reader}/{name}" for reader, name in sorted(names.items()))
+
+
+def _flat(voxels: NDArray[np.int32], shape: Triple) -> NDArray[np.int64]:
+    flat: NDArray[np.int64] = np.ravel_multi_index(tuple(voxels.T), shape).astype(np.int64)
+    return flat
+
+
+def _unflat(flat: NDArray[np.int64], shape: Triple) -> NDArray[np.int32]:
+    return np.stack(np.unravel_index(flat, shape), axis=1).astype(np.int32)

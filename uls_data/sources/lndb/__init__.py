@@ -1,0 +1,1 @@
+"""LNDb: volumes, masks of several readers, tables of findings."""

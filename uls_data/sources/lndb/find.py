@@ -1,0 +1,242 @@
+"""Find LNDb on disk: scans, each reader's mask, and the tables.
+
+Layouts seen: scans in `data0` to `data5`, in `data`, or flat; masks in `masks`, in
+`masks/masks`, or flat; tables in `trainset_csv` or flat. File names decide, not folders
+(https://lndb.grand-challenge.org/Data).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from uls_data.errors import CaseError, SourceError
+from uls_data.ids import readable
+from uls_data.outcome import Reason
+from uls_data.sources.case_files import CaseFiles
+from uls_data.sources.lndb import table as lndb_tables
+from uls_data.sources.lndb.table import Finding, MergedFinding
+from uls_data.tables import read_bytes
+from uls_data.volumes.raw_root import RawRoot
+from uls_data.volumes.volume import suffix_of
+
+# The two that lesions are made of; the others tell what to expect.
+NEEDED_TABLES = ("trainNodules.csv", "trainNodules_gt.csv")
+TABLES = ("trainCTs.csv", *NEEDED_TABLES, "trainFolds.csv", "trainFleischner.csv")
+_VOLUME = re.compile(r"LNDb-([0-9]{4})(?:_rad([0-9]))?")
+_WHERE = "get it from https://zenodo.org/records/8309612 (see lndb.grand-challenge.org)"
+
+
+@dataclass(frozen=True)
+class LndbArchive:
+    """What of LNDb lies below a folder. All paths are relative to it.
+
+    Attributes
+    ----------
+    cases : tuple of CaseFiles
+        Training scans by number, called `LNDb_0001`; `instances` holds (1, reader, mask),
+        `annotations` the two tables that lesions are made of.
+    tables : dict of str to Path
+        By file name.
+    unlabelled : tuple of Path
+        Scans without masks: the challenge's test scans, which are no cases.
+    readers : dict of int to int
+        Training scan to how many readers it had; empty without `trainCTs.csv`.
+    """
+
+    cases: tuple[CaseFiles, ...]
+    tables: dict[str, Path]
+    unlabelled: tuple[Path, ...]
+    readers: dict[int, int]
+
+
+def find_lndb(raw: RawRoot, *, need_images: bool = True) -> LndbArchive:
+    """Find the scans, masks and tables of LNDb below a folder.
+
+    Parameters
+    ----------
+    raw : RawRoot
+        Nothing outside it is read.
+    need_images : bool
+        Whether a mask without its scan is a problem of the case.
+
+    Raises
+    ------
+    SourceError
+        No mask, a needed table missing or given twice, or any of the tables unreadable.
+    """
+    root = raw.path
+    scans = defaultdict[int, list[Path]](list)
+    masks = defaultdict[int, dict[int, list[Path]]](lambda: defaultdict(list))
+    tables = defaultdict[str, list[Path]](list)
+    for path in sorted(raw.walk()):
+        if path.name in TABLES:
+            tables[path.name].append(path)
+        suffix = suffix_of(path)
+        match = _VOLUME.fullmatch(path.name[: -len(suffix)]) if suffix else None
+        if match and match[2]:
+            masks[int(match[1])][int(match[2])].append(path)
+        elif match:
+            scans[int(match[1])].append(path)
+    if not masks:
+        raise SourceError(
+            f"--raw {root}: no mask of LNDb found. Expected files such as LNDb-0001_rad1.mhd, "
+            f"found {len(scans)} scans; {_WHERE}"
+        )
+    chosen = {name: _only_table(root, paths) for name, paths in tables.items()}
+    readers = _check_tables(root, chosen)
+    annotations = tuple(chosen[name] for name in NEEDED_TABLES)
+    cases = []
+    for number in sorted({*masks, *readers}):
+        case = _case(number, scans[number], masks[number], annotations)
+        try:
+            _check(case, number, scans[number], masks[number], readers, need_images)
+            _check_inside(case, root)
+        except CaseError as error:
+            case = CaseFiles(
+                case.case_id,
+                case.image,
+                instances=case.instances,
+                annotations=annotations,
+                problem=(error.reason, error.detail),
+            )
+        cases.append(case)
+    rest = [path for number, paths in scans.items() if number not in masks for path in paths]
+    training = set(readers)
+    unlabelled = [path for path in rest if lndb_id_of(path.name) not in training]
+    return LndbArchive(tuple(cases), chosen, tuple(sorted(unlabelled)), readers)
+
+
+def find_lndb_cases(raw: RawRoot, *, need_images: bool = True) -> list[CaseFiles]:
+    """Find the training scans of LNDb, by number; see `find_lndb`."""
+    return list(find_lndb(raw, need_images=need_images).cases)
+
+
+def lndb_id_of(name: str) -> int:
+    """LNDbID in the name of a case (`LNDb_0001`) or a file (`LNDb-0001_rad1.mhd`)."""
+    match = re.match(r"LNDb[-_]([0-9]{4})", name)
+    if match is None:
+        raise CaseError(
+            Reason.NAME_NOT_RECOGNISED, f"expected LNDb-0001 or the like, found {readable(name)}"
+        )
+    return int(match[1])
+
+
+def read_findings_of(case: CaseFiles, root: Path) -> tuple[list[Finding], list[MergedFinding]]:
+    """Read what the tables say of one case.
+
+    Raises
+    ------
+    CaseError
+        As `lndb_tables.read_findings`, `read_merged` and `findings_of`.
+    """
+    paths = {path.name: root / path for path in case.annotations}
+    findings = lndb_tables.read_findings(paths["trainNodules.csv"], root)
+    merged = lndb_tables.read_merged(paths["trainNodules_gt.csv"], root)
+    return lndb_tables.findings_of(lndb_id_of(case.case_id), findings, merged)
+
+
+def _only_table(root: Path, paths: Sequence[Path]) -> Path:
+    """Return the one table of a name; copies of one file count as one."""
+    for path in paths:
+        if not (root / path).resolve().is_relative_to(root.resolve()):
+            raise SourceError(
+                f"--raw {root}: {readable(str(path))} is a link that leads out of the folder"
+            )
+    if len(paths) > 1:
+        try:
+            texts = {read_bytes(root / path, root) for path in paths}
+        except CaseError as error:
+            raise SourceError(f"--raw {root}: {error.detail}") from error
+        if len(texts) > 1:
+            names = readable(", ".join(path.as_posix() for path in paths[:3]))
+            raise SourceError(f"--raw {root}: {len(paths)} tables of one name that differ: {names}")
+    return paths[0]
+
+
+def _check_tables(root: Path, tables: dict[str, Path]) -> dict[int, int]:
+    """Read every table once, so that a bad one stops the run before any work; readers by scan."""
+    missing = [name for name in NEEDED_TABLES if name not in tables]
+    if missing:
+        raise SourceError(
+            f"--raw {root}: the table {missing[0]} is missing (trainset_csv); without it no mask "
+            f"value means anything; {_WHERE}"
+        )
+    read: dict[str, Callable[[Path, Path], object]] = {
+        "trainNodules.csv": lndb_tables.read_findings,
+        "trainNodules_gt.csv": lndb_tables.read_merged,
+        "trainFolds.csv": lndb_tables.read_folds,
+        "trainFleischner.csv": lndb_tables.read_fleischner,
+    }
+    try:
+        for name in tables.keys() & read.keys():
+            read[name](root / tables[name], root)
+        if "trainCTs.csv" in tables:
+            return lndb_tables.read_scans(root / tables["trainCTs.csv"], root)
+    except CaseError as error:
+        raise SourceError(f"--raw {root}: {error.detail}") from error
+    return {}
+
+
+def _case(
+    number: int, scans: list[Path], masks: dict[int, list[Path]], annotations: tuple[Path, ...]
+) -> CaseFiles:
+    instances = tuple((1, reader, paths[0]) for reader, paths in sorted(masks.items()))
+    image = scans[0] if scans else None
+    return CaseFiles(f"LNDb_{number:04d}", image, instances=instances, annotations=annotations)
+
+
+def _check(
+    case: CaseFiles,
+    number: int,
+    scans: list[Path],
+    masks: dict[int, list[Path]],
+    readers: dict[int, int],
+    need_images: bool,
+) -> None:
+    """Refuse a case whose files are not one scan with one mask of each of its readers."""
+    several = [paths for paths in masks.values() if len(paths) > 1]
+    if need_images and len(scans) > 1:
+        several.insert(0, scans)
+    if several:
+        names = ", ".join(path.as_posix() for path in several[0][:3])
+        raise CaseError(
+            Reason.AMBIGUOUS_FILES,
+            f"expected one file, found {len(several[0])}: {names}; give --raw a folder that holds "
+            "LNDb once",
+        )
+    if readers and number not in readers:
+        raise CaseError(
+            Reason.NOT_TRAINING_TRUTH,
+            "it has masks, but trainCTs.csv does not list it as a training scan",
+        )
+    expected = set(range(1, readers[number] + 1)) if readers else set(masks)
+    if set(masks) != expected:
+        missing = [f"LNDb-{number:04d}_rad{n}.mhd" for n in sorted(expected - set(masks))]
+        more = [paths[0].as_posix() for n, paths in sorted(masks.items()) if n not in expected]
+        what = f"missing {', '.join(missing)}" if missing else f"found {', '.join(more)} too"
+        raise CaseError(
+            Reason.MASK_MISSING if missing else Reason.AMBIGUOUS_FILES,
+            f"expected a mask of each reader, {len(expected)} by trainCTs.csv; {what}",
+        )
+    if need_images and not scans:
+        raise CaseError(
+            Reason.IMAGE_MISSING,
+            f"there are masks ({case.instances[0][2]}) but no LNDb-{number:04d}.mhd",
+        )
+
+
+def _check_inside(case: CaseFiles, root: Path) -> None:
+    for path in case.files():
+        try:
+            inside = (root / path).resolve().is_relative_to(root.resolve())
+        except (OSError, RuntimeError) as error:
+            detail = "a link of this case leads round in a circle"
+            raise CaseError(Reason.UNREADABLE, detail) from error
+        if not inside:
+            raise CaseError(
+                Reason.PATH_LEAVES_ROOT, f"{path} is a link that leads out of the raw root"
+            )

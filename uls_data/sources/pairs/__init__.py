@@ -1,0 +1,1 @@
+"""Image and mask as volumes, by file patterns."""

@@ -1,0 +1,150 @@
+"""Find the cases of a source below its raw root: which image goes with which mask."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from uls_data.errors import CaseError, SourceError
+from uls_data.ids import readable
+from uls_data.outcome import Reason
+from uls_data.recipe.model import Files, Recipe
+from uls_data.recipe.reader import Layout, VolumePairs
+from uls_data.sources.case_files import CaseFiles, natural_key
+from uls_data.volumes.raw_root import RawRoot
+from uls_data.volumes.volume import SUFFIXES
+
+_TOKEN = re.compile(r"\*\*/|\*|\?|\{case\}|\{ext\}|\{instance\}|\{annotation\}")
+
+
+@dataclass
+class _Found:
+    images: list[Path] = field(default_factory=list)
+    masks: list[Path] = field(default_factory=list)
+    instances: list[tuple[int, int, Path]] = field(default_factory=list)
+
+
+def find_pairs(
+    recipe: Recipe, reader: VolumePairs, raw: RawRoot, need_images: bool
+) -> list[CaseFiles]:
+    """Cases below a raw root, sorted by name; numbers inside names in order of value.
+
+    The first layout of the recipe that finds anything is used for the whole root.
+
+    Raises
+    ------
+    SourceError
+        The root cannot be read, or no layout finds a case in it.
+    """
+    by_files = isinstance(recipe.instances, Files)
+    root = raw.path
+    files = sorted(raw.walk())
+    for layout in reader.layouts:
+        found = _match(layout, reader.case, files, by_files)
+        # Masks decide: a folder of other images is not yet this source.
+        if any(case.masks or case.instances for case in found.values()):
+            return [
+                _case(case_id, found[case_id], root, need_images, by_files)
+                for case_id in sorted(found, key=natural_key)
+            ]
+    tried = "\n".join(
+        f"    {layout.name}: {layout.image}  with  {layout.mask}" for layout in reader.layouts
+    )
+    some = "\n".join(f"    {path}" for path in files[:5]) or "    (no files at all)"
+    raise SourceError(
+        f"--raw {root}: no case of {recipe.source} found. Expected one of\n{tried}\n"
+        f"  found {len(files)} files, such as\n{some}\n"
+        f"  `uls-data recipe show {recipe.source}` tells how to get the data and where to put it."
+    )
+
+
+def pattern_regex(pattern: str, case: str) -> re.Pattern[str]:
+    """Regular expression of a recipe's file pattern, with groups for its fields."""
+    parts: list[str] = []
+    at, named = 0, False
+    for token in _TOKEN.finditer(pattern):
+        parts.append(re.escape(pattern[at : token.start()]))
+        at = token.end()
+        match token[0]:
+            case "**/":
+                parts.append("(?:[^/]+/)*")
+            case "*":
+                parts.append("[^/]*")
+            case "?":
+                parts.append("[^/]")
+            case "{ext}":
+                parts.append("(?:" + "|".join(map(re.escape, SUFFIXES)) + ")")
+            case "{case}":
+                parts.append("(?P=case)" if named else f"(?P<case>{case})")
+                named = True
+            case field_name:
+                parts.append(f"(?P<{field_name[1:-1]}>[0-9]{{1,6}})")
+    parts.append(re.escape(pattern[at:]))
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def _match(layout: Layout, case: str, files: list[Path], by_files: bool) -> dict[str, _Found]:
+    image, mask = pattern_regex(layout.image, case), pattern_regex(layout.mask, case)
+    instance = pattern_regex(layout.instances, case) if by_files and layout.instances else None
+    found: dict[str, _Found] = {}
+    nameless: list[tuple[str, Path]] = []
+    for path in files:
+        text = path.as_posix()
+        for kind, pattern in (("images", image), ("masks", mask)):
+            if not (match := pattern.fullmatch(text)):
+                continue
+            if "case" in pattern.groupindex:
+                getattr(found.setdefault(readable(match["case"]), _Found()), kind).append(path)
+            else:
+                nameless.append((kind, path))
+        if instance and (match := instance.fullmatch(text)):
+            key = int(match["instance"]), int(match["annotation"]), path
+            found.setdefault(readable(match["case"]), _Found()).instances.append(key)
+    if nameless and len(found) > 1:
+        raise SourceError(
+            f"layout {layout.name!r}: a pattern without {{case}} found {nameless[0][1]}, which can "
+            f"belong to one case only, but {len(found)} were found; put {{case}} into both patterns"
+        )
+    for only in found.values():
+        for kind, path in nameless:
+            getattr(only, kind).append(path)
+    return found
+
+
+def _case(case_id: str, found: _Found, root: Path, need_images: bool, by_files: bool) -> CaseFiles:
+    image = found.images[0] if found.images else None
+    mask = found.masks[0] if found.masks else None
+    instances = tuple(sorted(found.instances))
+    numbers = [key[:2] for key in instances]
+    case = CaseFiles(case_id, image, mask, instances if by_files else ())
+    try:
+        for kind, several in (("images", found.images), ("masks", found.masks)):
+            if len(several) > 1 and (kind == "masks" or need_images):
+                names = ", ".join(path.as_posix() for path in several[:3])
+                raise CaseError(
+                    Reason.AMBIGUOUS_FILES,
+                    f"expected one file, found {len(several)} {kind}: {names}; "
+                    "give --raw a folder that holds the source once",
+                )
+        if len(set(numbers)) != len(numbers):
+            raise CaseError(Reason.AMBIGUOUS_FILES, "an instance has two files of one annotation")
+        if need_images and image is None:
+            raise CaseError(
+                Reason.IMAGE_MISSING, f"there is a mask ({mask}) but no image for this case"
+            )
+        if by_files and not instances and mask is None:
+            raise CaseError(Reason.MASK_MISSING, f"there is an image ({image}) but no mask for it")
+        if not by_files and mask is None:
+            raise CaseError(Reason.MASK_MISSING, f"there is an image ({image}) but no mask for it")
+        for path in case.files():
+            if not (root / path).resolve().is_relative_to(root.resolve()):
+                raise CaseError(
+                    Reason.PATH_LEAVES_ROOT, f"{path} is a link that leads out of the raw root"
+                )
+    except CaseError as error:
+        return replace(case, problem=(error.reason, error.detail))
+    except (OSError, RuntimeError):
+        detail = "a link of this case leads round in a circle"
+        return replace(case, problem=(Reason.UNREADABLE, detail))
+    return case

@@ -1,0 +1,6 @@
+"""Volumes as files hold them: NIfTI, MetaImage, NRRD."""
+
+from uls_data.volumes.read import read_volume
+from uls_data.volumes.volume import Volume
+
+__all__ = ["Volume", "read_volume"]

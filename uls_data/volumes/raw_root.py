@@ -1,0 +1,86 @@
+"""A raw root, and the look through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from os import DirEntry, scandir
+from pathlib import Path
+
+from uls_data.errors import SourceError
+from uls_data.volumes.volume import suffix_of
+
+
+@dataclass
+class RawRoot:
+    """A raw root, and the look through it that remembers what could not be seen.
+
+    Attributes
+    ----------
+    path : Path
+    leave_out : Path or None
+        Folder that is not looked into (the output, where it lies below the root).
+    unlisted : dict of str to str
+        Folders that could not be listed, relative to the root, and why; complete once a
+        walk has ended.
+    """
+
+    path: Path
+    leave_out: Path | None = None
+    unlisted: dict[str, str] = field(default_factory=dict)
+
+    def walk(self) -> Iterator[Path]:
+        """Relative paths of all entries below the root that could be files.
+
+        A folder named like a volume counts as one, and is reported when it is read.
+        """
+        for name, _ in self.entries(is_file=lambda entry: bool(suffix_of(Path(entry.path)))):
+            yield Path(name)
+
+    def entries(
+        self, is_file: Callable[[DirEntry[str]], bool] = lambda _: False
+    ) -> Iterator[tuple[str, DirEntry[str]]]:
+        """Entries below the root that are no folders, with their relative paths.
+
+        Names that start with `.` are passed over; links to folders are followed only while
+        they stay inside the root, and last, so that none can stand in for the folder it names.
+
+        Parameters
+        ----------
+        is_file : callable
+            Whether a folder counts as a file.
+
+        Raises
+        ------
+        SourceError
+            The root itself cannot be read.
+        """
+        inside = self.path.resolve()
+        seen = {inside} | ({self.leave_out.resolve()} if self.leave_out is not None else set())
+        folders, links = [""], list[str]()
+        while folders or links:
+            prefix = folders.pop() if folders else links.pop()
+            folder = self.path / prefix
+            try:
+                real = folder.resolve()
+                if prefix and (real in seen or not real.is_relative_to(inside)):
+                    continue
+                seen.add(real)
+                entries = list(scandir(folder))
+            except (OSError, RuntimeError) as error:
+                reason = getattr(error, "strerror", None) or "a link that leads round in a circle"
+                if not prefix:
+                    raise SourceError(f"--raw {self.path}: cannot be read: {reason}") from error
+                self.unlisted[prefix.rstrip("/")] = reason
+                continue
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                try:
+                    is_folder = entry.is_dir()
+                except OSError:  # a loop of links
+                    is_folder = False
+                if is_folder and not is_file(entry):
+                    (links if entry.is_symlink() else folders).append(f"{prefix}{entry.name}/")
+                else:
+                    yield f"{prefix}{entry.name}", entry

@@ -1,0 +1,68 @@
+"""Read one volume of any format."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from uls_data.errors import CaseError
+from uls_data.outcome import Flag, Reason
+from uls_data.recipe.model import Quirk
+from uls_data.volumes.itk import read_itk
+from uls_data.volumes.metaheader import declared_size
+from uls_data.volumes.nifti import nifti_size, read_nifti
+from uls_data.volumes.volume import SUFFIXES, Volume, check_file, suffix_of
+
+
+def read_volume(path: Path, root: Path, quirks: Collection[Quirk] = tuple(Quirk)) -> Volume:
+    """Read one volume.
+
+    Parameters
+    ----------
+    path : Path
+        .nii, .nii.gz, .mha, .mhd or .nrrd.
+    root : Path
+        Raw root; a file that names another (.mhd) may not lead out of it.
+    quirks : collection of Quirk
+        What the recipe accepts.
+
+    Raises
+    ------
+    CaseError
+        With the reason, and what was expected and found.
+    """
+    try:
+        check_file(path)
+        if suffix_of(path) in (".nii", ".nii.gz"):
+            volume = read_nifti(path)
+        elif suffix_of(path):
+            volume = read_itk(path, root)
+        else:
+            raise CaseError(
+                Reason.UNSUPPORTED_FORMAT, f"{path.name}: expected one of {', '.join(SUFFIXES)}"
+            )
+    except OSError as error:
+        raise CaseError(
+            Reason.IO_ERROR, f"{path.name}: {error.strerror or type(error).__name__}"
+        ) from error
+    if Flag.TRAILING_AXIS_DROPPED in volume.flags and Quirk.TRAILING_AXIS not in quirks:
+        raise CaseError(
+            Reason.NOT_3D,
+            f"{path.name}: has trailing axes of length 1; if that is as it should be, "
+            f"list the quirk {Quirk.TRAILING_AXIS} in the recipe",
+        )
+    return volume
+
+
+def decoded_size(path: Path) -> tuple[int, int]:
+    """Voxels of a volume and the bytes they take once decoded, from its header alone.
+
+    Raises
+    ------
+    CaseError, OSError
+        As `read_volume` does for what a header can show.
+    """
+    check_file(path)
+    if suffix_of(path) in (".nii", ".nii.gz"):
+        return nifti_size(path)
+    return declared_size(path)
