@@ -22,7 +22,8 @@ from uls_data.profile import PROFILES
 from uls_data.recipe import load_recipe
 from uls_data.recipe.reader import Ccc18
 from uls_data.sources.case_files import CaseFiles
-from uls_data.sources.measurements.find import find_ccc18_cases
+from uls_data.sources.format import Search
+from uls_data.sources.measurements.find import find_measured
 from uls_data.sources.measurements.lesions import crowd_lesions
 from uls_data.volumes.raw_root import RawRoot
 
@@ -119,7 +120,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict[s
 
 
 def found(root: Path) -> list[CaseFiles]:
-    return find_ccc18_cases(load_recipe("ccc18").recipe, reader(), RawRoot(root), None)
+    return find_measured(Search(load_recipe("ccc18").recipe, RawRoot(root)), reader())
 
 
 def reader() -> Ccc18:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from uls_data.outcome import Flag
 from uls_data.recipe import load_recipe
 from uls_data.recipe.reader import DeepLesion
-from uls_data.sources.deeplesion.lesions import ras_lines
 from uls_data.sources.deeplesion.png_stack import unread_stack
 from uls_data.sources.deeplesion.table import KeySliceRows, read_table
+from uls_data.sources.measured import ras_lines
 from uls_data.tables import read_rows
 
 pytestmark = pytest.mark.real

@@ -19,7 +19,8 @@ from uls_data.errors import SourceError
 from uls_data.outcome import Reason
 from uls_data.recipe import load_recipe
 from uls_data.recipe.reader import Ccc18, Ccc18Columns
-from uls_data.sources.measurements.find import case_of, find_ccc18_cases, window_hu, windows_of
+from uls_data.sources.format import Search
+from uls_data.sources.measurements.find import case_of, find_measured, window_hu, windows_of
 from uls_data.sources.measurements.table import CrowdRow, read_table
 from uls_data.volumes.raw_root import RawRoot
 
@@ -207,7 +208,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def find(root: Path, **changes: Any) -> dict[str | None, Any]:
     recipe = load_recipe("ccc18").recipe
-    cases = find_ccc18_cases(recipe, reader(**changes), RawRoot(root), None)
+    cases = find_measured(Search(recipe, RawRoot(root)), reader(**changes))
     assert len({case.case_id for case in cases}) == len(cases)
     pattern = re.compile(recipe.reader.case)
     assert all(pattern.fullmatch(case.case_id) for case in cases if case.series_instance_uid)

@@ -23,7 +23,8 @@ from uls_data.profile import PROFILES
 from uls_data.recipe import load_recipe
 from uls_data.recipe.reader import Ccc18
 from uls_data.sources.case_files import CaseFiles
-from uls_data.sources.measurements.find import CrowdMeasurement, find_ccc18_cases
+from uls_data.sources.format import Search
+from uls_data.sources.measurements.find import CrowdMeasurement, find_measured
 from uls_data.sources.measurements.lesions import (
     MAXIMUM_MEASUREMENTS,
     crowd_lesions,
@@ -127,7 +128,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def opened(archive: Path) -> tuple[CaseFiles, Series]:
-    cases = find_ccc18_cases(load_recipe("ccc18").recipe, reader(), RawRoot(archive), None)
+    cases = find_measured(Search(load_recipe("ccc18").recipe, RawRoot(archive)), reader())
     case = next(it for it in cases if it.problem is None and len(it.measurements) > 5)
     return case, read_series(case.slices, archive)
 

@@ -16,8 +16,9 @@ from uls_data import geometry
 from uls_data.errors import CaseError
 from uls_data.lesions.instances import Lesion
 from uls_data.outcome import Reason
+from uls_data.sources.components import components_of
 from uls_data.sources.lndb.lesions import Joined, NumberBy, ReaderRule, join_findings
-from uls_data.sources.lndb.marks import MAXIMUM_MARKED_VOXELS, components_of, marks_of
+from uls_data.sources.lndb.marks import MAXIMUM_MARKED_VOXELS, marks_of
 from uls_data.sources.lndb.table import SENTINEL_VOLUME_MM3, Finding, MergedFinding
 from uls_data.volumes.volume import Volume
 

@@ -13,7 +13,6 @@ from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.lndb.find import (
     LndbArchive,
     find_lndb,
-    find_lndb_cases,
     lndb_id_of,
     read_findings_of,
 )
@@ -85,7 +84,7 @@ def test_every_layout(tmp_path: Path, scans: str, masks: str, tables: str) -> No
     assert found.unlabelled == (Path(scans) / "LNDb-0002.mhd",)  # a test scan is no case
     assert found.readers == {1: 2, 3: 1}
     assert set(found.tables) == set(TABLES)
-    assert find_lndb_cases(RawRoot(tmp_path)) == list(found.cases)
+    assert list(find_lndb(RawRoot(tmp_path)).cases) == list(found.cases)
 
 
 def test_mac_droppings_and_other_files_are_passed_over(tmp_path: Path) -> None:

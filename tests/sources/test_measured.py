@@ -18,13 +18,9 @@ from uls_data.profile import PROFILES, Profile
 from uls_data.recipe import load_recipe
 from uls_data.recipe.reader import Coordinates, DeepLesion
 from uls_data.sources.case_files import CaseFiles
-from uls_data.sources.deeplesion.lesions import (
-    MeasuredScan,
-    measured_lesions,
-    open_deeplesion,
-    ras_lines,
-)
+from uls_data.sources.deeplesion.lesions import MeasuredScan, open_deeplesion
 from uls_data.sources.find import find_cases
+from uls_data.sources.measured import measured_lesions, ras_lines
 from uls_data.sources.measurement import Measurement
 from uls_data.volumes.volume import Volume
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -49,7 +48,6 @@ def list_(as_json: bool) -> int:
 def show(recipe: str, quirks: bool, as_json: bool) -> int:
     """Show one recipe: licence, how to get the data, and the rules."""
     from uls_data.recipe import load_recipe
-    from uls_data.recipe.reader import ArchiveOnly, VolumePairs
 
     loaded = load_recipe(recipe)
     it = loaded.recipe
@@ -64,15 +62,8 @@ def show(recipe: str, quirks: bool, as_json: bool) -> int:
     click.echo("Get it:")
     for at, step in enumerate(it.access, 1):
         prose(" ".join(step.split()), "     ", f"  {at}. ")
-    if isinstance(it.reader, VolumePairs):
-        click.echo("Files below --raw (the first layout that is found):")
-        for layout in it.reader.layouts:
-            click.echo(f"  {layout.name}: {layout.image}  with  {layout.mask}")
-    elif isinstance(it.reader, ArchiveOnly):
-        prose(" ".join(it.reader.why.split()), "  ", "Raw data: ")
-    else:
-        options = it.reader.model_dump(mode="json", exclude={"crosswalk"}, exclude_none=True)
-        click.echo(f"Reader: {json.dumps(options)}")
+    for line in it.reader.described():
+        click.echo(line)
     click.echo(f"Lesions: {it.instances.model_dump_json()}")
     size = it.minimum_size
     click.echo(f"Minimum size: {f'{size.measure} >= {size.at_least:g}' if size else 'none'}")

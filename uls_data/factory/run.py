@@ -25,7 +25,7 @@ from uls_data.profile import PROFILES
 from uls_data.pseudomask.methods import METHODS
 from uls_data.recipe import load_recipe
 from uls_data.recipe.model import Recipe
-from uls_data.recipe.reader import Ccc18, DeepLesion
+from uls_data.sources import format_of
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.find import find_cases
 
@@ -364,7 +364,7 @@ def _masks(masks: Sequence[str], recipe: Recipe, profile: str) -> tuple[str, ...
     for method in masks:
         if method not in known:
             raise SourceError(f"--masks {method}: expected one of {', '.join(known)}")
-    if not isinstance(recipe.reader, DeepLesion | Ccc18):
+    if not format_of(recipe).measured:
         if masks:
             raise SourceError(f"--masks {masks[0]}: {recipe.source} has masks of its own")
         return ()

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from uls_data.ids import check_voi_pattern, voi_id_regex
 from uls_data.outcome import LesionType
-from uls_data.recipe.reader import LidcXml, Part, Reader, VolumePairs
+from uls_data.recipe.reader import Part, Reader
 
 SLUG = r"^[a-z][a-z0-9_]{0,63}$"
 
@@ -198,13 +198,7 @@ class Recipe(Part):
         weak = self.supervision == "weak_2d"
         if "{lesion" not in self.voi_name and not weak:
             raise ValueError("voi_name: must hold {lesion:02d}, or two lesions get one name")
-        if isinstance(self.instances, Files) and isinstance(self.reader, VolumePairs):
-            for layout in self.reader.layouts:
-                if layout.instances is None:
-                    raise ValueError(
-                        f"instances.rule is 'files' but layout {layout.name!r} "
-                        "has no `instances` pattern"
-                    )
+        self.reader.check_rule(self.instances.rule)
         for patient in self.heldout_patients:
             if len(patient) == 0:
                 raise ValueError("heldout_patients: an empty id")
@@ -216,12 +210,7 @@ class Recipe(Part):
 
     def patient_of(self, case_id: str) -> str | None:
         """Patient id of a case by the recipe's rule; None where its name does not tell it."""
-        if isinstance(self.reader, LidcXml):
-            return next((r.patient for r in self.reader.crosswalk if r.case == case_id), None)
-        if self.reader.patient is None:
-            return None
-        match = re.fullmatch(self.reader.patient, case_id)
-        return match[1] if match else None
+        return self.reader.patient_of(case_id)
 
     def split_of(self, patient_id: str | None) -> Literal["train", "heldout"] | None:
         """`heldout` for the recipe's held-out patients; None where the patient is not known."""

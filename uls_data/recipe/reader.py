@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Literal
 
@@ -87,7 +88,30 @@ class Layout(Part):
         return self
 
 
-class VolumePairs(Part):
+class ReaderPart(Part):
+    """Base of all readers."""
+
+    def patient_of(self, case_id: str) -> str | None:
+        """Patient id of a case by the rule; None where its name does not tell it."""
+        pattern: str | None = getattr(self, "patient", None)
+        match = re.fullmatch(pattern, case_id) if pattern is not None else None
+        return match[1] if match else None
+
+    def check_rule(self, rule: str) -> None:
+        """Refuse a rule of `instances` that the reader cannot serve.
+
+        Raises
+        ------
+        ValueError
+        """
+
+    def described(self) -> list[str]:
+        """Lines for people: what is read, and from where."""
+        options = self.model_dump(mode="json", exclude={"crosswalk"}, exclude_none=True)
+        return [f"Reader: {json.dumps(options)}"]
+
+
+class VolumePairs(ReaderPart):
     """Pairs of image and mask volumes: .nii, .nii.gz, .mha, .mhd, .nrrd, in any orientation."""
 
     name: Literal["volume_pairs"]
@@ -96,6 +120,20 @@ class VolumePairs(Part):
     """Regular expression of a case's name."""
     patient: PatientPattern = r"(.*)"
     """Regular expression over the case's name whose first group is the patient's id."""
+
+    def check_rule(self, rule: str) -> None:
+        """Refuse `files` where a layout does not say where the files of instances are."""
+        for layout in self.layouts if rule == "files" else ():
+            if layout.instances is None:
+                raise ValueError(
+                    f"instances.rule is 'files' but layout {layout.name!r} "
+                    "has no `instances` pattern"
+                )
+
+    def described(self) -> list[str]:
+        """Lines for people: the layouts."""
+        lines = [f"  {layout.name}: {layout.image}  with  {layout.mask}" for layout in self.layouts]
+        return ["Files below --raw (the first layout that is found):", *lines]
 
 
 class DicomPolicy(Part):
@@ -107,7 +145,7 @@ class DicomPolicy(Part):
     """How far a slice may lie from an even stack, as a share of the step between slices."""
 
 
-class _DicomReader(Part):
+class _DicomReader(ReaderPart):
     case: CasePattern
     """Regular expression of a case's name. A series belongs to the case that a folder above it is
     called after, or that its header's PatientID names, if that fits the expression as a whole:
@@ -143,7 +181,7 @@ class Reference(Part):
     patient: str
 
 
-class LidcXml(Part):
+class LidcXml(ReaderPart):
     """LIDC-IDRI: DICOM series, and the XML files of its readers, in any folders."""
 
     name: Literal["lidc_xml"]
@@ -165,8 +203,12 @@ class LidcXml(Part):
     """Which slices of a nodule count: all, or those of the one reading that spans most of them, as
     in the published labels."""
 
+    def patient_of(self, case_id: str) -> str | None:
+        """Patient id of a case, by the crosswalk."""
+        return next((row.patient for row in self.crosswalk if row.case == case_id), None)
 
-class Lndb(Part):
+
+class Lndb(ReaderPart):
     """LNDb: MetaImage volumes, a mask of finding numbers per reader, and the tables."""
 
     name: Literal["lndb"]
@@ -191,7 +233,7 @@ class Coordinates(Part):
     """How that is known."""
 
 
-class DeepLesion(Part):
+class DeepLesion(ReaderPart):
     """DeepLesion: 16-bit PNG slices, in folders or in their zip archives, and DL_info.csv."""
 
     name: Literal["deeplesion"]
@@ -255,7 +297,7 @@ class Ccc18(_DicomReader):
     """Measurements this many slices apart can be of one lesion."""
 
 
-class ArchiveOnly(Part):
+class ArchiveOnly(ReaderPart):
     """No raw reader yet: the recipe serves `index`, `stats` and splits of the published data."""
 
     name: Literal["archive_only"]
@@ -263,6 +305,10 @@ class ArchiveOnly(Part):
     patient: PatientPattern | None = r"(.*)"
     """As above; null where the published name does not tell the patient."""
     why: str
+
+    def described(self) -> list[str]:
+        """Lines for people: why there is no raw reader."""
+        return [f"Raw data: {' '.join(self.why.split())}"]
 
 
 Reader = Annotated[

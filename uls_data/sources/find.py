@@ -11,8 +11,9 @@ from uls_data.errors import SourceError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
 from uls_data.recipe.model import Recipe
-from uls_data.recipe.reader import ArchiveOnly, Ccc18, DeepLesion, Lndb, VolumePairs
+from uls_data.sources import format_of
 from uls_data.sources.case_files import CaseFiles, natural_key
+from uls_data.sources.format import Search
 from uls_data.volumes.raw_root import RawRoot
 
 
@@ -41,47 +42,18 @@ def find_cases(
     SourceError
         The root cannot be read, or holds no case of the source.
     """
-    if isinstance(recipe.reader, ArchiveOnly):
-        raise SourceError(
-            f"{recipe.source}: this version cannot build it from raw data. {recipe.reader.why}"
-        )
     if not root.is_dir():
         raise SourceError(
             f"--raw {root}: no such folder; it must hold the raw data of {recipe.source}"
         )
     raw = RawRoot(root, leave_out)
     try:
-        cases = _found(recipe, raw, need_images, cache)
+        cases = format_of(recipe).found(Search(recipe, raw, need_images, cache))
     except SourceError as error:
         if not raw.unlisted:
             raise
         raise SourceError(f"{error}\n  Folders that cannot be listed: {_named(raw)}") from error
     return with_unlisted(cases, raw) if raw.unlisted else cases
-
-
-def _found(recipe: Recipe, raw: RawRoot, need_images: bool, cache: Path | None) -> list[CaseFiles]:
-    reader = recipe.reader
-    reader = recipe.reader
-    assert not isinstance(reader, ArchiveOnly)
-    if isinstance(reader, VolumePairs):
-        from uls_data.sources.pairs.find import find_pairs
-
-        return find_pairs(recipe, reader, raw, need_images)
-    if isinstance(reader, Lndb):
-        from uls_data.sources.lndb.find import find_lndb_cases
-
-        return find_lndb_cases(raw, need_images=need_images)
-    if isinstance(reader, DeepLesion):
-        from uls_data.sources.deeplesion.find import find_deeplesion_cases
-
-        return find_deeplesion_cases(recipe, reader, raw, need_images=need_images)
-    if isinstance(reader, Ccc18):
-        from uls_data.sources.measurements.find import find_ccc18_cases
-
-        return find_ccc18_cases(recipe, reader, raw, cache)
-    from uls_data.sources.dicom.find import find_dicom_cases
-
-    return find_dicom_cases(recipe, reader, raw, cache)
 
 
 def with_unlisted(cases: list[CaseFiles], raw: RawRoot) -> list[CaseFiles]:

@@ -16,10 +16,10 @@ from pathlib import Path
 from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
-from uls_data.recipe.model import Recipe
 from uls_data.recipe.reader import DeepLesion
 from uls_data.sources.case_files import CaseFiles, natural_key
 from uls_data.sources.deeplesion.table import KeySliceRows, read_table
+from uls_data.sources.format import Search
 from uls_data.sources.measurement import StackSpec
 from uls_data.volumes.raw_root import RawRoot
 
@@ -58,12 +58,7 @@ class Folder:
         return any(first <= high and low <= last for first, last in self.runs)
 
 
-def find_deeplesion_cases(
-    recipe: Recipe,
-    reader: DeepLesion,
-    raw: RawRoot,
-    need_images: bool = True,
-) -> list[CaseFiles]:
+def find_key_slices(search: Search, reader: DeepLesion) -> list[CaseFiles]:
     """One case a key slice, in natural order.
 
     The scan of a case is the unbroken run of slices around its key slice, within the table's
@@ -74,7 +69,7 @@ def find_deeplesion_cases(
     SourceError
         There is no table, or several, or it is none.
     """
-    root = raw.path
+    raw, root = search.raw, search.raw.path
     tables, folders, refused = _look(raw, reader.table)
     if len(tables) != 1:
         names = ", ".join(readable(path.as_posix()) for path in sorted(tables))
@@ -99,7 +94,7 @@ def find_deeplesion_cases(
                 image, stack = _placed(rows, rows.stack, folders.get(rows.series, []), refused)
                 case = replace(case, image=image, stack=stack)
             except CaseError as error:
-                if need_images:
+                if search.need_images:
                     case = replace(case, problem=(error.reason, error.detail))
         found.append(case)
     return sorted(found, key=lambda case: natural_key(case.case_id))

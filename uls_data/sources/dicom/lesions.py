@@ -17,8 +17,24 @@ from uls_data.errors import CaseError
 from uls_data.lesions.instances import Lesion, find_lesions, ras_voxels
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Given, Recipe
-from uls_data.recipe.reader import DicomObjects
+from uls_data.recipe.reader import DicomMasks, DicomObjects
 from uls_data.sources.case_files import CaseFiles
+from uls_data.sources.masks import open_masks
+from uls_data.sources.opening import Opened, Opening
+
+
+def open_masked(opening: Opening, reader: DicomMasks) -> Opened:
+    """Open one series and the mask volume of its name."""
+    scan = None if opening.labels_only else opening.series(reader.policy).volume
+    return open_masks(opening, scan)
+
+
+def open_referred(opening: Opening, reader: DicomObjects) -> Opened:
+    """Open one series and the objects that refer to it; see `object_lesions`."""
+    series = opening.series(reader.policy)
+    lesions, seen = object_lesions(opening.case, opening.raw, reader, opening.recipe, series)
+    opening.flags |= seen
+    return opening.of_series(series, lesions)
 
 
 def object_lesions(

@@ -22,10 +22,11 @@ from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Components, Recipe
 from uls_data.recipe.reader import LidcXml
 from uls_data.sources.case_files import CaseFiles
+from uls_data.sources.components import components_of
 from uls_data.sources.lidc.nodules import Agreement, ReadNodule, Span, fill_readings, read_nodules
 from uls_data.sources.lidc.outlines import Ring, slices_at
 from uls_data.sources.lidc.xml import Contour, Readings, read_readings
-from uls_data.sources.lndb.marks import components_of
+from uls_data.sources.opening import Opened, Opening
 
 if TYPE_CHECKING:
     from uls_data.dicom.series import Series
@@ -34,6 +35,14 @@ if TYPE_CHECKING:
 # An outline that names no slice of the series is placed by its z, which real files give to
 # 0.1 mm or better.
 _NEAR_MM = 0.1
+
+
+def open_readings(opening: Opening, reader: LidcXml) -> Opened:
+    """Open one series with its readings; see `lidc_lesions`."""
+    series = opening.series(reader.policy)
+    lesions, marks, seen = lidc_lesions(opening.case, opening.raw, reader, opening.recipe, series)
+    opening.flags |= seen
+    return opening.of_series(series, lesions, marks)
 
 
 def lidc_lesions(

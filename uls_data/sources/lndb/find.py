@@ -16,7 +16,9 @@ from pathlib import Path
 from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
+from uls_data.recipe.reader import Lndb
 from uls_data.sources.case_files import CaseFiles
+from uls_data.sources.format import Search
 from uls_data.sources.lndb import table as lndb_tables
 from uls_data.sources.lndb.table import Finding, MergedFinding
 from uls_data.tables import read_bytes
@@ -110,9 +112,9 @@ def find_lndb(raw: RawRoot, *, need_images: bool = True) -> LndbArchive:
     return LndbArchive(tuple(cases), chosen, tuple(sorted(unlabelled)), readers)
 
 
-def find_lndb_cases(raw: RawRoot, *, need_images: bool = True) -> list[CaseFiles]:
+def find_scans(search: Search, _reader: Lndb) -> list[CaseFiles]:
     """Find the training scans of LNDb, by number; see `find_lndb`."""
-    return list(find_lndb(raw, need_images=need_images).cases)
+    return list(find_lndb(search.raw, need_images=search.need_images).cases)
 
 
 def lndb_id_of(name: str) -> int:

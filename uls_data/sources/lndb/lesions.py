@@ -24,13 +24,16 @@ from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.geometry import Affine, Triple
+from uls_data.ids import hash_of
 from uls_data.lesions.instances import Lesion, Mark
 from uls_data.outcome import Reason
 from uls_data.recipe.reader import Lndb
 from uls_data.sources.case_files import CaseFiles
+from uls_data.sources.components import Flat, components_of
 from uls_data.sources.lndb.find import read_findings_of
-from uls_data.sources.lndb.marks import Flat, common_grid, components_of, marks_of
+from uls_data.sources.lndb.marks import common_grid, marks_of
 from uls_data.sources.lndb.table import Finding, MergedFinding
+from uls_data.sources.opening import Opened, Opening
 from uls_data.volumes.volume import Volume
 
 # A mark of one voxel is a centre, not an outline. Larger ones are for the minimum-size rule:
@@ -360,3 +363,15 @@ def _missing(
 
 def _is_measured(finding: Finding) -> bool:
     return finding.is_nodule and not finding.is_below_3_mm
+
+
+def open_scan(opening: Opening, reader: Lndb) -> Opened:
+    """Open one scan with the masks of its readers; see `lndb_lesions`."""
+    scan = opening.image()
+    masks = [
+        (annotator, opening.aligned(opening.read(path), path, scan))
+        for _, annotator, path in opening.case.instances
+    ]
+    lesions, marks = lndb_lesions(opening.case, opening.raw, reader, masks)
+    sha256 = hash_of(sorted(mask.sha256 for _, mask in masks))
+    return opening.result(scan or masks[0][1], scan, lesions, marks, sha256)

@@ -6,22 +6,19 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.errors import CaseError
 from uls_data.geometry import Affine, Triple
 from uls_data.lesions.instances import _whole_numbers
 from uls_data.outcome import Reason
+from uls_data.sources.components import Flat
 from uls_data.volumes.volume import Volume
 
 # Of all findings in a mask: 2 million voxels are about a litre of a chest CT, and finding
 # their components takes some 600 MB.
 MAXIMUM_MARKED_VOXELS = 1 << 21
 _LARGEST_VALUE = 255  # masks hold one byte a voxel
-
-# Voxels by their index in the flattened RAS array (C order, x slowest), ascending.
-Flat = NDArray[np.int64]
 
 
 def common_grid(masks: Mapping[int, Volume]) -> tuple[Triple, Affine]:
@@ -86,30 +83,3 @@ def marks_of(mask: Volume, name: str) -> dict[int, Flat]:
     cuts = np.flatnonzero(np.diff(values)) + 1
     firsts = values[[0, *cuts]].tolist() if count else []
     return dict(zip(firsts, np.split(places, cuts) if count else [], strict=True))
-
-
-def components_of(where: Flat, shape: Triple) -> NDArray[np.int64]:
-    """Return the number of each voxel's 6-connected component, 1-based, by first voxel in C order.
-
-    Neighbours are looked up in the sorted list of voxels, and every voxel comes to
-    point at the first of its component, so that nothing of the scan's size is made.
-    """
-    one, other = [], []
-    steps = (shape[1] * shape[2], shape[2], 1)
-    for place, step, size in zip(np.unravel_index(where, shape), steps, shape, strict=True):
-        start = np.flatnonzero(place < size - 1)
-        at = np.searchsorted(where, where[start] + step)
-        hit = where[np.minimum(at, len(where) - 1)] == where[start] + step
-        one.append(start[hit])
-        other.append(at[hit])
-    left, right = np.concatenate(one), np.concatenate(other)
-    first = np.arange(len(where))
-    while True:
-        low, high = np.minimum(first[left], first[right]), np.maximum(first[left], first[right])
-        if np.array_equal(low, high):
-            break
-        np.minimum.at(first, high, low)
-        while not np.array_equal(first, first[first]):
-            first = first[first]
-    numbers: NDArray[np.int64] = np.unique(first, return_inverse=True)[1].reshape(-1) + 1
-    return numbers

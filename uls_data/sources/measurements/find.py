@@ -17,17 +17,17 @@ from pathlib import Path
 
 from uls_data.dicom.elements import Header, Tag
 from uls_data.dicom.header import read_header
-from uls_data.dicom.inventory import SeriesFiles, find_series
+from uls_data.dicom.inventory import SeriesFiles
 from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.io import sha256_bytes, sha256_file
 from uls_data.outcome import Reason
-from uls_data.recipe.model import Recipe
 from uls_data.recipe.reader import Ccc18
 from uls_data.sources.case_files import CaseFiles, natural_key
-from uls_data.sources.dicom.find import folder_of, with_strays
+from uls_data.sources.format import Search
 from uls_data.sources.measurement import Measurement
 from uls_data.sources.measurements.table import CrowdRow, read_table
+from uls_data.sources.scans import Scans, folder_of, with_strays
 from uls_data.volumes.raw_root import RawRoot
 
 _WINDOW_CENTRE, _WINDOW_WIDTH = 0x00281050, 0x00281051
@@ -58,9 +58,7 @@ def case_of(series_instance_uid: str) -> str:
     return f"ccc18_{sha256_bytes(series_instance_uid.encode())[:_DIGITS]}"
 
 
-def find_ccc18_cases(
-    recipe: Recipe, reader: Ccc18, raw: RawRoot, cache: Path | None
-) -> list[CaseFiles]:
+def find_measured(search: Search, reader: Ccc18) -> list[CaseFiles]:
     """Cases of all series that the table names, sorted by name.
 
     Other series below the root are passed over. Rows that name no series make one case,
@@ -71,13 +69,12 @@ def find_ccc18_cases(
     SourceError
         There is no table, it cannot be read, or none of its series is there.
     """
-    root = raw.path
+    recipe, raw, root = search.recipe, search.raw, search.raw.path
     table = _table(reader, raw)
     rows = read_table(root / table, root, reader)
     # No PatientID fits the pattern of a case: none is looked at.
-    every = find_series(raw, cache=cache, patient_pattern=reader.case)
-    by_uid = {one.series_instance_uid: one for one in every if one.series_instance_uid}
-    stray = {path.parent: path for one in every if not one.modality for path in one.files}
+    scans = Scans.below(search, reader.case)
+    by_uid = {one.series_instance_uid: one for one in scans.every if one.series_instance_uid}
     by_series: dict[str, list[CrowdRow]] = {}
     for row in rows:
         by_series.setdefault(row.series_instance_uid, []).append(row)
@@ -90,7 +87,7 @@ def find_ccc18_cases(
             "put it."
         )
     cases = [
-        with_strays(_case(reader, table, uid, members, by_uid.get(uid)), stray)
+        with_strays(_case(reader, table, uid, members, by_uid.get(uid)), scans.strays)
         for uid, members in by_series.items()
     ]
     if unplaced:

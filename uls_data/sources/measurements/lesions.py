@@ -30,9 +30,10 @@ from uls_data.outcome import Reason
 from uls_data.profile import Profile
 from uls_data.recipe.reader import Ccc18
 from uls_data.sources.case_files import CaseFiles
-from uls_data.sources.deeplesion.lesions import measured_lesions
+from uls_data.sources.measured import measured_lesions
 from uls_data.sources.measurement import Measurement
 from uls_data.sources.measurements.find import CrowdMeasurement, windows_of
+from uls_data.sources.opening import Opened, Opening
 
 if TYPE_CHECKING:
     from uls_data.dicom.series import Series
@@ -53,6 +54,13 @@ class _Placed:
     def place(self) -> tuple[float, ...]:
         """What tells two measurements of one reader apart."""
         return (float(self.slice_vox), *self.measurement.lines.points.ravel().tolist())
+
+
+def open_measured(opening: Opening, reader: Ccc18) -> Opened:
+    """Open one series with its rows of the table; see `crowd_lesions`."""
+    series = opening.series(reader.policy)
+    lesions, marks = crowd_lesions(opening.case, opening.raw, reader, series, opening.profile)
+    return opening.of_series(series, lesions, marks)
 
 
 def crowd_lesions(

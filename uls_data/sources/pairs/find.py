@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
-from uls_data.recipe.model import Files, Recipe
+from uls_data.recipe.model import Files
 from uls_data.recipe.reader import Layout, VolumePairs
 from uls_data.sources.case_files import CaseFiles, natural_key
-from uls_data.volumes.raw_root import RawRoot
-from uls_data.volumes.volume import SUFFIXES
-
-_TOKEN = re.compile(r"\*\*/|\*|\?|\{case\}|\{ext\}|\{instance\}|\{annotation\}")
+from uls_data.sources.format import Search
+from uls_data.sources.patterns import pattern_regex
 
 
 @dataclass
@@ -25,9 +22,7 @@ class _Found:
     instances: list[tuple[int, int, Path]] = field(default_factory=list)
 
 
-def find_pairs(
-    recipe: Recipe, reader: VolumePairs, raw: RawRoot, need_images: bool
-) -> list[CaseFiles]:
+def find_pairs(search: Search, reader: VolumePairs) -> list[CaseFiles]:
     """Cases below a raw root, sorted by name; numbers inside names in order of value.
 
     The first layout of the recipe that finds anything is used for the whole root.
@@ -37,6 +32,7 @@ def find_pairs(
     SourceError
         The root cannot be read, or no layout finds a case in it.
     """
+    recipe, raw = search.recipe, search.raw
     by_files = isinstance(recipe.instances, Files)
     root = raw.path
     files = sorted(raw.walk())
@@ -45,7 +41,7 @@ def find_pairs(
         # Masks decide: a folder of other images is not yet this source.
         if any(case.masks or case.instances for case in found.values()):
             return [
-                _case(case_id, found[case_id], root, need_images, by_files)
+                _case(case_id, found[case_id], root, search.need_images, by_files)
                 for case_id in sorted(found, key=natural_key)
             ]
     tried = "\n".join(
@@ -57,31 +53,6 @@ def find_pairs(
         f"  found {len(files)} files, such as\n{some}\n"
         f"  `uls-data recipe show {recipe.source}` tells how to get the data and where to put it."
     )
-
-
-def pattern_regex(pattern: str, case: str) -> re.Pattern[str]:
-    """Regular expression of a recipe's file pattern, with groups for its fields."""
-    parts: list[str] = []
-    at, named = 0, False
-    for token in _TOKEN.finditer(pattern):
-        parts.append(re.escape(pattern[at : token.start()]))
-        at = token.end()
-        match token[0]:
-            case "**/":
-                parts.append("(?:[^/]+/)*")
-            case "*":
-                parts.append("[^/]*")
-            case "?":
-                parts.append("[^/]")
-            case "{ext}":
-                parts.append("(?:" + "|".join(map(re.escape, SUFFIXES)) + ")")
-            case "{case}":
-                parts.append("(?P=case)" if named else f"(?P<case>{case})")
-                named = True
-            case field_name:
-                parts.append(f"(?P<{field_name[1:-1]}>[0-9]{{1,6}})")
-    parts.append(re.escape(pattern[at:]))
-    return re.compile("".join(parts), re.DOTALL)
 
 
 def _match(layout: Layout, case: str, files: list[Path], by_files: bool) -> dict[str, _Found]:
