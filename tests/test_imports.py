@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import venv
@@ -10,6 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+import uls_data
 
 HELP = "from uls_data.cli import main\ntry:\n    main([{}])\nexcept SystemExit:\n    pass"
 HEAVY = {"torch", "monai", "dask", "distributed", "pandas", "scipy"}
@@ -84,3 +87,24 @@ def test_wheel_carries_recipes_and_schemas(tmp_path: Path) -> None:
     assert Path(file).is_relative_to(elsewhere)
     assert len(recipes) == 14
     assert columns > 80
+
+
+@pytest.mark.slow
+def test_dir_and_help_tell_every_public_name() -> None:
+    code = (
+        "import uls_data, pydoc, json\n"
+        "text = pydoc.plain(pydoc.render_doc(uls_data))\n"
+        "print(json.dumps([dir(uls_data), uls_data.__all__, text]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    shown, names, text = json.loads(done.stdout)
+    assert sorted(shown) == sorted(names)
+    functions = [name for name in names if name[0].islower()]
+    assert names == [*functions, *(name for name in names if name not in functions)]
+    described = text[: text.index("PACKAGE CONTENTS")]
+    assert all(re.search(rf"\b{name}\b", described) for name in functions)
+    assert all(f"{name}(" in text for name in functions)
+
+
+def test_types_travel_with_the_package() -> None:
+    assert (Path(uls_data.__file__).parent / "py.typed").is_file()

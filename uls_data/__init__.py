@@ -1,4 +1,20 @@
-"""From raw public CT lesion archives to a training set for universal lesion segmentation."""
+"""From raw CT lesion archives to training sets for universal lesion segmentation.
+
+Functions, in the order of the work; each command of `uls-data` is a thin skin over one of them:
+
+    build, index                          raw archives, or existing VOIs, to a manifest
+    load_manifest, query, stats           manifests as tables
+    train, predict, filter, selftrain     networks and pseudo-masks
+    evaluate, evaluate_2d, calibrate      scores
+    report, contact_sheet, triage_server  pictures, and judging masks
+    check_errata, apply_errata            corrections
+    audit, explain, blame                 leaks and provenance
+    release_build, release_verify, release_diff
+    export_nnunet, export_monai, export_grand_challenge
+    doctor                                what this machine can do
+
+Names in capitals (`BuildReport`, ...) are what these functions return.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +26,7 @@ from uls_data._version import __version__
 if TYPE_CHECKING:
     from uls_data.auditing import AuditReport, audit
     from uls_data.errata import ErrataReport, apply_errata, check_errata
+    from uls_data.errors import UlsDataError
     from uls_data.export import export_grand_challenge, export_monai, export_nnunet
     from uls_data.factory import BuildReport, build
     from uls_data.filtering import FilterReport, filter
@@ -39,6 +56,33 @@ if TYPE_CHECKING:
 
 # Loaded when first asked for, so that `import uls_data` costs nothing.
 _LAZY = {
+    "build": "uls_data.factory",
+    "index": "uls_data.manifest.index",
+    "load_manifest": "uls_data.manifest.parquet",
+    "query": "uls_data.manifest.query",
+    "stats": "uls_data.manifest.stats",
+    "train": "uls_data.network.training",
+    "predict": "uls_data.network.prediction",
+    "filter": "uls_data.filtering",
+    "selftrain": "uls_data.loop",
+    "evaluate": "uls_data.scoring.volumes",
+    "evaluate_2d": "uls_data.scoring",
+    "calibrate": "uls_data.scoring.calibration",
+    "report": "uls_data.reporting",
+    "contact_sheet": "uls_data.pictures.contact",
+    "triage_server": "uls_data.triage",
+    "check_errata": "uls_data.errata",
+    "apply_errata": "uls_data.errata",
+    "audit": "uls_data.auditing",
+    "explain": "uls_data.provenance",
+    "blame": "uls_data.provenance",
+    "release_build": "uls_data.release",
+    "release_verify": "uls_data.release",
+    "release_diff": "uls_data.release",
+    "export_nnunet": "uls_data.export",
+    "export_monai": "uls_data.export",
+    "export_grand_challenge": "uls_data.export",
+    "doctor": "uls_data.reporting.doctor",
     "AuditReport": "uls_data.auditing",
     "BuildReport": "uls_data.factory",
     "Difference": "uls_data.release",
@@ -51,38 +95,39 @@ _LAZY = {
     "Report": "uls_data.reporting",
     "TrainReport": "uls_data.network.training",
     "TriageServer": "uls_data.triage",
+    "UlsDataError": "uls_data.errors",
     "Verification": "uls_data.release",
     "VolumeEvaluation": "uls_data.scoring.volumes",
-    "apply_errata": "uls_data.errata",
-    "audit": "uls_data.auditing",
-    "blame": "uls_data.provenance",
-    "build": "uls_data.factory",
-    "calibrate": "uls_data.scoring.calibration",
-    "check_errata": "uls_data.errata",
-    "contact_sheet": "uls_data.pictures.contact",
-    "doctor": "uls_data.reporting.doctor",
-    "evaluate": "uls_data.scoring.volumes",
-    "evaluate_2d": "uls_data.scoring",
-    "explain": "uls_data.provenance",
-    "export_grand_challenge": "uls_data.export",
-    "export_monai": "uls_data.export",
-    "export_nnunet": "uls_data.export",
-    "filter": "uls_data.filtering",
-    "index": "uls_data.manifest.index",
-    "load_manifest": "uls_data.manifest.parquet",
-    "predict": "uls_data.network.prediction",
-    "query": "uls_data.manifest.query",
-    "release_build": "uls_data.release",
-    "release_diff": "uls_data.release",
-    "release_verify": "uls_data.release",
-    "report": "uls_data.reporting",
-    "selftrain": "uls_data.loop",
-    "stats": "uls_data.manifest.stats",
-    "train": "uls_data.network.training",
-    "triage_server": "uls_data.triage",
 }
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - functions in the order of the work, then what they return
+    "build",
+    "index",
+    "load_manifest",
+    "query",
+    "stats",
+    "train",
+    "predict",
+    "filter",
+    "selftrain",
+    "evaluate",
+    "evaluate_2d",
+    "calibrate",
+    "report",
+    "contact_sheet",
+    "triage_server",
+    "check_errata",
+    "apply_errata",
+    "audit",
+    "explain",
+    "blame",
+    "release_build",
+    "release_verify",
+    "release_diff",
+    "export_nnunet",
+    "export_monai",
+    "export_grand_challenge",
+    "doctor",
     "AuditReport",
     "BuildReport",
     "Difference",
@@ -95,36 +140,10 @@ __all__ = [
     "Report",
     "TrainReport",
     "TriageServer",
+    "UlsDataError",
     "Verification",
     "VolumeEvaluation",
     "__version__",
-    "apply_errata",
-    "audit",
-    "blame",
-    "build",
-    "calibrate",
-    "check_errata",
-    "contact_sheet",
-    "doctor",
-    "evaluate",
-    "evaluate_2d",
-    "explain",
-    "export_grand_challenge",
-    "export_monai",
-    "export_nnunet",
-    "filter",
-    "index",
-    "load_manifest",
-    "predict",
-    "query",
-    "release_build",
-    "release_diff",
-    "release_verify",
-    "report",
-    "selftrain",
-    "stats",
-    "train",
-    "triage_server",
 ]
 
 
@@ -134,3 +153,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(_LAZY[name]), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return __all__
