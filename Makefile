@@ -32,11 +32,11 @@ $(VENV)/.bench: $(STAMP)
 	$(INSTALL) -e '.[bench]'
 	@touch $@
 
-$(VENV)/.demo: $(STAMP)
-	$(INSTALL) -e '.[demo]'
+$(VENV)/.network: $(STAMP)
+	$(INSTALL) -e '.[network]'
 	@touch $@
 
-demo: $(VENV)/.demo  ## made-up raw archives of every source through the whole factory
+demo: $(VENV)/.network  ## made-up raw archives of every source through the whole factory
 	$(BIN)/python -m demo $(DEMO) --workers $(WORKERS)
 
 test: $(VENV)/.test  ## all tests but the long ones; needs no GPU, network or real data

@@ -10,13 +10,22 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from demo.phantom import Affine
 
 FIXED_TIME = 1_577_836_800  # 2020-01-01, so that two archives look alike
 GZIP_LEVEL = 6
+# MetaImage's name of a type, and NRRD's.
+_ITK_TYPES = {
+    "uint8": ("MET_UCHAR", "unsigned char"),
+    "int8": ("MET_CHAR", "signed char"),
+    "int16": ("MET_SHORT", "short"),
+    "uint16": ("MET_USHORT", "unsigned short"),
+    "int32": ("MET_INT", "int"),
+    "float32": ("MET_FLOAT", "float"),
+    "float64": ("MET_DOUBLE", "double"),
+}
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
 _DS_STORE = b"\x00\x00\x00\x01Bud1\x00\x00"
@@ -67,7 +76,7 @@ def write_nifti(path: Path, data: NDArray[Any], affine: Affine, *, codes: bool =
 
 
 def write_itk(path: Path, data: NDArray[Any], affine: Affine) -> None:
-    """Write `.nrrd`, `.mha` or `.mhd` with `.raw`, uncompressed.
+    """Write `.nrrd`, `.mha` or `.mhd` with `.raw`, uncompressed, to the byte as SimpleITK does.
 
     Parameters
     ----------
@@ -76,14 +85,70 @@ def write_itk(path: Path, data: NDArray[Any], affine: Affine) -> None:
     affine : ndarray, shape (4, 4)
         RAS mm, as everywhere; written as LPS.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lps = _LPS @ affine
     spacing = np.sqrt((lps[:3, :3] ** 2).sum(axis=0))
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(data.transpose()))
-    image.SetSpacing([float(v) for v in spacing])
-    image.SetOrigin([float(v) for v in lps[:3, 3]])
-    image.SetDirection([float(v) for v in (lps[:3, :3] / spacing).ravel()])
-    SimpleITK.WriteImage(image, str(path), False)
+    names = _ITK_TYPES[data.dtype.name]
+    header = _nrrd if path.suffix == ".nrrd" else _meta_image
+    voxels = data.astype(data.dtype.newbyteorder("<")).tobytes(order="F")
+    text = header(data.shape, names, lps[:3, :3] / spacing, spacing, lps[:3, 3])
+    if path.suffix == ".mhd":
+        raw = path.with_suffix(".raw")
+        write(raw, voxels)
+        write(path, f"{text}ElementDataFile = {raw.name}\n".encode())
+    else:
+        end = "ElementDataFile = LOCAL\n" if path.suffix == ".mha" else "\n"
+        write(path, f"{text}{end}".encode() + voxels)
+
+
+def _numbers(values: Any, between: str = " ") -> str:
+    """Numbers with all their digits, whole ones and zeros of either sign as ITK writes them."""
+    return between.join(f"{float(value):.17g}" for value in np.ravel(values))
+
+
+def _meta_image(
+    shape: tuple[int, ...], names: tuple[str, str], direction: Any, spacing: Any, origin: Any
+) -> str:
+    ends = [
+        "RAI"[axis] if column[axis] > 0 else "LPS"[axis]
+        for column in direction.T
+        for axis in [int(np.abs(column).argmax())]
+    ]
+    lines = {
+        "ObjectType": "Image",
+        "NDims": "3",
+        "BinaryData": "True",
+        "BinaryDataByteOrderMSB": "False",
+        "CompressedData": "False",
+        "TransformMatrix": _numbers(direction.T),
+        "Offset": _numbers(origin),
+        "CenterOfRotation": "0 0 0",
+        "AnatomicalOrientation": "".join(ends),
+        "ElementSpacing": _numbers(spacing),
+        "DimSize": _numbers(shape),
+        "ElementType": names[0],
+    }
+    return "".join(f"{key} = {value}\n" for key, value in lines.items())
+
+
+def _nrrd(
+    shape: tuple[int, ...], names: tuple[str, str], direction: Any, spacing: Any, origin: Any
+) -> str:
+    vectors = " ".join(f"({_numbers(column, ',')})" for column in (direction * spacing).T)
+    lines = [
+        "NRRD0004",
+        "# Complete NRRD file format specification at:",
+        "# http://teem.sourceforge.net/nrrd/format.html",
+        f"type: {names[1]}",
+        "dimension: 3",
+        "space: left-posterior-superior",
+        f"sizes: {_numbers(shape)}",
+        f"space directions: {vectors}",
+        "kinds: domain domain domain",
+        "endian: little",
+        "encoding: raw",
+        f"space origin: ({_numbers(origin, ',')})",
+    ]
+    return "".join(f"{line}\n" for line in lines if "little" not in line or names[0][-4:] != "CHAR")
 
 
 def write_mac_junk(folder: Path, names: tuple[str, ...]) -> None:
