@@ -1,21 +1,55 @@
 """`python -m tools.document`: write what is generated from the schemas.
 
 The recipe's JSON Schema goes to `manifests/schema/recipe.schema.json`, the tables
-of manifest columns and closed lists between marks in docs/data-model.md. A test holds them
-current.
+of manifest columns and closed lists between marks in docs/data-model.md, the type of a row to
+`uls_data/manifest/row.py`. A test holds them current.
 """
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from uls_data.manifest.schema import markdown
+from uls_data.manifest.schema import document, markdown
 from uls_data.recipe import Recipe
 from uls_data.resources import shipped
 
 BEGIN = "<!-- columns: written by `make schema` -->"
 END = "<!-- columns end -->"
+_PYTHON = {
+    "string": "str",
+    "bool": "bool",
+    "int32": "int",
+    "int64": "int",
+    "float64": "float",
+    "list<string>": "list[str]",
+    "list<float32>": "list[float]",
+    "list<float64>[16]": "list[float]",
+    "list<struct<candidate: string, measure: string, value: float64>>": "list[Score]",
+}
+_ROW_HEAD = '''"""A row of a manifest, as mypy reads it: a misspelt column is an error there.
+
+Generated from `manifests/schema/lesion.json` by `make schema` (`python -m tools.document`):
+change the schema, not this file. Behind each column stands what it is of; the schema says what
+that means, and `uls_data.manifest.schema.columns_of` returns it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+
+class Score(TypedDict):
+    """One score of one candidate mask."""
+
+    candidate: str
+    measure: str
+    value: float
+
+
+class Row(TypedDict, total=False):
+    """Columns of a row, or those of them that were asked for; None is null."""
+
+'''
 
 
 def recipe_schema() -> str:
@@ -30,11 +64,22 @@ def with_columns(page: str) -> str:
     return f"{before}{BEGIN}\n{markdown()}{END}{after}"
 
 
+def row_module() -> str:
+    """Text of the module that holds the type of a row and the names of its columns."""
+    columns = document()["columns"]
+    fields = [f"    {c['name']}: {_PYTHON[c['type']]} | None  # {c['of']}" for c in columns]
+    names = [f"    {json.dumps(c['name'])}," for c in columns]
+    column = ["", "", "Column = Literal[", *names, "]"]
+    return _ROW_HEAD + "\n".join([*fields, *column]) + "\n"
+
+
 def write() -> None:
-    """Write both below the checkout."""
+    """Write them below the checkout."""
     schemas = shipped("manifests", "schema")
     (schemas / "recipe.schema.json").write_text(recipe_schema(), encoding="utf-8")
-    page = Path(schemas.parent.parent, "docs", "data-model.md")
+    root = schemas.parent.parent
+    (root / "uls_data" / "manifest" / "row.py").write_text(row_module(), encoding="utf-8")
+    page = root / "docs" / "data-model.md"
     page.write_text(with_columns(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 

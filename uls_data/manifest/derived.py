@@ -12,22 +12,11 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError
 from uls_data.io import sha256_bytes, sha256_voxels, write_bytes
 from uls_data.manifest.parquet import Row
+from uls_data.manifest.schema import columns_of
 from uls_data.measure.label import describe_label
 from uls_data.nifti_writer import nifti_gz
 from uls_data.outcome import Flag, Reason, Supervision
 
-# What a row says of its own mask alone.
-_OF_THE_MASK = frozenset(
-    {
-        *("label_path", "label_sha256", "label_voxels_sha256", "annotator", "candidate_scores"),
-        *("predicted_dice", "uncertainty", "key_slice_long_error_vox", "key_slice_dice"),
-        *("key_slice_short_error_vox", "endpoint_distance_vox", "fraction_outside_voi"),
-        *("model_sha256", "teacher_saw_lesion", "parent_layer", "agreement_level"),
-        *("mask_voxels", "volume_mm3", "long_axis_vox", "short_axis_vox", "long_axis_mm"),
-        *("short_axis_mm", "long_axis_points_vox", "short_axis_points_vox", "long_axis_slice_voi"),
-        *("status", "reason", "detail"),
-    }
-)
 # Flags of the scan and its VOI, true of every mask in it.
 _OF_THE_SCAN = frozenset(
     {
@@ -51,7 +40,7 @@ def derived_row(parent: Row, layer: str, *, keep_image: bool, without: Collectio
     without : collection of str
         Further columns of the parent that do not hold for the new mask.
     """
-    lost = _OF_THE_MASK | set(without)
+    lost = columns_of("row") | columns_of("mask") | set(without)
     row = {name: value for name, value in parent.items() if name not in lost}
     flags = {Flag(flag) for flag in parent["qc_flags"] or ()} & _OF_THE_SCAN
     row |= {"layer": layer, "status": "ok", "qc_flags": sorted(flags)}

@@ -47,6 +47,20 @@ def column_names() -> list[str]:
     return [column["name"] for column in document()["columns"]]
 
 
+@cache
+def columns_of(what: str) -> frozenset[str]:
+    """Columns that are of one thing: `row`, `scan`, `lesion`, `voi`, `measurement` or `mask`.
+
+    Raises
+    ------
+    KeyError
+        The schema knows no such thing.
+    """
+    if what not in document()["of"]:
+        raise KeyError(what)
+    return frozenset(column["name"] for column in document()["columns"] if column["of"] == what)
+
+
 def markdown() -> str:
     """Table of the columns for README, one line a group."""
     groups: dict[str, list[str]] = {}
