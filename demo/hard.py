@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from demo.files import seed_of, write, write_nifti
 from demo.measured import measure, slice_files, table_bytes, table_row
 from demo.phantom import BODY_HU, LesionSpec, Phantom, make_phantom
+from uls_data.manifest.by_axis import origin_of
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.measure.lines import jittered
 from uls_data.nifti_writer import nifti_gz
@@ -118,10 +119,10 @@ def write_truth(manifest: Path, out: Path, seed: int, patients: int) -> int:
     for row in iterate_rows(manifest):
         if row["status"] != "ok" or row["layer"] != "jury":
             continue
-        scan, lesion = lesions[int(row["source_lesion_id"].removeprefix("row-")) - 1]
+        scan, lesion = lesions[int(str(row["source_lesion_id"]).removeprefix("row-")) - 1]
         mask = scan.mask(lesion)
         voi = np.zeros(VOI_SHAPE, np.uint8)
-        start = [row[f"voi_origin_{axis}_vox"] for axis in "xyz"]
+        start = [at for at in origin_of(row) if at is not None]
         low = [max(0, at) for at in start]
         high = [min(n, at + m) for n, at, m in zip(mask.shape, start, VOI_SHAPE, strict=True)]
         inside = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))

@@ -66,8 +66,11 @@ def with_columns(page: str) -> str:
 
 def row_module() -> str:
     """Text of the module that holds the type of a row and the names of its columns."""
-    columns = document()["columns"]
-    fields = [f"    {c['name']}: {_PYTHON[c['type']]} | None  # {c['of']}" for c in columns]
+    columns, filled = document()["columns"], document()["never_null"]
+    null = {c["name"]: "" if c["name"] in filled else " | None" for c in columns}
+    fields = [
+        f"    {c['name']}: {_PYTHON[c['type']]}{null[c['name']]}  # {c['of']}" for c in columns
+    ]
     names = [f"    {json.dumps(c['name'])}," for c in columns]
     column = ["", "", "Column = Literal[", *names, "]"]
     return _ROW_HEAD + "\n".join([*fields, *column]) + "\n"

@@ -14,17 +14,16 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from uls_data.auditing.checks import findings
 from uls_data.auditing.inspection import flags_of, with_flags
 from uls_data.errors import CaseError, ManifestError
 from uls_data.manifest.archive import Names
-from uls_data.manifest.parquet import Row, iterate_rows, write_manifest
+from uls_data.manifest.by_axis import spacing_columns
+from uls_data.manifest.parquet import iterate_rows, write_manifest
+from uls_data.manifest.row import Row
 from uls_data.outcome import Flag
 
-# True of the program that measured, not of the label.
-_OF_THE_PROGRAM = ("software_version", "recipe_version", "recipe_sha256")
 _SAMPLE = "_sample_0"
 
 
@@ -63,15 +62,16 @@ def published(index: str | Path, split: str | Path, out: str | Path) -> list[Row
             f"({failed[0]['detail']}); expected an index of the whole archive without faults"
         )
     for row in rows:
-        row["source_split"] = sides.get(row["voi_id"].removesuffix(_SAMPLE))
-    withdrawn = list(_withdrawn(sides, {row["voi_id"] for row in rows}))
+        row["source_split"] = sides.get(str(row["voi_id"]).removesuffix(_SAMPLE))
+    withdrawn = list(_withdrawn(sides, {str(row["voi_id"]) for row in rows}))
     flags = flags_of(len(rows) + len(withdrawn), findings([*rows, *withdrawn]))
     finished: dict[str, list[Row]] = defaultdict(list)
     for row, leaks in zip(rows, flags, strict=False):
         done = with_flags(row, leaks)
         if Flag.TRAILING_AXIS_DROPPED not in done["qc_flags"]:
             done["qc_flags"] = sorted([*done["qc_flags"], Flag.HAND_CORRECTED.value])
-        done |= dict.fromkeys(_OF_THE_PROGRAM)
+        # True of the program that measured, not of the label.
+        done |= {"software_version": None, "recipe_version": None, "recipe_sha256": None}
         finished[done["source"]].append(done)
     for source, some in finished.items():
         write_manifest(some, Path(out) / f"{source}.parquet")
@@ -87,7 +87,7 @@ def _sides(path: Path) -> dict[str, str]:
         raise ManifestError(f"{path}: not a split with lists train and test: {error!r}") from error
 
 
-def _withdrawn(sides: dict[str, str], have: set[str]) -> Iterator[dict[str, Any]]:
+def _withdrawn(sides: dict[str, str], have: set[str]) -> Iterator[Row]:
     """Rows that stand for lesions of the split which have no label any more."""
     names = Names("auto")
     for voi_id, side in sides.items():
@@ -98,12 +98,13 @@ def _withdrawn(sides: dict[str, str], have: set[str]) -> Iterator[dict[str, Any]
         except CaseError:
             continue  # of a source whose names end in `_sample_0`: it shares no scan with others
         assert name.recipe is not None
-        row: dict[str, Any] = dict.fromkeys(
-            ("series_instance_uid", "image_voxels_sha256", "label_voxels_sha256", "mask_voxels")
-        )
-        yield row | {
+        yield {
+            "series_instance_uid": None,
+            "image_voxels_sha256": None,
+            "label_voxels_sha256": None,
+            "mask_voxels": None,
             "source_split": side,
-            **{f"spacing_{axis}_mm": None for axis in "xyz"},
+            **spacing_columns(None),
             "source": name.recipe.source,
             "case_id": name.case_id,
             "patient_id": name.recipe.patient_of(name.case_id),

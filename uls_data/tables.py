@@ -24,6 +24,8 @@ _SHOWN = 40
 _NUMERIC = re.compile(r"[-+0-9.,eE ]+")
 _WHOLE = re.compile(r"[0-9]{1,6}(?:\.0{1,6})?")
 _REAL = re.compile(r"[+-]?(?:[0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
+# A line of a table that the program writes: scores, counts, curves.
+Record = dict[str, Any]
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
@@ -190,7 +192,7 @@ def _shown(text: str) -> str:
     return f"text of {len(text)} characters"
 
 
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_csv(path: Path, rows: Sequence[Record]) -> None:
     """Write rows as CSV, whole or not at all; a column for every name that any row has."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))

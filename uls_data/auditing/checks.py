@@ -6,15 +6,15 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 from uls_data.auditing.fingerprint import TELLING_VOXELS
+from uls_data.manifest.by_axis import spacing_of
 from uls_data.manifest.choice import Choice
+from uls_data.manifest.row import Row
 from uls_data.network.examples import heldout_patients, patient_key, patient_space
 from uls_data.outcome import Flag
 from uls_data.recipe import load_recipe, recipe_names
 
-Row = dict[str, Any]
 _Scan = tuple[str, str]  # source and case
 # Numbers that the sketches of two scans must share, so that chance does not make them one.
 _SHARED = 4
@@ -123,9 +123,7 @@ def _scan(row: Row) -> Hashable:
 
 def _spacing(row: Row) -> tuple[float | None, ...]:
     # Published headers are float32.
-    return tuple(
-        None if (mm := row[f"spacing_{axis}_mm"]) is None else round(mm, 4) for axis in "xyz"
-    )
+    return tuple(None if mm is None else round(mm, 4) for mm in spacing_of(row))
 
 
 def _mask_key(row: Row) -> Hashable:

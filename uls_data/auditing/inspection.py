@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,9 +16,9 @@ from uls_data.manifest.archive import read_voi
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.parquet import iterate_rows, manifest_files, read_table, write_manifest
 from uls_data.manifest.paths import voi_file, with_moved_paths
+from uls_data.manifest.row import Row
 from uls_data.outcome import LEAKS, Flag
 
-Row = dict[str, Any]
 COLUMNS = (
     *CHOICE_COLUMNS,
     *("patient_id", "voi_id", "split", "source_split", "series_instance_uid", "image_path"),
@@ -143,13 +142,13 @@ def _tasks(files: Sequence[Path], tables: Sequence[Sequence[Row]]) -> Iterator[_
         seen: set[str] = set()
         for row in table:
             image, label = (
-                None if row[name] is None else voi_file(where, row[name])
-                for name in ("image_path", "label_path")
+                None if name is None else voi_file(where, name)
+                for name in (row["image_path"], row["label_path"])
             )
             if image is not None and row["image_path"] in seen:
                 image = None
             if row["status"] == "ok" and (image or label):
-                seen.add(row["image_path"])
+                seen.add(str(row["image_path"]))
                 yield number, image, label, row["pad_value_hu"]
             number += 1
 

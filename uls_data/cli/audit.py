@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from uls_data.cli.output import Progress, json_line, json_option, next_step, table
+from uls_data.manifest.row import Column
 
 if TYPE_CHECKING:
     from uls_data.auditing import AuditReport, Finding
@@ -91,7 +92,7 @@ def _rows(some: list[Finding]) -> int:
 
 
 def _record(report: AuditReport, finding: Finding) -> dict[str, object]:
-    names = ("source", "voi_id", "layer", "patient_id", "split")
+    names: tuple[Column, ...] = ("source", "voi_id", "layer", "patient_id", "split")
     rows = [{name: report.rows[number][name] for name in names} for number in finding.rows]
     return {"check": finding.check, "leak": finding.leak, "rows": rows}
 

@@ -17,6 +17,7 @@ from uls_data.cli.output import (
     next_step,
     table,
 )
+from uls_data.manifest.row import Row
 
 _JSON_COLUMNS = (
     "source",
@@ -112,7 +113,7 @@ def command(as_json: bool, **arguments: Any) -> int:
     return 1 if report.failed else 0
 
 
-def _made(rows: list[dict[str, Any]]) -> int:
+def _made(rows: list[Row]) -> int:
     return len({row["voi_id"] for row in rows if row["status"] == "ok"})
 
 

@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -45,7 +45,7 @@ def plain(value: Any) -> Any:
     return None if str(value) in ("<NA>", "NaT") else str(value)
 
 
-def json_line(record: dict[str, Any]) -> None:
+def json_line(record: Mapping[str, Any]) -> None:
     """Print one record as one line of JSON."""
     click.echo(json.dumps({key: plain(value) for key, value in record.items()}, allow_nan=False))
 
@@ -129,7 +129,7 @@ def next_step(words: str) -> None:
 
 
 def failures(
-    rows: Sequence[dict[str, Any]], name: str = "voi_id", total: int | None = None
+    rows: Sequence[Mapping[str, Any]], name: str = "voi_id", total: int | None = None
 ) -> None:
     """Name what failed, and why, on standard error.
 

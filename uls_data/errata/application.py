@@ -15,7 +15,9 @@ from uls_data.errata.change import LAYER, Change
 from uls_data.errata.overlay import ErrataError, load_overlay
 from uls_data.errors import SourceError
 from uls_data.geometry import Triple
-from uls_data.manifest.parquet import Row, iterate_rows, manifest_files, read_table, write_manifest
+from uls_data.manifest.by_axis import origin_of
+from uls_data.manifest.parquet import iterate_rows, manifest_files, read_table, write_manifest
+from uls_data.manifest.row import Row
 from uls_data.outcome import Status
 from uls_data.voi import CENTRE
 
@@ -162,7 +164,7 @@ def apply_errata(
         for row in before:
             label = row["label_path"]
             if label not in kept and _OUR_LABEL.fullmatch(label or ""):
-                (out / label).unlink(missing_ok=True)
+                (out / str(label)).unlink(missing_ok=True)
     except OSError as error:
         raise SourceError(f"--out {out}: cannot be written: {error.strerror}") from error
     return ErrataReport(path, rows, plan.verdicts, replay if again else None)
@@ -268,7 +270,7 @@ def _rows_there(out: Path, plan: _Plan) -> list[Row]:
     }
     for row in rows:
         lines = (row["detail"] or "").splitlines()
-        if going_on.get((row["source"], row["voi_id"]), [])[: len(lines)] != lines:
+        if going_on.get((row["source"], str(row["voi_id"])), [])[: len(lines)] != lines:
             raise ErrataError(
                 f"{path} holds corrections of {row['voi_id']} that this call does not begin with; "
                 "name the earlier overlays first, or remove that file to start anew"
@@ -280,18 +282,23 @@ def _position(row: Row, click: Triple) -> Row:
     """Row for `build --replay`: the VOI in which `click` of this one is the centre."""
     shift = tuple(at - centre for at, centre in zip(click, CENTRE, strict=True))
     sample = (row["sample_index"] or 0) + _RECLICKED
-    name = re.sub(r"_sample_[0-9]+\Z", "", row["voi_id"])
+    name = re.sub(r"_sample_[0-9]+\Z", "", str(row["voi_id"]))
     affine = geometry.shifted(np.array(row["affine"], np.float64).reshape(4, 4), shift)
-    position: Row = {
-        **{name: row[name] for name in ("source", "case_id", "patient_id", "lesion_index")},
+    x, y, z = (
+        None if at is None else at + by for at, by in zip(origin_of(row), shift, strict=True)
+    )
+    return {
+        "source": row["source"],
+        "case_id": row["case_id"],
+        "patient_id": row["patient_id"],
+        "lesion_index": row["lesion_index"],
         "sample_index": sample,
         "voi_id": f"{name}_sample_{sample}",
         "layer": row["layer"],
         "status": Status.OK.value,
         "affine": affine.ravel().tolist(),
+        "voi_origin_x_vox": x,
+        "voi_origin_y_vox": y,
+        "voi_origin_z_vox": z,
         "qc_flags": [],
     }
-    for axis, by in zip("xyz", shift, strict=True):
-        origin = row[f"voi_origin_{axis}_vox"]
-        position[f"voi_origin_{axis}_vox"] = None if origin is None else origin + by
-    return position

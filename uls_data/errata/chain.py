@@ -15,8 +15,8 @@ from uls_data.errata.overlay import Correction, ErrataError, Kind
 from uls_data.errors import CaseError
 from uls_data.io import sha256_voxels
 from uls_data.manifest.derived import derived_row, ended, with_label
-from uls_data.manifest.parquet import Row
 from uls_data.manifest.paths import voi_file
+from uls_data.manifest.row import Row
 from uls_data.outcome import Reason, Status
 from uls_data.scoring.collection import Item
 
@@ -107,7 +107,7 @@ class Chain:
         if layer not in self.rows:
             raise ErrataError(f"has no layer {layer}, only {', '.join(sorted(self.rows))}")
         self.file, found = self.rows[layer]
-        self.row = dict(found)
+        self.row = found.copy()
         if self.row["status"] != Status.OK:
             raise ErrataError(f"its row is {self.row['status']}: {self.row['reason']}")
         if self.row["affine"] is None:
@@ -115,7 +115,7 @@ class Chain:
         self._sha256 = self.row["label_voxels_sha256"]
         path = voi_file(self.file, self.row["label_path"] or "")
         if path.is_file():
-            item = Item(self.row["voi_id"], (), 0, path)
+            item = Item(str(self.row["voi_id"]), (), 0, path)
             self._mask = item.read()[0]
             there = sha256_voxels(self._mask.view(np.uint8))
             if there != self._sha256:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from uls_data.errata.overlay import Correction, Kind
 from uls_data.manifest.choice import CORRECTED
 from uls_data.manifest.parquet import row_key
+from uls_data.manifest.row import Row
 
 LAYER = CORRECTED
 _SHORT = 16
@@ -101,7 +101,7 @@ class Change:
         return f"{_WORDS[self.kind]}{what}: {self.reason} ({self.author}, {self.date})"
 
 
-def changes_of(row: Mapping[str, Any]) -> list[Change]:
+def changes_of(row: Row) -> list[Change]:
     """Return the changes behind a row of layer `corrected`, in their order; none for other rows."""
     if row["layer"] != LAYER or not row["detail"]:
         return []
@@ -111,7 +111,7 @@ def changes_of(row: Mapping[str, Any]) -> list[Change]:
         return []
 
 
-def change_log(rows: Iterable[Mapping[str, Any]], *, notes: bool = False) -> list[str]:
+def change_log(rows: Iterable[Row], *, notes: bool = False) -> list[str]:
     """Lines for the change log of the data, one a correction, in the order of the rows' keys.
 
     Parameters

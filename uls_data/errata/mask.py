@@ -13,7 +13,7 @@ from uls_data import geometry
 from uls_data.errata.overlay import ErrataError
 from uls_data.geometry import AFFINE_TOLERANCE_MM, Affine
 from uls_data.io import sha256_file
-from uls_data.manifest.parquet import Row
+from uls_data.manifest.row import Row
 from uls_data.outcome import Flag, Supervision
 from uls_data.voi import CENTRE, VOI_SHAPE
 from uls_data.volumes import read_volume

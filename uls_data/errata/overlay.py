@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import yaml
 from pydantic import (
@@ -24,6 +24,7 @@ from pydantic import (
 
 from uls_data.errors import UlsDataError
 from uls_data.io import remove_temporaries_of, write_bytes
+from uls_data.manifest.row import Row
 from uls_data.outcome import LesionType, Supervision
 
 MAXIMUM_BYTES = 1 << 23
@@ -98,9 +99,9 @@ class Columns(_Model):
             raise ValueError("names no column")
         return self
 
-    def row(self) -> dict[str, str]:
+    def row(self) -> Row:
         """Those columns that are set."""
-        return self.model_dump(mode="json", exclude_none=True)
+        return cast(Row, self.model_dump(mode="json", exclude_none=True))
 
 
 class Correction(_Model):

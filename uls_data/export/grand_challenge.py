@@ -31,8 +31,9 @@ from uls_data import geometry
 from uls_data.errors import CaseError, ManifestError, SourceError
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import Choice, best, is_of, lesion_of, voi_of
-from uls_data.manifest.example import read_examples, with_images
+from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.manifest.parquet import row_key
+from uls_data.manifest.row import Row
 from uls_data.outcome import Flag, Reason
 from uls_data.scoring.collection import MULTI, SINGLE, STACKED_SPACINGS, VOI_NAMES
 from uls_data.scoring.consistency import offset_of
@@ -40,7 +41,6 @@ from uls_data.scoring.job import IMAGES, SPACINGS, write_json, writing
 from uls_data.voi import VOI_SHAPE
 from uls_data.volumes import read_volume
 
-Row = dict[str, Any]
 STACK_SIZE = 100
 _COLUMNS = (
     *CHOICE_COLUMNS,
@@ -123,30 +123,33 @@ def export_grand_challenge(
     return ChallengeExport(jobs, vois, count, failed, with_truth)
 
 
-def _lesions(manifest: str | Path | Sequence[str | Path], layer: str | None) -> list[list[Row]]:
-    """Rows lesion by lesion, one row a VOI, with `image` and `label` as files."""
+def _lesions(manifest: str | Path | Sequence[str | Path], layer: str | None) -> list[list[Example]]:
+    """Masks lesion by lesion, one a VOI."""
     rows = list(read_examples(manifest, _COLUMNS))
     choice = Choice(example.row for example in rows)
-    vois: dict[tuple[Any, ...], list[Row]] = {}
+    vois: dict[tuple[Any, ...], list[Example]] = {}
     for example in with_images(rows):
         row = example.row
         if not choice.counts(row) or row["image_path"] is None:
             continue
         if layer is None or is_of(row, [layer]):
-            label = example.label if row["label_path"] is not None else None
-            paths = {"image": example.image, "label": label}
-            vois.setdefault(voi_of(row), []).append({**row, **paths})
+            vois.setdefault(voi_of(row), []).append(example)
     if not vois:
         of = f" of layer {layer!r}" if layer is not None else ""
         raise ManifestError(f"no VOI{of} with an image; was it built with --labels-only?")
-    lesions: dict[tuple[Any, ...], list[Row]] = {}
-    for row in sorted(map(best, vois.values()), key=row_key):
-        lesions.setdefault(lesion_of(row), []).append(row)
+    lesions: dict[tuple[Any, ...], list[Example]] = {}
+    for example in sorted(map(_best, vois.values()), key=lambda example: row_key(example.row)):
+        lesions.setdefault(lesion_of(example.row), []).append(example)
     return list(lesions.values())
 
 
-def _batches(lesions: list[list[Row]], size: int) -> Iterator[list[list[Row]]]:
-    batch: list[list[Row]] = []
+def _best(masks: list[Example]) -> Example:
+    chosen = best([mask.row for mask in masks])
+    return next(mask for mask in masks if mask.row is chosen)
+
+
+def _batches(lesions: list[list[Example]], size: int) -> Iterator[list[list[Example]]]:
+    batch: list[list[Example]] = []
     for lesion in lesions:
         if batch and sum(map(len, batch)) + len(lesion) > size:
             yield batch
@@ -156,14 +159,14 @@ def _batches(lesions: list[list[Row]], size: int) -> Iterator[list[list[Row]]]:
 
 
 def _write_job(
-    job: Path, lesions: list[list[Row]], progress: Callable[[int], None] | None
+    job: Path, lesions: list[list[Example]], progress: Callable[[int], None] | None
 ) -> tuple[list[list[int]], list[Row], bool]:
     """Write one job; returns the stack indices of each lesion, what failed, and if it has truth."""
-    rows = [row for lesion in lesions for row in lesion]
+    rows = [example.row for lesion in lesions for example in lesion]
     wide = any(Flag.HU_INT32 in (row["qc_flags"] or ()) for row in rows)
     images = job / "input" / IMAGES / f"{job.name}.mha"
     masks = job / "ground-truth" / f"{job.name}.mha"
-    has_truth = all(row["label"] is not None for row in rows)
+    has_truth = all(row["label_path"] is not None for row in rows)
     written: list[list[tuple[int, Row]]] = []
     failed: list[Row] = []
     with (
@@ -172,10 +175,11 @@ def _write_job(
     ):
         for lesion in lesions:
             found = []
-            for row in lesion:
+            for example in lesion:
+                row = example.row
                 try:
-                    hu = _voxels(row["image"])
-                    mask = (_voxels(row["label"]) != 0).astype(np.uint8) if has_truth else None
+                    hu = _voxels(example.image)
+                    mask = (_voxels(example.label) != 0).astype(np.uint8) if has_truth else None
                     image_stack.put(hu)
                     if mask is not None:
                         mask_stack.put(mask)

@@ -11,12 +11,14 @@ from typing import Any
 from uls_data.errors import SourceError
 from uls_data.export.dataset import FOLDS, DatasetExport, choose
 from uls_data.io import write_bytes
+from uls_data.manifest.by_axis import spacing_of
 from uls_data.manifest.example import Example
+from uls_data.manifest.row import Column
 from uls_data.network.examples import patient_key
 from uls_data.outcome import Reason
 
 FILE = "dataset.json"
-_TOLD = (
+_TOLD: tuple[Column, ...] = (
     *("voi_id", "source", "case_id", "lesion_index", "sample_index", "layer", "lesion_type"),
     *("supervision", "key_slice_voi", "pad_value_hu", "long_axis_mm"),
 )
@@ -108,5 +110,5 @@ def _item(example: Example, to: Path) -> dict[str, Any]:
         "label": label,
         **{name: row[name] for name in _TOLD},
         "patient": patient_key(row),
-        "spacing_mm": [row[f"spacing_{axis}_mm"] for axis in "xyz"],
+        "spacing_mm": list(spacing_of(row)),
     }

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,15 @@ from uls_data import geometry
 from uls_data._version import __version__
 from uls_data.errors import CaseError, UlsDataError
 from uls_data.factory.layers import ANNOTATED, Layer, Measurements, annotated_layers
-from uls_data.factory.options import Built, Options, Position, Row, Task
+from uls_data.factory.options import Built, Options, Position, Task
 from uls_data.factory.replay import find_origin
 from uls_data.factory.writer import Writer
 from uls_data.geometry import Affine, Triple
 from uls_data.ids import readable, voi_id
 from uls_data.lesions import Lesion, click_of
 from uls_data.lesions.instances import Measured
+from uls_data.manifest.by_axis import spacing_columns
+from uls_data.manifest.row import Row
 from uls_data.measure.label import describe_label
 from uls_data.measure.size import below_minimum
 from uls_data.outcome import Flag, Reason, Status
@@ -169,7 +171,7 @@ class _Case:
         behind = max((lesion.index for lesion in self.lesions), default=0)
         for number, mark in enumerate(self.marks, behind + 1):
             row = self._skipped(None, mark.reason, mark.detail)
-            row.update(lesion_index=number, source_lesion_id=mark.source_lesion_id)
+            row |= {"lesion_index": number, "source_lesion_id": mark.source_lesion_id}
             yield row
 
     def _lesion_rows(self) -> Iterator[Row]:
@@ -222,17 +224,17 @@ class _Case:
 
     def _skipped(self, lesion: Lesion | None, reason: Reason, detail: str) -> Row:
         row = _ended(self.row, reason.status, reason, detail)
-        row.update(self._spacing_columns(), qc_flags=sorted(self.flags))
+        row |= {**spacing_columns(self.spacing_mm), "qc_flags": sorted(self.flags)}
         if lesion is None:
             return row
-        row.update(lesion.columns)
+        row.update(_told(lesion))
         row["lesion_index"] = lesion.index
         row["source_lesion_id"] = lesion.source_lesion_id
         row["agreement_level"] = lesion.agreement
         row["qc_flags"] = sorted(self.flags | set(lesion.flags))
         if lesion.measured:
             lines = self.measurements.chosen(lesion).lines
-            row.update(recist_long_vox=lines.long_vox, recist_short_vox=lines.short_vox)
+            row |= {"recist_long_vox": lines.long_vox, "recist_short_vox": lines.short_vox}
         if not len(lesion.voxels) or lesion.measured:
             return row
         count = len(lesion.voxels)
@@ -241,15 +243,11 @@ class _Case:
             row["volume_mm3"] = count * float(np.prod(self.spacing_mm))
         return row
 
-    def _spacing_columns(self) -> dict[str, float | None]:
-        spacing = self.spacing_mm or (None, None, None)
-        return {f"spacing_{a}_mm": value for a, value in zip("xyz", spacing, strict=True)}
-
     def _replayed(self, positions: tuple[Position, ...]) -> Iterator[Row]:
         """Rows of the VOIs that a manifest names, and of the lesions that it does not."""
         by_index = {lesion.index: lesion for lesion in self.lesions}
         for position in positions:
-            row = {
+            row: Row = {
                 **self.row,
                 "lesion_index": position.lesion_index,
                 "sample_index": position.sample_index,
@@ -301,7 +299,7 @@ class _Case:
         """Cut, write and describe one VOI: a row for each of its masks."""
         shared: Row = {
             **self.row,
-            **dict(lesion.columns),
+            **_told(lesion),
             "lesion_index": lesion.index,
             "sample_index": sample,
             "voi_id": name,
@@ -315,16 +313,15 @@ class _Case:
                     f"{length} bytes, a file name has {_LONGEST_NAME_BYTES}; rename the raw files",
                 )
             affine = geometry.shifted(frame, box.origin)
-            shared.update(self._spacing_columns(), affine=affine.ravel().tolist())
+            shared |= {**spacing_columns(self.spacing_mm), "affine": affine.ravel().tolist()}
             shared.update(_position_columns(box))
             flags = self.flags | flags | set(lesion.flags)
             image = None
             if self.scan is not None and not self.options.labels_only:
                 image = cut_image(self.scan, box, self.pad_value_hu)
                 flags |= set(image.flags)
-                shared.update(
-                    pad_value_hu=image.pad_value_hu, hu_min=image.hu_min, hu_max=image.hu_max
-                )
+                shared["pad_value_hu"] = image.pad_value_hu
+                shared |= {"hu_min": image.hu_min, "hu_max": image.hu_max}
             rows = [self._label(shared, layer, box, affine, flags, image) for layer in layers]
             if image is not None:
                 made = [row for row in rows if row["status"] == Status.OK]
@@ -363,7 +360,7 @@ class _Case:
         # A mask on one slice says nothing of the slices beyond the first and the last.
         if edges[:, : 2 if layer.measured is not None else 3].any():
             seen.add(Flag.AT_SCAN_EDGE)
-        row.update(columns, fraction_outside_voi=outside, status=Status.OK.value)
+        row = {**row, **columns, "fraction_outside_voi": outside, "status": Status.OK.value}
         row["qc_flags"] = sorted(flags | seen)
         path = f"labels/{layer.name}/{row['voi_id']}.nii.gz"
         self._put([row], "label", path, label, affine, (0, 1))
@@ -404,11 +401,16 @@ def _check_unchanged(task: Task, options: Options) -> None:
             )
 
 
-def _position_columns(box: Box) -> dict[str, Any]:
-    columns: dict[str, Any] = {}
+def _position_columns(box: Box) -> Row:
+    columns: dict[str, int] = {}
     for at, axis in enumerate("xyz"):
         columns[f"click_{axis}_vox"] = box.click[at]
         columns[f"voi_origin_{axis}_vox"] = box.origin[at]
         columns[f"pad_before_{axis}_vox"] = box.pad_before[at]
         columns[f"pad_after_{axis}_vox"] = box.pad_after[at]
-    return columns
+    return cast(Row, columns)
+
+
+def _told(lesion: Lesion) -> Row:
+    """Columns that the source tells of a lesion; a manifest refuses those that it does not know."""
+    return cast(Row, dict(lesion.columns))

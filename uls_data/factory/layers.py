@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
-from uls_data.factory.options import Options, Row
+from uls_data.factory.options import Options
 from uls_data.geometry import Triple
 from uls_data.ids import draw
 from uls_data.lesions import Lesion
 from uls_data.lesions.instances import Measured
+from uls_data.manifest.row import Row, Score
 from uls_data.measure import axes
 from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
 from uls_data.pseudomask.methods import pseudo_mask
@@ -46,14 +47,17 @@ class Layer:
 
     name: str
     voxels: NDArray[np.int32]
-    columns: Row = field(default_factory=dict)
+    columns: Row = field(default_factory=Row)
     measured: Measured | None = None
     problem: CaseError | None = None
 
 
 def annotated_layers(lesion: Lesion) -> list[Layer]:
     """Masks that the source holds: the lesion's, and those of its readers."""
-    scores = {"agreement_level": lesion.agreement, "candidate_scores": _scores(lesion.scores)}
+    scores: Row = {
+        "agreement_level": lesion.agreement,
+        "candidate_scores": _scores(lesion.scores),
+    }
     first = Layer(ANNOTATED, lesion.voxels, scores)
     readers = [Layer(name, voxels, {"annotator": name}) for name, voxels in lesion.readers]
     return [first, *readers]
@@ -115,12 +119,16 @@ class Measurements:
         chosen = self.chosen(lesion)
         several = len(lesion.measured) > 1
         about: Row = {"agreement_level": len(lesion.measured)} if several else {}
+        mine: Row = {**about, "annotator": f"reader-{chosen.reader}"} if several else {}
         for method in self.options.masks:
-            columns = {**about, "annotator": f"reader-{chosen.reader}"} if several else {}
-            yield self._layer(method, method, lesion, chosen, columns)
+            yield self._layer(method, method, lesion, chosen, mine)
         for measured in lesion.measured if several else ():
             name = f"reader-{measured.reader}"
-            columns = {**about, "annotator": name, "parent_layer": self.options.masks[0]}
+            columns: Row = {
+                **about,
+                "annotator": name,
+                "parent_layer": self.options.masks[0],
+            }
             try:
                 yield self._layer(name, self.options.masks[0], lesion, measured, columns)
             except CaseError as error:
@@ -177,6 +185,8 @@ def _measured_columns(made: PseudoMask, measured: Measured) -> Row:
     }
 
 
-def _scores(scores: tuple[tuple[str, str, float], ...]) -> list[Row] | None:
-    names = ("candidate", "measure", "value")
-    return [dict(zip(names, score, strict=True)) for score in scores] or None
+def _scores(scores: tuple[tuple[str, str, float], ...]) -> list[Score] | None:
+    return [
+        {"candidate": candidate, "measure": measure, "value": value}
+        for candidate, measure, value in scores
+    ] or None

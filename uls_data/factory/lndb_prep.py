@@ -234,8 +234,9 @@ def check_names(manifest: Path, expected: dict[str, tuple[int, ...]]) -> NameChe
     for row in iterate_rows(manifest, columns):
         if row["status"] != Status.FAILED:
             tried.add(row["case_id"])
-        if row["status"] == Status.OK and row["layer"] == ANNOTATED:
-            built[row["case_id"]].add(row["lesion_index"])
+        number = row["lesion_index"]
+        if row["status"] == Status.OK and row["layer"] == ANNOTATED and number is not None:
+            built[row["case_id"]].add(number)
     ours = {(scan, number) for scan, numbers in built.items() for number in numbers}
     released = {(scan, number) for scan, numbers in expected.items() for number in numbers}
     here = {(scan, number) for scan, number in released if scan in tried}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from uls_data.geometry import Triple
 from uls_data.ids import hash_of, readable
+from uls_data.manifest.row import Row
 from uls_data.profile import Profile
 from uls_data.pseudomask.methods import NEEDS_IMAGE
 from uls_data.recipe.model import Recipe
@@ -16,8 +16,6 @@ from uls_data.volumes.metaheader import voxel_files
 
 # Raised when the same inputs and recipe would give other files or rows.
 STEP_VERSION = 1
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.errors import CaseError, ManifestError
-from uls_data.factory.options import Position, Row
+from uls_data.factory.options import Position
 from uls_data.geometry import Affine, Triple
 from uls_data.io import sha256_voxels
 from uls_data.manifest.parquet import read_table
+from uls_data.manifest.row import Row
 from uls_data.measure.lines import Lines
 from uls_data.outcome import Flag, Reason
 from uls_data.voi import VOI_SHAPE, box_at, cut_label

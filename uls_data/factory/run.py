@@ -15,11 +15,12 @@ from uls_data.errors import SourceError
 from uls_data.factory.case import build_case, lost_case
 from uls_data.factory.footprint import memory_need
 from uls_data.factory.lock import locked
-from uls_data.factory.options import Options, Row, Task
+from uls_data.factory.options import Options, Task
 from uls_data.factory.replay import positions_of
 from uls_data.factory.state import Finished, State, files_of
 from uls_data.io import remove_folder, remove_temporaries, remove_temporaries_of
 from uls_data.manifest.parquet import iterate_rows, read_table
+from uls_data.manifest.row import Row
 from uls_data.outcome import Reason, Status
 from uls_data.profile import PROFILES
 from uls_data.pseudomask.methods import METHODS

@@ -20,17 +20,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from uls_data.errors import ManifestError, SourceError
-from uls_data.factory.options import Built, Row
+from uls_data.factory.options import Built
 from uls_data.ids import readable
 from uls_data.io import TEMPORARY_PREFIX, atomic_write, write_bytes
 from uls_data.manifest.parquet import iterate_rows, read_table, row_key, stream_manifest
+from uls_data.manifest.row import Row
 from uls_data.outcome import Status
 from uls_data.pictures.thumbnail import thumbnail_path
 
-_PATHS = ("image_path", "label_path")
+_PATHS: tuple[Literal["image_path", "label_path"], ...] = ("image_path", "label_path")
 
 
 @dataclass(frozen=True)
@@ -308,4 +309,4 @@ def _with_pictures(names: Iterable[str]) -> Iterator[str]:
 
 
 def _files(rows: Iterable[Row]) -> set[str]:
-    return {row[column] for row in rows for column in _PATHS if row.get(column) is not None}
+    return {path for row in rows for column in _PATHS if (path := row.get(column)) is not None}

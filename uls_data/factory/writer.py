@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.errors import SourceError
-from uls_data.factory.options import Row
 from uls_data.geometry import Affine
 from uls_data.io import sha256_bytes, sha256_voxels
+from uls_data.manifest.row import Row
 from uls_data.nifti_writer import nifti_gz
 
 _THREADS = 2
@@ -135,10 +135,17 @@ def _volume(
     kind: str, path: str, voxels: NDArray[np.integer], affine: Affine, limits: tuple[int, int]
 ) -> tuple[bytes | bytearray, Row]:
     data = nifti_gz(voxels, affine)
+    sha256, voxels_sha256 = sha256_bytes(data), sha256_voxels(voxels, limits)
+    if kind == "image":
+        return data, {
+            "image_path": path,
+            "image_sha256": sha256,
+            "image_voxels_sha256": voxels_sha256,
+        }
     return data, {
-        f"{kind}_path": path,
-        f"{kind}_sha256": sha256_bytes(data),
-        f"{kind}_voxels_sha256": sha256_voxels(voxels, limits),
+        "label_path": path,
+        "label_sha256": sha256,
+        "label_voxels_sha256": voxels_sha256,
     }
 
 

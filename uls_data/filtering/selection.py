@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from uls_data.manifest.choice import COLUMNS, Choice
 from uls_data.manifest.parquet import iterate_rows, manifest_files, read_table, write_manifest
 from uls_data.manifest.paths import with_moved_paths
 from uls_data.manifest.query import query
+from uls_data.manifest.row import Row
 from uls_data.outcome import Reason, Status
+from uls_data.tables import Record
 
-Row = dict[str, Any]
 # What another rule removed before is judged anew: a manifest may be filtered in its place.
 _JUDGED = '(status == "ok" or reason == "filtered") and supervision != "full"'
 
@@ -50,7 +51,7 @@ class FilterReport:
     removed: int
     full: int
     not_ok: int
-    clauses: list[Row]
+    clauses: list[Record]
 
 
 def filter(
@@ -155,7 +156,7 @@ def _rows_that_meet(files: Sequence[Path], expression: str) -> list[int]:
     return [int(at) for at in query(files, expression, ["status"]).index]
 
 
-def _detail(clause: Clause, row: Row) -> str:
+def _detail(clause: Clause, row: Mapping[str, Any]) -> str:
     numbers = [
         f"{name} {_text(row[name])}"
         for name in clause.columns
@@ -173,8 +174,8 @@ def _text(value: Any) -> str:
     return "null" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _counts(clauses: Sequence[Clause], broken: dict[str, set[int]]) -> list[Row]:
-    found: list[Row] = []
+def _counts(clauses: Sequence[Clause], broken: dict[str, set[int]]) -> list[Record]:
+    found: list[Record] = []
     gone: set[int] = set()
     for clause in clauses:
         mine = broken[clause.name]

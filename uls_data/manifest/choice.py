@@ -8,14 +8,15 @@ the one it was made from, and belongs to its layer. A verdict that changes nothi
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from uls_data.errors import ManifestError
+from uls_data.manifest.row import Column, Row
 from uls_data.outcome import Reason, Status
 
 ANNOTATED, CORRECTED = "annotated", "corrected"
@@ -24,39 +25,38 @@ WITHDRAWN = "withdrawn by a correction"
 REPLACED = "replaced by a correction"
 UNCHANGED = "a correction that changes nothing"
 # Columns of a row that the choice depends on.
-COLUMNS = (
+COLUMNS: tuple[Column, ...] = (
     *("source", "case_id", "lesion_index", "sample_index", "layer", "parent_layer", "status"),
     *("reason", "label_voxels_sha256", "lesion_type", "supervision", "source_lesion_id"),
 )
-_LESION = ("source", "case_id", "lesion_index")
+_LESION: tuple[Column, ...] = ("source", "case_id", "lesion_index")
 # What a correction can change.
-_CHANGEABLE = ("label_voxels_sha256", "lesion_type", "supervision", "source_lesion_id")
+_CHANGEABLE: tuple[Column, ...] = (
+    *("label_voxels_sha256", "lesion_type", "supervision", "source_lesion_id"),
+)
 _PSEUDO_3D = re.compile(r"pseudo3d-r(\d+)")
 # Layers on one slice, the best first; below these no one can say.
 _FLAT = ("jury", "grabcut", "quarter_ellipses", "ellipse", "quadrilateral")
 _BEST = 1 << 30
 
-_Row = Mapping[str, Any]
-AnyRow = TypeVar("AnyRow", bound=_Row)
 
-
-def lesion_of(row: _Row) -> tuple[Any, ...]:
+def lesion_of(row: Row) -> tuple[Any, ...]:
     """Identity of a row's lesion."""
     return tuple(row[name] for name in _LESION)
 
 
-def voi_of(row: _Row) -> tuple[Any, ...]:
+def voi_of(row: Row) -> tuple[Any, ...]:
     """Identity of a row's VOI."""
     return *lesion_of(row), row["sample_index"]
 
 
-def layer_of(row: _Row) -> str:
+def layer_of(row: Row) -> str:
     """Layer that a mask belongs to: a corrected one to that of its parent."""
     layer = row["parent_layer"] if row["layer"] == CORRECTED else row["layer"]
     return layer or row["layer"] or ""
 
 
-def is_of(row: _Row, layers: Collection[str]) -> bool:
+def is_of(row: Row, layers: Collection[str]) -> bool:
     """Whether a mask is of one of these layers, by its own name or by its parent's."""
     return row["layer"] in layers or layer_of(row) in layers
 
@@ -70,7 +70,7 @@ class Choice:
         All rows of all manifests that are read together, with `COLUMNS`.
     """
 
-    def __init__(self, rows: Iterable[_Row]) -> None:
+    def __init__(self, rows: Iterable[Row]) -> None:
         rows = list(rows)
         self._dropped = {
             lesion_of(row) for row in rows if row["reason"] == Reason.ERRATUM_DROP.value
@@ -93,7 +93,7 @@ class Choice:
         }
         self._replaced = corrected.keys() - self._unchanged
 
-    def why_not(self, row: _Row) -> str | None:
+    def why_not(self, row: Row) -> str | None:
         """Why the mask of a row does not count; None where it does, if its row is ok."""
         voi = voi_of(row)
         if lesion_of(row) in self._dropped or voi in self._reclicked:
@@ -102,18 +102,18 @@ class Choice:
             return UNCHANGED if (voi, row["parent_layer"]) in self._unchanged else None
         return REPLACED if (voi, row["layer"]) in self._replaced else None
 
-    def counts(self, row: _Row) -> bool:
+    def counts(self, row: Row) -> bool:
         """Whether a row has a mask that counts."""
         return row["status"] == Status.OK and self.why_not(row) is None
 
 
-def _changes_nothing(corrected: _Row, parent: _Row) -> bool:
+def _changes_nothing(corrected: Row, parent: Row) -> bool:
     return corrected["label_voxels_sha256"] is not None and all(
         corrected[name] == parent[name] for name in _CHANGEABLE
     )
 
 
-def counted(rows: Sequence[AnyRow]) -> list[AnyRow]:
+def counted(rows: Sequence[Row]) -> list[Row]:
     """Rows whose masks count."""
     choice = Choice(rows)
     return [row for row in rows if choice.counts(row)]
@@ -151,7 +151,7 @@ def counting(table: pa.Table) -> pa.Array:
     return pc.and_(result, pa.array(keep))
 
 
-def rank(row: _Row) -> int:
+def rank(row: Row) -> int:
     """Preference of a mask among those of its VOI, higher is better; negative: nobody can say.
 
     `annotated`, the latest `pseudo3d-rN`, `jury`, `grabcut`, other masks on one slice.
@@ -164,7 +164,7 @@ def rank(row: _Row) -> int:
     return len(_FLAT) - 1 - _FLAT.index(layer) if layer in _FLAT else -1
 
 
-def best(rows: Sequence[AnyRow]) -> AnyRow:
+def best(rows: Sequence[Row]) -> Row:
     """Preferred mask among those of one VOI that count.
 
     Raises

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
 from uls_data.io import sha256_bytes, sha256_voxels, write_bytes
-from uls_data.manifest.parquet import Row
+from uls_data.manifest.by_axis import spacing_of
+from uls_data.manifest.row import Row
 from uls_data.manifest.schema import columns_of
 from uls_data.measure.label import describe_label
 from uls_data.nifti_writer import nifti_gz
@@ -41,7 +42,8 @@ def derived_row(parent: Row, layer: str, *, keep_image: bool, without: Collectio
         Further columns of the parent that do not hold for the new mask.
     """
     lost = columns_of("row") | columns_of("mask") | set(without)
-    row = {name: value for name, value in parent.items() if name not in lost}
+    kept = {name: value for name, value in parent.items() if name not in lost}
+    row = cast(Row, kept)  # a row's columns, all of them
     flags = {Flag(flag) for flag in parent["qc_flags"] or ()} & _OF_THE_SCAN
     row |= {"layer": layer, "status": "ok", "qc_flags": sorted(flags)}
     if not keep_image:
@@ -71,10 +73,10 @@ def with_label(row: Row, mask: NDArray[Any], out: Path) -> Row:
     """
     if row["affine"] is None:
         raise CaseError(Reason.BAD_AFFINE, f"{row['voi_id']}: its row has no affine")
-    spacing = tuple(row[f"spacing_{axis}_mm"] for axis in "xyz")
-    columns, seen = describe_label(mask, None if None in spacing else spacing)
+    spacing = tuple(mm for mm in spacing_of(row) if mm is not None)
+    columns, seen = describe_label(mask, spacing if len(spacing) == 3 else None)
     if row["supervision"] == Supervision.WEAK_2D.value:
-        columns["key_slice_voi"] = columns["long_axis_slice_voi"]
+        row = {**row, "key_slice_voi": columns["long_axis_slice_voi"]}
     path = f"{row['source']}/labels/{row['layer']}/{row['voi_id']}.nii.gz"
     label = mask.view(np.uint8)
     data = nifti_gz(label, np.array(row["affine"]).reshape(4, 4))

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uls_data.manifest.parquet import Row, manifest_files, read_table
+from uls_data.manifest.choice import voi_of
+from uls_data.manifest.parquet import manifest_files, read_table
 from uls_data.manifest.paths import voi_file
+from uls_data.manifest.row import Row
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Example:
     def identity(self) -> tuple[str, str, int, int, str]:
         """Source, case, lesion, sample and layer: the manifest's key."""
         row = self.row
-        names = ("source", "case_id", "lesion_index", "sample_index", "layer")
-        source, case, lesion, sample, layer = (row[name] for name in names)
-        return str(source), str(case), int(lesion), int(sample), str(layer)
+        lesion, sample = row["lesion_index"], row["sample_index"]
+        assert lesion is not None and sample is not None  # as in every row that has a mask
+        return row["source"], row["case_id"], lesion, sample, row["layer"]
 
     @property
     def image(self) -> Path:
@@ -79,7 +81,7 @@ def read_examples(
 
 def _root_of(manifest: Path, rows: Sequence[Row]) -> Path:
     """Folder that the paths of a manifest start from: its OUT, or its own."""
-    names = (row.get(f"{kind}_path") for row in rows for kind in ("label", "image"))
+    names = (name for row in rows for name in (row.get("label_path"), row.get("image_path")))
     name = next((name for name in names if name is not None), None)
     if (
         name is not None
@@ -101,10 +103,10 @@ def with_images(examples: Sequence[Example]) -> Iterator[Example]:
         if other is None or example.row["image_path"] or example.row["label_path"] is None:
             yield example
         else:
-            row = {**example.row, "image_path": other.row["image_path"]}
+            row: Row = {**example.row, "image_path": other.row["image_path"]}
             yield Example(example.root, row, other.image_root or other.root)
 
 
 def _image_of(example: Example) -> tuple[Any, ...]:
-    names = ("source", "case_id", "lesion_index", "sample_index", "image_voxels_sha256")
-    return tuple(example.row[name] for name in names)
+    row = example.row
+    return (*voi_of(row), row["image_voxels_sha256"])

@@ -16,7 +16,9 @@ from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, SourceError
 from uls_data.io import sha256_file, sha256_voxels
 from uls_data.manifest.archive import Entry, Name, Names, entries, read_voi
-from uls_data.manifest.parquet import Row, row_key, write_manifest
+from uls_data.manifest.by_axis import spacing_columns
+from uls_data.manifest.parquet import row_key, write_manifest
+from uls_data.manifest.row import Row
 from uls_data.measure.label import describe_label
 from uls_data.outcome import Flag, Reason, Status, Supervision
 from uls_data.recipe import Quirk, Recipe, load_recipe
@@ -98,7 +100,8 @@ def _settle_duplicates(rows: list[Row]) -> None:
             status, reason, how = Status.FAILED, Reason.AMBIGUOUS_FILES, "another"
         detail = f"{kept['label_path']} has this name too, with {how} mask"
         row.update(_ended(row, status, reason, detail))
-        row.update(case_id=row["label_path"], lesion_index=None, sample_index=None)
+        path = str(row["label_path"])
+        row.update({"case_id": path, "lesion_index": None, "sample_index": None})
 
 
 def _rows(batch: list[Entry], folder: Path, source: str) -> list[Row]:
@@ -168,18 +171,18 @@ def _named(name: Name, entry: Entry) -> Row:
     loaded = load_recipe(recipe.source)
     patient = recipe.patient_of(name.case_id)
     weak = recipe.supervision == Supervision.WEAK_2D.value
-    columns.update(
-        source=recipe.source,
-        patient_id=patient,
-        recipe_version=recipe.recipe_version,
-        recipe_sha256=loaded.sha256,
-        lesion_type=recipe.lesion_type.value,
-        supervision=recipe.supervision,
-        split=recipe.split_of(patient),
-        licence=recipe.licence.name,
-        redistributable=recipe.licence.redistributable,
-        layer=entry.layer or ("grabcut" if weak else "annotated"),
-    )
+    columns |= {
+        "source": recipe.source,
+        "patient_id": patient,
+        "recipe_version": recipe.recipe_version,
+        "recipe_sha256": loaded.sha256,
+        "lesion_type": recipe.lesion_type.value,
+        "supervision": recipe.supervision,
+        "split": recipe.split_of(patient),
+        "licence": recipe.licence.name,
+        "redistributable": recipe.licence.redistributable,
+        "layer": entry.layer or ("grabcut" if weak else "annotated"),
+    }
     if recipe.licence.redistributable is None:
         columns["qc_flags"] = [Flag.REDISTRIBUTION_UNKNOWN]
     return columns
@@ -206,9 +209,8 @@ def _label_columns(path: Path, recipe: Recipe | None) -> tuple[Row, set[Flag]]:
     ):
         spacing = None
         flags.add(Flag.SPACING_UNKNOWN)
-    columns, seen = describe_label(mask, spacing)
-    for at, axis in enumerate("xyz"):
-        columns[f"spacing_{axis}_mm"] = spacing[at] if spacing is not None else None
+    measured, seen = describe_label(mask, spacing)
+    columns: Row = {**measured, **spacing_columns(spacing)}
     columns["affine"] = label.affine.ravel().tolist()
     columns["label_sha256"] = sha256_file(path) if path.suffix == ".zip" else label.sha256
     columns["label_voxels_sha256"] = sha256_voxels(mask.view(np.uint8))

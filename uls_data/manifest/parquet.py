@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,20 +12,20 @@ import pyarrow.parquet as pq
 
 from uls_data.errors import ManifestError
 from uls_data.io import atomic_write
+from uls_data.manifest.row import Row
 from uls_data.manifest.schema import VERSION_KEY, arrow_schema, document
 from uls_data.resources import shipped
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Row = dict[str, Any]
 PUBLISHED = "uls23"
 _ROWS_PER_GROUP = 1 << 13
 # With checksums a flipped bit is an error, not another value.
 _WRITTEN = {"compression": "zstd", "write_page_index": True, "write_page_checksum": True}
 
 
-def row_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+def row_key(row: Row) -> tuple[Any, ...]:
     """Sort key of a row: the manifest's key, nulls first."""
     return (
         row["source"],

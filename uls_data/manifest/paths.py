@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from uls_data.manifest.parquet import Row
+from uls_data.manifest.row import Row
 
 
 def voi_file(manifest: Path, relative: str) -> Path:
@@ -21,9 +21,14 @@ def with_moved_paths(row: Row, manifest: Path, to: Path) -> Row:
     manifest, to = manifest.absolute(), to.absolute()
     if to.parent == manifest.parent:
         return row
-    moved = {
-        name: Path(os.path.relpath(voi_file(manifest, row[name]), to.parent.parent)).as_posix()
-        for name in ("image_path", "label_path")
-        if row[name] is not None
+
+    def moved(name: str | None) -> str | None:
+        if name is None:
+            return None
+        return Path(os.path.relpath(voi_file(manifest, name), to.parent.parent)).as_posix()
+
+    return {
+        **row,
+        "image_path": moved(row["image_path"]),
+        "label_path": moved(row["label_path"]),
     }
-    return row | moved

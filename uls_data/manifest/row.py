@@ -21,18 +21,18 @@ class Score(TypedDict):
 class Row(TypedDict, total=False):
     """Columns of a row, or those of them that were asked for; None is null."""
 
-    source: str | None  # scan
-    case_id: str | None  # scan
+    source: str  # scan
+    case_id: str  # scan
     patient_id: str | None  # scan
     lesion_index: int | None  # lesion
     sample_index: int | None  # voi
     voi_id: str | None  # voi
-    layer: str | None  # row
+    layer: str  # row
     parent_layer: str | None  # mask
     source_lesion_id: str | None  # lesion
     study_instance_uid: str | None  # scan
     series_instance_uid: str | None  # scan
-    status: str | None  # row
+    status: str  # row
     reason: str | None  # row
     detail: str | None  # row
     image_path: str | None  # voi
@@ -105,7 +105,7 @@ class Row(TypedDict, total=False):
     fold: int | None  # scan
     licence: str | None  # scan
     redistributable: bool | None  # scan
-    qc_flags: list[str] | None  # row
+    qc_flags: list[str]  # row
 
 
 Column = Literal[

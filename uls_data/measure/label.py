@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 import cc3d
 import numpy as np
@@ -17,9 +17,23 @@ _LOW = (Flag.TOUCHES_X_LOW, Flag.TOUCHES_Y_LOW, Flag.TOUCHES_Z_LOW)
 _HIGH = (Flag.TOUCHES_X_HIGH, Flag.TOUCHES_Y_HIGH, Flag.TOUCHES_Z_HIGH)
 
 
+class LabelColumns(TypedDict):
+    """Columns of a manifest that a label gives."""
+
+    mask_voxels: int
+    volume_mm3: float | None
+    long_axis_vox: float
+    short_axis_vox: float
+    long_axis_mm: float | None
+    short_axis_mm: float | None
+    long_axis_points_vox: list[float] | None
+    short_axis_points_vox: list[float] | None
+    long_axis_slice_voi: int | None
+
+
 def describe_label(
     label: NDArray[Any], spacing_mm: tuple[float, ...] | None
-) -> tuple[dict[str, Any], set[Flag]]:
+) -> tuple[LabelColumns, set[Flag]]:
     """Columns of the group `lesion` that a label gives, and its flags.
 
     Parameters
@@ -45,7 +59,7 @@ def describe_label(
         if _components(solid, 26) > 1:
             flags.add(Flag.SEVERAL_COMPONENTS_26)
     found = axes.measure(solid)
-    columns: dict[str, Any] = {
+    columns: LabelColumns = {
         "mask_voxels": voxels,
         "volume_mm3": voxels * float(np.prod(spacing_mm)) if spacing_mm is not None else None,
         "long_axis_vox": found.long_vox,

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data.manifest.parquet import Row
+from uls_data.manifest.row import Row
 from uls_data.measure import axes
 from uls_data.measure.overlap import dice
 
 
-def key_slice_columns(
-    mask: NDArray[np.bool_], row: Row, plane: NDArray[np.bool_] | None
-) -> dict[str, Any]:
+def key_slice_columns(mask: NDArray[np.bool_], row: Row, plane: NDArray[np.bool_] | None) -> Row:
     """Columns that the paper's filter (section 4.1) and its refinements use.
 
     Parameters
@@ -37,7 +33,7 @@ def key_slice_columns(
     if at is None or not 0 <= at < mask.shape[2]:
         return {}
     found = axes.measure(mask[:, :, at : at + 1])
-    columns: dict[str, Any] = {}
+    columns: Row = {}
     if row["recist_long_vox"] is not None and row["recist_short_vox"] is not None:
         columns["key_slice_long_error_vox"] = found.long_vox - row["recist_long_vox"]
         columns["key_slice_short_error_vox"] = found.short_vox - row["recist_short_vox"]

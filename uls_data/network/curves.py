@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.io import write_bytes
+from uls_data.tables import Record
 
 _EPOCH = ("epoch", "step", "learning_rate", "loss", "seconds")
 _VALIDATION = ("epoch", "step", "lesion_type", "lesions", "dice", "std")
-Row = dict[str, Any]
 
 
-def write_curves(folder: Path, epochs: Sequence[Row], validations: Sequence[Row]) -> None:
+def write_curves(folder: Path, epochs: Sequence[Record], validations: Sequence[Record]) -> None:
     """Write `curves.csv` (one row an epoch) and `validation.csv` (one a lesion type)."""
     write_bytes(folder / "curves.csv", _csv(_EPOCH, epochs))
     write_bytes(folder / "validation.csv", _csv(_VALIDATION, validations))
 
 
-def _csv(names: Sequence[str], rows: Sequence[Row]) -> bytes:
+def _csv(names: Sequence[str], rows: Sequence[Record]) -> bytes:
     text = io.StringIO()
     table = csv.DictWriter(text, names, lineterminator="\n")
     table.writeheader()

@@ -13,6 +13,7 @@ from typing import Any
 from uls_data.errors import ManifestError
 from uls_data.manifest.choice import Choice, best, is_of
 from uls_data.manifest.example import Example, read_examples, with_images
+from uls_data.manifest.row import Row
 from uls_data.outcome import LEAKS, Status
 from uls_data.recipe import load_recipe, recipe_names
 
@@ -26,7 +27,6 @@ COLUMNS = (
     *("key_slice_voi", "image_voxels_sha256", "reason", "parent_layer", "qc_flags"),
     *("label_voxels_sha256", "source_lesion_id"),
 )
-Row = dict[str, Any]
 
 
 def patient_space(source: str) -> str:

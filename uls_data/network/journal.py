@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from uls_data.io import sha256_file, write_bytes
-from uls_data.manifest.parquet import Row
+from uls_data.manifest.row import Row
 from uls_data.network.plan import ModelError
 
 

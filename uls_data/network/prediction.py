@@ -17,9 +17,11 @@ from uls_data._version import __version__
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
 from uls_data.ids import draw
+from uls_data.manifest.by_axis import spacing_of
 from uls_data.manifest.derived import derived_row, ended, with_label
 from uls_data.manifest.example import Example
-from uls_data.manifest.parquet import Row, write_manifest
+from uls_data.manifest.parquet import write_manifest
+from uls_data.manifest.row import Row, Score
 from uls_data.network.agreement import key_slice_columns
 from uls_data.network.checkpoint import Model, load_model
 from uls_data.network.device import usable_device
@@ -376,11 +378,11 @@ def _ended(waiting: deque[tuple[Example, Future[Row]]]) -> tuple[Example, Row]:
 
 def _spacing(row: Row) -> tuple[float, float, float]:
     """Spacing z, y, x in mm; 1 where it is not known."""
-    z, y, x = (float(row[f"spacing_{axis}_mm"] or 1.0) for axis in "zyx")
+    x, y, z = (float(mm or 1.0) for mm in spacing_of(row))
     return z, y, x
 
 
-def _scores(found: Found, click_dice: list[float]) -> list[Row]:
+def _scores(found: Found, click_dice: list[float]) -> list[Score]:
     scores = {
         "mean_probability": found.mean_probability,
         "entropy_bits": found.entropy_bits,

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.errors import CaseError, ManifestError
 from uls_data.geometry import Triple
+from uls_data.manifest.row import Row
 from uls_data.network.checkpoint import load_model
 from uls_data.network.device import usable_device
-from uls_data.network.examples import Row
 from uls_data.network.inference import Answer, Precision, Predictor
 from uls_data.network.lesion import find_lesion
 from uls_data.network.sampling import read_ahead
@@ -121,14 +122,14 @@ def padding_of(voi: NDArray[np.integer]) -> Row:
         `pad_before_x_vox` and the other five columns.
     """
     real = voi != voi.min()
-    row: Row = {}
+    row: dict[str, int] = {}
     for axis, name in enumerate("xyz"):
         others = tuple(other for other in range(3) if other != axis)
         planes = np.flatnonzero(real.any(axis=others))
         low, high = (int(planes[0]), int(planes[-1])) if len(planes) else (0, voi.shape[axis] - 1)
         row[f"pad_before_{name}_vox"] = low
         row[f"pad_after_{name}_vox"] = voi.shape[axis] - 1 - high
-    return row
+    return cast(Row, row)
 
 
 def _mask(answer: Answer, crop: Triple, spacing: tuple[float, ...]) -> NDArray[np.uint8]:

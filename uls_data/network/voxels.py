@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
+from uls_data.manifest.by_axis import padding_by_axis
 from uls_data.manifest.example import Example
-from uls_data.network.examples import Row
+from uls_data.manifest.row import Row
 from uls_data.network.plan import VOI_ZYX, Intensities
 from uls_data.outcome import Reason, Supervision
 from uls_data.voi import VOI_SHAPE, hounsfield
@@ -203,8 +204,8 @@ class Fingerprint:
         )
 
 
-def _read(example: Example, column: str) -> NDArray[Any]:
-    name = example.row[column]
+def _read(example: Example, column: Literal["image_path", "label_path"]) -> NDArray[Any]:
+    name = str(example.row[column])
     root = example.root
     if column == "image_path" and example.image_root is not None:
         root = example.image_root
@@ -233,11 +234,15 @@ def _box(shape: Triple) -> tuple[slice, slice, slice]:
 
 def _validity(hu: NDArray[Any], row: Row, box: tuple[slice, slice, slice]) -> NDArray[np.uint8]:
     """Scan or padding, by the row's extents, else by its sentinel; `hu` is what lies in the box."""
-    names = [[f"pad_{side}_{axis}_vox" for side in ("before", "after")] for axis in "zyx"]
-    if all(row.get(name) is not None for pair in names for name in pair):
+    padding = [
+        (before, after)
+        for before, after in reversed(padding_by_axis(row))
+        if before is not None and after is not None
+    ]
+    if len(padding) == len(VOI_ZYX):
         z, y, x = (
-            (np.arange(size) >= row[before]) & (np.arange(size) < size - row[after])
-            for (before, after), size in zip(names, VOI_ZYX, strict=True)
+            (np.arange(size) >= before) & (np.arange(size) < size - after)
+            for (before, after), size in zip(padding, VOI_ZYX, strict=True)
         )
         inside: NDArray[np.bool_] = z[box[0], None, None] & y[box[1], None] & x[box[2]]
         return inside.astype(np.uint8)

@@ -140,8 +140,12 @@ def _tiles(
     # Of the layers that meet the expression the preferred one is judged.
     chosen = [max(masks, key=lambda mask: rank(mask.row)) for masks in judged.values()]
     if sort is not None:
-        chosen.sort(key=lambda example: _last_if_null(example.row[sort]))
+        chosen.sort(key=lambda example: _last_if_null(_value(example.row, sort)))
     return [_tile(example, vois[voi_of(example.row)]) for example in chosen[:limit]]
+
+
+def _value(row: Mapping[str, Any], column: str) -> Any:
+    return row[column]
 
 
 def _last_if_null(value: Any) -> tuple[bool, Any]:
@@ -152,10 +156,11 @@ def _last_if_null(value: Any) -> tuple[bool, Any]:
 def _tile(example: Example, layers: Sequence[Example]) -> Tile:
     row = example.row
     z = row["long_axis_slice_voi"] if row["key_slice_voi"] is None else row["key_slice_voi"]
+    assert z is not None  # a row with a label knows its axes
     try:
-        hu = np.asarray(read_volume(example.image, example.image.parent).ras[:, :, int(z)])
+        hu = np.asarray(read_volume(example.image, example.image.parent).ras[:, :, z])
         masks = {
-            one.row["layer"]: read_volume(one.label, one.label.parent).ras[:, :, int(z)] != 0
+            one.row["layer"]: read_volume(one.label, one.label.parent).ras[:, :, z] != 0
             for one in [example, *(one for one in layers if one is not example)]
         }
     except CaseError as error:
@@ -172,7 +177,7 @@ def _tile(example: Example, layers: Sequence[Example]) -> Tile:
         padded=hu == row["pad_value_hu"],
         masks=masks,
         points=None if points is None else np.asarray(points, np.float64).reshape(4, 2),
-        window_hu=window_of(row["lesion_type"], hu, next(iter(masks.values()))),
+        window_hu=window_of(row["lesion_type"] or "unknown", hu, next(iter(masks.values()))),
         caption=(f"{row['voi_id']}  {row['lesion_type']}", ", ".join(facts)),
     )
 

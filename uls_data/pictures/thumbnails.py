@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.geometry import Triple, bounding_box
+from uls_data.manifest.row import Column, Row
 from uls_data.measure.shape import Numbers, measure_hu, measure_mask
 from uls_data.pictures.thumbnail import Planes, draw_thumbnail, encode_thumbnail
 from uls_data.voi import CENTRE, VOI_SHAPE
 
-Row = dict[str, Any]
 # Columns of the manifest that a thumbnail needs.
-THUMBNAIL_COLUMNS = (
+THUMBNAIL_COLUMNS: tuple[Column, ...] = (
     *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "lesion_type"),
     *("recist_points_vox", "key_slice_voi"),
 )
@@ -79,8 +79,9 @@ def make_thumbnail(
         See `uls_data.measure.shape`.
     """
     mask, start = subject.mask, subject.start
-    spacing = [row.get(f"spacing_{axis}_mm") for axis in "xyz"]
-    spacing_mm: Sequence[float] | None = None if None in spacing else spacing  # type: ignore[assignment]
+    sides = row.get("spacing_x_mm"), row.get("spacing_y_mm"), row.get("spacing_z_mm")
+    known = [side for side in sides if side is not None]
+    spacing_mm = known if len(known) == 3 else None
     numbers = measure_mask(mask, start, spacing_mm)
     hu = None
     if image is not None:
@@ -112,5 +113,5 @@ def thumbnail_later(
     """
     low, high = np.clip([near.min(axis=0), near.max(axis=0) + 1], 0, VOI_SHAPE).tolist()
     subject = Subject.of(label, low, high)
-    shown = {name: row.get(name) for name in THUMBNAIL_COLUMNS}
+    shown = cast(Row, {name: row.get(name) for name in THUMBNAIL_COLUMNS})
     return lambda: make_thumbnail(subject, shown, image, pad_value_hu)[0]

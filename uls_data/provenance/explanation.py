@@ -9,8 +9,8 @@ from pathlib import Path
 from uls_data.errata import changes_of
 from uls_data.errors import ManifestError
 from uls_data.io import sha256_file
-from uls_data.manifest.parquet import Row
 from uls_data.manifest.paths import voi_file
+from uls_data.manifest.row import Row
 from uls_data.provenance.lineage import Found, Paths, lineage, rows_of
 from uls_data.provenance.link import ABSENT, DIFFERS, SAME, Link, links_of
 from uls_data.provenance.walk import walk
@@ -91,11 +91,11 @@ def explain(
 
 def _compared(line: list[Found], kind: str, link: Link) -> str | None:
     """Whether a file is the one of the manifest; None where the manifest names none."""
-    found = next((one for one in line if one.row[f"{kind}_path"]), None)
+    found = next((one for one in line if _file_of(one.row, kind)[0]), None)
     if found is None:
         return None
-    path = voi_file(found.manifest, found.row[f"{kind}_path"])
-    expected = found.row[f"{kind}_sha256"]
+    name, expected = _file_of(found.row, kind)
+    path = voi_file(found.manifest, str(name))
     try:
         there = sha256_file(path) if path.is_file() else None
     except OSError:
@@ -106,6 +106,13 @@ def _compared(line: list[Found], kind: str, link: Link) -> str | None:
         return SAME
     link.detail = f"{path.name} is file {there[:16]}, the manifest says {expected[:16]}"
     return DIFFERS
+
+
+def _file_of(row: Row, kind: str) -> tuple[str | None, str | None]:
+    """Path and hash of the image or of the label."""
+    if kind == "image":
+        return row["image_path"], row["image_sha256"]
+    return row["label_path"], row["label_sha256"]
 
 
 def _check_chained(masks: list[Link], rows: list[Row]) -> None:

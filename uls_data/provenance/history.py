@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from uls_data.errata import changes_of
-from uls_data.manifest.parquet import Row
+from uls_data.manifest.row import Row
 from uls_data.outcome import Status
 from uls_data.provenance.lineage import Paths, rows_of
 

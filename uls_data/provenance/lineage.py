@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from uls_data.errors import ManifestError
 from uls_data.manifest.choice import CORRECTED, best, counted
-from uls_data.manifest.parquet import Row, manifest_files, read_table
+from uls_data.manifest.parquet import manifest_files, read_table
+from uls_data.manifest.row import Row
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -48,7 +49,7 @@ def rows_of(voi_id: str, manifest: Paths) -> list[Found]:
     return sorted(found, key=lambda one: _depth(one.row["layer"], parents))
 
 
-def _depth(layer: str | None, parents: dict[str | None, str | None]) -> int:
+def _depth(layer: str | None, parents: Mapping[str, str | None]) -> int:
     depth = 0
     seen: set[str | None] = set()
     while layer is not None and layer not in seen:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from uls_data.errata import changes_of
-from uls_data.manifest.parquet import Row
+from uls_data.manifest.by_axis import click_in_scan, padding_by_axis, spacing_of
+from uls_data.manifest.row import Row
 
 SAME, DIFFERS, ABSENT, UNKNOWN = "same", "differs", "absent", "not known"
 _AXES = "xyz"
@@ -87,7 +89,7 @@ def links_of(rows: list[Row]) -> list[Link]:
     before = ""
     for number, row in enumerate(rows):
         for name in list(STATES) if number == 0 else ["mask"]:
-            states = {column: row[column] for column in STATES[name]}
+            states = _states(name, row)
             own = hashlib.sha256(json.dumps(states, sort_keys=True).encode()).hexdigest()
             before = hashlib.sha256(f"{before}\n{name}\n{own}".encode()).hexdigest()
             stated = next((states[c] for c in states if c.endswith("sha256")), None)
@@ -95,14 +97,17 @@ def links_of(rows: list[Row]) -> list[Link]:
     return links
 
 
+def _states(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {column: row[column] for column in STATES[name]}
+
+
 def _words(name: str, row: Row) -> str:
     match name:
         case "raw image" | "raw label":
-            kind = name.removeprefix("raw ")
-            source = row[f"{kind}_source"]
+            source = row["image_source"] if name == "raw image" else row["label_source"]
             return f"read from {source}" if source else "not recorded"
         case "decoded voxels":
-            spacing = [row[f"spacing_{axis}_mm"] for axis in _AXES]
+            spacing = spacing_of(row)
             known = " x ".join(f"{mm:.4g}" for mm in spacing if mm is not None)
             return f"turned to RAS, never resampled; spacing {known or 'not known'} mm"
         case "recipe":
@@ -114,13 +119,11 @@ def _words(name: str, row: Row) -> str:
             theirs = f", {row['source_lesion_id']} at the source" if row["source_lesion_id"] else ""
             return f"lesion {row['lesion_index']} of case {row['case_id']}{theirs}"
         case "click":
-            at = [row[f"click_{axis}_vox"] for axis in _AXES]
-            where = f"at scan voxel {tuple(at)}" if None not in at else "at a voxel not recorded"
+            at = click_in_scan(row)
+            where = f"at scan voxel {at}" if None not in at else "at a voxel not recorded"
             return f"sample {row['sample_index']}, {where}"
         case "VOI":
-            padded = sum(
-                row[f"pad_{side}_{axis}_vox"] or 0 for side in ("before", "after") for axis in _AXES
-            )
+            padded = any(before or after for before, after in padding_by_axis(row))
             pad = f", padded with {row['pad_value_hu']}" if padded else ""
             return f"256 x 256 x 128 round the click{pad}"
     return _mask_words(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +14,8 @@ from uls_data.factory import BuildReport, build
 from uls_data.factory.state import State
 from uls_data.geometry import spacing_mm
 from uls_data.io import sha256_file, sha256_voxels
-from uls_data.manifest.parquet import Row, write_manifest
+from uls_data.manifest.parquet import write_manifest
+from uls_data.manifest.row import Column, Row
 from uls_data.outcome import Reason, Status
 from uls_data.provenance.lineage import Found
 from uls_data.provenance.link import DIFFERS, SAME, STATES, UNKNOWN, Link
@@ -98,7 +100,7 @@ def _recipe_states(recipe: Recipe, row: Row) -> Row:
     }
 
 
-def _compare(link: Link, again: Row) -> None:
+def _compare(link: Link, again: Mapping[str, Any]) -> None:
     """Compare what the manifest states of a link; what it leaves open is not compared."""
     stated = [c for c in STATES[link.name] if link.states[c] is not None and c in again]
     different = [c for c in stated if not _equal(c, link.states[c], again[c])]
@@ -165,7 +167,7 @@ def _compare_decoded(link: Link, recipe: Recipe, row: Row, raw: Path, out: Path)
 
 
 def _same_row(rows: list[Row], row: Row) -> Row | None:
-    names = ("lesion_index", "sample_index", "layer")
+    names: tuple[Column, ...] = ("lesion_index", "sample_index", "layer")
     for again in rows:
         if all(again[name] == row[name] for name in names) and again["status"] == Status.OK:
             return again

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from uls_data.errata import change_log
+from uls_data.manifest.row import Row
 from uls_data.manifest.stats import stats
 from uls_data.outcome import Status
 from uls_data.release.content import Content, leaks
@@ -164,7 +165,7 @@ def _flags(ok: Sequence[Mapping[str, Any]]) -> list[str]:
     return _table(("source", "flag", "rows"), [(*key, n) for key, n in sorted(found.items())])
 
 
-def _leaks(record: Record, ok: Sequence[dict[str, Any]]) -> list[str]:
+def _leaks(record: Record, ok: Sequence[Row]) -> list[str]:
     found = [(row["source"], row["voi_id"], row["layer"], sorted(leaks(row))) for row in ok]
     found = [item for item in found if item[3]]
     if not found:

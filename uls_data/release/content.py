@@ -9,20 +9,26 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from uls_data.errors import UlsDataError
 from uls_data.io import sha256_file
 from uls_data.manifest.choice import Choice, layer_of
 from uls_data.manifest.parquet import manifest_files, read_table, row_key
+from uls_data.manifest.row import Row
 from uls_data.outcome import LEAKS, Status
 from uls_data.release.parts import Member
 
-Row = dict[str, Any]
 # Why rows of the build are not in the release.
 LEFT_LEAK = "leak, left out by --drop-leaks"
 OTHER_LAYER = "layer not chosen"
-_FILES = (("image_path", "image_sha256"), ("label_path", "label_sha256"))
+_Path = Literal["image_path", "label_path"]
+_Hash = Literal["image_sha256", "label_sha256"]
+_Voxels = Literal["image_voxels_sha256", "label_voxels_sha256"]
+_FILES: tuple[tuple[_Path, _Hash, _Voxels], ...] = (
+    ("image_path", "image_sha256", "image_voxels_sha256"),
+    ("label_path", "label_sha256", "label_voxels_sha256"),
+)
 _LAYER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -142,14 +148,16 @@ def gather(
         if bad is not None:
             problems.append(f"{source}: {row['voi_id']} ({row['layer']}): {bad}")
             continue
-        for path, sha256 in _FILES:
-            if files[row["voi_id"]].setdefault(row[path], row[sha256]) != row[sha256]:
+        for path, sha256, _ in _FILES:
+            # Such a row has its names and hashes: see `_row_problem`.
+            name, found = str(row[path]), str(row[sha256])
+            if files[str(row["voi_id"])].setdefault(name, found) != found:
                 problems.append(f"{row[path]}: two rows give it two hashes")
     vois = []
     for _, named in sorted(files.items()):
-        found = [_member(out, name, sha256) for name, sha256 in sorted(named.items())]
-        problems += [member for member in found if isinstance(member, str)]
-        vois.append([member for member in found if isinstance(member, Member)])
+        members = [_member(out, name, sha256) for name, sha256 in sorted(named.items())]
+        problems += [member for member in members if isinstance(member, str)]
+        vois.append([member for member in members if isinstance(member, Member)])
         if progress is not None:
             progress(1)
     return Content(source, chosen, left_out, vois, problems)
@@ -162,17 +170,17 @@ def _row_problem(row: Row) -> str | None:
         return "this is no name of a VOI"
     if not layer or not _LAYER.fullmatch(layer):
         return "its layer has no name that a folder can have"
-    expected = {
+    expected: dict[_Path, str] = {
         "image_path": f"{row['source']}/images/{voi_id}.nii.gz",
         "label_path": f"{row['source']}/labels/{layer}/{voi_id}.nii.gz",
     }
-    for path, sha256 in _FILES:
+    for path, sha256, voxels in _FILES:
         what = path.removesuffix("_path")
         if row[path] is None:
             return f"it has no {what}: images and labels are released in pairs"
         if row[path] != expected[path]:
             return f"its {what} is {row[path]}; expected {expected[path]}"
-        if row[sha256] is None or row[sha256.replace("_sha", "_voxels_sha")] is None:
+        if row[sha256] is None or row[voxels] is None:
             return f"its row has no hash of the {what}"
     return None
 
@@ -192,7 +200,7 @@ def _member(out: Path, name: str, sha256: str) -> Member | str:
 
 def _strays(out: Path, source: str, rows: Sequence[Row]) -> Iterator[str]:
     """Images and labels of a source that no row names."""
-    named = {row[path] for row in rows for path, _ in _FILES}
+    named = {row[path] for row in rows for path, _, _ in _FILES}
     found = (
         (Path(folder) / name).relative_to(out).as_posix()
         for kind in ("images", "labels")

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from uls_data import geometry
 from uls_data.errors import CaseError, UlsDataError
 from uls_data.io import sha256_voxels
+from uls_data.manifest.by_axis import click_in_scan
 from uls_data.manifest.choice import CORRECTED, Choice, layer_of, lesion_of, voi_of
+from uls_data.manifest.row import Column, Row
 from uls_data.outcome import Status
-from uls_data.release.content import Row, read_rows, sources_of
+from uls_data.release.content import read_rows, sources_of
 from uls_data.release.parts import content_of, open_part
 from uls_data.release.record import RECORD, PartRecord, read_record, safe_path
 from uls_data.voi import VOI_SHAPE
@@ -28,13 +30,12 @@ KINDS = (
     *("added", "removed", "mask_changed", "image_changed", "click_moved", "measurement_moved"),
     *("relabelled", "licence_changed"),
 )
-_MEASUREMENTS = (
+_MEASUREMENTS: tuple[Column, ...] = (
     *("long_axis_vox", "short_axis_vox", "volume_mm3", "mask_voxels", "recist_long_vox"),
     *("recist_short_vox", "recist_points_vox", "key_slice_voi"),
 )
-_LABELS = ("lesion_type", "supervision", "split")
-_LICENCE = ("licence", "redistributable")
-_CLICK = ("click_x_vox", "click_y_vox", "click_z_vox")
+_LABELS: tuple[Column, ...] = ("lesion_type", "supervision", "split")
+_LICENCE: tuple[Column, ...] = ("licence", "redistributable")
 # Headers hold the affine as float32.
 _SAME_PLACE_VOX = 0.01
 _SAME_NUMBER = 1e-6
@@ -147,9 +148,9 @@ def _compare(
         return
     reason = _reason(old, new)
     if old["image_voxels_sha256"] != new["image_voxels_sha256"]:
-        yield _difference("image_changed", new, _hashes(old, new, "image"), reason)
+        yield _difference("image_changed", new, _hashes(old, new, "image_voxels_sha256"), reason)
     if old["label_voxels_sha256"] != new["label_voxels_sha256"]:
-        detail, dice = _hashes(old, new, "label"), None
+        detail, dice = _hashes(old, new, "label_voxels_sha256"), None
         try:
             dice = _dice(old, new, old_labels.read(old), new_labels.read(new))
         except (CaseError, UlsDataError) as error:
@@ -190,7 +191,9 @@ def _reason(old: Row, new: Row) -> str:
     """Why a VOI changed: its correction, or else another recipe, profile, model or software."""
     if new["layer"] == CORRECTED and old["detail"] != new["detail"]:
         return _line(new["detail"])
-    names = ("recipe_version", "profile", "seed", "model_sha256", "software_version")
+    names: tuple[Column, ...] = (
+        *("recipe_version", "profile", "seed", "model_sha256", "software_version"),
+    )
     return ", ".join(
         f"{name} {_text(old[name])} -> {_text(new[name])}"
         for name in names
@@ -202,14 +205,16 @@ def _line(text: Any) -> str:
     return " ".join(str(text or "no detail").split())
 
 
-def _hashes(old: Row, new: Row, what: str) -> str:
-    column = f"{what}_voxels_sha256"
+def _hashes(
+    old: Row, new: Row, column: Literal["image_voxels_sha256", "label_voxels_sha256"]
+) -> str:
+    what = column.split("_")[0]
     return f"{what} {str(old[column])[:12]}... -> {str(new[column])[:12]}..."
 
 
 def _moved_vox(old: Row, new: Row) -> str | None:
     """Where the click went, by its index in the scan or else by the affine of the VOI."""
-    one, other = ([row[name] for name in _CLICK] for row in (old, new))
+    one, other = (list(click_in_scan(row)) for row in (old, new))
     if None not in one and None not in other:
         return None if one == other else f"click {_text(one)} -> {_text(other)}"
     if old["affine"] is None or new["affine"] is None:
@@ -287,7 +292,7 @@ class _Labels:
         return np.asarray(voxels != 0)
 
     def _unpacked(self, row: Row) -> Path:
-        name, voi = row["label_path"], row["voi_id"]
+        name, voi = str(row["label_path"]), str(row["voi_id"])
         part = next(
             (
                 p.path

@@ -13,10 +13,10 @@ from typing import Any
 
 from uls_data.ids import hash_of
 from uls_data.io import sha256_bytes
+from uls_data.manifest.row import Row
 from uls_data.manifest.schema import column_names
 from uls_data.outcome import Status
 
-Row = Mapping[str, Any]
 # What the payload root covers, of rows that are ok. A later schema changes nothing here:
 # the list is part of the definition, and `release.json` repeats it.
 PAYLOAD_COLUMNS = (
@@ -64,7 +64,7 @@ def _root(rows: Iterable[Row], columns: Iterable[str]) -> str:
     return hash_of(sorted(_leaf(row, names) for row in rows))
 
 
-def _leaf(row: Row, names: list[str]) -> str:
+def _leaf(row: Mapping[str, Any], names: list[str]) -> str:
     values = {name: _value(row[name]) for name in names if row.get(name) is not None}
     return sha256_bytes(json.dumps(values, sort_keys=True, separators=(",", ":")).encode())
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from uls_data.errors import RecipeError
+from uls_data.manifest.row import Row
 from uls_data.recipe import load_recipe, recipe_names
 from uls_data.recipe.model import Recipe
 
@@ -107,7 +107,7 @@ def _terms(name: str) -> Terms:
     return Terms(loaded.recipe, bibtex)
 
 
-def check_terms(source: str, terms: Terms | None, rows: Iterable[dict[str, Any]]) -> list[str]:
+def check_terms(source: str, terms: Terms | None, rows: Iterable[Row]) -> list[str]:
     """Say what is missing or contradictory in the terms of a source."""
     if terms is None:
         return [

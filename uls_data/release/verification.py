@@ -8,10 +8,11 @@ import stat
 import tarfile
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from uls_data.errors import ManifestError, UlsDataError
 from uls_data.io import sha256_bytes, sha256_file
@@ -194,7 +195,8 @@ class _Check:
                 return None
             rows = list(iterate_rows(path))
             self.roots[source] = payload_root(rows)
-            ok = [row for row in rows if row["status"] == Status.OK.value]
+            # A stranger's row may lack what a row that is ok has: the errors below say so.
+            ok: list[Mapping[str, Any]] = [row for row in rows if row["status"] == Status.OK.value]
             return {
                 safe_path(row[f"{what}_path"]): row[f"{what}_sha256"]
                 for row in ok

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from uls_data.manifest.row import Column, Row
 from uls_data.outcome import Reason, Status
 from uls_data.pictures.plots import (
     Drawing,
@@ -18,11 +19,13 @@ from uls_data.pictures.plots import (
     draw_histograms,
     draw_scatter,
 )
+from uls_data.tables import Record
 
-Row = dict[str, Any]
 Numbers = Mapping[str, float]
-_LESION = ("source", "case_id", "lesion_index")
-_NAME = ("source", "voi_id", "layer", "lesion_type")
+# A row, or one with more beside its columns.
+_AnyRow = TypeVar("_AnyRow", bound=Mapping[str, Any])
+_LESION: tuple[Column, ...] = ("source", "case_id", "lesion_index")
+_NAME: tuple[Column, ...] = ("source", "voi_id", "layer", "lesion_type")
 _FIVE_PX = 5.0
 _MOST_BARS = 14
 _FEW = 2
@@ -49,7 +52,7 @@ class Figure:
     title: str
     caption: str
     drawing: Drawing
-    table: list[Row]
+    table: list[Record]
 
 
 def figures(rows: Sequence[Row], numbers: Sequence[Numbers]) -> Iterator[Figure]:
@@ -72,20 +75,24 @@ def _ok(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row["status"] == Status.OK]
 
 
-def _first(rows: Iterable[Row], by: Sequence[str]) -> list[Row]:
+def _first(rows: Iterable[_AnyRow], by: Sequence[Column]) -> list[_AnyRow]:
     """First row of every group."""
-    found: dict[tuple[Any, ...], Row] = {}
+    found: dict[tuple[Any, ...], _AnyRow] = {}
     for row in rows:
         found.setdefault(tuple(row[name] for name in by), row)
     return list(found.values())
 
 
-def _picked(rows: Iterable[Row], columns: Sequence[str]) -> list[Row]:
+def _values(rows: Iterable[Row], name: Column) -> list[Any]:
+    return [row[name] for row in rows]
+
+
+def _picked(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> list[Record]:
     return [{name: row[name] for name in columns} for row in rows]
 
 
-def _by(rows: Iterable[Row], name: str) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
+def _by(rows: Iterable[_AnyRow], name: Column) -> dict[str, list[_AnyRow]]:
+    found: dict[str, list[_AnyRow]] = {}
     for row in rows:
         found.setdefault(str(row[name] or "unknown"), []).append(row)
     return dict(sorted(found.items()))
@@ -97,8 +104,8 @@ def _axes_mm(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
         return None
     panels = {
         f"{kind} ({len(members)})": {
-            "long axis": [row["long_axis_mm"] for row in members],
-            "short axis": [row["short_axis_mm"] for row in members],
+            "long axis": _values(members, "long_axis_mm"),
+            "short axis": _values(members, "short_axis_mm"),
         }
         for kind, members in _by(known, "lesion_type").items()
     }
@@ -117,8 +124,8 @@ def _spacing(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
     if not scans:
         return None
     panels = {
-        "in the slice (x)": {"scans": [row["spacing_x_mm"] for row in scans]},
-        "between slices (z)": {"scans": [row["spacing_z_mm"] for row in scans]},
+        "in the slice (x)": {"scans": _values(scans, "spacing_x_mm")},
+        "between slices (z)": {"scans": _values(scans, "spacing_z_mm")},
     }
     columns = ("source", "case_id", "spacing_x_mm", "spacing_y_mm", "spacing_z_mm")
     return Figure(
@@ -132,7 +139,7 @@ def _spacing(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
 
 
 def _hu(rows: Sequence[Row], numbers: Sequence[Numbers]) -> Figure | None:
-    known = [
+    known: list[Record] = [
         {**{name: row[name] for name in (*_NAME, *_LESION)}, **measured}
         for row, measured in zip(rows, numbers, strict=True)
         if "hu_inside" in measured and row["status"] == Status.OK
@@ -160,12 +167,13 @@ def _hu(rows: Sequence[Row], numbers: Sequence[Numbers]) -> Figure | None:
 def _people(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
     scans = _first(_ok(rows), _LESION[:2])
     panels = {}
-    for name, title in (
-        ("patient_sex", "sex"),
-        ("manufacturer", "scanner"),
-        ("lesion_type", "lesion type"),
-        ("study_year", "year of the study"),
-    ):
+    titles: dict[Column, str] = {
+        "patient_sex": "sex",
+        "manufacturer": "scanner",
+        "lesion_type": "lesion type",
+        "study_year": "year of the study",
+    }
+    for name, title in titles.items():
         counts = Counter(str(row[name]) for row in scans if row[name] is not None)
         if counts:
             by_name = name == "study_year"
@@ -193,7 +201,7 @@ def _age(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
         "age",
         "Age, where the sources tell",
         "One value a scan (the paper's Figure A.7).",
-        draw_histograms({"age": {"scans": [row["patient_age_years"] for row in known]}}, "years"),
+        draw_histograms({"age": {"scans": _values(known, "patient_age_years")}}, "years"),
         _picked(known, ("source", "case_id", "patient_age_years")),
     )
 
@@ -211,9 +219,8 @@ def _judged(rows: Iterable[Row]) -> list[Row]:
     ]
 
 
-def _sape(row: Row, axis: str) -> float:
-    true, error = row[f"recist_{axis}_vox"], row[f"key_slice_{axis}_error_vox"]
-    return float(100 * abs(error) / (2 * true + error)) if 2 * true + error > 0 else 100.0
+def _sape(true: float, error: float) -> float:
+    return 100 * abs(error) / (2 * true + error) if 2 * true + error > 0 else 100.0
 
 
 def _axis_errors(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
@@ -223,12 +230,10 @@ def _axis_errors(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | N
     panels: dict[str, dict[str, list[float]]] = {"long axis": {}, "short axis": {}}
     for layer, masks in _by(known, "layer").items():
         for kind, members in _by(masks, "lesion_type").items():
-            for axis in ("long", "short"):
-                name = f"{layer}: {kind}"
-                panels[f"{axis} axis"][name] = [_sape(row, axis) for row in members]
-    table = _picked(
-        known, (*_NAME, "recist_long_vox", "recist_short_vox", *_ERRORS, "status", "reason")
-    )
+            for axis, length, error in zip(panels, _LENGTHS, _ERRORS, strict=True):
+                pairs = zip(_values(members, length), _values(members, error), strict=True)
+                panels[axis][f"{layer}: {kind}"] = [float(_sape(*pair)) for pair in pairs]
+    table = _picked(known, (*_NAME, *_LENGTHS, *_ERRORS, "status", "reason"))
     return Figure(
         "quality",
         "axis_errors",
@@ -240,7 +245,8 @@ def _axis_errors(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | N
     )
 
 
-_ERRORS = ("key_slice_long_error_vox", "key_slice_short_error_vox")
+_LENGTHS: tuple[Column, ...] = ("recist_long_vox", "recist_short_vox")
+_ERRORS: tuple[Column, ...] = ("key_slice_long_error_vox", "key_slice_short_error_vox")
 
 
 def _predicted(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
@@ -248,7 +254,7 @@ def _predicted(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | Non
     if not known:
         return None
     groups = {
-        f"{layer}: {kind}": [row["predicted_dice"] for row in members]
+        f"{layer}: {kind}": _values(members, "predicted_dice")
         for layer, masks in _by(known, "layer").items()
         for kind, members in _by(masks, "lesion_type").items()
     }
@@ -267,11 +273,11 @@ def _dice_and_error(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure 
     if len(known) < _FEW:
         return None
     panels = {}
-    for axis in ("long", "short"):
+    for axis, column in zip(("long", "short"), _ERRORS, strict=True):
         panels[f"{axis} axis"] = {
             kind: (
-                [abs(row[f"key_slice_{axis}_error_vox"]) for row in members],
-                [row["predicted_dice"] for row in members],
+                [abs(error) for error in _values(members, column)],
+                _values(members, "predicted_dice"),
             )
             for kind, members in _by(known, "lesion_type").items()
         }
@@ -301,7 +307,9 @@ def _winner(row: Row) -> str | None:
 
 
 def _winners(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
-    known = [{**row, "winner": winner} for row in rows if (winner := _winner(row)) is not None]
+    known: list[Record] = [
+        {**row, "winner": winner} for row in rows if (winner := _winner(row)) is not None
+    ]
     if not known:
         return None
     panels = {
@@ -325,7 +333,7 @@ def _filtered(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None
     removed = [row for row in rows if row["reason"] == Reason.FILTERED]
     if not removed:
         return None
-    table = [
+    table: list[Record] = [
         {**{name: row[name] for name in _NAME}, "clause": clause}
         for row in removed
         for clause in _clauses(row["detail"] or "")
@@ -355,8 +363,9 @@ def _risk(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
     known = [row for row in _judged(rows) if row["predicted_dice"] is not None]
     if len(known) < _FEW:
         return None
-    dice = np.array([row["predicted_dice"] for row in known])
-    error = np.array([max(abs(row[name]) for name in _ERRORS) for row in known])
+    dice = np.array(_values(known, "predicted_dice"))
+    errors = [_values(known, name) for name in _ERRORS]
+    error = np.array([max(map(abs, pair)) for pair in zip(*errors, strict=True)])
     share = np.arange(1, len(known) + 1) / len(known)
     orders = {
         "by predicted Dice": np.argsort(-dice, kind="stable"),
@@ -368,7 +377,7 @@ def _risk(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
     if keep.any():
         points["the 5 px rule"] = (float(keep.mean()), float(dice[keep].mean()))
     step = max(1, len(known) // 200)
-    table = [
+    table: list[Record] = [
         {"coverage": float(at), **{name: float(values[i]) for name, values in means.items()}}
         for i, at in enumerate(share)
     ]

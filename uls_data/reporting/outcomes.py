@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
 from uls_data.errors import RecipeError
+from uls_data.manifest.row import Row
 from uls_data.outcome import Status
 from uls_data.recipe import load_recipe, recipe_names
+from uls_data.tables import Record
 
-Row = dict[str, Any]
+_AXES: dict[str, Literal["long_axis_vox", "short_axis_vox"]] = {
+    "long": "long_axis_vox",
+    "short": "short_axis_vox",
+}
 
 
-def built(rows: Sequence[Row]) -> list[Row]:
+def built(rows: Sequence[Row]) -> list[Record]:
     """One row a source: what became of it, beside what its shipped recipe expects.
 
     Lesions count once, by their first row that is ok.
@@ -31,7 +36,7 @@ def built(rows: Sequence[Row]) -> list[Row]:
         mine = [row for row in rows if row["source"] == source]
         ok = [row for row in mine if row["status"] == Status.OK]
         lesions = {(row["case_id"], row["lesion_index"]): row for row in reversed(ok)}
-        line: Row = {
+        line: Record = {
             "source": source,
             "vois": len({row["voi_id"] for row in ok}),
             "patients": len({row["patient_id"] or row["case_id"] for row in ok}),
@@ -40,8 +45,8 @@ def built(rows: Sequence[Row]) -> list[Row]:
             "lesions": len(lesions),
             "lesions_expected": None,
         }
-        for axis in ("long", "short"):
-            values = [row[f"{axis}_axis_vox"] for row in lesions.values()]
+        for axis, column in _AXES.items():
+            values = [row[column] for row in lesions.values()]
             known = [value for value in values if value is not None]
             line[f"{axis}_axis"] = float(np.mean(known)) if known else None
             line[f"{axis}_axis_expected"] = None
@@ -52,7 +57,7 @@ def built(rows: Sequence[Row]) -> list[Row]:
     return found
 
 
-def _expected(source: str) -> Row:
+def _expected(source: str) -> Record:
     if source not in recipe_names():
         return {}
     try:
@@ -67,7 +72,7 @@ def _expected(source: str) -> Row:
     }
 
 
-def reasons(rows: Iterable[Row]) -> list[Row]:
+def reasons(rows: Iterable[Row]) -> list[Record]:
     """Rows that are not ok, by status and reason; failures first, then by number.
 
     Returns

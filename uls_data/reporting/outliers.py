@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from uls_data.manifest.row import Column, Row
 from uls_data.outcome import Flag, LesionType, Supervision
 
-Row = dict[str, Any]
 Numbers = Mapping[str, float]
 # A group of lesions says what is usual from this many on.
 _ENOUGH = 8
@@ -120,12 +120,12 @@ def _leak(_rows: Sequence[Row], numbers: Sequence[Numbers]) -> Iterator[Suspect]
 
 
 def _by_column(
-    name: str, words: str, *, sign: float = 1.0
+    name: Literal["predicted_dice", "uncertainty"], words: str, *, sign: float = 1.0
 ) -> Callable[[Sequence[Row], Sequence[Numbers]], Iterator[Suspect]]:
     def judge(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Iterator[Suspect]:
         for at, row in enumerate(rows):
-            if row.get(name) is not None:
-                yield Suspect(at, sign * row[name], words.format(value=row[name]))
+            if (value := row.get(name)) is not None:
+                yield Suspect(at, sign * value, words.format(value=value))
 
     return judge
 
@@ -133,9 +133,8 @@ def _by_column(
 def _thickness(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Iterator[Suspect]:
     """Judge the extent along z that volume and axes imply for an ellipsoid, against the axes."""
     for at, row in enumerate(rows):
-        volume, long, short = (
-            row.get(name) for name in ("volume_mm3", "long_axis_mm", "short_axis_mm")
-        )
+        volume = row.get("volume_mm3")
+        long, short = row.get("long_axis_mm"), row.get("short_axis_mm")
         if not volume or not long or not short or _one_slice(row):
             continue
         implied = volume * 6 / np.pi / (long * short)
@@ -176,7 +175,7 @@ def _moved(_rows: Sequence[Row], numbers: Sequence[Numbers]) -> Iterator[Suspect
             )
 
 
-def _groups(rows: Sequence[Row], by: Sequence[str]) -> dict[tuple[Any, ...], list[int]]:
+def _groups(rows: Sequence[Row], by: Sequence[Column]) -> dict[tuple[Any, ...], list[int]]:
     found: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for at, row in enumerate(rows):
         found[tuple(row.get(name) for name in by)].append(at)
@@ -247,12 +246,11 @@ def _size(rows: Sequence[Row]) -> list[float]:
     """Robust deviation of the long axis (log) among lesions of one source and type."""
     found = [0.0] * len(rows)
     for members in _groups(rows, ["source", "lesion_type"]).values():
-        known = [at for at in members if (rows[at].get("long_axis_vox") or 0) > 0]
+        lengths = {at: rows[at].get("long_axis_vox") or 0.0 for at in members}
+        known = [at for at in members if lengths[at] > 0]
         if len(known) < _ENOUGH:
             continue
-        for at, far in zip(
-            known, _far([np.log(rows[at]["long_axis_vox"]) for at in known]), strict=True
-        ):
+        for at, far in zip(known, _far([np.log(lengths[at]) for at in known]), strict=True):
             found[at] = abs(float(far))
     return found
 
@@ -274,13 +272,11 @@ def _copies(rows: Sequence[Row]) -> dict[int, str]:
 
 def _axis_error(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Iterator[Suspect]:
     for at, row in enumerate(rows):
-        errors: list[Any] = [row.get(f"key_slice_{axis}_error_vox") for axis in ("long", "short")]
-        lengths: list[Any] = [row.get(f"recist_{axis}_vox") for axis in ("long", "short")]
-        if any(error is None for error in errors):
+        errors = row.get("key_slice_long_error_vox"), row.get("key_slice_short_error_vox")
+        lengths = row.get("recist_long_vox"), row.get("recist_short_vox")
+        if errors[0] is None or errors[1] is None:
             continue
-        relative = max(
-            abs(error) / (length or 1) for error, length in zip(errors, lengths, strict=True)
-        )
+        relative = max(abs(errors[0]) / (lengths[0] or 1), abs(errors[1]) / (lengths[1] or 1))
         yield Suspect(
             at,
             relative,

@@ -17,10 +17,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from uls_data.manifest.row import Row
 from uls_data.reporting.figures import Figure
 from uls_data.reporting.outliers import Ranking
+from uls_data.tables import Record
 
-Row = dict[str, Any]
 _ASSETS = Path(__file__).parent / "assets"
 _MOST_CASES = 200
 _DIGITS = 6
@@ -57,9 +58,9 @@ class Page:
     title: str
     about: str
     numbers: list[tuple[str, int]]
-    built: list[Row]
-    reasons: list[Row]
-    stats: list[Row]
+    built: list[Record]
+    reasons: list[Record]
+    stats: list[Record]
     figures: list[Figure]
     rankings: list[Ranking]
     columns: Mapping[str, Sequence[Any]]
@@ -123,7 +124,7 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _column(name: str, values: Sequence[Any]) -> Row:
+def _column(name: str, values: Sequence[Any]) -> Record:
     """One column as the script reads it: numbers, or texts and which of them each row has."""
     known = [value for value in values if value is not None]
     if known and all(isinstance(v, int | float) and not isinstance(v, bool) for v in known):
@@ -221,14 +222,14 @@ def _bad(name: str, number: int) -> str:
     return ' class="bad"' if name.startswith("failed") and number else ""
 
 
-def _mean_std(row: Row, axis: str) -> str | None:
+def _mean_std(row: Record, axis: str) -> str | None:
     mean, std = row[f"{axis}_mean"], row[f"{axis}_std"]
     if mean != mean:
         return None
     return f"{mean:.2f}" + (f" ± {std:.2f}" if std == std else "")
 
 
-def _table(rows: Sequence[Row], columns: Mapping[str, str]) -> str:
+def _table(rows: Sequence[Record], columns: Mapping[str, str]) -> str:
     numeric = {
         name
         for name in columns
@@ -268,7 +269,7 @@ def _not_built(page: Page) -> str:
     return f'<section id="not-built"><h2>Skipped and failed, by reason</h2>{text}</section>'
 
 
-def _reason(group: Row) -> str:
+def _reason(group: Record) -> str:
     members: Sequence[Row] = group["rows"]
     conditions = [
         {"column": name, "operator": "is", "operand": group[name]} for name in ("status", "reason")
@@ -388,7 +389,7 @@ _DETAILS = (
 )
 
 
-def outlier_table(rankings: Iterable[Ranking], rows: Sequence[Row]) -> list[Row]:
+def outlier_table(rankings: Iterable[Ranking], rows: Sequence[Row]) -> list[Record]:
     """Rankings as rows of a table: rule, rank, score, words, and which lesion."""
     return [
         {

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from uls_data.io import atomic_write, remove_folder, write_bytes
 from uls_data.manifest.choice import Choice
 from uls_data.manifest.parquet import iterate_rows, manifest_files
 from uls_data.manifest.paths import voi_file
+from uls_data.manifest.row import Row
 from uls_data.manifest.schema import column_names
 from uls_data.manifest.stats import stats
 from uls_data.outcome import Reason, Status
@@ -29,11 +30,10 @@ from uls_data.reporting.outcomes import built, reasons
 from uls_data.reporting.outliers import Ranking, rankings
 from uls_data.reporting.page import Page, outlier_table, render
 from uls_data.scoring.collection import Item
-from uls_data.tables import write_csv
+from uls_data.tables import Record, write_csv
 from uls_data.voi import VOI_SHAPE
 from uls_data.volumes import read_volume
 
-Row = dict[str, Any]
 Numbers = dict[str, float]
 MOST_EMBEDDED = 2000
 _LONGEST_BYTES = 1 << 20
@@ -73,7 +73,7 @@ class Report:
     made: int = 0
     missing: list[tuple[str, str]] = field(default_factory=list)
     rankings: list[Ranking] = field(default_factory=list)
-    outliers: list[Row] = field(default_factory=list)
+    outliers: list[Record] = field(default_factory=list)
 
 
 def report(
@@ -181,9 +181,10 @@ def _pictures(
 
 def _thumbnail(row: Row, manifest: Path, folder: Path, made: Report) -> tuple[Path, bytes, Numbers]:
     """Return the thumbnail of a row: the build's, one that was drawn before, or a new one."""
-    label = voi_file(manifest, row["label_path"])
+    name = str(row["label_path"])
+    label = voi_file(manifest, name)
     kept = folder / f"{_key(row, label)}{SUFFIX}"
-    for path in (voi_file(manifest, thumbnail_path(row["label_path"])), kept):
+    for path in (voi_file(manifest, thumbnail_path(name)), kept):
         if not path.is_file() or path.stat().st_size > _LONGEST_BYTES:
             continue
         data = path.read_bytes()
@@ -206,8 +207,8 @@ def _key(row: Row, label: Path) -> str:
         when = [state.st_size, state.st_mtime_ns]
     except OSError:
         when = []
-    names = ("source", "case_id", "lesion_index", "sample_index", "layer", "label_sha256")
-    text = json.dumps([*(row[name] for name in (*names, "image_sha256")), when])
+    identity = [row["source"], row["case_id"], row["lesion_index"], row["sample_index"]]
+    text = json.dumps([*identity, row["layer"], row["label_sha256"], row["image_sha256"], when])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -296,10 +297,11 @@ def _write(
 def _columns(rows: Sequence[Row], numbers: Sequence[Numbers]) -> dict[str, list[Any]]:
     """Manifest columns of any value, and what was measured on the masks."""
     found: dict[str, list[Any]] = {}
+    any_rows: Sequence[Mapping[str, Any]] = rows
     for name in column_names():
         if name in _HIDDEN or name.endswith(_POINTS):
             continue
-        values = [row[name] for row in rows]
+        values = [row[name] for row in any_rows]
         if any(value not in (None, []) for value in values) or name == "voi_id":
             found[name] = values
     for name in sorted({name for measured in numbers for name in measured}):

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.scoring.challenge import challenge_score
+from uls_data.tables import Record
 
-Row = dict[str, Any]
 _RESAMPLES = 2000
 # Each measure of a lesion, and what its corrected form is called.
 MEASURES = ("dice", "long_sape", "short_sape", "consistency")
@@ -24,12 +24,14 @@ _CHALLENGE_NAMES = {
 }
 
 
-def patient_of(row: Row) -> tuple[str, str]:
+def patient_of(row: Record) -> tuple[str, str]:
     """Who a row belongs to."""
     return row["source"], row["patient"]
 
 
-def summarise(rows: Sequence[Row], by: Callable[[Row], str] = lambda _row: "all") -> list[Row]:
+def summarise(
+    rows: Sequence[Record], by: Callable[[Record], str] = lambda _row: "all"
+) -> list[Record]:
     """Means over lesions by group, as the challenge takes them, with intervals by patient.
 
     Parameters
@@ -46,16 +48,16 @@ def summarise(rows: Sequence[Row], by: Callable[[Row], str] = lambda _row: "all"
         `short_within_10`; `consistency_lesions`; `challenge_score`, `_low`, `_high`,
         `_corrected`: null without consistency.
     """
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[Record]] = {}
     for row in rows:
         if row["counts"] or row["consistency"] is not None:
             groups.setdefault(by(row), []).append(row)
     return [_group(name, members) for name, members in sorted(groups.items())]
 
 
-def _group(name: str, rows: list[Row]) -> Row:
+def _group(name: str, rows: list[Record]) -> Record:
     counted = [row for row in rows if row["counts"]]
-    found: Row = {
+    found: Record = {
         "group": name,
         "lesions": len(counted),
         "patients": len({patient_of(row) for row in rows}),
@@ -134,21 +136,21 @@ def limits(means: NDArray[np.float64]) -> tuple[float | None, float | None]:
     return float(low), float(high)
 
 
-def metrics(rows: Sequence[Row]) -> Row:
+def metrics(rows: Sequence[Record]) -> Record:
     """Return the scores in the shape of the challenge's `metrics.json`, its measures alone.
 
     The challenge numbers lesions by their place; here they are named by their VOI. Quartiles
     need two lesions; below that they are the value itself.
     """
     counted = [row for row in rows if row["counts"]]
-    case: Row = {
+    case: Record = {
         _CHALLENGE_NAMES[measure]: {row["voi_id"]: row[measure] for row in counted}
         for measure in MEASURES[:3]
     }
     case["fn"] = {row["voi_id"]: row["voi_id"] for row in counted}
     same = {row["voi_id"]: row["consistency"] for row in rows if row["consistency"] is not None}
     (whole,) = summarise(rows)
-    aggregates: Row = {"ChallengeScore": whole["challenge_score"]}
+    aggregates: Record = {"ChallengeScore": whole["challenge_score"]}
     for measure in MEASURES:
         about = rows if measure == "consistency" else counted
         values = [row[measure] for row in about if row[measure] is not None]
@@ -156,7 +158,7 @@ def metrics(rows: Sequence[Row]) -> Row:
     return {"case": case, "consistency_check": {"ConsistencyDice": same}, "aggregates": aggregates}
 
 
-def _spread(values: list[float]) -> Row:
+def _spread(values: list[float]) -> Record:
     if not values:
         return {"count": 0}
     several = len(values) > 1

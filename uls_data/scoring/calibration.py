@@ -18,13 +18,13 @@ from uls_data.pseudomask.quality import Quality, calibration_error
 from uls_data.pseudomask.quality import calibrate as fitted
 from uls_data.scoring.trials import (
     LesionTask,
-    Row,
     Trial,
     full_lesions,
     lost_lesion,
     seen_slices,
     unread_lesion,
 )
+from uls_data.tables import Record
 
 _FOLDS = 5
 
@@ -51,7 +51,7 @@ class Calibration:
     patients: int
     error: float
     correlation: float
-    failed: list[Row]
+    failed: list[Record]
 
 
 def calibrate(
@@ -92,8 +92,8 @@ def calibrate(
     tasks = full_lesions(manifests)
     if started is not None:
         started(len(tasks))
-    rows: list[Row] = []
-    failed: list[Row] = []
+    rows: list[Record] = []
+    failed: list[Record] = []
     pool = Pool(workers, scheduler)
     measured = partial(_measured, trial=trial)
     for _, found in run_tasks(measured, tasks, pool, lost=lost_lesion):
@@ -131,7 +131,7 @@ def calibrate(
     )
 
 
-def _fitted(rows: Sequence[Row]) -> Quality:
+def _fitted(rows: Sequence[Record]) -> Quality:
     """Fit in which every patient counts alike."""
     counts: dict[str, int] = {}
     for row in rows:
@@ -143,10 +143,10 @@ def _fitted(rows: Sequence[Row]) -> Quality:
     )
 
 
-def _measured(task: LesionTask, trial: Trial) -> list[Row]:
+def _measured(task: LesionTask, trial: Trial) -> list[Record]:
     from uls_data.pseudomask.jury import judged
 
-    rows: list[Row] = []
+    rows: list[Record] = []
     try:
         for about, key_slice, truth in seen_slices(task.example, trial):
             problem = key_slice.lines.problem((truth.shape[0], truth.shape[1]))

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.measure import axes
+from uls_data.tables import Record
 
-Row = dict[str, Any]
 WITHIN = 0.1
 
 
@@ -50,7 +50,7 @@ def challenge_score(
     )
 
 
-def score(found: NDArray[Any], truth: NDArray[Any]) -> Row:
+def score(found: NDArray[Any], truth: NDArray[Any]) -> Record:
     """Score one mask.
 
     Parameters
@@ -70,7 +70,7 @@ def score(found: NDArray[Any], truth: NDArray[Any]) -> Row:
     counts = int(np.count_nonzero(truth)), int(np.count_nonzero(found))
     shared = int(np.count_nonzero(found & truth))
     lengths = [axes.measure(mask) for mask in (truth, found)]
-    row: Row = {
+    row: Record = {
         "dice": dice_of(shared, *counts, both_empty=0.0),
         "dice_corrected": dice_of(shared, *counts, both_empty=1.0),
         "voxels_true": counts[0],

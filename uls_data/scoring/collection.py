@@ -19,6 +19,7 @@ from uls_data.manifest.choice import ANNOTATED, CORRECTED, Choice, layer_of, les
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.parquet import manifest_files, read_table
 from uls_data.manifest.paths import voi_file
+from uls_data.manifest.row import Row
 from uls_data.outcome import Reason
 from uls_data.scoring.consistency import Offset
 from uls_data.scoring.job import Stack, read_json, read_spacings
@@ -208,12 +209,12 @@ def _of_manifest(path: Path, layer: str | None, truth: bool) -> Collection:
     return Collection(_one_layer(found, layer, path, truth))
 
 
-def _of_row(row: dict[str, Any], file: Path) -> Item:
+def _of_row(row: Row, file: Path) -> Item:
     return Item(
-        voi_id=row["voi_id"],
+        voi_id=str(row["voi_id"]),
         lesion=lesion_of(row),
         sample=row["sample_index"] or 0,
-        path=voi_file(file, row["label_path"]),
+        path=voi_file(file, str(row["label_path"])),
         source=row["source"],
         patient=row["patient_id"] or row["case_id"],
         lesion_type=row["lesion_type"] or "unknown",

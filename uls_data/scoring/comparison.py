@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from uls_data.errors import ManifestError
 from uls_data.scoring.aggregates import MEASURES, Bootstrap, limits, patient_of
-
-Row = dict[str, Any]
+from uls_data.tables import Record
 
 
 def compare(
-    rows: Sequence[Row], others: Sequence[Row], by: Callable[[Row], str] = lambda _row: "all"
-) -> list[Row]:
+    rows: Sequence[Record],
+    others: Sequence[Record],
+    by: Callable[[Record], str] = lambda _row: "all",
+) -> list[Record]:
     """Differences of one model's scores from another's, paired by VOI, by group.
 
     Parameters
@@ -36,13 +36,13 @@ def compare(
     ManifestError
         No lesion in common.
     """
-    groups: dict[str, list[tuple[Row, Row]]] = {}
+    groups: dict[str, list[tuple[Record, Record]]] = {}
     for pair in _pairs(rows, others):
         groups.setdefault(by(pair[0]), []).append(pair)
     return [_group(name, pairs) for name, pairs in sorted(groups.items())]
 
 
-def differences(rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:
+def differences(rows: Sequence[Record], others: Sequence[Record]) -> list[Record]:
     """Dice differences, sorted from the worst loss to the best gain, as Figure A.11 draws them.
 
     Returns
@@ -63,7 +63,7 @@ def differences(rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:
     return sorted(found, key=lambda row: (row["difference"], row["voi_id"]))
 
 
-def _pairs(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[Row, Row]]:
+def _pairs(rows: Sequence[Record], others: Sequence[Record]) -> list[tuple[Record, Record]]:
     partner = {row["voi_id"]: row for row in others if row["counts"]}
     found = [
         (row, partner[row["voi_id"]]) for row in rows if row["counts"] and row["voi_id"] in partner
@@ -73,9 +73,9 @@ def _pairs(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[Row, Row]]:
     return found
 
 
-def _group(name: str, pairs: list[tuple[Row, Row]]) -> Row:
+def _group(name: str, pairs: list[tuple[Record, Record]]) -> Record:
     resampled = Bootstrap([patient_of(row) for row, _ in pairs])
-    found: Row = {
+    found: Record = {
         "group": name,
         "lesions": len(pairs),
         "patients": len({patient_of(row) for row, _ in pairs}),

@@ -12,10 +12,10 @@ import numpy as np
 
 from uls_data.engine import Pool
 from uls_data.scoring import summary
-from uls_data.scoring.trials import BASELINES, Row, Trial, score_lesions
-from uls_data.tables import write_csv
+from uls_data.scoring.trials import BASELINES, Trial, score_lesions
+from uls_data.tables import Record, write_csv
 
-_GROUPS: dict[str, Callable[[Row], Any]] = {
+_GROUPS: dict[str, Callable[[Record], Any]] = {
     "all": lambda _row: "all",
     "size": lambda row: summary.size_group(row["long_axis_vox"]),
     "lesion_type": lambda row: row["lesion_type"],
@@ -37,16 +37,16 @@ class Evaluation:
     """
 
     trial: Trial
-    scores: list[Row]
-    failed: list[Row]
+    scores: list[Record]
+    failed: list[Record]
 
-    def summary(self, by: str = "all") -> list[Row]:
+    def summary(self, by: str = "all") -> list[Record]:
         """Means by group: all, size, lesion_type or case (see `uls_data.scoring.summary`)."""
         order = {method: at for at, method in enumerate(self.trial.methods)}
         rows = summary.summarise(self.scores, _GROUPS[by])
         return sorted(rows, key=lambda r: (str(r["group"]), r["lines"], order[r["method"]]))
 
-    def gains(self) -> list[Row]:
+    def gains(self) -> list[Record]:
         """Dice of the first method against every other, on clean and on noisy lines."""
         first = self.trial.methods[0]
         others = [method for method in self.trial.methods if method != first]
@@ -54,22 +54,22 @@ class Evaluation:
         return [summary.gain(self.scores, first, o, noisy) for noisy in kinds for o in others]
 
     @cached_property
-    def predictions(self) -> list[Row]:
+    def predictions(self) -> list[Record]:
         """Scores of the first method, as far as it predicted its own Dice."""
         first = self.trial.methods[0]
         rows = [row for row in self.scores if row["method"] == first]
         return [row for row in rows if row["predicted_dice"] is not None]
 
-    def calibration(self) -> tuple[float, list[Row]]:
+    def calibration(self) -> tuple[float, list[Record]]:
         """Return the expected calibration error of those predictions, and its table."""
         return summary.calibration(self.predictions)
 
-    def risk_coverage(self) -> list[Row]:
+    def risk_coverage(self) -> list[Record]:
         """Mean Dice of the best part, by prediction and by axis error."""
         return summary.risk_coverage(self.predictions)
 
     @property
-    def five_px(self) -> Row:
+    def five_px(self) -> Record:
         """What the paper's rule keeps, and as many by prediction."""
         rows = self.predictions
         true = np.array([row["dice"] for row in rows])

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.pseudomask.quality import calibration_bins, calibration_error
+from uls_data.tables import Record
 
-Row = dict[str, Any]
 SIZES_VOX = ((0, 12), (12, 30), (30, 60), (60, float("inf")))
 MEASURES = ("dice", "nsd_1mm", "long_error_vox", "short_error_vox")
 _RESAMPLES = 2000
@@ -24,12 +24,14 @@ def size_group(long_axis_vox: float) -> str:
     raise ValueError(f"{long_axis_vox} is no length")
 
 
-def patient_of(row: Row) -> tuple[str, str]:
+def patient_of(row: Record) -> tuple[str, str]:
     """Who a row belongs to: the patient, or, where unknown, the scan."""
     return row["source"], row["patient_id"] or row["case_id"]
 
 
-def summarise(rows: Sequence[Row], by: Callable[[Row], Any] = lambda _row: "all") -> list[Row]:
+def summarise(
+    rows: Sequence[Record], by: Callable[[Record], Any] = lambda _row: "all"
+) -> list[Record]:
     """Means of scores by group, kind of lines and method, over patients.
 
     Rows of one patient are averaged first, so that a lesion of many slices does not outvote
@@ -41,7 +43,7 @@ def summarise(rows: Sequence[Row], by: Callable[[Row], Any] = lambda _row: "all"
         `group`, `lines` (clean or noisy), `method`, `patients`, `slices`, the mean of each
         measure (errors as mean absolute ones), `dice_low`, `dice_high`, `worst_dice`.
     """
-    groups: dict[tuple[Any, ...], list[Row]] = {}
+    groups: dict[tuple[Any, ...], list[Record]] = {}
     for row in rows:
         groups.setdefault((by(row), "noisy" if row["draw"] else "clean", row["method"]), []).append(
             row
@@ -66,11 +68,11 @@ def summarise(rows: Sequence[Row], by: Callable[[Row], Any] = lambda _row: "all"
     return sorted(found, key=lambda row: (str(row["group"]), row["lines"]))
 
 
-def _slice_of(row: Row) -> tuple[Any, ...]:
+def _slice_of(row: Record) -> tuple[Any, ...]:
     return row["source"], row["case_id"], row["lesion_index"], row["slice_voi"]
 
 
-def _patient_means(rows: Iterable[Row], measure: str) -> NDArray[np.float64]:
+def _patient_means(rows: Iterable[Record], measure: str) -> NDArray[np.float64]:
     by_patient: dict[tuple[str, str], list[float]] = {}
     for row in rows:
         value = row[measure]
@@ -89,9 +91,9 @@ def interval(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def gain(rows: Sequence[Row], method: str, baseline: str, noisy: bool) -> Row:
+def gain(rows: Sequence[Record], method: str, baseline: str, noisy: bool) -> Record:
     """Dice of a method minus a baseline's on the same lines: paired by slice, over patients."""
-    pairs: dict[tuple[Any, ...], dict[str, Row]] = {}
+    pairs: dict[tuple[Any, ...], dict[str, Record]] = {}
     for row in rows:
         if bool(row["draw"]) == noisy and row["method"] in (method, baseline):
             pairs.setdefault((*_slice_of(row), row["draw"]), {})[row["method"]] = row
@@ -114,7 +116,7 @@ def gain(rows: Sequence[Row], method: str, baseline: str, noisy: bool) -> Row:
     }
 
 
-def risk_coverage(rows: Sequence[Row], steps: int = 20) -> list[Row]:
+def risk_coverage(rows: Sequence[Record], steps: int = 20) -> list[Record]:
     """Mean true Dice of the best part of the masks, ranked in two ways.
 
     By predicted Dice; and by the paper's rule, taken as a ranking: the larger error of the two
@@ -146,12 +148,12 @@ def risk_coverage(rows: Sequence[Row], steps: int = 20) -> list[Row]:
     return found
 
 
-def axis_error(rows: Sequence[Row]) -> NDArray[np.float64]:
+def axis_error(rows: Sequence[Record]) -> NDArray[np.float64]:
     """Larger absolute error of the two axes, in pixels."""
     return np.array([max(abs(row["long_error_vox"]), abs(row["short_error_vox"])) for row in rows])
 
 
-def calibration(rows: Sequence[Row], bins: int = 10) -> tuple[float, list[Row]]:
+def calibration(rows: Sequence[Record], bins: int = 10) -> tuple[float, list[Record]]:
     """Return the expected calibration error of the predicted Dice, and the table behind it.
 
     See `uls_data.pseudomask.quality.calibration_error`; a row of the table is one of its bins.

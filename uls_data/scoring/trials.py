@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, ManifestError
 from uls_data.ids import draw
+from uls_data.manifest.by_axis import padding_by_axis
 from uls_data.manifest.choice import ANNOTATED, Choice, layer_of, lesion_of
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.example import Example, read_examples, with_images
+from uls_data.manifest.row import Column, Row
 from uls_data.measure import axes
 from uls_data.measure.lines import Lines, jittered
 from uls_data.measure.overlap import dice
@@ -30,6 +32,7 @@ from uls_data.measure.surface import surface_dice
 from uls_data.outcome import Supervision
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.methods import METHODS, pseudo_mask
+from uls_data.tables import Record
 from uls_data.volumes import read_volume
 
 # Always beside what is asked for: a method that does not beat these is not worth its name.
@@ -41,8 +44,6 @@ _NEEDED = (
     *("spacing_x_mm", "spacing_y_mm"),
     *(f"pad_{side}_{axis}_vox" for side in ("before", "after") for axis in "xyz"),
 )
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def score_lesions(
     *,
     started: Callable[[int], None] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> tuple[list[Row], list[Row]]:
+) -> tuple[list[Record], list[Record]]:
     """Score every lesion of fully annotated manifests.
 
     Returns
@@ -111,8 +112,8 @@ def score_lesions(
     tasks = full_lesions(manifests)
     if started is not None:
         started(len(tasks))
-    scores: list[Row] = []
-    failed: list[Row] = []
+    scores: list[Record] = []
+    failed: list[Record] = []
     score = partial(_score_lesion, trial=trial)
     for _, rows in run_tasks(score, tasks, pool, lost=lost_lesion):
         for row in rows:
@@ -155,18 +156,20 @@ def full_lesions(manifests: str | Path | Sequence[str | Path]) -> list[LesionTas
     return list(tasks.values())
 
 
-def _identity(row: Row) -> Row:
-    names = ("source", "case_id", "patient_id", "lesion_index", "lesion_type", "split")
+def _identity(row: Row) -> Record:
+    names: tuple[Column, ...] = (
+        *("source", "case_id", "patient_id", "lesion_index", "lesion_type", "split"),
+    )
     return {name: row[name] for name in names}
 
 
-def lost_lesion(task: LesionTask, detail: str) -> list[Row]:
+def lost_lesion(task: LesionTask, detail: str) -> list[Record]:
     """Row of a lesion whose worker died."""
     return [{**_identity(task.row), "reason": "worker_lost", "detail": detail}]
 
 
-def _score_lesion(task: LesionTask, trial: Trial) -> list[Row]:
-    rows: list[Row] = []
+def _score_lesion(task: LesionTask, trial: Trial) -> list[Record]:
+    rows: list[Record] = []
     try:
         for about, key_slice, truth in seen_slices(task.example, trial):
             rows += _score_slice(about, key_slice, truth, trial)
@@ -175,14 +178,14 @@ def _score_lesion(task: LesionTask, trial: Trial) -> list[Row]:
     return rows
 
 
-def unread_lesion(task: LesionTask, error: CaseError) -> Row:
+def unread_lesion(task: LesionTask, error: CaseError) -> Record:
     """Row of a lesion that cannot be used."""
     return {**_identity(task.row), "reason": error.reason.value, "detail": error.detail}
 
 
 def seen_slices(
     example: Example, trial: Trial
-) -> Iterator[tuple[Row, KeySlice, NDArray[np.bool_]]]:
+) -> Iterator[tuple[Record, KeySlice, NDArray[np.bool_]]]:
     """Slices of a lesion with its lines, clean and noisy, and the human mask of each.
 
     Yields what a row of scores starts with (identity, `slice_voi`, `draw`, `long_axis_vox`), what
@@ -196,7 +199,7 @@ def seen_slices(
     row = example.row
     volumes = [read_volume(path, path.parent) for path in (example.image, example.label)]
     # The padding is no tissue: no method may see it.
-    sides = [(row[f"pad_before_{a}_vox"] or 0, row[f"pad_after_{a}_vox"] or 0) for a in "xyz"]
+    sides = [(before or 0, after or 0) for before, after in padding_by_axis(row)]
     hu, marked = (
         volume.ras[
             tuple(
@@ -241,8 +244,8 @@ def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _score_slice(
-    about: Row, key_slice: KeySlice, truth: NDArray[np.bool_], trial: Trial
-) -> list[Row]:
+    about: Record, key_slice: KeySlice, truth: NDArray[np.bool_], trial: Trial
+) -> list[Record]:
     rows = []
     for method in trial.methods:
         where = {**about, "method": method}

@@ -29,11 +29,10 @@ from uls_data.scoring.consistency import (
     offset_of,
     shift_of,
 )
-from uls_data.tables import write_csv
+from uls_data.tables import Record, write_csv
 
-Row = dict[str, Any]
 Mask = NDArray[np.bool_]
-_GROUPS: dict[str, Callable[[Row], str]] = {
+_GROUPS: dict[str, Callable[[Record], str]] = {
     "all": lambda _row: "all",
     "lesion_type": lambda row: str(row["lesion_type"]),
     "source": lambda row: str(row["source"]),
@@ -59,30 +58,30 @@ class VolumeEvaluation:
         Of the model to compare with.
     """
 
-    rows: list[Row]
-    unscored: list[Row]
+    rows: list[Record]
+    unscored: list[Record]
     other: VolumeEvaluation | None = None
 
     @property
-    def failed(self) -> list[Row]:
+    def failed(self) -> list[Record]:
         """Rows without a readable mask, and VOIs without a readable truth."""
         return [row for row in self.rows if row["status"] != "ok"] + self.unscored
 
-    def summary(self, by: str = "all") -> list[Row]:
+    def summary(self, by: str = "all") -> list[Record]:
         """Means by group: all, lesion_type or source (see `uls_data.scoring.aggregates`)."""
         return aggregates.summarise(self.rows, _GROUPS[by])
 
-    def metrics(self) -> Row:
+    def metrics(self) -> Record:
         """Return the scores in the shape of the challenge's `metrics.json`."""
         return aggregates.metrics(self.rows)
 
-    def comparison(self, by: str = "all") -> list[Row]:
+    def comparison(self, by: str = "all") -> list[Record]:
         """Differences from the other model, paired (see `uls_data.scoring.comparison`)."""
         others = [] if self.other is None else self.other.rows
         return comparison.compare(self.rows, others, _GROUPS[by])
 
     @cached_property
-    def differences(self) -> list[Row]:
+    def differences(self) -> list[Record]:
         """Sorted Dice differences from the other model; empty without one."""
         return [] if self.other is None else comparison.differences(self.rows, self.other.rows)
 
@@ -201,9 +200,9 @@ def _tasks(truth: Collection, pred: Collection, path: str | Path) -> list[_Task]
 
 def _scored(
     tasks: list[_Task], workers: int, progress: Callable[[int], None] | None
-) -> tuple[list[Row], list[Row]]:
-    rows: list[Row] = []
-    unscored: list[Row] = []
+) -> tuple[list[Record], list[Record]]:
+    rows: list[Record] = []
+    unscored: list[Record] = []
     for _, found in run_tasks(_score_lesion, tasks, Pool(workers), lost=_lost):
         for row in found:
             (rows if "dice" in row else unscored).append(row)
@@ -215,20 +214,20 @@ def _scored(
     )
 
 
-def _lost(task: _Task, detail: str) -> list[Row]:
+def _lost(task: _Task, detail: str) -> list[Record]:
     return [
         {"voi_id": click.truth.voi_id, "reason": Reason.WORKER_LOST.value, "detail": detail}
         for click in task.clicks
     ]
 
 
-def _score_lesion(task: _Task) -> list[Row]:
-    rows: list[Row] = []
+def _score_lesion(task: _Task) -> list[Record]:
+    rows: list[Record] = []
     masks: dict[str, tuple[Mask | None, Affine | None]] = {}
     several = len(task.clicks) > 1
     for click in task.clicks:
         item = click.truth
-        about: Row = {
+        about: Record = {
             "voi_id": item.voi_id,
             "source": item.source,
             "patient": item.patient,
@@ -301,7 +300,7 @@ def _pairs_of(masks: dict[str, tuple[Mask | None, Affine | None]]) -> Iterable[P
 
 
 def _add_consistency(
-    rows: list[Row], masks: dict[str, tuple[Mask | None, Affine | None]], pairs: Iterable[Pair]
+    rows: list[Record], masks: dict[str, tuple[Mask | None, Affine | None]], pairs: Iterable[Pair]
 ) -> None:
     """Put the mean over a lesion's pairs on the row that counts, or on the first."""
     scored = [row for row in rows if "dice" in row]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from uls_data.errors import CaseError, ManifestError
 from uls_data.manifest.choice import layer_of
+from uls_data.manifest.row import Row as ManifestRow
 from uls_data.outcome import Reason
 from uls_data.tables import Row, read_rows
 
@@ -35,7 +35,7 @@ class Entry:
     layer: str
     why: list[str]
 
-    def is_of(self, row: Mapping[str, Any]) -> bool:
+    def is_of(self, row: ManifestRow) -> bool:
         """Whether a mask of that name is meant: by `source`, `layer` and `parent_layer`."""
         layers = ("", row["layer"], layer_of(row))
         return self.source in ("", row["source"]) and self.layer in layers

@@ -20,10 +20,12 @@ from uls_data.errors import CaseError, ManifestError
 from uls_data.geometry import Triple, bounding_box
 from uls_data.io import sha256_voxels
 from uls_data.manifest.archive import read_voi
+from uls_data.manifest.by_axis import spacing_of
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import counting, layer_of, rank
-from uls_data.manifest.parquet import Row, manifest_files, read_rows, read_table
+from uls_data.manifest.parquet import manifest_files, read_rows, read_table
 from uls_data.manifest.query import query
+from uls_data.manifest.row import Row
 from uls_data.manifest.schema import arrow_schema
 from uls_data.pictures.contact import LUNG_WINDOW_HU, SOFT_WINDOW_HU, window_of
 from uls_data.triage.listing import Entry, by_name
@@ -110,9 +112,9 @@ def _finite(value: Any) -> Any:
 
 def _spacing_mm(row: Row) -> list[float]:
     """Voxel size; cubes where it is not known."""
-    found = [row[f"spacing_{axis}_mm"] for axis in "xyz"]
-    known = all(value is not None and isfinite(value) and value > 0 for value in found)
-    return found if known else [1.0, 1.0, 1.0]
+    sides = spacing_of(row)
+    found = [side for side in sides if side is not None and isfinite(side) and side > 0]
+    return found if len(found) == len(sides) else [1.0, 1.0, 1.0]
 
 
 class Lesions:
@@ -243,7 +245,7 @@ def _decode(root: Path, row: Row, subject: Subject, why: tuple[str, ...]) -> Voi
     problems = []
     mask, start, sha256 = np.zeros((0, 0, 0), bool), (0, 0, 0), None
     try:
-        label = _read(root, row["label_path"]).ras != 0
+        label = _read(root, str(row["label_path"])).ras != 0
         sha256 = sha256_voxels(label.view(np.uint8))
         if subject.sha256 is None:
             problems.append("The manifest does not tell the hash of the mask; index it anew.")

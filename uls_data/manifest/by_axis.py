@@ -1,0 +1,35 @@
+"""Columns that come one for each axis, read together: mypy knows no name that is put together."""
+
+from __future__ import annotations
+
+from uls_data.manifest.row import Row
+
+
+def spacing_of(row: Row) -> tuple[float | None, float | None, float | None]:
+    """Voxel size (x, y, z) in mm, as the row has it."""
+    return row["spacing_x_mm"], row["spacing_y_mm"], row["spacing_z_mm"]
+
+
+def click_in_scan(row: Row) -> tuple[int | None, int | None, int | None]:
+    """Index (x, y, z) of the click in the scan."""
+    return row["click_x_vox"], row["click_y_vox"], row["click_z_vox"]
+
+
+def origin_of(row: Row) -> tuple[int | None, int | None, int | None]:
+    """Index (x, y, z) in the scan of the VOI's first voxel."""
+    return row["voi_origin_x_vox"], row["voi_origin_y_vox"], row["voi_origin_z_vox"]
+
+
+def padding_by_axis(row: Row) -> tuple[tuple[int | None, int | None], ...]:
+    """Count of padded voxels before and after, for x, y and z; None where the row has none."""
+    return (
+        (row.get("pad_before_x_vox"), row.get("pad_after_x_vox")),
+        (row.get("pad_before_y_vox"), row.get("pad_after_y_vox")),
+        (row.get("pad_before_z_vox"), row.get("pad_after_z_vox")),
+    )
+
+
+def spacing_columns(spacing_mm: tuple[float, ...] | None) -> Row:
+    """Columns of a voxel size (x, y, z); None where it is not known."""
+    x, y, z = spacing_mm or (None, None, None)
+    return {"spacing_x_mm": x, "spacing_y_mm": y, "spacing_z_mm": z}
