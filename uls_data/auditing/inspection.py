@@ -95,7 +95,7 @@ def audit(
         Not manifests, or `out` cannot be written.
     """
     files = manifest_files(manifests)
-    tables = [read_table(file, COLUMNS).to_pylist() for file in files]
+    tables: list[list[Row]] = [read_table(file, COLUMNS).to_pylist() for file in files]
     rows = [row for table in tables for row in table]
     prints: dict[int, Prints] = {}
     unread: list[tuple[int, str]] = []

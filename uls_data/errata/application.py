@@ -220,10 +220,11 @@ def _vois(manifest: Paths, names: set[str]) -> dict[tuple[str, str], Rows]:
     """Rows of the VOIs of these names, by source and name, then by layer."""
     vois: dict[tuple[str, str], Rows] = {}
     for file in manifest_files(manifest):
-        for row in read_table(file, None, [("voi_id", "in", sorted(names))]).to_pylist():
+        found: list[Row] = read_table(file, None, [("voi_id", "in", sorted(names))]).to_pylist()
+        for row in found:
             if row["layer"] == LAYER:
                 continue
-            rows = vois.setdefault((row["source"], row["voi_id"]), {})
+            rows = vois.setdefault((row["source"], str(row["voi_id"])), {})
             if row["layer"] in rows:
                 first = rows[row["layer"]][0]
                 raise ErrataError(f"{first} and {file} hold {row['voi_id']} of one layer; name one")

@@ -13,6 +13,7 @@ from uls_data.errors import CaseError, ManifestError
 from uls_data.factory.options import Position
 from uls_data.geometry import Affine, Triple
 from uls_data.io import sha256_voxels
+from uls_data.manifest.by_axis import origin_of
 from uls_data.manifest.parquet import read_table
 from uls_data.manifest.row import Row
 from uls_data.measure.lines import Lines
@@ -34,23 +35,23 @@ def positions_of(manifest: Path, source: str) -> dict[str, tuple[Position, ...]]
     """
     columns = ["source", "case_id", "lesion_index", "sample_index", "voi_id", "affine", "status"]
     columns += ["label_voxels_sha256", *(f"voi_origin_{axis}_vox" for axis in "xyz")]
-    rows = read_table(manifest, columns).to_pylist()
+    rows: list[Row] = read_table(manifest, columns).to_pylist()
     found: dict[str, dict[str, Position]] = {}
     for row in rows:
         if row["source"] != source or row["status"] != "ok" or row["affine"] is None:
             continue
-        _check_names(row, manifest)
-        origin = [row[f"voi_origin_{axis}_vox"] for axis in "xyz"]
+        name, lesion = _names(row, manifest)
+        x, y, z = origin_of(row)
         position = Position(
-            voi_id=row["voi_id"],
-            lesion_index=row["lesion_index"],
+            voi_id=name,
+            lesion_index=lesion,
             sample_index=row["sample_index"] or 0,
             affine=tuple(row["affine"]),
-            origin=None if None in origin else (origin[0], origin[1], origin[2]),
+            origin=None if x is None or y is None or z is None else (x, y, z),
             label_voxels_sha256=row["label_voxels_sha256"],
         )
         # A manifest of several layers names a VOI once for each; they share its position.
-        found.setdefault(row["case_id"], {}).setdefault(row["voi_id"], position)
+        found.setdefault(row["case_id"], {}).setdefault(name, position)
     if not found:
         sources = sorted({row["source"] for row in rows})
         raise ManifestError(
@@ -60,14 +61,18 @@ def positions_of(manifest: Path, source: str) -> dict[str, tuple[Position, ...]]
     return {case_id: tuple(by_name.values()) for case_id, by_name in found.items()}
 
 
-def _check_names(row: Row, manifest: Path) -> None:
-    """Refuse names that are none: they become file names below the output folder."""
-    for column in ("case_id", "voi_id"):
-        name = row[column]
+def _names(row: Row, manifest: Path) -> tuple[str, int]:
+    """Name of the VOI and number of its lesion.
+
+    Names that are none are refused: they become file names below the output folder.
+    """
+    voi_id, lesion = row["voi_id"], row["lesion_index"]
+    for column, name in (("case_id", row["case_id"]), ("voi_id", voi_id)):
         if not isinstance(name, str) or not name or "/" in name or "\0" in name:
             raise ManifestError(f"--replay {manifest}: {name!r} cannot be a {column}")
-    if row["lesion_index"] is None:
-        raise ManifestError(f"--replay {manifest}: {row['voi_id']} has no lesion_index")
+    if lesion is None:
+        raise ManifestError(f"--replay {manifest}: {voi_id} has no lesion_index")
+    return str(voi_id), lesion
 
 
 def find_origin(

@@ -139,7 +139,7 @@ def counting(table: pa.Table) -> pa.Array:
     cases = pc.unique(table["case_id"].filter(pc.fill_null(corrections, False)))
     # Few cases are corrected: only their rows are looked at one by one.
     at = pc.indices_nonzero(pc.is_in(table["case_id"], value_set=cases))
-    rows = table.select(list(COLUMNS)).take(at).to_pylist() if len(at) else []
+    rows: list[Row] = table.select(list(COLUMNS)).take(at).to_pylist() if len(at) else []
     choice = Choice(rows)
     numbers = at.to_pylist()
     lost = [n for n, row in zip(numbers, rows, strict=True) if choice.why_not(row) is not None]

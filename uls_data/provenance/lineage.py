@@ -34,7 +34,8 @@ def rows_of(voi_id: str, manifest: Paths) -> list[Found]:
     files = manifest_files(manifest)
     found: list[Found] = []
     for file in files:
-        for row in read_table(file, None, [("voi_id", "=", voi_id)]).to_pylist():
+        rows: list[Row] = read_table(file, None, [("voi_id", "=", voi_id)]).to_pylist()
+        for row in rows:
             if all(row != other.row for other in found):
                 found.append(Found(file, row))
     if not found:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from uls_data.errata import change_log
-from uls_data.manifest.row import Row
+from uls_data.manifest.row import Column, Row
 from uls_data.manifest.stats import stats
 from uls_data.outcome import Status
 from uls_data.release.content import Content, leaks
@@ -139,15 +139,15 @@ def _licences(record: Record, terms: Mapping[str, Terms]) -> list[str]:
     )
 
 
-def _made(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = ("source", "recipe_version", "recipe_sha256", "profile", "seed", "software_version")
+def _made(rows: Sequence[Row]) -> list[str]:
+    names: tuple[Column, ...] = (
+        *("source", "recipe_version", "recipe_sha256", "profile", "seed", "software_version"),
+    )
     found = sorted({tuple(str(row[name]) for name in names) for row in rows})
     return _table(names, found)
 
 
-def _counts(
-    rows: Sequence[Mapping[str, Any]], names: Sequence[str], *, bad: bool = False
-) -> list[str]:
+def _counts(rows: Sequence[Row], names: Sequence[Column], *, bad: bool = False) -> list[str]:
     found = Counter(
         tuple(str(row[name]) for name in names)
         for row in rows
@@ -158,7 +158,7 @@ def _counts(
     return _table((*names, "rows"), [(*key, count) for key, count in sorted(found.items())])
 
 
-def _flags(ok: Sequence[Mapping[str, Any]]) -> list[str]:
+def _flags(ok: Sequence[Row]) -> list[str]:
     found = Counter((row["source"], flag) for row in ok for flag in row["qc_flags"] or ())
     if not found:
         return ["No flags."]

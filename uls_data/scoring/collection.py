@@ -193,7 +193,7 @@ def _same_bytes(one: Path, other: Path) -> bool:
 
 
 def _of_manifest(path: Path, layer: str | None, truth: bool) -> Collection:
-    rows = [
+    rows: list[tuple[Row, Path]] = [
         (row, file)
         for file in manifest_files(path)
         for row in read_table(file, list(_COLUMNS)).to_pylist()

@@ -169,8 +169,10 @@ class Lesions:
         places = by_name(listed or ())
         known: set[int] = set()
         shown = ("source", "voi_id", "layer", "parent_layer")
-        for at, row in enumerate(table.select(list(shown)).to_pylist()):
-            name, key = row["voi_id"], (row["source"], row["voi_id"])
+        rows: list[Row] = table.select(list(shown)).to_pylist()
+        for at, row in enumerate(rows):
+            name = str(row["voi_id"])
+            key = row["source"], name
             meant = [n for n, entry in places.get(name, ()) if entry.is_of(row)]
             known.update(meant)
             if (listed is not None and not meant) or rank(row) <= ranks.get(key, -2):
@@ -189,9 +191,10 @@ class Lesions:
             self._table = self._table.take(self.order(sort))
         named = ["source", "voi_id", "layer", "parent_layer", "label_voxels_sha256"]
         # A further correction of a mask goes by the layer that the first one was made from.
+        rows = self._table.select(named).to_pylist()
         self.subjects = [
-            Subject(row["source"], row["voi_id"], layer_of(row), row["label_voxels_sha256"])
-            for row in self._table.select(named).to_pylist()
+            Subject(row["source"], str(row["voi_id"]), layer_of(row), row["label_voxels_sha256"])
+            for row in rows
         ]
         self._decoded: OrderedDict[int, Future[Voi]] = OrderedDict()
         self._lock = Lock()
@@ -229,7 +232,7 @@ class Lesions:
                 self._decoded.popitem(last=False)
         if mine:
             try:
-                row = self._table.slice(number, 1).to_pylist()[0]
+                row: Row = self._table.slice(number, 1).to_pylist()[0]
                 subject = self.subjects[number]
                 why = tuple(self._why[subject.key])
                 future.set_result(_decode(self.root, row, subject, why))
