@@ -17,8 +17,7 @@ from uls_data.cli import cli
 from uls_data.errors import ManifestError, SourceError
 from uls_data.io import sha256_voxels
 from uls_data.manifest import write_manifest
-
-Row = dict[str, Any]
+from uls_data.manifest.row import Row
 
 
 def run(*arguments: object) -> tuple[int, str]:

@@ -16,12 +16,12 @@ import numpy as np
 from uls_data.io import sha256_bytes, sha256_voxels
 from uls_data.manifest import write_manifest
 from uls_data.manifest.parquet import iterate_rows, manifest_files
+from uls_data.manifest.row import Row
 from uls_data.nifti_writer import nifti_gz
 from uls_data.recipe import load_recipe
 from uls_data.release import ReleaseReport, release_build
 from uls_data.voi import VOI_SHAPE
 
-Row = dict[str, Any]
 # Ten VOIs in five parts.
 SMALL_PARTS = 110_000
 

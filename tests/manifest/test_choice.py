@@ -23,9 +23,8 @@ from uls_data.manifest.choice import (
     is_of,
     layer_of,
 )
+from uls_data.manifest.row import Row
 from uls_data.manifest.schema import arrow_schema
-
-Row = dict[str, Any]
 
 
 def row(case: str, sample: int = 0, layer: str = "annotated", **changes: Any) -> Row:

@@ -23,6 +23,7 @@ from uls_data.factory import build
 from uls_data.filtering import filter
 from uls_data.io import sha256_bytes, sha256_voxels
 from uls_data.manifest.parquet import iterate_rows, write_manifest
+from uls_data.manifest.row import Row
 from uls_data.manifest.stats import stats
 from uls_data.network.examples import find_examples, find_vois
 from uls_data.nifti_writer import nifti_gz
@@ -36,7 +37,6 @@ from uls_data.scoring.trials import full_lesions
 from uls_data.triage.vois import Lesions
 from uls_data.voi import VOI_SHAPE
 
-Row = dict[str, Any]
 Masks = set[tuple[str, str]]
 FULL: Masks = {("b0", "corrected"), ("b1", "annotated"), ("c0", "annotated"), ("c1", "annotated")}
 WEAK: Masks = {("d0", "jury"), ("d1", "jury"), ("g0", "pseudo3d-r1"), ("g1", "pseudo3d-r1")}

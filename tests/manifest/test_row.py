@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
 import typing
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from uls_data.manifest.derived import derived_row
+from uls_data.manifest.parquet import read_table
 from uls_data.manifest.row import Column, Row
 from uls_data.manifest.schema import column_names, columns_of, document
+
+ROOT = Path(__file__).parents[2]
+# Lines that mypy must refuse, with the code of its error; no other line may be refused.
+SNIPPET = """
+from uls_data.manifest.row import Column, Row
+
+def read(row: Row) -> str:
+    print(row["recist_lnog_vox"])  # typeddict-item
+    print(row["click_w_vox"], row["click_x_vox"])  # typeddict-item
+    label: str = row["label_path"]  # assignment
+    return label + row["source"]
+
+def make() -> Row:
+    names: tuple[Column, ...] = ("source", "spilt")  # assignment
+    row: Row = {"source": "a", "lesion_indx": 1}  # typeddict-unknown-key
+    row["voi_ids"] = "a"  # typeddict-unknown-key
+    row |= {"mask_voxels": 1.5}  # typeddict-item
+    print([row[name] for name in names])
+    row |= {"mask_voxels": 15, "split": None}
+    return {**row, "candidate_scores": [{"candidate": "a", "measure": "b", "value": 1.0}]}
+"""
 
 
 def test_every_column_is_of_one_thing() -> None:
@@ -24,6 +50,12 @@ def test_every_column_is_of_one_thing() -> None:
 def test_row_has_the_columns_of_the_schema() -> None:
     assert list(Row.__annotations__) == column_names()
     assert list(typing.get_args(Column)) == column_names()
+
+
+def test_never_null_is_true_of_what_ships() -> None:
+    names = document()["never_null"]
+    table = read_table("uls23", names)
+    assert [table[name].null_count for name in names] == [0] * len(names)
 
 
 @given(st.sets(st.sampled_from(column_names())), st.booleans())
@@ -49,3 +81,27 @@ def test_a_new_column_of_the_mask_is_not_inherited(monkeypatch: pytest.MonkeyPat
     finally:
         columns_of.cache_clear()
     assert "sharpness" not in row and row["voi_id"] == "a"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is in the dev extra")
+def test_a_misspelt_column_fails_mypy(tmp_path: Path) -> None:
+    snippet = tmp_path / "snippet.py"
+    snippet.write_text(SNIPPET, encoding="utf-8")
+    # Nothing but these two files is read: the whole package takes half a minute.
+    options = ["--follow-imports=skip", f"--cache-dir={tmp_path}", "--no-error-summary"]
+    files = [str(snippet), "uls_data/manifest/row.py"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, *files], cwd=ROOT, capture_output=True, text=True
+    )
+    found = {}
+    for line in ran.stdout.splitlines():
+        place, level, words = line.split(": ", 2)
+        if level == "error":
+            found[int(place.rsplit(":", 1)[1])] = words.rsplit("[", 1)[1].rstrip("]")
+    expected = {
+        number: line.split("# ")[1]
+        for number, line in enumerate(SNIPPET.splitlines(), 1)
+        if "# " in line
+    }
+    assert found == expected, ran.stdout + ran.stderr

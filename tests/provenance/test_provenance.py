@@ -20,6 +20,7 @@ from uls_data.errors import ManifestError, RecipeError
 from uls_data.factory import build
 from uls_data.filtering import filter as filter_manifest
 from uls_data.manifest import read_table, write_manifest
+from uls_data.manifest.row import Row
 from uls_data.nifti_writer import nifti_gz
 from uls_data.provenance import blame, explain
 from uls_data.provenance.link import STATES
@@ -27,7 +28,6 @@ from uls_data.recipe import recipe_template
 from uls_data.voi import VOI_SHAPE
 
 AFFINE = np.array([[0.75, 0, 0, -31.5], [0, 0.75, 0, 12.25], [0, 0, 2.5, -804.0], [0, 0, 0, 1.0]])
-Row = dict[str, Any]
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from uls_data.manifest.row import Row
 from uls_data.reporting.outliers import Ranking, rankings
 
-Row = dict[str, Any]
 GOOD = {
     "voxels": 500.0,
     "fill": 0.93,
