@@ -38,7 +38,7 @@ title: Hard lesions with full masks (made up)
 licence:
   name: CC0-1.0
   redistributable: true
-  evidence: computed by demo from a seed
+  evidence: computed by uls_data.demo from a seed
 citation: none
 access:
   - Written by `make demo`.

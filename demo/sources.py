@@ -55,7 +55,7 @@ title: A user's own lesions (made up)
 licence:
   name: CC0-1.0
   redistributable: true
-  evidence: computed by demo from a seed
+  evidence: computed by uls_data.demo from a seed
 
 citation: none
 access:
