@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from uls_data.factory import build, run
-from uls_data.factory.run import BuildReport
+from uls_data.factory.build_report import BuildReport
 from uls_data.lesions.instances import find_lesions
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.outcome import Reason

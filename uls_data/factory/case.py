@@ -6,22 +6,20 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uls_data import geometry
-from uls_data._version import __version__
 from uls_data.errors import CaseError, UlsDataError
-from uls_data.factory.layers import ANNOTATED, Layer, Measurements, annotated_layers
+from uls_data.factory.layers import Layer, Measurements, annotated_layers
 from uls_data.factory.options import Built, Options, Position, Task
 from uls_data.factory.replay import find_origin
+from uls_data.factory.rows import case_row, ended, line_columns, position_columns, told
 from uls_data.factory.writer import Writer
 from uls_data.geometry import Affine, Triple
-from uls_data.ids import readable, voi_id
+from uls_data.ids import voi_id
 from uls_data.lesions import Lesion, click_of
-from uls_data.lesions.instances import Measured
 from uls_data.manifest.by_axis import spacing_columns
 from uls_data.manifest.row import Row
 from uls_data.measure.label import describe_label
@@ -53,14 +51,14 @@ def build_case(task: Task, options: Options, staging: Path) -> Built:
     SourceError
         The output cannot be written: no other case would fare better.
     """
-    row = _case_row(task, options)
+    row = case_row(task, options)
     try:
         _check_unchanged(task, options)
         if task.case.problem is not None:
             raise CaseError(*task.case.problem)
         if task.positions == ():
             detail = "the replayed manifest does not name this case"
-            return Built([_ended(row, Status.SKIPPED, Reason.NOT_IN_REPLAY_MANIFEST, detail)])
+            return Built([ended(row, Status.SKIPPED, Reason.NOT_IN_REPLAY_MANIFEST, detail)])
         with Writer(staging) as writer:
             rows = list(_Case(task, options, row, writer).rows())
             _check_unchanged(task, options)
@@ -76,57 +74,12 @@ def build_case(task: Task, options: Options, staging: Path) -> Built:
         reason = Reason.INTERNAL_ERROR
         where = traceback.extract_tb(error.__traceback__)[-1]
         detail = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-    return Built([_ended(row, reason.status, reason, detail)])
+    return Built([ended(row, reason.status, reason, detail)])
 
 
 def lost_case(task: Task, detail: str, options: Options) -> Built:
     """Row of a case whose worker died."""
-    return Built([_ended(_case_row(task, options), Status.FAILED, Reason.WORKER_LOST, detail)])
-
-
-def _case_row(task: Task, options: Options) -> Row:
-    """Columns that every row of a case shares."""
-    recipe, case = options.recipe, task.case
-    patient = recipe.patient_of(case.case_id)
-    return {
-        "source": recipe.source,
-        "case_id": case.case_id,
-        "patient_id": patient,
-        "layer": options.masks[0] if options.masks else ANNOTATED,
-        "image_source": readable(case.image.as_posix())
-        if case.image and options.needs_scan
-        else None,
-        "label_source": _label_source(task),
-        "study_instance_uid": case.study_instance_uid,
-        "series_instance_uid": case.series_instance_uid,
-        "recipe_version": recipe.recipe_version,
-        "recipe_sha256": options.recipe_sha256,
-        "software_version": __version__,
-        "profile": options.profile.name,
-        "seed": options.seed,
-        "lesion_type": recipe.lesion_type.value,
-        "supervision": recipe.supervision,
-        "split": recipe.split_of(patient),
-        "licence": recipe.licence.name,
-        "redistributable": recipe.licence.redistributable,
-        "qc_flags": []
-        if recipe.licence.redistributable is not None
-        else [Flag.REDISTRIBUTION_UNKNOWN.value],
-        "lesion_index": None,
-        "sample_index": None,
-    }
-
-
-def _label_source(task: Task) -> str | None:
-    case = task.case
-    if case.instances:
-        return readable(case.instances[0][2].parent.as_posix())
-    path = case.mask or (case.annotations[0] if case.annotations else None)
-    return readable(path.as_posix()) if path is not None else None
-
-
-def _ended(row: Row, status: Status, reason: Reason, detail: str) -> Row:
-    return {**row, "status": status.value, "reason": reason.value, "detail": readable(detail)}
+    return Built([ended(case_row(task, options), Status.FAILED, Reason.WORKER_LOST, detail)])
 
 
 class _Case:
@@ -223,11 +176,11 @@ class _Case:
         return lesion, layers
 
     def _skipped(self, lesion: Lesion | None, reason: Reason, detail: str) -> Row:
-        row = _ended(self.row, reason.status, reason, detail)
+        row = ended(self.row, reason.status, reason, detail)
         row |= {**spacing_columns(self.spacing_mm), "qc_flags": sorted(self.flags)}
         if lesion is None:
             return row
-        row.update(_told(lesion))
+        row.update(told(lesion))
         row["lesion_index"] = lesion.index
         row["source_lesion_id"] = lesion.source_lesion_id
         row["agreement_level"] = lesion.agreement
@@ -258,7 +211,7 @@ class _Case:
                     f"{position.voi_id}: the mask has lesions {sorted(by_index)[:20]}; "
                     "is this the mask that the manifest was made from?"
                 )
-                yield _ended(row, Status.FAILED, Reason.REPLAY_LESION_MISSING, detail)
+                yield ended(row, Status.FAILED, Reason.REPLAY_LESION_MISSING, detail)
                 continue
             prepared = self._prepared(lesion)
             if isinstance(prepared, dict):
@@ -279,7 +232,7 @@ class _Case:
                     lesion, layers, position.sample_index, position.voi_id, box, frame, flags
                 )
             except CaseError as error:
-                yield _ended(row, Status.FAILED, error.reason, f"{position.voi_id}: {error.detail}")
+                yield ended(row, Status.FAILED, error.reason, f"{position.voi_id}: {error.detail}")
         named = {position.lesion_index for position in positions}
         for lesion in self.lesions:
             if lesion.index not in named:
@@ -299,7 +252,7 @@ class _Case:
         """Cut, write and describe one VOI: a row for each of its masks."""
         shared: Row = {
             **self.row,
-            **_told(lesion),
+            **told(lesion),
             "lesion_index": lesion.index,
             "sample_index": sample,
             "voi_id": name,
@@ -314,7 +267,7 @@ class _Case:
                 )
             affine = geometry.shifted(frame, box.origin)
             shared |= {**spacing_columns(self.spacing_mm), "affine": affine.ravel().tolist()}
-            shared.update(_position_columns(box))
+            shared.update(position_columns(box))
             flags = self.flags | flags | set(lesion.flags)
             image = None
             if self.scan is not None and not self.options.labels_only:
@@ -329,7 +282,7 @@ class _Case:
                     made, "image", f"images/{name}.nii.gz", image.voxels, affine, image.limits
                 )
         except CaseError as error:
-            rows = [_ended(shared, Status.FAILED, error.reason, error.detail)]
+            rows = [ended(shared, Status.FAILED, error.reason, error.detail)]
         yield from rows
 
     def _label(
@@ -344,14 +297,14 @@ class _Case:
         """Cut, write, draw and describe the label of one layer."""
         row: Row = {**shared, **layer.columns, "layer": layer.name}
         if layer.measured is not None:
-            row.update(_line_columns(layer.measured, box))
+            row.update(line_columns(layer.measured, box))
         if layer.problem is not None:
-            return _ended(row, Status.FAILED, layer.problem.reason, layer.problem.detail)
+            return ended(row, Status.FAILED, layer.problem.reason, layer.problem.detail)
         voxels = layer.voxels
         label = cut_label(voxels, box)
         if not label.any():
             detail = f"the mask of {layer.name} lies outside the VOI"
-            return _ended(row, Status.SKIPPED, Reason.NO_LESION, detail)
+            return ended(row, Status.SKIPPED, Reason.NO_LESION, detail)
         columns, seen = describe_label(label, self.spacing_mm)
         outside = 1 - columns["mask_voxels"] / len(voxels)
         if outside > 0:
@@ -384,13 +337,6 @@ class _Case:
         self.writer.put(rows, kind, path, voxels, affine, limits)
 
 
-def _line_columns(measured: Measured, box: Box) -> Row:
-    """Where a reader's lines lie in a VOI."""
-    x, y, z = box.origin
-    points = measured.lines.moved(-x, -y).points.ravel().tolist()
-    return {"recist_points_vox": points, "key_slice_voi": measured.slice_vox - z}
-
-
 def _check_unchanged(task: Task, options: Options) -> None:
     """Refuse files that are not those that were planned: their rows would get another's key."""
     for then, now in zip(task.inputs, task.inputs_now(options.raw), strict=True):
@@ -399,18 +345,3 @@ def _check_unchanged(task: Task, options: Options) -> None:
                 Reason.CHANGED_WHILE_READ,
                 f"at the start of the run: {then}; now: {now}; give the same command again",
             )
-
-
-def _position_columns(box: Box) -> Row:
-    columns: dict[str, int] = {}
-    for at, axis in enumerate("xyz"):
-        columns[f"click_{axis}_vox"] = box.click[at]
-        columns[f"voi_origin_{axis}_vox"] = box.origin[at]
-        columns[f"pad_before_{axis}_vox"] = box.pad_before[at]
-        columns[f"pad_after_{axis}_vox"] = box.pad_after[at]
-    return cast(Row, columns)
-
-
-def _told(lesion: Lesion) -> Row:
-    """Columns that the source tells of a lesion; a manifest refuses those that it does not know."""
-    return cast(Row, dict(lesion.columns))

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from uls_data.errors import CaseError, SourceError
+from uls_data.factory.build_report import BuildReport
 from uls_data.factory.layers import ANNOTATED
-from uls_data.factory.run import BuildReport, Progress, build
+from uls_data.factory.run import Progress, build
 from uls_data.ids import hash_of
 from uls_data.io import write_bytes
 from uls_data.manifest.parquet import iterate_rows

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import SourceError
+from uls_data.factory.build_report import BuildReport
 from uls_data.factory.case import build_case, lost_case
 from uls_data.factory.footprint import memory_need
 from uls_data.factory.lock import locked
 from uls_data.factory.options import Options, Task
-from uls_data.factory.replay import positions_of
+from uls_data.factory.planning import calibration_text, chosen_of, masks_of, planned_row, tasks_of
 from uls_data.factory.state import Finished, State, files_of
 from uls_data.io import remove_folder, remove_temporaries, remove_temporaries_of
-from uls_data.manifest.parquet import iterate_rows, read_table
 from uls_data.manifest.row import Row
-from uls_data.outcome import Reason, Status
+from uls_data.outcome import Reason
 from uls_data.profile import PROFILES
-from uls_data.pseudomask.methods import METHODS
 from uls_data.recipe import load_recipe
-from uls_data.recipe.model import Recipe
-from uls_data.sources import format_of
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.find import find_cases
 
-_LONGEST_CALIBRATION = 1 << 20
 # Failures that the machine may have caused: the same command tries such cases again.
 _NOT_ITS_OWN = frozenset(
     {
@@ -43,86 +36,6 @@ _NOT_ITS_OWN = frozenset(
     }
 )
 Progress = Callable[[str, list[Row]], None]
-
-
-@dataclass
-class BuildReport:
-    """What a build did.
-
-    Attributes
-    ----------
-    source : str
-    manifest : Path
-        Not written by a dry run.
-    cases, done_before : int
-        Cases of this call, and how many of them were finished already.
-    complete : bool
-        Whether the call covered every case of the raw root.
-    notes : list of str
-        Lines for the user.
-    planned : list of dict
-        What a dry run would read; otherwise empty.
-    """
-
-    source: str
-    manifest: Path
-    cases: int = 0
-    done_before: int = 0
-    complete: bool = True
-    notes: list[str] = field(default_factory=list)
-    planned: list[Row] = field(default_factory=list)
-
-    @cached_property
-    def outcomes(self) -> Counter[tuple[str, str | None]]:
-        """How many rows of the manifest ended with each (status, reason)."""
-        if not self.manifest.is_file() or self.planned:
-            return Counter()
-        table = read_table(self.manifest, ["status", "reason"])
-        groups = table.group_by(["status", "reason"]).aggregate([([], "count_all")])
-        return Counter(
-            {(row["status"], row["reason"]): row["count_all"] for row in groups.to_pylist()}
-        )
-
-    @cached_property
-    def rows(self) -> list[Row]:
-        """All rows of the manifest, by key; a dry run's plan."""
-        return self.planned or list(iterate_rows(self.manifest))
-
-    def failures(self, limit: int) -> list[Row]:
-        """First failed rows of the manifest: case_id, reason and detail."""
-        columns = ["case_id", "reason", "detail"]
-        table = read_table(self.manifest, columns, [("status", "=", Status.FAILED.value)])
-        rows: list[Row] = table.slice(0, limit).to_pylist()
-        return rows
-
-    def lesions(self) -> tuple[int, int]:
-        """Lesions that became VOIs, and the scans they lie in."""
-        columns = ["case_id", "lesion_index"]
-        table = read_table(self.manifest, columns, [("status", "=", Status.OK.value)])
-        scans = len(table.column("case_id").unique())
-        return table.group_by(columns).aggregate([]).num_rows, scans
-
-    def count(self, status: str) -> int:
-        """Rows with a status."""
-        return sum(count for (one, _), count in self.outcomes.items() if one == status)
-
-    @property
-    def ok(self) -> int:
-        """VOIs of this manifest; one with masks of several layers counts once."""
-        if not self.count(Status.OK):
-            return 0
-        table = read_table(self.manifest, ["voi_id"], [("status", "=", Status.OK.value)])
-        return len(table.column("voi_id").unique())
-
-    @property
-    def skipped(self) -> int:
-        """Rows that were skipped by a decision."""
-        return self.count(Status.SKIPPED)
-
-    @property
-    def failed(self) -> int:
-        """Rows that failed."""
-        return self.count(Status.FAILED)
 
 
 def build(
@@ -214,8 +127,8 @@ def build(
         clicks=clicks,
         labels_only=labels_only,
         replayed=replay is not None,
-        masks=_masks(masks, loaded.recipe, profile),
-        calibration=_calibration(calibration),
+        masks=masks_of(masks, loaded.recipe, profile),
+        calibration=calibration_text(calibration),
     )
     source = loaded.recipe.source
     if out.resolve() == raw.resolve():
@@ -228,8 +141,8 @@ def build(
         leave_out=out,
         cache=None if dry_run else state.headers,
     )
-    tasks = _tasks(cases, source, Path(replay) if replay is not None else None)
-    chosen = _choose(tasks, only, limit)
+    tasks = tasks_of(cases, source, Path(replay) if replay is not None else None)
+    chosen = chosen_of(tasks, only, limit)
     report = BuildReport(
         source,
         out / "manifest" / f"{source}.parquet",
@@ -237,7 +150,7 @@ def build(
         complete=len(chosen) == len(tasks),
     )
     if dry_run:
-        report.planned = [_planned(task) for task in chosen]
+        report.planned = [planned_row(task) for task in chosen]
         return report
     pool = Pool(workers, scheduler)
     try:
@@ -357,75 +270,3 @@ def _refuse_mixture(finished: dict[str, Finished], keys: dict[str, str], options
             f"{foreign[0]}, that were built with another recipe or other parameters. "
             "Build all cases (without --only or --limit), or name another --out."
         )
-
-
-def _masks(masks: Sequence[str], recipe: Recipe, profile: str) -> tuple[str, ...]:
-    """Methods of a build: none for a source that has masks."""
-    known = [method for method in METHODS if method != "published"]  # that one is a profile's
-    for method in masks:
-        if method not in known:
-            raise SourceError(f"--masks {method}: expected one of {', '.join(known)}")
-    if not format_of(recipe).measured:
-        if masks:
-            raise SourceError(f"--masks {masks[0]}: {recipe.source} has masks of its own")
-        return ()
-    chosen = tuple(dict.fromkeys(masks))
-    return chosen or (("grabcut",) if profile == "published" else ("jury",))
-
-
-def _calibration(path: str | Path | None) -> str:
-    """Text of a calibration that can be used; empty without one."""
-    if path is None:
-        return ""
-    from uls_data.pseudomask.quality import Quality
-
-    try:
-        text = Path(path).read_bytes()[: _LONGEST_CALIBRATION + 1].decode()
-        if len(text) > _LONGEST_CALIBRATION:
-            raise ValueError("longer than any calibration")
-        Quality.from_json(text)
-    except (OSError, ValueError) as error:
-        raise SourceError(
-            f"--calibration {path}: {error}; expected a file that `uls-data calibrate` wrote"
-        ) from error
-    return text
-
-
-def _tasks(cases: list[CaseFiles], source: str, replay: Path | None) -> list[Task]:
-    if replay is None:
-        return [Task(case) for case in cases]
-    positions = positions_of(replay, source)
-    tasks = [Task(case, positions.pop(case.case_id, ())) for case in cases]
-    for case_id, missing in sorted(positions.items()):
-        names = ", ".join(position.voi_id for position in missing[:3])
-        problem = (
-            Reason.REPLAY_CASE_MISSING,
-            f"the manifest names {len(missing)} VOIs of it ({names}), the raw root lacks it",
-        )
-        tasks.append(Task(CaseFiles(case_id, problem=problem), missing))
-    return tasks
-
-
-def _choose(tasks: list[Task], only: Sequence[str], limit: int | None) -> list[Task]:
-    chosen = tasks
-    if only:
-        names = [task.case.case_id for task in tasks]
-        for wanted in only:
-            if wanted not in names:
-                near = difflib.get_close_matches(wanted, names, n=1)
-                hint = f"Did you mean {near[0]}?" if near else f"Cases are called like {names[0]}."
-                raise SourceError(f"--only {wanted}: no such case below --raw. {hint}")
-        chosen = [task for task in tasks if task.case.case_id in set(only)]
-    return chosen[:limit]
-
-
-def _planned(task: Task) -> Row:
-    case = task.case
-    return {
-        "case_id": case.case_id,
-        "image_source": case.image.as_posix() if case.image else None,
-        "label_source": case.mask.as_posix() if case.mask else None,
-        "status": "failed" if case.problem else "planned",
-        "reason": case.problem[0].value if case.problem else None,
-        "detail": case.problem[1] if case.problem else None,
-    }
