@@ -201,7 +201,7 @@ def test_damage_that_no_check_foresaw_is_a_row(
         raise ZeroDivisionError("unforeseen")
 
     with monkeypatch.context() as patch:
-        patch.setattr("uls_data.sources.open.find_lesions", broken)
+        patch.setattr("uls_data.sources.masks.find_lesions", broken)
         report = run(raw, out)
     assert [row["reason"] for row in report.rows] == ["internal_error"] * 2
     assert "unforeseen" in report.rows[0]["detail"]

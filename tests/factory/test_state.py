@@ -299,7 +299,7 @@ def test_a_failure_that_may_not_be_the_case_s_own_is_tried_again(
             def refuses(*_: Any, raised: BaseException = error, **__: Any) -> None:
                 raise raised
 
-            patch.setattr("uls_data.volumes.nifti.read_nifti", refuses)
+            patch.setattr("uls_data.volumes.read.read_nifti", refuses)
             assert {row["reason"] for row in run(raw, out).rows} == {reason}
     assert redone(raw, out) == list(CASES)
     assert run(raw, out).failed == 0
