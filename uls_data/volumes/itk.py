@@ -30,7 +30,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def read_itk(path: Path, root: Path) -> Volume:
-    """Read a .mha, .mhd or .nrrd volume; see `uls_data.volumes.volume.read_volume`."""
+    """Read a .mha, .mhd or .nrrd volume; see `uls_data.volumes.read.read_volume`."""
     header = read_header(path)
     with np.errstate(invalid="ignore"):
         affine = geometry.check_affine(geometry.LPS_TO_RAS @ header.affine_lps)

@@ -29,7 +29,7 @@ _MAXIMUM_HEADER_BYTES = 1 << 24
 
 
 def read_nifti(path: Path) -> Volume:
-    """Read a .nii or .nii.gz volume; see `uls_data.volumes.volume.read_volume`."""
+    """Read a .nii or .nii.gz volume; see `uls_data.volumes.read.read_volume`."""
     with path.open("rb") as file:
         if file.read(2) == b"\x1f\x8b":
             file.seek(0)
