@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from uls_data.errors import UlsDataError
 from uls_data.voi import VOI_SHAPE
+from uls_data.yaml_text import YamlError, load_yaml
 
 VOI_ZYX = VOI_SHAPE[::-1]
 _FOLDER = Path(__file__).parent / "plans"
@@ -178,16 +179,15 @@ def load_plan(name_or_file: str | Path) -> Plan:
     if str(name_or_file) in plan_names():
         path = _FOLDER / f"{name_or_file}.yaml"
     try:
-        if path.stat().st_size > _MAXIMUM_BYTES:
-            raise ModelError(f"{path}: larger than {_MAXIMUM_BYTES} bytes: not a plan")
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            document = load_yaml(file.read(_MAXIMUM_BYTES + 1), str(path), _MAXIMUM_BYTES)
+    except OSError as error:
         raise ModelError(
             f"plan {str(name_or_file)!r}: neither a readable file nor one of "
             f"{', '.join(plan_names())}"
         ) from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ModelError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except YamlError as error:
+        raise ModelError(str(error)) from error
     return parse_plan(document, str(path))
 
 

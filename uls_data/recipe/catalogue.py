@@ -12,12 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from uls_data.errors import RecipeError
 from uls_data.recipe.model import Recipe
 from uls_data.resources import shipped
+from uls_data.yaml_text import YamlError, load_yaml
 
 MAXIMUM_RECIPE_BYTES = 1 << 20
 
@@ -33,33 +33,6 @@ class LoadedRecipe:
     recipe: Recipe
     path: Path
     sha256: str
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that also refuses aliases (bombs) and the same key twice."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(
-                problem="aliases (*name) are not allowed in a recipe", problem_mark=event.start_mark
-            )
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(
-                    problem="the name of a field is a word", problem_mark=key_node.start_mark
-                )
-            if key_node.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the field {key_node.value!r} stands here twice",
-                    problem_mark=key_node.start_mark,
-                )
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
 
 
 def recipe_names() -> list[str]:
@@ -111,34 +84,34 @@ def load_recipe(name_or_file: str) -> LoadedRecipe:
         was found and how to mend it.
     """
     path = recipe_path(name_or_file)
-    try:
-        if path.stat().st_size > MAXIMUM_RECIPE_BYTES:
-            raise RecipeError(f"{path}: larger than a recipe can be (1 MiB)")
-        text = path.read_bytes()
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        content = yaml.load(text.decode("utf-8"), Loader=_Loader)
-    except Exception as error:
-        # On malformed scalars the parser raises whatever its own code trips over.
-        raise RecipeError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise RecipeError(
-            f"{path}: expected fields (`source: ...`), found {type(content).__name__}.\n"
-            "  `uls-data recipe new NAME` writes one to start from."
-        )
+    content = _content(path)
     _take_in_crosswalk(content, path)
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
         lines = [_explain(problem, content) for problem in error.errors(include_url=False)]
         raise RecipeError("\n".join(f"{path}: {line}" for line in lines)) from error
-    try:
-        content = recipe.model_dump(mode="json")
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    except ValueError as error:
-        raise RecipeError(f"{path}: holds a number that is too long: {error}") from error
+    content = recipe.model_dump(mode="json")
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return LoadedRecipe(recipe, path, hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """Fields of a recipe file, of which nothing is checked yet."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAXIMUM_RECIPE_BYTES + 1)
+        content = load_yaml(text, str(path), MAXIMUM_RECIPE_BYTES)
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
+    except YamlError as error:
+        raise RecipeError(str(error)) from error
+    if not isinstance(content, dict):
+        raise RecipeError(
+            f"{path}: expected fields (`source: ...`), found {type(content).__name__}.\n"
+            "  `uls-data recipe new NAME` writes one to start from."
+        )
+    return content
 
 
 def _take_in_crosswalk(content: dict[str, Any], path: Path) -> None:
@@ -192,10 +165,7 @@ def _explain(problem: Any, content: dict[str, Any]) -> str:
 
 
 def _short(found: Any) -> str:
-    try:
-        text = repr(found)
-    except ValueError:  # a whole number of thousands of digits
-        return "a number too long to print"
+    text = repr(found)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -248,10 +218,11 @@ def recipe_template(name: str, origin: str | None = None) -> str:
         The name cannot be a source's name, or there is no such recipe to start from.
     """
     path = shipped("recipes", "template.yaml") if origin is None else recipe_path(origin)
+    content = _content(path)
     text = path.read_text(encoding="utf-8")
-    content = yaml.safe_load(text)
-    if isinstance(content["reader"].get("crosswalk"), str):
-        old_table = content["reader"]["crosswalk"]
+    reader = content.get("reader")
+    if isinstance(reader, dict) and isinstance(reader.get("crosswalk"), str):
+        old_table = reader["crosswalk"]
         text = text.replace(f"crosswalk: {old_table}", f"crosswalk: {path.parent.name}/{old_table}")
         _take_in_crosswalk(content, path)
     try:
