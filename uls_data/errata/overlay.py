@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
@@ -24,6 +20,7 @@ from pydantic import (
 
 from uls_data.errors import UlsDataError
 from uls_data.io import remove_temporaries_of, write_bytes
+from uls_data.io.lock import LOCK, locked
 from uls_data.manifest.row import Row
 from uls_data.outcome import LesionType, Supervision
 from uls_data.yaml_text import YamlError, load_yaml
@@ -226,7 +223,7 @@ def append(path: str | Path, correction: Correction, *, title: str = "Verdicts")
     """
     path = Path(path)
     try:
-        with alone(path.parent):
+        with locked(path.parent / LOCK, str(path), wait=True):
             remove_temporaries_of(path)
             if path.is_file():
                 text = _read(path)
@@ -263,18 +260,6 @@ def _says(text: str, wanted: Overlay, path: Path) -> bool:
 def _dumped(content: Any) -> str:
     text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
     return text
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; it leaves no file behind."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: Path) -> str:

@@ -12,11 +12,11 @@ from uls_data.errors import SourceError
 from uls_data.factory.build_report import BuildReport
 from uls_data.factory.case import build_case, lost_case
 from uls_data.factory.footprint import memory_need
-from uls_data.factory.lock import locked
 from uls_data.factory.options import Options, Task
 from uls_data.factory.planning import calibration_text, chosen_of, masks_of, planned_row, tasks_of
 from uls_data.factory.state import Finished, State, files_of
 from uls_data.io import remove_folder, remove_temporaries, remove_temporaries_of
+from uls_data.io.lock import LOCK, locked
 from uls_data.manifest.row import Row
 from uls_data.outcome import Reason
 from uls_data.profile import PROFILES
@@ -154,7 +154,7 @@ def build(
         return report
     pool = Pool(workers, scheduler)
     try:
-        with locked(state.folder / "lock", f"--out {out} ({source})"):
+        with locked(state.folder / LOCK, f"--out {out} ({source})"):
             _run(options, tasks, chosen, report, state, pool, started, progress)
     except OSError as error:
         raise SourceError(

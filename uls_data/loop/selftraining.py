@@ -12,6 +12,7 @@ from uls_data.errors import ManifestError
 from uls_data.filtering import FilterReport, filter
 from uls_data.ids import draw
 from uls_data.io import write_bytes
+from uls_data.io.lock import LOCK, locked
 from uls_data.loop.stage import Stage, Told
 from uls_data.manifest.parquet import write_manifest
 from uls_data.network.examples import find_vois, heldout_patients, patient_key
@@ -138,6 +139,8 @@ def selftrain(
     ------
     ModelError, ManifestError
         Something cannot be used, nothing was kept, or OUT holds another loop.
+    SourceError
+        Another process works there.
     """
     if rounds < 1:
         raise ModelError(f"rounds: expected 1 or more, found {rounds}")
@@ -162,7 +165,8 @@ def selftrain(
     chosen = {"rule": rule, "max_axis_error_vox": max_axis_error_vox}
     loop = _Loop(Path(weak), Path(full), Path(out), seed, plan, training, prediction, stage)
     loop.deal(cross_fit)
-    return loop.run(rounds, weak_layers, chosen)
+    with locked(loop.out / LOCK, f"--out {out}"):
+        return loop.run(rounds, weak_layers, chosen)
 
 
 class _Loop:

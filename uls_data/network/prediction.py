@@ -6,6 +6,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from uls_data._version import __version__
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
 from uls_data.ids import draw
+from uls_data.io.lock import locked
 from uls_data.manifest.by_axis import spacing_of
 from uls_data.manifest.derived import derived_row, ended, with_label
 from uls_data.manifest.example import Example
@@ -144,8 +146,9 @@ def predict(
 
     Raises
     ------
-    ModelError, ManifestError
-        The model or the manifests cannot be used, or `out` holds another prediction of this name.
+    ModelError, ManifestError, SourceError
+        The model or the manifests cannot be used, or `out` holds another prediction of this name,
+        or another process is at work on this layer there.
     """
     if not _NAME.fullmatch(layer):
         raise ModelError(f"layer {layer!r}: expected a name such as {LAYER}")
@@ -166,7 +169,9 @@ def predict(
     }
     run = _Run(out, layer, predictor, jitter, seed, batch_size, warned)
     name = layer if part is None else f"{layer}.{part}"
-    with Journal(out / "manifest" / f".{name}.journal", request, dry=dry_run) as journal:
+    lock = locked(out / "manifest" / f".{layer}.lock", f"--out {out} (layer {layer})")
+    path = out / "manifest" / f".{name}.journal"
+    with nullcontext() if dry_run else lock, Journal(path, request, dry=dry_run) as journal:
         run.done = {
             example.identity: row
             for example in examples

@@ -13,6 +13,7 @@ from uls_data._version import __version__
 from uls_data.errors import CaseError, UlsDataError
 from uls_data.ids import hash_of
 from uls_data.io import remove_temporaries
+from uls_data.io.lock import LOCK, locked
 from uls_data.manifest.example import Example
 from uls_data.network.checkpoint import (
     FINAL,
@@ -128,6 +129,8 @@ def train(
     ------
     ModelError, ManifestError
         A plan, checkpoint or manifest cannot be used, or `out` holds another training.
+    SourceError
+        Another process trains there.
     """
     if weak not in WEAK:
         raise ModelError(f"weak {weak!r}: expected one of {', '.join(WEAK)}")
@@ -154,8 +157,9 @@ def train(
     if dry_run:
         run.resume()
         return run.report()
-    remove_temporaries(run.folder / _FOLD)
-    with ThreadPoolExecutor(max(1, workers), "read") as pool:
+    reading = ThreadPoolExecutor(max(1, workers), "read")
+    with locked(run.folder / LOCK, f"--out {out}"), reading as pool:
+        remove_temporaries(run.folder / _FOLD)
         return run.finish(pool, started, progress)
 
 

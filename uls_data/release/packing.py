@@ -14,6 +14,7 @@ from uls_data._version import __version__
 from uls_data.errors import SourceError, UlsDataError
 from uls_data.ids import hash_of
 from uls_data.io import TEMPORARY_PREFIX, remove_temporaries, sha256_bytes, write_bytes
+from uls_data.io.lock import LOCK, locked
 from uls_data.manifest.choice import lesion_of
 from uls_data.manifest.parquet import write_manifest
 from uls_data.outcome import Status
@@ -101,11 +102,32 @@ def release_build(
     UlsDataError
         Images and labels that do not pair, files that do not match their rows or have none,
         missing licence terms, sources that may not be passed on; nothing is written then. Or the
-        folder holds something else, or cannot be written.
+        folder holds something else, or cannot be written, or another process releases there.
     """
-    out, to = Path(out), Path(to)
     if not _VERSION.fullmatch(version):
         raise UlsDataError(f"--version {version}: expected something like 2026.1")
+    # At once: the second of two processes need not check all VOIs to learn of the first.
+    with locked(Path(to) / LOCK, f"--to {to}"):
+        contents, terms = _checked(
+            Path(out), sources, layers, recipes, local_only, drop_leaks, started, progress
+        )
+        try:
+            return _write(contents, terms, Path(to), version, part_size, local_only, progress)
+        except OSError as error:
+            raise SourceError(f"--to {to}: cannot be written: {error.strerror or error}") from error
+
+
+def _checked(
+    out: Path,
+    sources: Sequence[str],
+    layers: Sequence[str],
+    recipes: Sequence[str | Path],
+    local_only: bool,
+    drop_leaks: bool,
+    started: Callable[[int], None] | None,
+    progress: Callable[[int], None] | None,
+) -> tuple[list[Content], dict[str, Terms]]:
+    """Return what is to be released, after all checks of it."""
     found = sources_of(out)
     chosen = _chosen(sources, found)
     known = all_terms([Path(path) for path in recipes])
@@ -128,10 +150,7 @@ def release_build(
     _refuse([problem for content in contents for problem in content.problems])
     if not any(content.vois for content in contents):
         raise UlsDataError(f"{out}: no VOI is left to release")
-    try:
-        return _write(contents, terms, to, version, part_size, local_only, progress)
-    except OSError as error:
-        raise SourceError(f"--to {to}: cannot be written: {error.strerror or error}") from error
+    return contents, terms
 
 
 def _chosen(wanted: Sequence[str], found: dict[str, list[Path]]) -> list[str]:
@@ -319,7 +338,7 @@ def _clear(to: Path, names: set[str], journal: Journal, record: Record) -> None:
     for folder, _, files in os.walk(to):
         for name in files:
             path = (Path(folder) / name).relative_to(to).as_posix()
-            if path in names or path == JOURNAL or name.startswith(TEMPORARY_PREFIX):
+            if path in names or path in (JOURNAL, LOCK) or name.startswith(TEMPORARY_PREFIX):
                 continue
             if path not in journal.known:
                 raise UlsDataError(

@@ -16,6 +16,7 @@ import numpy as np
 
 from uls_data.errors import CaseError, ManifestError, SourceError
 from uls_data.io import atomic_write, remove_folder, write_bytes
+from uls_data.io.lock import LOCK, locked
 from uls_data.manifest.choice import Choice
 from uls_data.manifest.parquet import iterate_rows, manifest_files
 from uls_data.manifest.paths import voi_file
@@ -109,7 +110,8 @@ def report(
     Raises
     ------
     ManifestError, SourceError
-        No manifest there, an unknown column, or the page cannot be written.
+        No manifest there, an unknown column, or the page cannot be written; or another process
+        is writing it.
     """
     files = manifest_files(out)
     if top < 1:
@@ -124,8 +126,9 @@ def report(
         started(len(rows))
     embedded = sum(row["status"] == Status.OK for row in rows) <= MOST_EMBEDDED
     try:
-        pictures, numbers = _pictures(rows, roots, made, embedded, progress)
-        _write(rows, pictures, numbers, made, files, embedded, list(columns or _CAPTIONS), top)
+        with locked(made.files / LOCK, f"--to {page}"):
+            pictures, numbers = _pictures(rows, roots, made, embedded, progress)
+            _write(rows, pictures, numbers, made, files, embedded, list(columns or _CAPTIONS), top)
     except OSError as error:
         raise SourceError(f"--to {page}: cannot be written: {error.strerror or error}") from error
     return made

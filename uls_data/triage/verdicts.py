@@ -12,8 +12,9 @@ import yaml
 from pydantic import ValidationError
 
 from uls_data.errata import Correction, ErrataError, Kind, Overlay, load_overlay
-from uls_data.errata.overlay import MAXIMUM_BYTES, MAXIMUM_CORRECTIONS, alone
+from uls_data.errata.overlay import MAXIMUM_BYTES, MAXIMUM_CORRECTIONS
 from uls_data.io import remove_temporaries_of, write_bytes
+from uls_data.io.lock import LOCK, locked
 
 ACCEPTED, REJECTED, NOTED = "accepted", "rejected", "noted"
 WORDS = (ACCEPTED, REJECTED, NOTED)
@@ -211,7 +212,7 @@ class Verdicts:
     ) -> Verdict | None:
         """Replace the verdict of a VOI by what is decided on it; returns the one before."""
         try:
-            with alone(self.path.parent):
+            with locked(self.path.parent / LOCK, str(self.path), wait=True):
                 remove_temporaries_of(self.path)
                 if _stamp(self.path) != self._stamp:
                     self._read()
