@@ -11,7 +11,6 @@ command gives the same end; at worst the case at work is done again.
 from __future__ import annotations
 
 import heapq
-import json
 import os
 import shutil
 import uuid
@@ -20,12 +19,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from uls_data.errors import ManifestError, SourceError
 from uls_data.factory.options import Built
 from uls_data.ids import readable
-from uls_data.io import TEMPORARY_PREFIX, atomic_write, write_bytes
+from uls_data.io import TEMPORARY_PREFIX, atomic_write
+from uls_data.io.journal import Journal
 from uls_data.manifest.parquet import iterate_rows, read_table, row_key, stream_manifest
 from uls_data.manifest.row import Row
 from uls_data.outcome import Status
@@ -59,13 +59,12 @@ class State:
         self.manifest = out / "manifest" / f"{source}.parquet"
         self.folder = out / ".uls-data" / source
         self.stored = self.folder / "rows.parquet"
-        self.cases = self.folder / "cases.jsonl"
-        self.journal = self.folder / "journal.jsonl"
+        self.cases = Journal(self.folder / "cases.jsonl")
+        self.journal = Journal(self.folder / "journal.jsonl")
         self.headers = self.folder / "dicom-headers.jsonl"
         # Files wait here until they get their names: on the disk of the VOIs.
         self.staging = out / source / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
         self._unowned: set[str] = set()
-        self._file: IO[bytes] | None = None
 
     def load(self) -> dict[str, Finished]:
         """Return the finished cases whose files are all there; damaged records do not count."""
@@ -73,13 +72,13 @@ class State:
         self._unowned = set(present)
         found: dict[str, Finished] = {}
         if self.stored.is_file():
-            for content in _json_lines(self.cases):
+            for _, content in self.cases.lines():
                 record = _record(content, None)
                 if record is not None:
                     found[record.case_id] = record
             for case_id in self._incomplete(present, set(found)):
                 found.pop(case_id, None)
-        for at, content in self._journal_lines():
+        for at, content in self.journal.lines():
             record = _record(content, at)
             if record is None:
                 continue
@@ -114,16 +113,6 @@ class State:
             return expected
         return broken | (expected - seen)
 
-    def _journal_lines(self) -> Iterator[tuple[int, Any]]:
-        if not self.journal.is_file():
-            return
-        at = 0
-        with self.journal.open("rb") as file:
-            for line in file:
-                with suppress(ValueError):  # the line at which the run was killed
-                    yield at, json.loads(line)
-                at += len(line)
-
     def files_by_case(self, case_ids: set[str]) -> dict[str, set[str]]:
         """Files that finished or half-finished builds wrote for some cases, relative to OUT."""
         found: dict[str, set[str]] = {case_id: set() for case_id in case_ids}
@@ -136,7 +125,7 @@ class State:
                         found[row["case_id"]].update(_with_pictures(_files([row])))
             except ManifestError:
                 pass
-        for _, content in self._journal_lines():
+        for _, content in self.journal.lines():
             if _record(content, 0) is not None and content["case_id"] in found:
                 found[content["case_id"]].update(_with_pictures(_files(content["rows"])))
         return found
@@ -185,15 +174,7 @@ class State:
     def save(self, case_id: str, options_key: str, key: str, rows: list[Row]) -> Finished:
         """Write down a finished case at the end of the journal."""
         line = {"case_id": case_id, "options_key": options_key, "key": key, "rows": rows}
-        if self._file is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._file = self.journal.open("ab")
-            # A line cut short by a kill must not swallow the next one.
-            self._file.write(b"\n")
-        at = self._file.tell()
-        self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
-        return Finished(case_id, options_key, key, at)
+        return Finished(case_id, options_key, key, self.journal.add(line))
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files that no row names any more."""
@@ -205,9 +186,7 @@ class State:
 
     def close(self) -> None:
         """Close the journal; what it holds stays."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self.journal.close()
 
     def finish(self, finished: dict[str, Finished]) -> None:
         """Move the rows of finished cases into the manifest, and their keys beside it."""
@@ -222,12 +201,11 @@ class State:
         stream_manifest(rows(), self.stored)
         # Left by a run that was killed inside a case, and not made again since.
         self.remove(_with_pictures(stray))
-        lines = [
-            json.dumps({"case_id": r.case_id, "options_key": r.options_key, "key": r.key}) + "\n"
+        self.cases.rewrite(
+            {"case_id": r.case_id, "options_key": r.options_key, "key": r.key}
             for _, r in sorted(finished.items())
-        ]
-        write_bytes(self.cases, "".join(lines).encode())
-        self.journal.unlink(missing_ok=True)
+        )
+        self.journal.remove()
         self.restore_manifest()
 
     def restore_manifest(self) -> None:
@@ -251,24 +229,12 @@ class State:
 
         def from_journal() -> Iterator[tuple[str, list[Row]]]:
             if added:
-                with self.journal.open("rb") as file:
-                    for case_id, at in added:
-                        file.seek(at)
-                        yield case_id, json.loads(file.readline())["rows"]
+                contents = self.journal.contents_at(at for _, at in added)
+                for (case_id, _), content in zip(added, contents, strict=True):
+                    yield case_id, content["rows"]
 
         for _, rows in heapq.merge(from_stored(), from_journal(), key=lambda item: item[0]):
             yield from sorted(rows, key=row_key)
-
-
-def _json_lines(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                yield json.loads(line)
-            except ValueError:
-                continue
 
 
 def _record(content: Any, at: int | None) -> Finished | None:

@@ -29,9 +29,9 @@ from uls_data.network.checkpoint import Model, load_model
 from uls_data.network.device import usable_device
 from uls_data.network.examples import find_vois, patient_key
 from uls_data.network.inference import Answer, Precision, Predictor
-from uls_data.network.journal import Journal
 from uls_data.network.lesion import Found, clicked, find_lesion, moved_dice
 from uls_data.network.plan import VOI_ZYX, ModelError
+from uls_data.network.progress import Progress
 from uls_data.network.sampling import read_ahead
 from uls_data.network.voxels import CENTRE_ZYX, Region, read_image, read_mask
 from uls_data.outcome import Reason, Supervision
@@ -171,18 +171,18 @@ def predict(
     name = layer if part is None else f"{layer}.{part}"
     lock = locked(out / "manifest" / f".{layer}.lock", f"--out {out} (layer {layer})")
     path = out / "manifest" / f".{name}.journal"
-    with nullcontext() if dry_run else lock, Journal(path, request, dry=dry_run) as journal:
+    with nullcontext() if dry_run else lock, Progress(path, request, dry=dry_run) as so_far:
         run.done = {
             example.identity: row
             for example in examples
-            if (row := journal.known(_key(example, layer), out)) is not None
+            if (row := so_far.known(_key(example, layer), out)) is not None
         }
         resumed = len(run.done)
         if started is not None and not dry_run:
             started(len(examples), resumed)
         waiting = [e for e in examples if e.identity not in run.done and not dry_run]
         for example, row in run.rows(waiting, max(1, workers)):
-            journal.add(_key(example, layer), row)
+            so_far.add(_key(example, layer), row)
             run.done[example.identity] = row
             if progress is not None:
                 progress(1)
@@ -192,7 +192,7 @@ def predict(
             if part is None:
                 write_manifest(rows, manifest)
             keys = [_key(example, layer) for example in examples]
-            journal.close_with(zip(keys, rows, strict=True))
+            so_far.finish(zip(keys, rows, strict=True))
     return PredictReport(
         manifest=manifest,
         rows=rows,

@@ -20,7 +20,6 @@ from uls_data.manifest.parquet import write_manifest
 from uls_data.outcome import Status
 from uls_data.release.card import card_text, changelog_text, citation_text, mark_text
 from uls_data.release.content import Content, gather, read_rows, sources_of
-from uls_data.release.journal import JOURNAL, Journal
 from uls_data.release.parts import Member, part_bytes, split, write_part
 from uls_data.release.record import (
     LOCAL,
@@ -35,6 +34,7 @@ from uls_data.release.record import (
 )
 from uls_data.release.roots import PAYLOAD_COLUMNS, payload_root, provenance_root, root_of
 from uls_data.release.terms import Terms, all_terms, check_terms, closed_sources
+from uls_data.release.unfinished import PARTS, Unfinished
 
 # GitHub takes files below 2 GiB; a part that fails to download costs that much again.
 PART_BYTES = 2_000_000_000
@@ -201,16 +201,16 @@ def _write(
     texts["CHANGELOG.md"] = changelog_text(version, contents)
     texts["CITATION.cff"] = citation_text(record)
     texts["CITATION.bib"] = _joined(terms)
-    journal = Journal(to)
+    unfinished = Unfinished(to)
     names = {*texts, *(part.record.path for part in parts), "README.md", RECORD, SUMS}
-    _clear(to, names, journal, record)
+    _clear(to, names, unfinished, record)
     written = []
     for part in parts:
         path = to / part.record.path
-        sha256 = journal.sha256_of(path, part.key)
+        sha256 = unfinished.sha256_of(path, part.key)
         if sha256 is None:
             sha256 = write_part(path, part.members)
-            journal.add(path, part.key, sha256)
+            unfinished.add(path, part.key, sha256)
         written.append(part.record.model_copy(update={"sha256": sha256}))
         if progress is not None:
             progress(part.record.vois)
@@ -226,7 +226,7 @@ def _write(
     record = record.model_copy(update={"files": files, "parts": written})
     write_bytes(to / RECORD, record.text())
     write_bytes(to / SUMS, record.sums_text())
-    journal.remove()
+    unfinished.remove()
     return ReleaseReport(to, record)
 
 
@@ -323,7 +323,7 @@ def _joined(terms: dict[str, Terms]) -> bytes:
     return ("\n\n".join(entries) + "\n").encode()
 
 
-def _clear(to: Path, names: set[str], journal: Journal, record: Record) -> None:
+def _clear(to: Path, names: set[str], unfinished: Unfinished, record: Record) -> None:
     """Make sure that a folder is free for a release, or holds what was begun of this one."""
     if (to / RECORD).exists():
         there = read_record(to / RECORD)
@@ -338,9 +338,9 @@ def _clear(to: Path, names: set[str], journal: Journal, record: Record) -> None:
     for folder, _, files in os.walk(to):
         for name in files:
             path = (Path(folder) / name).relative_to(to).as_posix()
-            if path in names or path in (JOURNAL, LOCK) or name.startswith(TEMPORARY_PREFIX):
+            if path in names or path in (PARTS, LOCK) or name.startswith(TEMPORARY_PREFIX):
                 continue
-            if path not in journal.known:
+            if path not in unfinished.known:
                 raise UlsDataError(
                     f"--to {to}: holds {path}, which is no file of this release; "
                     "name a new or empty folder"

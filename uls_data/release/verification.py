@@ -16,6 +16,7 @@ from typing import Any
 
 from uls_data.errors import ManifestError, UlsDataError
 from uls_data.io import sha256_bytes, sha256_file
+from uls_data.io.journal import Journal
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.outcome import Status
 from uls_data.release.finding import Differences, Finding
@@ -310,14 +311,13 @@ class _Seen:
 
     def __init__(self, folder: Path, files: dict[str, str]) -> None:
         real = folder.resolve()
-        self.path = real.parent / f".{real.name}.verify"
+        self._journal = Journal(real.parent / f".{real.name}.verify")
         self.release = sha256_bytes(json.dumps(files, sort_keys=True).encode())
         self.stamps: dict[str, list[int]] = {}
         with suppress(OSError):
-            for line in self.path.read_text("utf-8", "replace").splitlines():
-                with suppress(ValueError, TypeError):
-                    release, name, found = json.loads(line)
-                    if release == self.release:
+            for _, content in self._journal.lines():
+                match content:
+                    case [self.release, str(name), list(found)]:
                         self.stamps[name] = found
 
     def has(self, name: str, path: Path) -> bool:
@@ -328,10 +328,11 @@ class _Seen:
         """Write down that a file is right, with its stamp from before it was read."""
         if time.time_ns() - max(before[1:3]) < _SETTLED_NS:
             return
-        with suppress(OSError), self.path.open("a", encoding="utf-8") as file:
-            file.write("\n" + json.dumps([self.release, name, before]) + "\n")
+        with suppress(OSError):
+            self._journal.add([self.release, name, before])
+            self._journal.close()
 
     def remove(self) -> None:
         """Forget it all: the next run reads every file."""
         with suppress(OSError):
-            self.path.unlink()
+            self._journal.remove()
