@@ -62,6 +62,7 @@ def test_wheel_carries_recipes_and_schemas(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "uls_data/shipped/recipes/kits21/recipe.yaml" in names
     assert "uls_data/shipped/manifests/schema/lesion.json" in names
+    assert "uls_data/reporting/assets/report.html" in names
     elsewhere = tmp_path / "env"
     # The dependencies of this environment serve; the package itself comes from the wheel.
     venv.create(elsewhere, with_pip=False)

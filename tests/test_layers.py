@@ -41,6 +41,7 @@ ONLY = {
     "defusedxml": {"sources"},
     "pandas": {"manifest", "cli"},
     "click": {"cli"},
+    "jinja2": {"reporting"},
     "matplotlib": {"pictures"},
     "PIL": {"pictures", "sources"},
     "cv2": {"pseudomask"},
