@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.dicom.objects import Region
+from uls_data.dicom.placement import place_segment
 from uls_data.dicom.rtstruct import rasterise, read_rtstruct
-from uls_data.dicom.seg import Code, place_segment, read_seg
+from uls_data.dicom.seg import Code, read_seg
 from uls_data.dicom.series import read_series
 from uls_data.errors import CaseError
 from uls_data.outcome import Reason

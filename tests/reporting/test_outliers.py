@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from uls_data.manifest.row import Row
-from uls_data.reporting.outliers import Ranking, rankings
+from uls_data.reporting.outliers import rankings
+from uls_data.reporting.ranking import Ranking
 
 GOOD = {
     "voxels": 500.0,

@@ -3,207 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from uls_data.manifest.row import Column, Row
 from uls_data.outcome import Reason, Status
 from uls_data.pictures.plots import (
-    Drawing,
     draw_bars,
     draw_boxes,
     draw_curves,
-    draw_histograms,
     draw_scatter,
 )
+from uls_data.reporting.figure import (
+    FEW,
+    MOST_BARS,
+    NAME,
+    Figure,
+    Numbers,
+    by,
+    ok,
+    picked,
+    values,
+)
+from uls_data.reporting.population import age, axes_mm, hu, people, spacing
 from uls_data.tables import Record
 
-Numbers = Mapping[str, float]
-# A row, or one with more beside its columns.
-_AnyRow = TypeVar("_AnyRow", bound=Mapping[str, Any])
-_LESION: tuple[Column, ...] = ("source", "case_id", "lesion_index")
-_NAME: tuple[Column, ...] = ("source", "voi_id", "layer", "lesion_type")
 _FIVE_PX = 5.0
-_MOST_BARS = 14
-_FEW = 2
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One plot of a page.
-
-    Attributes
-    ----------
-    section : str
-        `built` or `quality`.
-    name : str
-        Of its files.
-    title, caption : str
-    drawing : Drawing
-    table : list of dict
-        What was drawn.
-    """
-
-    section: str
-    name: str
-    title: str
-    caption: str
-    drawing: Drawing
-    table: list[Record]
-
-
-def figures(rows: Sequence[Row], numbers: Sequence[Numbers]) -> Iterator[Figure]:
-    """Figures for which the rows know enough.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-        All rows of the manifests.
-    numbers : sequence of mapping
-        Of each row: what `uls_data.measure.shape` measured; empty where nothing was.
-    """
-    for make in _FIGURES:
-        figure = make(rows, numbers)
-        if figure is not None:
-            yield figure
-
-
-def _ok(rows: Iterable[Row]) -> list[Row]:
-    return [row for row in rows if row["status"] == Status.OK]
-
-
-def _first(rows: Iterable[_AnyRow], by: Sequence[Column]) -> list[_AnyRow]:
-    """First row of every group."""
-    found: dict[tuple[Any, ...], _AnyRow] = {}
-    for row in rows:
-        found.setdefault(tuple(row[name] for name in by), row)
-    return list(found.values())
-
-
-def _values(rows: Iterable[Row], name: Column) -> list[Any]:
-    return [row[name] for row in rows]
-
-
-def _picked(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> list[Record]:
-    return [{name: row[name] for name in columns} for row in rows]
-
-
-def _by(rows: Iterable[_AnyRow], name: Column) -> dict[str, list[_AnyRow]]:
-    found: dict[str, list[_AnyRow]] = {}
-    for row in rows:
-        found.setdefault(str(row[name] or "unknown"), []).append(row)
-    return dict(sorted(found.items()))
-
-
-def _axes_mm(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
-    known = [row for row in _first(_ok(rows), _LESION) if (row["short_axis_mm"] or 0) > 0]
-    if not known:
-        return None
-    panels = {
-        f"{kind} ({len(members)})": {
-            "long axis": _values(members, "long_axis_mm"),
-            "short axis": _values(members, "short_axis_mm"),
-        }
-        for kind, members in _by(known, "lesion_type").items()
-    }
-    return Figure(
-        "built",
-        "axes_mm",
-        "Long and short axis by lesion type",
-        "The paper's Figure 1, of this build: millimetres, lesions counted once.",
-        draw_histograms(panels, "mm", log=True),
-        _picked(known, (*_NAME, "long_axis_mm", "short_axis_mm")),
-    )
-
-
-def _spacing(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
-    scans = [row for row in _first(_ok(rows), _LESION[:2]) if row["spacing_x_mm"]]
-    if not scans:
-        return None
-    panels = {
-        "in the slice (x)": {"scans": _values(scans, "spacing_x_mm")},
-        "between slices (z)": {"scans": _values(scans, "spacing_z_mm")},
-    }
-    columns = ("source", "case_id", "spacing_x_mm", "spacing_y_mm", "spacing_z_mm")
-    return Figure(
-        "built",
-        "spacing",
-        "Voxel spacing",
-        "One value a scan (compare the paper's Figure A.8).",
-        draw_histograms(panels, "mm"),
-        _picked(scans, columns),
-    )
-
-
-def _hu(rows: Sequence[Row], numbers: Sequence[Numbers]) -> Figure | None:
-    known: list[Record] = [
-        {**{name: row[name] for name in (*_NAME, *_LESION)}, **measured}
-        for row, measured in zip(rows, numbers, strict=True)
-        if "hu_inside" in measured and row["status"] == Status.OK
-    ]
-    known = _first(known, _LESION)
-    if not known:
-        return None
-    panels = {
-        f"{kind} ({len(members)})": {
-            "inside": [row["hu_inside"] for row in members],
-            "around": [row["hu_around"] for row in members],
-        }
-        for kind, members in _by(known, "lesion_type").items()
-    }
-    return Figure(
-        "built",
-        "hu",
-        "HU inside and around the masks",
-        "Medians, on three axial slices of each mask; around: up to 3 pixels off it.",
-        draw_histograms(panels, "HU"),
-        _picked(known, (*_NAME, "hu_inside", "hu_around")),
-    )
-
-
-def _people(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
-    scans = _first(_ok(rows), _LESION[:2])
-    panels = {}
-    titles: dict[Column, str] = {
-        "patient_sex": "sex",
-        "manufacturer": "scanner",
-        "lesion_type": "lesion type",
-        "study_year": "year of the study",
-    }
-    for name, title in titles.items():
-        counts = Counter(str(row[name]) for row in scans if row[name] is not None)
-        if counts:
-            by_name = name == "study_year"
-            order = sorted(counts) if by_name else [key for key, _ in counts.most_common()]
-            panels[title] = {key: float(counts[key]) for key in order[:_MOST_BARS]}
-    if not panels:
-        return None
-    columns = ("source", "case_id", "patient_sex", "manufacturer", "lesion_type", "study_year")
-    return Figure(
-        "built",
-        "scans",
-        "Patients and scanners, where the sources tell",
-        "Scans by sex, manufacturer, lesion type and year (the paper's Figures A.7 and A.8).",
-        draw_bars(panels, "scans"),
-        _picked(scans, columns),
-    )
-
-
-def _age(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
-    known = [r for r in _first(_ok(rows), _LESION[:2]) if r["patient_age_years"] is not None]
-    if len(known) < _FEW:
-        return None
-    return Figure(
-        "built",
-        "age",
-        "Age, where the sources tell",
-        "One value a scan (the paper's Figure A.7).",
-        draw_histograms({"age": {"scans": _values(known, "patient_age_years")}}, "years"),
-        _picked(known, ("source", "case_id", "patient_age_years")),
-    )
 
 
 def _judged(rows: Iterable[Row]) -> list[Row]:
@@ -228,12 +54,12 @@ def _axis_errors(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | N
     if not known:
         return None
     panels: dict[str, dict[str, list[float]]] = {"long axis": {}, "short axis": {}}
-    for layer, masks in _by(known, "layer").items():
-        for kind, members in _by(masks, "lesion_type").items():
+    for layer, masks in by(known, "layer").items():
+        for kind, members in by(masks, "lesion_type").items():
             for axis, length, error in zip(panels, _LENGTHS, _ERRORS, strict=True):
-                pairs = zip(_values(members, length), _values(members, error), strict=True)
+                pairs = zip(values(members, length), values(members, error), strict=True)
                 panels[axis][f"{layer}: {kind}"] = [float(_sape(*pair)) for pair in pairs]
-    table = _picked(known, (*_NAME, *_LENGTHS, *_ERRORS, "status", "reason"))
+    table = picked(known, (*NAME, *_LENGTHS, *_ERRORS, "status", "reason"))
     return Figure(
         "quality",
         "axis_errors",
@@ -254,9 +80,9 @@ def _predicted(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | Non
     if not known:
         return None
     groups = {
-        f"{layer}: {kind}": _values(members, "predicted_dice")
-        for layer, masks in _by(known, "layer").items()
-        for kind, members in _by(masks, "lesion_type").items()
+        f"{layer}: {kind}": values(members, "predicted_dice")
+        for layer, masks in by(known, "layer").items()
+        for kind, members in by(masks, "lesion_type").items()
     }
     return Figure(
         "quality",
@@ -264,22 +90,22 @@ def _predicted(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | Non
         "Predicted Dice",
         "What calibration expects of each mask against a human one; removed ones included.",
         draw_boxes({"by layer and lesion type": groups}, "predicted Dice"),
-        _picked(known, (*_NAME, "predicted_dice", "status", "reason")),
+        picked(known, (*NAME, "predicted_dice", "status", "reason")),
     )
 
 
 def _dice_and_error(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
     known = [row for row in _judged(rows) if row["predicted_dice"] is not None]
-    if len(known) < _FEW:
+    if len(known) < FEW:
         return None
     panels = {}
     for axis, column in zip(("long", "short"), _ERRORS, strict=True):
         panels[f"{axis} axis"] = {
             kind: (
-                [abs(error) for error in _values(members, column)],
-                _values(members, "predicted_dice"),
+                [abs(error) for error in values(members, column)],
+                values(members, "predicted_dice"),
             )
-            for kind, members in _by(known, "lesion_type").items()
+            for kind, members in by(known, "lesion_type").items()
         }
     labels = dict.fromkeys(panels, ("absolute error, pixels", "predicted Dice"))
     return Figure(
@@ -288,7 +114,7 @@ def _dice_and_error(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure 
         "Predicted Dice against the error of the axes",
         "The paper's Figure A.9 with the predicted Dice, as no human mask is known here.",
         draw_scatter(panels, labels),
-        _picked(known, (*_NAME, "predicted_dice", *_ERRORS)),
+        picked(known, (*NAME, "predicted_dice", *_ERRORS)),
     )
 
 
@@ -315,9 +141,9 @@ def _winners(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
     panels = {
         layer: {
             name: float(count)
-            for name, count in Counter(row["winner"] for row in members).most_common(_MOST_BARS)
+            for name, count in Counter(row["winner"] for row in members).most_common(MOST_BARS)
         }
-        for layer, members in _by(known, "layer").items()
+        for layer, members in by(known, "layer").items()
     }
     return Figure(
         "quality",
@@ -325,7 +151,7 @@ def _winners(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
         "Which candidate won",
         "The candidate that was taken, or the witness that the jury's mask is nearest to.",
         draw_bars(panels, "masks"),
-        _picked(known, (*_NAME, "winner")),
+        picked(known, (*NAME, "winner")),
     )
 
 
@@ -334,12 +160,12 @@ def _filtered(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None
     if not removed:
         return None
     table: list[Record] = [
-        {**{name: row[name] for name in _NAME}, "clause": clause}
+        {**{name: row[name] for name in NAME}, "clause": clause}
         for row in removed
         for clause in _clauses(row["detail"] or "")
     ]
-    counts = Counter(row["clause"] for row in table).most_common(_MOST_BARS)
-    kept = sum(row["supervision"] != "full" for row in _ok(rows))
+    counts = Counter(row["clause"] for row in table).most_common(MOST_BARS)
+    kept = sum(row["supervision"] != "full" for row in ok(rows))
     return Figure(
         "quality",
         "filtered",
@@ -361,10 +187,10 @@ def _clauses(detail: str) -> list[str]:
 
 def _risk(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
     known = [row for row in _judged(rows) if row["predicted_dice"] is not None]
-    if len(known) < _FEW:
+    if len(known) < FEW:
         return None
-    dice = np.array(_values(known, "predicted_dice"))
-    errors = [_values(known, name) for name in _ERRORS]
+    dice = np.array(values(known, "predicted_dice"))
+    errors = [values(known, name) for name in _ERRORS]
     error = np.array([max(map(abs, pair)) for pair in zip(*errors, strict=True)])
     share = np.arange(1, len(known) + 1) / len(known)
     orders = {
@@ -399,11 +225,11 @@ def _risk(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
 
 
 _FIGURES: tuple[Callable[[Sequence[Row], Sequence[Numbers]], Figure | None], ...] = (
-    _axes_mm,
-    _spacing,
-    _hu,
-    _people,
-    _age,
+    axes_mm,
+    spacing,
+    hu,
+    people,
+    age,
     _predicted,
     _axis_errors,
     _dice_and_error,
@@ -411,3 +237,19 @@ _FIGURES: tuple[Callable[[Sequence[Row], Sequence[Numbers]], Figure | None], ...
     _winners,
     _filtered,
 )
+
+
+def figures(rows: Sequence[Row], numbers: Sequence[Numbers]) -> Iterator[Figure]:
+    """Figures for which the rows know enough.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        All rows of the manifests.
+    numbers : sequence of mapping
+        Of each row: what `uls_data.measure.shape` measured; empty where nothing was.
+    """
+    for make in _FIGURES:
+        figure = make(rows, numbers)
+        if figure is not None:
+            yield figure

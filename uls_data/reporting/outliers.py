@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from uls_data.manifest.row import Column, Row
 from uls_data.outcome import Flag, LesionType, Supervision
+from uls_data.reporting.ranking import Ranking, Rule, Suspect, rank
 
 Numbers = Mapping[str, float]
 # A group of lesions says what is usual from this many on.
@@ -21,75 +21,6 @@ _USUAL = 3.5
 _SURPRISE = 3.0
 _COPY = 20.0
 _BORDERS = tuple(flag.value for flag in Flag if flag.name.startswith("TOUCHES"))
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """One entry of a ranking.
-
-    Attributes
-    ----------
-    row : int
-        Number of the row, in the order given.
-    score : float
-        By which it is ranked; the largest first.
-    words : str
-        The numbers behind the score.
-    """
-
-    row: int
-    score: float
-    words: str
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """A rule and what stands out by it.
-
-    Attributes
-    ----------
-    name, title, meaning : str
-    suspects : list of Suspect
-        Worst first; one click of a lesion, its worst; only what the rule finds worth a look.
-    """
-
-    name: str
-    title: str
-    meaning: str
-    suspects: list[Suspect]
-
-
-@dataclass(frozen=True)
-class _Rule:
-    name: str
-    title: str
-    meaning: str
-    judge: Callable[[Sequence[Row], Sequence[Numbers]], Iterable[Suspect]]
-
-
-def rankings(rows: Sequence[Row], numbers: Sequence[Numbers], top: int = 10) -> list[Ranking]:
-    """Rank lesions by every rule.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-        Rows of manifests with status `ok`. A rule whose columns are null finds nothing.
-    numbers : sequence of mapping
-        Of each row: what `uls_data.measure.shape` measured; empty where no label was at hand.
-    top : int
-        Entries of a ranking at most.
-    """
-    found = []
-    for rule in _RULES:
-        best: dict[tuple[Any, ...], Suspect] = {}
-        for suspect in rule.judge(rows, numbers):
-            row = rows[suspect.row]
-            lesion = (row["source"], row["case_id"], row["lesion_index"])
-            if lesion not in best or best[lesion].score < suspect.score:
-                best[lesion] = suspect
-        ordered = sorted(best.values(), key=lambda suspect: (-suspect.score, suspect.row))
-        found.append(Ranking(rule.name, rule.title, rule.meaning, ordered[:top]))
-    return found
 
 
 def _by_number(
@@ -286,65 +217,65 @@ def _axis_error(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Iterator[Su
 
 
 _RULES = (
-    _Rule(
+    Rule(
         "leak",
         "A lobe behind a neck: a leak?",
         "By how much a part of the mask is thicker than the narrow place before it, in radii of "
         "the main body; a little more where the mask fills little of its ellipsoid.",
         _leak,
     ),
-    _Rule(
+    Rule(
         "slice_jump",
         "One slice far larger than both neighbours: flooded?",
         "Area of a slice beyond that of both slices beside it, as a share of the largest area, "
         "along any axis.",
         _by_number("slice_jump", 0.1, "{value:.0%} of the largest area lies on one slice alone"),
     ),
-    _Rule(
+    Rule(
         "fill",
         "Hollow, branching or scattered masks",
         "Volume over that of the ellipsoid with the same moments: 1 for an ellipsoid.",
         _by_number("fill", 0.8, "fills {value:.0%} of its ellipsoid", sign=-1),
     ),
-    _Rule(
+    Rule(
         "thickness",
         "Volume that does not fit the axes",
         "Extent along z which volume and axes imply, against the axes: far too thin or thick.",
         _thickness,
     ),
-    _Rule(
+    Rule(
         "cut",
         "A flat side inside the VOI: cut off?",
         "Area of the first or last slice along x or y over the largest area, less what an "
         "ellipsoid has there.",
         _by_number("flat_side", 0.1, "a flat side, {value:.2f} beyond an ellipsoid's"),
     ),
-    _Rule(
+    Rule(
         "cut_z",
         "An abrupt end along z: cut off?",
         "A full area at one end along z and little at the other, in a lesion that is flat along "
         "z. Readers end lesions abruptly, too: this one is wrong more often.",
         _by_number("flat_end", 0.2, "a full end along z, {value:.2f}"),
     ),
-    _Rule(
+    Rule(
         "border",
         "Lesions that reach the border of the VOI or the scan",
         "Share outside the VOI, plus the largest face on its border over the largest area.",
         _border,
     ),
-    _Rule(
+    Rule(
         "off_click",
         "Masks away from the click: shifted?",
         "Distance from the VOI's centre to the nearest voxel of the mask, in radii of the lesion.",
         _by_number("click_distance", 0, "{value:.2f} radii away, centroid {click_offset:.2f}"),
     ),
-    _Rule(
+    Rule(
         "edges_elsewhere",
         "Outlines that fit better elsewhere: shifted?",
         "Mean HU gradient on the outline moved by up to 6 pixels, over that on the outline.",
         _moved,
     ),
-    _Rule(
+    Rule(
         "contrast",
         "HU inside as around",
         "Median HU inside less that of a ring around, in spreads of the ring: nearly none.",
@@ -358,41 +289,56 @@ _RULES = (
             if abs(measured.get("contrast", 1)) < 0.5
         ),
     ),
-    _Rule(
+    Rule(
         "hu_of_type",
         "HU unlike other lesions of the type",
         "Robust deviations of the median HU inside from that of all lesions of the type.",
         _unlike_its_type,
     ),
-    _Rule(
+    Rule(
         "wrong_label",
         "A label that does not fit its source",
         "A type that is rare for the source, a size far off its group's, or another lesion's "
         "mask, voxel for voxel.",
         _wrong_label,
     ),
-    _Rule(
+    Rule(
         "apart",
         "Several components",
         "Share of the mask outside its largest 26-connected component.",
         _by_number("apart", 0, "{value:.2%} of the mask lies apart"),
     ),
-    _Rule(
+    Rule(
         "axis_error",
         "Axes far from the measurement",
         "The larger error of the two axes on the key slice, over the measured axis.",
         _axis_error,
     ),
-    _Rule(
+    Rule(
         "predicted_dice",
         "Lowest predicted Dice",
         "What calibration expects of the mask against a human one.",
         _by_column("predicted_dice", "predicted Dice {value:.2f}", sign=-1),
     ),
-    _Rule(
+    Rule(
         "uncertainty",
         "Most uncertain",
         "Disagreement of the candidates or views that made the mask.",
         _by_column("uncertainty", "uncertainty {value:.2f}"),
     ),
 )
+
+
+def rankings(rows: Sequence[Row], numbers: Sequence[Numbers], top: int = 10) -> list[Ranking]:
+    """Rank lesions by every rule.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Rows of manifests with status `ok`. A rule whose columns are null finds nothing.
+    numbers : sequence of mapping
+        Of each row: what `uls_data.measure.shape` measured; empty where no label was at hand.
+    top : int
+        Entries of a ranking at most.
+    """
+    return rank(_RULES, rows, numbers, top)

@@ -18,8 +18,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from uls_data.manifest.row import Row
-from uls_data.reporting.figures import Figure
-from uls_data.reporting.outliers import Ranking
+from uls_data.reporting.figure import Figure
+from uls_data.reporting.ranking import Ranking
 from uls_data.tables import Record
 
 _DIGITS = 6

@@ -28,8 +28,9 @@ from uls_data.pictures.thumbnail import SUFFIX, thumbnail_numbers, thumbnail_pat
 from uls_data.pictures.thumbnails import Subject, make_thumbnail
 from uls_data.reporting.figures import figures
 from uls_data.reporting.outcomes import built, reasons
-from uls_data.reporting.outliers import Ranking, rankings
+from uls_data.reporting.outliers import rankings
 from uls_data.reporting.page import Page, outlier_table, render
+from uls_data.reporting.ranking import Ranking
 from uls_data.scoring.collection import Item
 from uls_data.tables import Record, write_csv
 from uls_data.voi import VOI_SHAPE

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from uls_data.dicom.objects import Region
+from uls_data.dicom.placement import place_segment
 from uls_data.dicom.rtstruct import rasterise, read_rtstruct
-from uls_data.dicom.seg import place_segment, read_seg
+from uls_data.dicom.seg import read_seg
 from uls_data.dicom.series import Series
 from uls_data.errors import CaseError
 from uls_data.lesions.instances import Lesion, find_lesions, ras_voxels
