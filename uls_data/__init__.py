@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from uls_data.manifest.parquet import load_manifest
     from uls_data.manifest.query import query
     from uls_data.manifest.stats import stats
-    from uls_data.network.prediction import PredictReport, predict
+    from uls_data.network.prediction import predict
+    from uls_data.network.prediction_report import PredictReport
     from uls_data.network.training import TrainReport, train
     from uls_data.pictures.contact import contact_sheet
     from uls_data.provenance import blame, explain
@@ -90,7 +91,7 @@ _LAZY = {
     "Evaluation": "uls_data.scoring",
     "FilterReport": "uls_data.filtering",
     "LoopReport": "uls_data.loop",
-    "PredictReport": "uls_data.network.prediction",
+    "PredictReport": "uls_data.network.prediction_report",
     "ReleaseReport": "uls_data.release",
     "Report": "uls_data.reporting",
     "TrainReport": "uls_data.network.training",

@@ -184,3 +184,18 @@ def test_command(data: tuple[Path, Path], tmp_path: Path) -> None:
     assert told["kept"] + told["removed"] == told["ok"] == 7
     result = CliRunner().invoke(command, [*paths, *options])
     assert "held-out dice" in result.stdout and "round 1, all: pre-train" in result.stderr
+
+
+def test_layers_that_are_read_are_parents(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def loop(*_paths: Path, **options: Any) -> LoopReport:
+        asked.update(options)
+        raise ManifestError("enough")
+
+    monkeypatch.setattr("uls_data.loop.selftrain", loop)
+    words = ["--weak", "w", "--full", "f", "--out", "o", "--parent", "jury", "--layer", "grabcut"]
+    CliRunner().invoke(command, words)
+    assert asked["parents"] == ("jury", "grabcut")
+    # The option's old name works, and nobody is told of it.
+    assert "--layer" not in CliRunner().invoke(command, ["--help"]).output

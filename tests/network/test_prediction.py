@@ -20,10 +20,11 @@ from uls_data.cli.predict import command
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.measure.overlap import dice
 from uls_data.network.checkpoint import load_model
-from uls_data.network.examples import find_examples
-from uls_data.network.inference import Predictor
+from uls_data.network.examples import find_examples, find_vois
+from uls_data.network.inference import Predictor, Settings
 from uls_data.network.plan import ModelError
-from uls_data.network.prediction import PredictReport, predict
+from uls_data.network.prediction import LAYER, predict, predict_vois
+from uls_data.network.prediction_report import PredictReport
 from uls_data.network.stack_prediction import padding_of, predict_stack
 from uls_data.network.training import train
 from uls_data.network.voxels import image_of, read_image
@@ -85,7 +86,9 @@ def test_same_masks_in_any_company(
 ) -> None:
     run(vois, model, tmp_path / "all", **options)
     assert tree(tmp_path / "all") == tree(predicted)
-    run(vois, model, tmp_path / "alone", patients=["s/p3"], **options)
+    one = [example for example in find_vois(vois) if example.row["case_id"] == "p3"]
+    settings = Settings(device="cpu", **{"workers": 1, **options})
+    predict_vois(one, model, tmp_path / "alone", LAYER, settings)
     (alone,) = iterate_rows(tmp_path / "alone" / "manifest" / "pseudo3d-r1.parquet")
     rows = {r["case_id"]: r for r in iterate_rows(predicted / "manifest" / "pseudo3d-r1.parquet")}
     assert alone == rows["p3"]

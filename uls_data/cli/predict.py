@@ -19,7 +19,7 @@ from uls_data.cli.output import Progress, failures, json_line, json_option, next
 from uls_data.errors import ManifestError, UlsDataError
 
 if TYPE_CHECKING:
-    from uls_data.network.prediction import PredictReport
+    from uls_data.network.prediction_report import PredictReport
 
 
 @click.command(
@@ -60,7 +60,7 @@ Examples:
 @click.option("--layer", help="Name of the new layer.  [default: pseudo3d-r1]")
 @click.option(
     "--parent",
-    "layers",
+    "parents",
     multiple=True,
     help="Layer whose rows the new ones continue; may be repeated. Default: the best.",
 )
@@ -108,7 +108,7 @@ def command(
     options = {name: value for name, value in options.items() if value not in (None, ())}
     try:
         if stack is not None:
-            wrong = {"layer", "layers", "jitter", "seed"} & options.keys()
+            wrong = {"layer", "parents", "jitter", "seed"} & options.keys()
             if sources or wrong or dry_run:
                 raise ManifestError(
                     "--stack stands alone: leave out manifests, --layer, --parent, --jitter, "

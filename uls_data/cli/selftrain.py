@@ -57,11 +57,12 @@ Examples:
 )
 @click.option("--plan", help="baseline, small or a file.  [default: baseline]")
 @click.option(
-    "--layer",
-    "weak_layers",
+    "--parent",
+    "parents",
     multiple=True,
     help="2D masks to pre-train on; may be repeated. Default: jury, or the only ones.",
 )
+@click.option("--layer", "layers", multiple=True, hidden=True, help="Old name of --parent.")
 @click.option(
     "--slices",
     "weak_slices",
@@ -91,7 +92,15 @@ Examples:
 @click.option("--seed", default=0, show_default=True, help="Of weights, order, folds and clicks.")
 @threads_option
 @json_option
-def command(weak: Path, full: Path, out: Path, as_json: bool, **options: Any) -> int:
+def command(
+    weak: Path,
+    full: Path,
+    out: Path,
+    parents: tuple[str, ...],
+    layers: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> int:
     """Train, predict, filter, and train again: the paper's Figure 3, with any number of rounds.
 
     Round 1 pre-trains a network on the 2D masks of the weak lesions and fine-tunes it on the
@@ -114,7 +123,7 @@ def command(weak: Path, full: Path, out: Path, as_json: bool, **options: Any) ->
         return Progress(steps, steps)
 
     options["jitter"] = options["jitter"] or 0
-    report = selftrain(weak, full, out, stage=stage, **options)
+    report = selftrain(weak, full, out, parents=parents + layers, stage=stage, **options)
     if as_json:
         for made in report.rounds:
             json_line(_plain(made))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from uls_data.io.lock import LOCK, locked
 from uls_data.loop.stage import Stage, Told
 from uls_data.manifest.parquet import write_manifest
 from uls_data.network.examples import find_vois, heldout_patients, patient_key
-from uls_data.network.inference import Precision
+from uls_data.network.inference import Precision, Settings
 from uls_data.network.plan import ModelError, Plan
-from uls_data.network.prediction import PredictReport, predict
+from uls_data.network.prediction import predict_vois
+from uls_data.network.prediction_report import PredictReport
 from uls_data.network.training import train
 from uls_data.network.voxels import Weak
 from uls_data.scoring.comparison import compare
@@ -86,7 +87,7 @@ def selftrain(
     rounds: int = 2,
     cross_fit: int = 0,
     plan: str | Path | Plan | None = None,
-    weak_layers: tuple[str, ...] = (),
+    parents: tuple[str, ...] = (),
     weak_slices: Weak = "ignore",
     rule: str | None = None,
     max_axis_error_vox: float | None = None,
@@ -122,8 +123,9 @@ def selftrain(
         that saw none of its patients; 0: one teacher sees all. The last network sees all folds.
     plan : name, path or Plan, optional
         As for `train`; its `fine_tune_epochs` are those of fine-tuning.
-    weak_layers : tuple of str
-        Layers of `weak` to pre-train on; default `jury`, or the only one.
+    parents : tuple of str
+        Layers of `weak` to pre-train on, which the masks of every round continue; default
+        `jury`, or the only one.
     weak_slices : str
         What slices without annotation are: `ignore` or `background`.
     rule, max_axis_error_vox
@@ -152,21 +154,22 @@ def selftrain(
         "weak": weak_slices,
         "workers": workers,
     }
-    prediction = {
-        "layers": weak_layers,
-        "tta": tta,
-        "jitter": jitter,
-        "device": device,
-        "precision": precision,
-        "batch_size": batch_size,
-        "workers": workers,
-        "seed": seed,
-    }
+    prediction = Settings(
+        tta=tta,
+        jitter=jitter,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        seed=seed,
+        workers=workers,
+    )
     chosen = {"rule": rule, "max_axis_error_vox": max_axis_error_vox}
-    loop = _Loop(Path(weak), Path(full), Path(out), seed, plan, training, prediction, stage)
+    loop = _Loop(
+        Path(weak), Path(full), Path(out), parents, seed, plan, training, prediction, stage
+    )
     loop.deal(cross_fit)
     with locked(loop.out / LOCK, f"--out {out}"):
-        return loop.run(rounds, weak_layers, chosen)
+        return loop.run(rounds, parents, chosen)
 
 
 class _Loop:
@@ -175,18 +178,20 @@ class _Loop:
         weak: Path,
         full: Path,
         out: Path,
+        parents: tuple[str, ...],
         seed: int,
         plan: str | Path | Plan | None,
         training: dict[str, Any],
-        prediction: dict[str, Any],
+        prediction: Settings,
         stage: Callable[[str], Stage | None] | None,
     ) -> None:
         self.weak, self.full, self.out = weak, full, out
         self.seed, self.plan, self.training, self.prediction = seed, plan, training, prediction
         self.stage = stage or (lambda _name: None)
         self.failed: list[dict[str, str]] = []
+        self.parents = parents
         rows = [example.row for example in find_vois(full)]
-        weak_rows = [example.row for example in find_vois(weak, prediction["layers"])]
+        weak_rows = [example.row for example in find_vois(weak, parents)]
         # Whoever is held out in one manifest is in the other.
         held = heldout_patients() | {
             patient_key(row) for row in (*rows, *weak_rows) if row["split"] == "heldout"
@@ -309,15 +314,11 @@ class _Loop:
         self, title: str, model: Path, layer: str, part: str, patients: set[str] | None
     ) -> PredictReport:
         told = Told(self.stage(title))
-        report = predict(
-            self.weak,
-            model,
-            self.out,
-            layer=layer,
-            part=part,
-            patients=patients,
-            **told.vois(),
-            **self.prediction,
+        vois = find_vois(self.weak, self.parents)
+        if patients is not None:
+            vois = [example for example in vois if patient_key(example.row) in patients]
+        report = predict_vois(
+            vois, model, self.out, layer, self.prediction, part=part, **told.vois()
         )
         told.end()
         return report
@@ -328,16 +329,9 @@ class _Loop:
             return None
         folder = self.out / f"round-{number}" / "heldout"
         told = Told(self.stage(f"round {number}, score held-out lesions"))
-        options = {**self.prediction, "layers": (), "jitter": 0}
-        report = predict(
-            self.full,
-            model,
-            folder,
-            layer="heldout",
-            patients=self.held,
-            **told.vois(),
-            **options,
-        )
+        vois = [e for e in find_vois(self.full) if patient_key(e.row) in self.held]
+        settings = replace(self.prediction, jitter=0)
+        report = predict_vois(vois, model, folder, "heldout", settings, **told.vois())
         told.end()
         if not report.counts["ok"]:
             return None

@@ -175,5 +175,7 @@ def best(rows: Sequence[Row]) -> Row:
     first = max(rows, key=rank)
     if len(rows) > 1 and rank(first) < 0:
         names = ", ".join(str(row["layer"]) for row in rows)
-        raise ManifestError(f"{first['voi_id']} has the layers {names}: say --layer")
+        raise ManifestError(
+            f"{first['voi_id']} has the layers {names}: say --layer (predict, selftrain: --parent)"
+        )
     return first

@@ -30,6 +30,20 @@ _MIRRORS = [axes for count in range(4) for axes in combinations((2, 3, 4), count
 
 
 @dataclass(frozen=True)
+class Settings:
+    """How masks are predicted: the parameters of `predict` of these names."""
+
+    tta: bool = False
+    jitter: int = 0
+    device: str = "auto"
+    precision: Precision = "auto"
+    batch_size: int = 2
+    compiled: bool = False
+    seed: int = 0
+    workers: int = 2
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a network says of one image.
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uls_data._version import __version__
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
-from uls_data.ids import draw
 from uls_data.io.lock import locked
 from uls_data.manifest.by_axis import spacing_of
 from uls_data.manifest.derived import derived_row, ended, with_label
@@ -26,11 +23,13 @@ from uls_data.manifest.parquet import write_manifest
 from uls_data.manifest.row import Row, Score
 from uls_data.network.agreement import key_slice_columns
 from uls_data.network.checkpoint import Model, load_model
+from uls_data.network.clicks import Job
 from uls_data.network.device import usable_device
-from uls_data.network.examples import find_vois, patient_key
-from uls_data.network.inference import Answer, Precision, Predictor
+from uls_data.network.examples import find_vois
+from uls_data.network.inference import Answer, Precision, Predictor, Settings
 from uls_data.network.lesion import Found, clicked, find_lesion, moved_dice
 from uls_data.network.plan import VOI_ZYX, ModelError
+from uls_data.network.prediction_report import PredictReport
 from uls_data.network.progress import Progress
 from uls_data.network.sampling import read_ahead
 from uls_data.network.voxels import CENTRE_ZYX, Region, read_image, read_mask
@@ -41,51 +40,13 @@ LAYER = "pseudo3d-r1"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
-@dataclass
-class PredictReport:
-    """What a prediction did.
-
-    Attributes
-    ----------
-    manifest : Path
-        Of the new layer.
-    rows : list of dict
-        One a VOI: ok, skipped (`empty_prediction`) or failed (unreadable). Of a dry run: those
-        that are done.
-    vois : int
-    device, precision : str
-    in_flight : int
-        VOIs on the device at once, at the end.
-    resumed : int
-        VOIs that an earlier run of the same prediction had done.
-    notes : tuple of str
-        What a user should know of the model.
-    """
-
-    manifest: Path
-    rows: list[Row]
-    vois: int
-    device: str
-    precision: str
-    in_flight: int
-    resumed: int
-    notes: tuple[str, ...] = ()
-
-    @property
-    def counts(self) -> Counter[str]:
-        """Rows by status."""
-        return Counter(row["status"] for row in self.rows)
-
-
 def predict(
     manifests: str | Path | Sequence[str | Path],
     model: str | Path,
     out: str | Path,
     *,
     layer: str = LAYER,
-    layers: Collection[str] = (),
-    patients: Collection[str] | None = None,
-    part: str | None = None,
+    parents: Collection[str] = (),
     tta: bool = False,
     jitter: int = 0,
     device: str = "auto",
@@ -110,8 +71,7 @@ def predict(
     Parameters
     ----------
     manifests : path or sequence of paths
-        Whose images are read. Where a VOI has several masks, `layers` says whose row the new one
-        continues (measurement, supervision, parent); default as for `train`.
+        Whose images are read.
     model : path
         Model folder or checkpoint.
     out : path
@@ -119,11 +79,9 @@ def predict(
         they are; give both manifests to `train`.
     layer : str
         Name of the new layer.
-    patients : collection of str, optional
-        Only VOIs of these (`patient_key`).
-    part : str, optional
-        Name of one of several predictions that make a layer together, each with a model of its
-        own: rows are returned, but no manifest is written.
+    parents : collection of str
+        Layers that the new one continues: where a VOI has several masks, the new row takes its
+        measurement and parent from one of these. Default as for `train`.
     tta : bool
         Average the eight mirrored views, and measure how far they disagree.
     jitter : int
@@ -150,24 +108,70 @@ def predict(
         The model or the manifests cannot be used, or `out` holds another prediction of this name,
         or another process is at work on this layer there.
     """
+    settings = Settings(
+        tta=tta,
+        jitter=jitter,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        compiled=compiled,
+        seed=seed,
+        workers=workers,
+    )
+    return predict_vois(
+        find_vois(manifests, parents),
+        model,
+        Path(out),
+        layer,
+        settings,
+        dry_run=dry_run,
+        started=started,
+        progress=progress,
+        warned=warned,
+    )
+
+
+def predict_vois(
+    examples: Sequence[Example],
+    model: str | Path,
+    out: Path,
+    layer: str,
+    settings: Settings,
+    *,
+    part: str | None = None,
+    dry_run: bool = False,
+    started: Callable[[int, int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+    warned: Callable[[str], None] | None = None,
+) -> PredictReport:
+    """Predict these VOIs; the rest as for `predict`.
+
+    Parameters
+    ----------
+    part : str, optional
+        Name of one of several predictions that make a layer together, each with a model of its
+        own: rows are returned, but no manifest is written.
+    """
     if not _NAME.fullmatch(layer):
         raise ModelError(f"layer {layer!r}: expected a name such as {LAYER}")
-    examples = find_vois(manifests, layers)
-    if patients is not None:
-        examples = [example for example in examples if patient_key(example.row) in patients]
-    where = usable_device(device)
+    where = usable_device(settings.device)
     loaded = load_model(model)
-    predictor = Predictor(loaded, where, precision=precision, mirror=tta, compiled=compiled)
-    out = Path(out)
+    predictor = Predictor(
+        loaded,
+        where,
+        precision=settings.precision,
+        mirror=settings.tta,
+        compiled=settings.compiled,
+    )
     request = {
         "model": loaded.sha256,
         "precision": predictor.precision,
-        "tta": tta,
-        "jitter": jitter,
-        "seed": seed,
+        "tta": settings.tta,
+        "jitter": settings.jitter,
+        "seed": settings.seed,
         "software_version": __version__,
     }
-    run = _Run(out, layer, predictor, jitter, seed, batch_size, warned)
+    run = _Run(out, layer, predictor, settings, warned)
     name = layer if part is None else f"{layer}.{part}"
     lock = locked(out / "manifest" / f".{layer}.lock", f"--out {out} (layer {layer})")
     path = out / "manifest" / f".{name}.journal"
@@ -181,7 +185,7 @@ def predict(
         if started is not None and not dry_run:
             started(len(examples), resumed)
         waiting = [e for e in examples if e.identity not in run.done and not dry_run]
-        for example, row in run.rows(waiting, max(1, workers)):
+        for example, row in run.rows(waiting, max(1, settings.workers)):
             so_far.add(_key(example, layer), row)
             run.done[example.identity] = row
             if progress is not None:
@@ -210,36 +214,23 @@ def _key(example: Example, layer: str) -> list[Any]:
     return [*example.identity, layer, row["image_voxels_sha256"], row["label_voxels_sha256"]]
 
 
-@dataclass
-class _Job:
-    """One VOI on its way: what was read, and what was found from its clicks so far."""
-
-    example: Example
-    region: Region
-    plane: NDArray[np.bool_] | None
-    clicks: list[Triple] = field(default_factory=list)
-    found: Found | None = None
-    click_dice: list[float] = field(default_factory=list)
-
-
 class _Run:
     def __init__(
         self,
         out: Path,
         layer: str,
         predictor: Predictor,
-        jitter: int,
-        seed: int,
-        batch_size: int,
+        settings: Settings,
         warned: Callable[[str], None] | None,
     ) -> None:
         self.out, self.layer, self.predictor = out, layer, predictor
-        self.jitter, self.seed, self.in_flight, self._warned = jitter, seed, batch_size, warned
+        self.jitter, self.seed = settings.jitter, settings.seed
+        self.in_flight, self._warned = settings.batch_size, warned
         self.done: dict[tuple[Any, ...], Row] = {}
         self.model: Model = predictor.model
         self.crop: Triple = self.model.plan.crop
         # Other clicks see other parts of the VOI.
-        self._margin = tuple(n // 4 if jitter else 0 for n in self.crop)
+        self._margin = tuple(n // 4 if self.jitter else 0 for n in self.crop)
         self._shape: Triple = tuple(  # type: ignore[assignment]
             min(n + 2 * margin, whole)
             for n, margin, whole in zip(self.crop, self._margin, VOI_ZYX, strict=True)
@@ -250,27 +241,27 @@ class _Run:
     def rows(self, examples: list[Example], workers: int) -> Iterator[tuple[Example, Row]]:
         """Rows of the examples, in their order."""
         ended_jobs: deque[tuple[Example, Future[Row]]] = deque()
-        again: deque[tuple[_Job, Region]] = deque()
+        again: deque[tuple[Job, Region]] = deque()
         with (
             ThreadPoolExecutor(workers, "read") as readers,
             ThreadPoolExecutor(workers, "write") as writers,
         ):
 
-            def finish(job: _Job, answer: Answer | None) -> None:
+            def finish(job: Job, answer: Answer | None) -> None:
                 future = writers.submit(self._finish, job, answer)
                 ended_jobs.append((job.example, future))
 
-            def regions() -> Iterator[tuple[_Job, Region]]:
+            def regions() -> Iterator[tuple[Job, Region]]:
                 for read in read_ahead(self._read, examples, readers, 2 * workers + 2):
                     while again:
                         yield again.popleft()
-                    if isinstance(read, _Job):
+                    if isinstance(read, Job):
                         yield read, read.region
                     else:
                         example, error = read
                         ended_jobs.append((example, writers.submit(self._failed, example, error)))
 
-            stream: Iterable[tuple[_Job, Region]] = regions()
+            stream: Iterable[tuple[Job, Region]] = regions()
             while True:
                 for job, answer in self.predictor.answers(stream, self.in_flight, self._halved):
                     if not self.jitter:
@@ -291,22 +282,23 @@ class _Run:
         if self._warned is not None:
             self._warned(f"out of memory: going on with {limit} VOIs on the device at once")
 
-    def _read(self, example: Example) -> _Job | tuple[Example, CaseError]:
+    def _read(self, example: Example) -> Job | tuple[Example, CaseError]:
         try:
             plane = None
             row = example.row
             if row["label_path"] is not None and row["key_slice_voi"] is not None:
                 plane = read_mask(example)[row["key_slice_voi"]]
-            return _Job(example, read_image(example, self._shape), plane)
+            return Job(example, read_image(example, self._shape), plane)
         except CaseError as error:
             return example, error
 
-    def _clicked_again(self, job: _Job, answer: Answer, again: deque[tuple[_Job, Region]]) -> bool:
+    def _clicked_again(self, job: Job, answer: Answer, again: deque[tuple[Job, Region]]) -> bool:
         """Take an answer of a job with several clicks; True when it was the last."""
         z, y, x = (n // 2 for n in self.crop)
         if not job.clicks:
             job.found = find_lesion(answer, (z, y, x), _spacing(job.example.row))
-            job.clicks = [job.region.click, *self._other_clicks(job)]
+            others = job.other_clicks(self.jitter, self.seed, self.crop, self._margin)
+            job.clicks = [job.region.click, *others]
         else:
             at = job.clicks[len(job.click_dice) + 1]
             moved = tuple(a - b for a, b in zip(at, job.region.click, strict=True))
@@ -317,24 +309,6 @@ class _Run:
             return True
         again.append((job, job.region.cut(job.clicks[len(job.click_dice) + 1], self.crop)))
         return False
-
-    def _other_clicks(self, job: _Job) -> list[Triple]:
-        """Voxels of the mask near the click, in the read region."""
-        if job.found is None:
-            return []
-        offset = [
-            part.start + at - n // 2
-            for part, at, n in zip(job.found.box, job.region.click, self.crop, strict=True)
-        ]
-        places = np.argwhere(job.found.mask) + offset
-        near = (np.abs(places - job.region.click) <= self._margin).all(axis=1)
-        places = places[near]
-        chosen: list[Triple] = []
-        for k in range(self.jitter if len(places) else 0):
-            at = draw(len(places), self.seed, *job.example.identity[:4], "jitter", k)
-            z, y, x = (int(i) for i in places[at])
-            chosen.append((z, y, x))
-        return chosen
 
     def _base(self, example: Example) -> Row:
         parent = example.row
@@ -352,7 +326,7 @@ class _Run:
     def _failed(self, example: Example, error: CaseError) -> Row:
         return ended(self._base(example), error.reason, error.detail)
 
-    def _finish(self, job: _Job, answer: Answer | None) -> Row:
+    def _finish(self, job: Job, answer: Answer | None) -> Row:
         row = self._base(job.example)
         found = job.found
         if answer is not None:
