@@ -23,6 +23,7 @@ _ITK_TYPES = {
     "int16": ("MET_SHORT", "short"),
     "uint16": ("MET_USHORT", "unsigned short"),
     "int32": ("MET_INT", "int"),
+    "int64": ("MET_LONG_LONG", "long long int"),
     "float32": ("MET_FLOAT", "float"),
     "float64": ("MET_DOUBLE", "double"),
 }

@@ -28,7 +28,7 @@ def by_itk(path: Path, data: np.ndarray, affine: np.ndarray) -> None:
 
 @pytest.mark.parametrize("suffix", [".mhd", ".mha", ".nrrd"])
 @given(
-    dtype=st.sampled_from(["uint8", "int16", "uint16", "int32", "float32", "float64"]),
+    dtype=st.sampled_from(["uint8", "int16", "uint16", "int32", "int64", "float32", "float64"]),
     codes=st.permutations(range(3)),
     degrees=st.sampled_from([0.0, 5.0, -12.5]),
     spacing=st.tuples(*[st.sampled_from([0.7, 0.9, 1.0, 2.5, 0.976562])] * 3),
