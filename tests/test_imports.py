@@ -37,6 +37,25 @@ def test_nothing_heavy_is_imported(code: str) -> None:
     assert not loaded & HEAVY
 
 
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("uls_data.factory.run", {"nibabel"}),
+        ("uls_data.factory.case", {"nibabel", "pyarrow", "click", "psutil"}),
+        ("uls_data.__main__", {"numpy", "click"}),  # all workers import it
+    ],
+    ids=["a build", "a worker", "main"],
+)
+def test_a_build_and_its_workers_start_lightly(module: str, absent: set[str]) -> None:
+    """Tests and clusters start hundreds of them; what only some cases need is loaded for those."""
+    absent = absent | HEAVY | {"SimpleITK", "PIL", "cv2", "skimage", "matplotlib", "pydicom"}
+    code = f"import sys, {module}\nprint(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {name.split(".")[0] for name in result.stdout.split()} & absent
+
+
 def test_functions_survive_the_import_of_their_modules() -> None:
     """A submodule of the same name would take a function's place in the package."""
     code = (

@@ -22,6 +22,7 @@ STAGES = [
     ["errors"],
     ["io", "yaml_text"],
     ["engine", "geometry", "recipe"],
+    ["nifti_header"],
     ["nifti_writer", "volumes"],
     ["dicom", "tables", "voi"],
     ["measure"],

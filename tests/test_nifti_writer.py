@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from uls_data.geometry import LPS_TO_RAS
+from uls_data.nifti_header import scanner_header
 from uls_data.nifti_writer import nifti_gz, stored_affine
 
 SHAPE = (7, 5, 4)
@@ -123,3 +124,22 @@ def test_the_stored_affine_is_a_fixed_point() -> None:
     assert once.dtype == np.float64
     np.testing.assert_array_equal(stored_affine(once), once)
     np.testing.assert_allclose(once, OBLIQUE, atol=1e-4)
+
+
+def test_header_is_nibabel_s_to_the_byte(rng: np.random.Generator) -> None:
+    for number in range(200):
+        affine = np.eye(4)
+        turned = rng.normal(size=(3, 3))
+        if number % 3:  # the others are sheared
+            turned = np.linalg.qr(turned)[0] @ np.diag(rng.uniform(0.3, 6, 3))
+        affine[:3] = np.column_stack([turned, rng.normal(size=3) * 300])
+        dtype = np.dtype(rng.choice(["u1", "i2", "i4"]))
+        header = nibabel.Nifti1Header(endianness="<")
+        header.set_data_shape(SHAPE)
+        header.set_data_dtype(dtype)
+        header.set_xyzt_units("mm")
+        header.set_qform(affine, code=1, strip_shears=True)
+        header.set_sform(affine, code=1)
+        header.set_slope_inter(1.0, 0.0)
+        header["vox_offset"] = 352
+        assert bytes(scanner_header(SHAPE, dtype, affine)) == header.binaryblock

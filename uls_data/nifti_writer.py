@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.geometry import Affine
 from uls_data.io import gzip
+from uls_data.nifti_header import scanner_header
 
 _OFFSET = 352
 
@@ -25,18 +25,10 @@ def nifti_gz(voxels: NDArray[np.integer], affine: Affine) -> bytes:
     voxels : ndarray, shape (x, y, z), uint8, int16 or int32
     affine : ndarray, 4x4, RAS, mm
     """
-    header = nibabel.Nifti1Header(endianness="<")
-    header.set_data_shape(voxels.shape)
-    header.set_data_dtype(voxels.dtype)
-    header.set_xyzt_units("mm")
-    header.set_qform(affine, code=1, strip_shears=True)
-    header.set_sform(affine, code=1)
-    header.set_slope_inter(1.0, 0.0)
-    header["vox_offset"] = _OFFSET
-    header["magic"] = b"n+1"
+    header = scanner_header(voxels.shape, voxels.dtype, affine)
     # One buffer for header and voxels, so that nothing is copied before encoding.
     buffer = bytearray(_OFFSET + voxels.nbytes)
-    buffer[: len(header.binaryblock)] = header.binaryblock
+    buffer[: len(header)] = header
     target = np.frombuffer(buffer, dtype=voxels.dtype.newbyteorder("<"), offset=_OFFSET)
     target.reshape(voxels.shape, order="F")[...] = voxels
     return gzip(buffer)

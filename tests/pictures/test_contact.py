@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from uls_data.pictures import contact
-from uls_data.pictures.contact import LUNG_WINDOW_HU, SOFT_WINDOW_HU, Tile, draw_tile, window_of
+from uls_data.pictures.contact import Tile, draw_tile
+from uls_data.pictures.window import LUNG_WINDOW_HU, SOFT_WINDOW_HU, window_of
 
 
 def tile(**changes: object) -> Tile:

@@ -14,7 +14,6 @@ from uls_data.factory.options import Position
 from uls_data.geometry import Affine, Triple
 from uls_data.io import sha256_voxels
 from uls_data.manifest.by_axis import origin_of
-from uls_data.manifest.parquet import read_table
 from uls_data.manifest.row import Row
 from uls_data.measure.lines import Lines
 from uls_data.outcome import Flag, Reason
@@ -33,6 +32,9 @@ def positions_of(manifest: Path, source: str) -> dict[str, tuple[Position, ...]]
     ManifestError
         The manifest has no usable row of this source.
     """
+    # Workers use this module, too, and read no manifest.
+    from uls_data.manifest.parquet import read_table
+
     columns = ["source", "case_id", "lesion_index", "sample_index", "voi_id", "affine", "status"]
     columns += ["label_voxels_sha256", *(f"voi_origin_{axis}_vox" for axis in "xyz")]
     rows: list[Row] = read_table(manifest, columns).to_pylist()

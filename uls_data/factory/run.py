@@ -10,11 +10,11 @@ from pathlib import Path
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import SourceError
 from uls_data.factory.build_report import BuildReport
-from uls_data.factory.case import build_case, lost_case
 from uls_data.factory.footprint import memory_need
 from uls_data.factory.options import Options, Task
 from uls_data.factory.planning import calibration_text, chosen_of, masks_of, planned_row, tasks_of
 from uls_data.factory.state import Finished, State, files_of
+from uls_data.factory.worker import build_case, lost_case
 from uls_data.io import remove_folder, remove_temporaries, remove_temporaries_of
 from uls_data.io.lock import LOCK, locked
 from uls_data.manifest.row import Row

@@ -8,7 +8,6 @@ from typing import Any
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from uls_data.geometry import Triple
 from uls_data.voi import CENTRE, VOI_SHAPE
@@ -151,6 +150,8 @@ def _lobe(mask: Bools, spacing: Floats, sought: bool) -> tuple[float, float]:
         apart = 1 - float(sizes.max() / sizes.sum())
     if not sought:
         return 0.0, apart
+    from scipy import ndimage  # slow to load, and few masks come here
+
     inner = np.pad(coarse, ((1, 1), (1, 1), (0, 0) if coarse.shape[2] == 1 else (1, 1)))
     if inner.shape[2] == 1:
         depth = ndimage.distance_transform_edt(inner[:, :, 0])[:, :, None]
@@ -227,7 +228,7 @@ def measure_hu(
         corner = (start[0] - low[0], start[1] - low[1])
         inside[corner[0] :, corner[1] :][: mask.shape[0], : mask.shape[1]] = mask[:, :, at]
         void = hu == pad_value_hu
-        around = ndimage.maximum_filter(inside, 2 * _RING + 1) & ~inside & ~void
+        around = _grown(inside, _RING) & ~inside & ~void
         inner.append(hu[inside & ~void])
         outer.append(hu[around])
         x, y = _outline(inside)
@@ -235,7 +236,7 @@ def measure_hu(
             continue
         gradient = np.hypot(*np.gradient(hu))
         if void.any():
-            gradient[ndimage.maximum_filter(void, 3)] = 0
+            gradient[_grown(void, 1)] = 0
         # Room for every move; what lies beyond the part looked at has no edge.
         room = np.pad(gradient, _FARTHEST)
         first = (x + _FARTHEST) * room.shape[1] + y + _FARTHEST
@@ -257,6 +258,17 @@ def measure_hu(
         "edge_shift": float(np.hypot(*moves[best])),
     }
     return {name: round(value, _DIGITS) for name, value in found.items()}
+
+
+def _grown(inside: Bools, reach: int) -> Bools:
+    """Pixels with one of a mask at most so many rows and columns away."""
+    for _ in range(2):
+        padded = np.pad(inside, ((reach, reach), (0, 0)))
+        grown = inside.copy()
+        for at in range(2 * reach + 1):
+            grown |= padded[at : at + len(inside)]
+        inside = np.ascontiguousarray(grown.T)
+    return inside
 
 
 def _outline(inside: Bools) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

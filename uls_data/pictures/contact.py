@@ -17,13 +17,9 @@ from uls_data.manifest.choice import Choice, rank, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.manifest.query import query
 from uls_data.manifest.schema import column_names
-from uls_data.outcome import LesionType
+from uls_data.pictures.window import window_of
 from uls_data.volumes import read_volume
 
-# The paper's windows (its captions print level and width of the second exchanged).
-LUNG_WINDOW_HU = (-1200.0, 200.0)
-SOFT_WINDOW_HU = (-135.0, 215.0)
-_AIR_HU = -400
 _PANEL = 220
 _CAPTION = 46
 _GAP = 6
@@ -180,25 +176,6 @@ def _tile(example: Example, layers: Sequence[Example]) -> Tile:
         window_hu=window_of(row["lesion_type"] or "unknown", hu, next(iter(masks.values()))),
         caption=(f"{row['voi_id']}  {row['lesion_type']}", ", ".join(facts)),
     )
-
-
-def window_of(lesion_type: str, hu: NDArray[Any], mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """Window (low, high HU) for a lesion: the lung's for lung, and where air surrounds it."""
-    known = lesion_type not in (LesionType.VARIOUS, LesionType.UNKNOWN)
-    if known:
-        return LUNG_WINDOW_HU if lesion_type == LesionType.LUNG else SOFT_WINDOW_HU
-    low, high = _box(mask, 4)
-    around = hu[low[0] : high[0], low[1] : high[1]][~mask[low[0] : high[0], low[1] : high[1]]]
-    airy = around.size and float(np.median(around)) < _AIR_HU
-    return LUNG_WINDOW_HU if airy else SOFT_WINDOW_HU
-
-
-def _box(mask: NDArray[np.bool_], margin: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    where = np.argwhere(mask)
-    if not len(where):
-        where = np.array(mask.shape)[None] // 2
-    low = np.clip(where.min(axis=0) - margin, 0, None)
-    return low, np.minimum(where.max(axis=0) + margin + 1, mask.shape)
 
 
 def draw_sheet(tiles: Sequence[Tile], columns: int = 2) -> Image.Image:

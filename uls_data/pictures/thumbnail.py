@@ -7,14 +7,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
-from uls_data.pictures.contact import window_of
+from uls_data.pictures.window import window_of
 from uls_data.voi import CENTRE
+
+# The library is loaded to draw: who only asks where a thumbnail lies does not wait for it.
+if TYPE_CHECKING:
+    from PIL import Image
 
 PANEL = 160
 _GAP = 2
@@ -109,7 +112,7 @@ def draw_thumbnail(
     pad_value_hu : int, optional
         Sentinel; shown hatched, in a colour that no tissue has.
     lesion_type : str
-        Chooses the window, see `uls_data.pictures.contact.window_of`.
+        Chooses the window, see `uls_data.pictures.window.window_of`.
     points : sequence of 8 float, optional
         x, y of the end points of the two lines, where they lie on the axial slice shown.
 
@@ -128,6 +131,8 @@ def draw_thumbnail(
         window = window_of(lesion_type, hu.axial, mask.axial)
     drawn = np.full((PANEL, SIZE[0]), _BEYOND, np.uint8)
     views = []
+    from PIL import Image, ImageDraw
+
     greys: Any = hu or (None, None, None)
     for number, (axes, grey, inside) in enumerate(zip(_PLANES, greys, mask, strict=True)):
         own = list(axes)
@@ -233,6 +238,8 @@ def _draw_grey(
     start, stop = np.floor(first).astype(int), np.ceil(last).astype(int)
     part = hu[start[0] : stop[0], start[1] : stop[1]].astype(np.float32)
     grey = (np.clip((part - low) / (high - low), 0, 1) * _GREYS).astype(np.uint8)
+    from PIL import Image
+
     turned = Image.fromarray(np.ascontiguousarray(grey.T[::-1, ::-1]))
     # In the turned part's pixels: its corner is the far end of both axes.
     box = (*(stop - last).tolist(), *(stop - first).tolist())
@@ -251,6 +258,8 @@ def encode_thumbnail(picture: Image.Image, numbers: Mapping[str, float]) -> byte
 
 def thumbnail_numbers(data: bytes) -> dict[str, float] | None:
     """Return the numbers inside a thumbnail; None where the bytes are no thumbnail of ours."""
+    from PIL import Image
+
     if len(data) > _LONGEST_BYTES:
         return None
     try:

@@ -21,7 +21,10 @@ from pydantic import (
 class Part(BaseModel):
     """Base of all parts: unknown fields are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    # Validators are made when first used: workers are handed parts, and check none.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True
+    )
 
 
 def _regex(value: Any) -> Any:

@@ -27,7 +27,7 @@ from uls_data.manifest.parquet import manifest_files, read_rows, read_table
 from uls_data.manifest.query import query
 from uls_data.manifest.row import Row
 from uls_data.manifest.schema import arrow_schema
-from uls_data.pictures.contact import LUNG_WINDOW_HU, SOFT_WINDOW_HU, window_of
+from uls_data.pictures.window import LUNG_WINDOW_HU, SOFT_WINDOW_HU, window_of
 from uls_data.triage.listing import Entry, by_name
 from uls_data.triage.outline import outlines
 from uls_data.triage.png import slice_png

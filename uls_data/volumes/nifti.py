@@ -1,6 +1,6 @@
 """NIfTI-1 and NIfTI-2, plain and gzipped: one pass over the file, no float copies.
 
-nibabel reads the header; the voxels go straight from the decoder into one array
+The voxels go straight from the decoder into one array
 of their stored type, and the same pass hashes the file. Uncompressed files are
 memory-mapped.
 """
@@ -8,23 +8,21 @@ memory-mapped.
 from __future__ import annotations
 
 import math
-from io import BytesIO
+import struct
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import nibabel
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.errors import CaseError
 from uls_data.io import sha256_file
+from uls_data.nifti_header import SIZES, NiftiHeader, Order
 from uls_data.outcome import Flag, Reason
 from uls_data.volumes.packed import MAXIMUM_RATIO, PackedReader
 from uls_data.volumes.volume import Volume, check_size, squeeze_trailing
 
-_SIZEOF_HEADER = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
 _MAXIMUM_HEADER_BYTES = 1 << 24
 
 
@@ -47,17 +45,18 @@ def nifti_size(path: Path) -> tuple[int, int]:
     return math.prod(shape), math.prod(shape) * dtype.itemsize * zipped
 
 
-def _start(source: Any, name: str) -> Any:
+def _start(source: Any, name: str) -> NiftiHeader:
     """Header at the start of a plain or gzipped stream."""
     start = b""
-    for wanted in (4, 540):
+    wanted = 4
+    order: Order = "<"
+    while len(start) < wanted:
+        piece = source.read(wanted - len(start))
+        _expect(len(start) + len(piece), len(start) + 1, name, "header")
+        start += piece
         if len(start) == 4:
-            wanted = _header_size(start, name)
-        while len(start) < wanted:
-            piece = source.read(wanted - len(start))
-            _expect(len(start) + len(piece), len(start) + 1, name, "header")
-            start += piece
-    return _header(start, name)
+            wanted, order = _header_size(start, name)
+    return NiftiHeader(start, order)
 
 
 def read_gzipped(file: BinaryIO, name: str, compressed_bytes: int) -> Volume:
@@ -111,22 +110,19 @@ def _too_long(name: str, shape: tuple[int, ...]) -> CaseError:
     )
 
 
-def _header_size(start: bytes, name: str) -> int:
-    for order in ("little", "big"):
-        size = int.from_bytes(start, order)
-        if size in _SIZEOF_HEADER:
-            return size
+def _header_size(start: bytes, name: str) -> tuple[int, Order]:
+    """Size of a header, and the byte order in which it is said."""
+    orders: tuple[Order, ...] = ("<", ">")
+    for order in orders:
+        (size,) = struct.unpack(f"{order}i", start)
+        if size in SIZES:
+            return size, order
     raise CaseError(Reason.UNREADABLE, f"{name}: not a NIfTI file (starts with {start!r})")
 
 
-def _header(raw: bytes, name: str) -> Any:
-    try:
-        return _SIZEOF_HEADER[_header_size(raw[:4], name)].from_fileobj(BytesIO(raw), check=False)
-    except (HeaderDataError, ValueError) as error:
-        raise CaseError(Reason.UNREADABLE, f"{name}: NIfTI header: {error}") from error
-
-
-def _layout(header: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any], int, tuple[Flag, ...]]:
+def _layout(
+    header: NiftiHeader, name: str
+) -> tuple[tuple[int, ...], np.dtype[Any], int, tuple[Flag, ...]]:
     """Shape, stored type, offset of the voxels, and flags, all checked."""
     magic = bytes(header["magic"].item())[:3]
     if magic not in (b"n+1", b"n+2"):
@@ -140,8 +136,8 @@ def _layout(header: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any], int
     shape, dropped = squeeze_trailing(tuple(dimensions[1 : dimensions[0] + 1]), name)
     check_size(math.prod(shape), name)
     try:
-        dtype = header.get_data_dtype()
-    except (HeaderDataError, KeyError) as error:
+        dtype = header.dtype()
+    except KeyError as error:
         raise CaseError(Reason.UNSUPPORTED_FORMAT, f"{name}: datatype: {error}") from error
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise CaseError(
@@ -155,7 +151,7 @@ def _layout(header: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any], int
 
 
 def _volume(
-    array: NDArray[Any], header: Any, sha256: str, flags: tuple[Flag, ...], name: str
+    array: NDArray[Any], header: NiftiHeader, sha256: str, flags: tuple[Flag, ...], name: str
 ) -> Volume:
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if not math.isfinite(slope) or slope == 0:  # NIfTI-1: a slope of 0 means no scaling
@@ -173,7 +169,7 @@ def _volume(
             )
     with np.errstate(all="ignore"):
         try:
-            affine = header.get_best_affine()
-        except (HeaderDataError, ValueError) as error:
+            affine = header.affine()
+        except ValueError as error:
             raise CaseError(Reason.BAD_AFFINE, f"affine cannot be read: {error}") from error
     return Volume(array, geometry.check_affine(affine), slope, intercept, sha256, flags)

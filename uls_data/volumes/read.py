@@ -8,7 +8,6 @@ from pathlib import Path
 from uls_data.errors import CaseError
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Quirk
-from uls_data.volumes.itk import read_itk
 from uls_data.volumes.metaheader import declared_size
 from uls_data.volumes.nifti import nifti_size, read_nifti
 from uls_data.volumes.volume import SUFFIXES, Volume, check_file, suffix_of
@@ -36,6 +35,8 @@ def read_volume(path: Path, root: Path, quirks: Collection[Quirk] = tuple(Quirk)
         if suffix_of(path) in (".nii", ".nii.gz"):
             volume = read_nifti(path)
         elif suffix_of(path):
+            from uls_data.volumes.itk import read_itk  # SimpleITK is large
+
             volume = read_itk(path, root)
         else:
             raise CaseError(
