@@ -10,6 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Each test worker has one core, and so has each process that a test starts: threads of libraries
+# would only wait for one another (training small networks took four times as long). They are
+# read when a library is loaded; numpy, which is loaded by now, has no use for them in tests.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
 ROOT = Path(__file__).parent.parent
 # Real CT, masks and published labels lie beside the project; they are never part of it.
 REAL_DATA = Path(os.environ.get("ULS_DATA_REAL", ROOT.parent / "shared" / "data"))

@@ -33,7 +33,7 @@ MEASURED = {
 
 
 def plan() -> Any:
-    return tiny_plan(learning_rate=0.05, augment=False, epochs=16, fine_tune_epochs=2)
+    return tiny_plan(learning_rate=0.05, augment=False, epochs=8, fine_tune_epochs=1)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ run((Path({str(data[0])!r}), Path({str(data[1])!r})), Path({str(out)!r}), stage=
 
 def test_killed_at_any_stage_it_goes_on(data: tuple[Path, Path], tmp_path: Path) -> None:
     assert in_a_process(data, tmp_path / "whole", 0) == 0
-    # 30 + 6 steps and 7 + 1 VOIs, twice: 88 in all, and some done again.
+    # 24 + 3 steps and 7 + 1 VOIs, twice: 70 in all, and some done again.
     chance = random.Random(20240109)
     for kill in [chance.randint(5, 25) for _ in range(2)]:
         assert in_a_process(data, tmp_path / "out", kill) == -signal.SIGKILL

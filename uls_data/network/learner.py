@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from uls_data.ids import draw
 from uls_data.network.architecture import build_network, deep_logits
-from uls_data.network.augmentation import Augmentation
 from uls_data.network.checkpoint import load_weights
 from uls_data.network.loss import deep_loss
 from uls_data.network.norm import keep_layout
 from uls_data.network.plan import Intensities, ModelError, Plan
 from uls_data.network.voxels import LESION, SUPERVISED, Region, image_of
+
+if TYPE_CHECKING:
+    from uls_data.network.augmentation import Augmentation
 
 
 class Learner:
@@ -69,7 +71,11 @@ class Learner:
         half = self._on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False)
         self._precision = torch.float16 if half else torch.bfloat16
         self.scaler = torch.amp.GradScaler("cuda") if half else None
-        self._augmentation = Augmentation() if training.augment else None
+        self._augmentation: Augmentation | None = None
+        if training.augment:
+            from uls_data.network import augmentation  # MONAI takes seconds to load
+
+            self._augmentation = augmentation.Augmentation()
 
     def resume(self, checkpoint: dict[str, Any]) -> None:
         """Take momentum and loss scale over from a checkpoint of the same training."""

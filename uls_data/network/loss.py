@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as functional
-from monai.losses import DiceLoss
 
 _SMOOTH = 1e-5
 
@@ -31,15 +30,18 @@ def deep_loss(outputs: list[Any], lesion: Any, known: Any) -> Any:
 
 
 def dice_ce(logits: Any, lesion: Any, known: Any) -> Any:
-    """MONAI's Dice loss of the lesion, for each example, plus cross entropy; both masked.
+    """Dice loss of the lesion, for each example, plus cross entropy; both masked.
 
-    Where all is known this is `DiceCELoss(include_background=False, softmax=True)`.
+    Where all is known this is MONAI's `DiceCELoss(include_background=False, softmax=True)`.
     """
     logits = logits.float()
     probability = torch.softmax(logits, dim=1)[:, 1:]
-    dice = DiceLoss(smooth_nr=_SMOOTH, smooth_dr=_SMOOTH)(probability * known, lesion * known)
+    found, wanted = probability * known, lesion * known
+    axes = tuple(range(1, found.ndim))
+    both = (found * wanted).sum(axes)
+    dice = 1 - (2 * both + _SMOOTH) / (found.sum(axes) + wanted.sum(axes) + _SMOOTH)
     entropy = functional.cross_entropy(logits, lesion[:, 0].long(), reduction="none")
-    return dice + (entropy * known[:, 0]).sum() / known.sum().clamp(min=1)
+    return dice.mean() + (entropy * known[:, 0]).sum() / known.sum().clamp(min=1)
 
 
 def _coarser(lesion: Any, known: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
