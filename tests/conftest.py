@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +46,16 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip(f"no real data at {REAL_DATA}; set ULS_DATA_REAL")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """`makers.shared.Shared`: raw archives and builds that all test workers use, to read only."""
+    from makers.shared import Shared
+
+    base = tmp_path_factory.getbasetemp()
+    # A worker of xdist has a folder of its own inside that of the session.
+    return Shared((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared")
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from makers.shared import Shared
 
-import uls_data
-from demo.__main__ import make_archives
 from uls_data.cli import cli
 from uls_data.manifest import write_manifest
 from uls_data.manifest.parquet import iterate_rows
@@ -35,15 +34,15 @@ EXPECTED = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, shared: Shared) -> Path:
     """A build of two sources, and an older one: a lesion less, and another mask.
 
     One mask of either source is made to look worse than it is, so that every question has an
     answer.
     """
     root = tmp_path_factory.mktemp("queries")
-    for source, raw in make_archives(root / "raw", 0, ["kits21", "deeplesion"]).items():
-        uls_data.build(source, raw, root / "vois", workers=0)
+    for source in ("kits21", "deeplesion"):
+        shared.vois(root / "vois", source)
         manifest = root / "vois" / "manifest" / f"{source}.parquet"
         rows = list(iterate_rows(manifest))
         first, second, *_ = (row for row in rows if row["status"] == "ok")

@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from makers.shared import Shared
 
 import uls_data
 from demo.sources import SOURCES, make_archives
@@ -34,8 +35,8 @@ ROUNDED = [
 
 
 @pytest.fixture(scope="session")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return make_archives(tmp_path_factory.mktemp("raw"))
+def archives(shared: Shared) -> dict[str, Path]:
+    return {source: shared.raw(source) for source in SOURCES}
 
 
 def build(source: str, raw: Path, out: Path, **options: object) -> uls_data.BuildReport:

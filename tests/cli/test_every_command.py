@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from makers.commands import commands
+from makers.shared import Shared, linked
 
-from demo.sources import make_archives
-from uls_data import build, release_build, train
+from uls_data import release_build, train
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.recipe import recipe_template
 from uls_data.triage.verdicts import Subject, Verdicts
@@ -49,15 +49,13 @@ NAMES = [name for name, _ in commands() if name not in ELSEWHERE]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def world(tmp_path_factory: pytest.TempPathFactory, shared: Shared) -> Path:
     """A folder with everything that the examples name."""
     world = tmp_path_factory.mktemp("world")
-    raw = make_archives(
-        world / "data", only=["kits21", "radboudumc_pancreas", "deeplesion", "lndb"]
-    )
-    for source in ("kits21", "radboudumc_pancreas"):
-        build(source, raw[source], world / "vois")
-    build("deeplesion", raw["deeplesion"], world / "out")
+    for source in ("kits21", "radboudumc_pancreas", "deeplesion", "lndb"):
+        linked(shared.raw(source), world / "data" / source)
+    shared.vois(world / "vois", "kits21", "radboudumc_pancreas")
+    shared.vois(world / "out", "deeplesion")
     labels = world / "vois" / "kits21" / "labels" / "annotated"
     for copy in ("predictions", "labels/annotated", "annotations/ULS23/kits21"):
         shutil.copytree(labels, world / copy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data.geometry import Triple, bounding_box
+from uls_data.geometry import Triple
 from uls_data.voi import CENTRE, VOI_SHAPE
 
 Voxels = NDArray[np.int64]
@@ -14,10 +14,19 @@ Voxels = NDArray[np.int64]
 def cropped(voxels: Voxels) -> tuple[NDArray[np.bool_], Triple]:
     """The box that just holds some voxels of a VOI, and where it starts."""
     inside = voxels[((voxels >= 0) & (voxels < VOI_SHAPE)).all(axis=1)]
-    mask = np.zeros(VOI_SHAPE, bool)
-    mask[tuple(inside.T)] = True
-    box, start = bounding_box(mask)
-    return np.ascontiguousarray(box), start
+    start = inside.min(axis=0)
+    mask = np.zeros(inside.max(axis=0) - start + 1, bool)
+    mask[tuple((inside - start).T)] = True
+    x, y, z = start.tolist()
+    return mask, (x, y, z)
+
+
+def _union(parts: list[Voxels]) -> Voxels:
+    """Voxels inside the VOI, each once, sorted (one number a voxel: a tenth of the time)."""
+    voxels = np.concatenate(parts)
+    voxels = voxels[((voxels >= 0) & (voxels < VOI_SHAPE)).all(axis=1)]
+    flat = np.unique(np.ravel_multi_index(tuple(voxels.T), VOI_SHAPE))
+    return np.stack(np.unravel_index(flat, VOI_SHAPE), axis=1).astype(np.int64)
 
 
 def _ball(
@@ -53,8 +62,7 @@ def leak(voxels: Voxels, spacing: NDArray[np.float64], rng: np.random.Generator)
             at = at + way * width * 0.7
             grown.append(_ball(at / spacing, width, spacing, flat=flat))
         grown.append(_ball(at / spacing, rng.uniform(0.5, 0.9) * radius, spacing, flat=flat))
-        found = np.unique(np.concatenate(grown), axis=0)
-        found = found[((found >= 0) & (found < VOI_SHAPE)).all(axis=1)]
+        found = _union(grown)
         if len(found) >= 1.15 * count:
             return found
     return None
@@ -68,7 +76,7 @@ def flood(voxels: Voxels, rng: np.random.Generator) -> Voxels:
     centre = voxels[voxels[:, 2] == z].mean(axis=0)
     centre[:2] += rng.normal(scale=0.3 * radius, size=2)
     disc = _ball(centre, radius, np.ones(3), flat=True)
-    return np.unique(np.concatenate([voxels, disc]), axis=0)
+    return _union([voxels, disc])
 
 
 def shifted(voxels: Voxels, spacing: NDArray[np.float64], rng: np.random.Generator) -> Voxels:

@@ -6,18 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-import uls_data
-from demo.sources import make_archives
+from makers.shared import Shared
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(shared: Shared) -> Path:
     """OUT of a build of three made-up cases, with thumbnails."""
-    root = tmp_path_factory.mktemp("built")
-    raw = make_archives(root / "raw", only=["kits21"])["kits21"]
-    uls_data.build("kits21", raw, root / "vois")
-    return root / "vois"
+    return shared.out("kits21")
 
 
 @pytest.fixture

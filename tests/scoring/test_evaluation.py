@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from makers.shared import Shared
 from PIL import Image
 
-from demo.sources import make_archives
-from uls_data import build, contact_sheet, evaluate_2d
+from uls_data import contact_sheet, evaluate_2d
 from uls_data.cli import cli
 from uls_data.errors import ManifestError
 from uls_data.scoring import Evaluation
@@ -21,11 +21,8 @@ PLAIN = ("quarter_ellipses", "ellipse")
 
 
 @pytest.fixture(scope="module")
-def vois(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("evaluation")
-    raw = make_archives(folder / "raw", only=["kits21"])["kits21"]
-    build("kits21", raw, folder / "vois")
-    return folder / "vois"
+def vois(shared: Shared) -> Path:
+    return shared.out("kits21")
 
 
 @pytest.fixture(scope="module")

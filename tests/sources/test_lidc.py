@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 import yaml
+from makers.shared import Shared
 
 import uls_data
-from demo.sources import make_archives
 from uls_data.recipe import load_recipe
 
 
 @pytest.fixture(scope="module")
-def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("raw")
-    return make_archives(root, only=["lidc_idri"])["lidc_idri"]
+def raw(shared: Shared) -> Path:
+    return shared.raw("lidc_idri")
 
 
 def rows(raw: Path, folder: Path, changes: dict[str, Any], rule: str = "") -> list[dict[str, Any]]:

@@ -1,0 +1,60 @@
+"""Made-up archives and their builds, made once for all test workers."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from demo.sources import make_archives
+from uls_data import build
+
+
+def linked(source: Path, to: Path) -> Path:
+    """Copy a folder as links: files may be replaced there and added, but never written into."""
+    return Path(shutil.copytree(source, to, copy_function=os.link, dirs_exist_ok=True))
+
+
+class Shared:
+    """Folders that nobody writes to; whoever wants to change something takes a copy."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        root.mkdir(exist_ok=True)
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        with (self._root / f"{name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def once(self, name: str, make: Callable[[Path], object]) -> Path:
+        """Folder that `make` fills; only the first of all test workers calls it."""
+        ready = self._root / name
+        with self._locked(name):
+            if not ready.exists():
+                part = self._root / f"{name}.part"
+                shutil.rmtree(part, ignore_errors=True)  # of a worker that failed in the middle
+                part.mkdir()
+                make(part)
+                part.rename(ready)
+        return ready
+
+    def raw(self, source: str) -> Path:
+        """Raw archive of a source."""
+        folder = self.once(f"raw-{source}", lambda to: make_archives(to, only=[source]))
+        return folder / source
+
+    def out(self, source: str) -> Path:
+        """OUT of a build of a source as its users run it, with thumbnails."""
+        raw = self.raw(source)
+        return self.once(f"out-{source}", lambda to: build(source, raw, to))
+
+    def vois(self, to: Path, *sources: str) -> Path:
+        """OUT of the builds of several sources, whose files may be replaced."""
+        for source in sources:
+            linked(self.out(source), to)
+        return to
