@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from uls_data.geometry import LPS_TO_RAS
-from uls_data.nifti_header import scanner_header
 from uls_data.nifti_writer import nifti_gz, stored_affine
+from uls_data.volumes.nifti_header import scanner_header
 
 SHAPE = (7, 5, 4)
 STRAIGHT = np.array([[0.7, 0, 0, -180.5], [0, 0.8, 0, -97.25], [0, 0, 2.5, 1203.1], [0, 0, 0, 1]])

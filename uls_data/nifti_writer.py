@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from uls_data.geometry import Affine
 from uls_data.io import gzip
-from uls_data.nifti_header import scanner_header
+from uls_data.volumes.nifti_header import scanner_header
 
 _OFFSET = 352
 

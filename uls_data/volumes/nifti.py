@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from uls_data import geometry
 from uls_data.errors import CaseError
 from uls_data.io import sha256_file
-from uls_data.nifti_header import SIZES, NiftiHeader, Order
 from uls_data.outcome import Flag, Reason
+from uls_data.volumes.nifti_header import SIZES, NiftiHeader, Order
 from uls_data.volumes.packed import MAXIMUM_RATIO, PackedReader
 from uls_data.volumes.volume import Volume, check_size, squeeze_trailing
 
