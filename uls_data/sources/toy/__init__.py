@@ -1,0 +1,1 @@
+"""NumPy arrays in pairs: the smallest format that there can be."""
