@@ -314,25 +314,7 @@ class ArchiveOnly(ReaderPart):
         return [f"Raw data: {' '.join(self.why.split())}"]
 
 
-class Toy(ReaderPart):
-    """NumPy arrays `<case>.npy` and `<case>_mask.npy`, stored RAS."""
-
-    name: Literal["toy"]
-    case: CasePattern = r"[^/]+?"
-    patient: PatientPattern = r"(.*)"
-    spacing_mm: tuple[float, float, float]
-    """Voxel size."""
-
-
 Reader = Annotated[
-    VolumePairs
-    | DicomMasks
-    | DicomObjects
-    | LidcXml
-    | Lndb
-    | DeepLesion
-    | Ccc18
-    | ArchiveOnly
-    | Toy,
+    VolumePairs | DicomMasks | DicomObjects | LidcXml | Lndb | DeepLesion | Ccc18 | ArchiveOnly,
     Field(discriminator="name"),
 ]

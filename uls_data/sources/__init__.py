@@ -16,7 +16,6 @@ from uls_data.recipe.reader import (
     LidcXml,
     Lndb,
     Part,
-    Toy,
     VolumePairs,
 )
 from uls_data.sources.format import Format
@@ -33,7 +32,6 @@ FORMATS: dict[type[Part], Format] = {
     Ccc18: Format(
         "measurements.find:find_measured", "measurements.lesions:open_measured", measured=True
     ),
-    Toy: Format("toy.find:find_arrays", "toy.lesions:open_arrays"),
     ArchiveOnly: Format("archive_only:find", "archive_only:open_case"),
 }
 

@@ -1,1 +1,0 @@
-"""NumPy arrays in pairs: the smallest format that there can be."""
