@@ -46,7 +46,7 @@ def test_corrections_are_scored(manifest: Path) -> None:
 
 
 def test_corrections_are_exported(manifest: Path) -> None:
-    found = {lesion[0]["case_id"]: lesion[0]["label"] for lesion in _lesions(manifest, None)}
+    found = {lesion[0].row["case_id"]: lesion[0].label for lesion in _lesions(manifest, None)}
     assert {case: path.parent.name for case, path in found.items()} == {
         "plain": "annotated",
         "mended": "corrected",
