@@ -21,6 +21,8 @@ ROOT = Path(__file__).parent.parent
 # Real CT, masks and published labels lie beside the project; they are never part of it.
 REAL_DATA = Path(os.environ.get("ULS_DATA_REAL", ROOT.parent / "shared" / "data"))
 
+_SLOW = (ROOT / "tests" / "slow.txt").read_text(encoding="utf-8").split()
+
 _CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
 settings.register_profile(
     "default", deadline=None, max_examples=30, suppress_health_check=_CHECKS, derandomize=True
@@ -33,6 +35,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write golden rows instead of comparing"
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `slow.txt` names: folders, files, or tests (with all their parameters)."""
+    here = Path(__file__).parent
+    for item in items:
+        file, _, test = item.nodeid.partition("::")
+        name = (ROOT / file).relative_to(here).as_posix()
+        whole = f"{name}::{test.partition('[')[0]}"
+        if whole in _SLOW or any(name.startswith(part) for part in _SLOW if "::" not in part):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture
@@ -56,6 +69,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Any:
     base = tmp_path_factory.getbasetemp()
     # A worker of xdist has a folder of its own inside that of the session.
     return Shared((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared")
+
+
+@pytest.fixture(scope="session")
+def labels_index(real_data: Path, shared: Any) -> Path:
+    """Manifest of all published labels of the real data."""
+    import uls_data
+
+    folder = real_data / "uls23-labels"
+    made: Path = shared.once(
+        "labels-index", lambda to: uls_data.index(folder, to / "labels.parquet", workers=0)
+    )
+    return made / "labels.parquet"
 
 
 @pytest.fixture

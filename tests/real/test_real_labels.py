@@ -67,11 +67,9 @@ def test_kits_masks_give_the_published_labels(
 
 
 @pytest.fixture(scope="module")
-def sample(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+def sample(labels_index: Path) -> pd.DataFrame:
     """Manifest of the whole sample, found source by source from the names."""
-    out = tmp_path_factory.mktemp("index") / "sample.parquet"
-    uls_data.index(real_data / "uls23-labels", out)
-    return uls_data.load_manifest(out)
+    return uls_data.load_manifest(labels_index)
 
 
 @pytest.mark.slow

@@ -13,7 +13,6 @@ import pytest
 from makers.planted import cropped, cut, flood, leak, shifted
 from numpy.typing import NDArray
 
-import uls_data
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.measure import axes
 from uls_data.measure.shape import measure_mask
@@ -78,11 +77,8 @@ class Sample:
 
 
 @pytest.fixture(scope="module")
-def sample(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    folder = real_data / "uls23-labels"
-    manifest = tmp_path_factory.mktemp("sample") / "sample.parquet"
-    uls_data.index(folder, manifest, workers=0)
-    made = Sample(folder, manifest)
+def sample(real_data: Path, labels_index: Path) -> Sample:
+    made = Sample(real_data / "uls23-labels", labels_index)
     assert len(made.rows) == 325
     return made
 

@@ -138,7 +138,9 @@ def counting(table: pa.Table) -> pa.Array:
     )
     cases = pc.unique(table["case_id"].filter(pc.fill_null(corrections, False)))
     # Few cases are corrected: only their rows are looked at one by one.
-    at = pc.indices_nonzero(pc.is_in(table["case_id"], value_set=cases))
+    # (A column without chunks makes Arrow 21 and before crash here.)
+    touched = pc.is_in(table["case_id"], value_set=cases)
+    at = pc.indices_nonzero(touched) if len(table) else pa.array([], pa.uint64())
     rows: list[Row] = table.select(list(COLUMNS)).take(at).to_pylist() if len(at) else []
     choice = Choice(rows)
     numbers = at.to_pylist()
