@@ -110,6 +110,11 @@ def _withdrawn(sides: dict[str, str], have: set[str]) -> Iterator[Row]:
             "patient_id": name.recipe.patient_of(name.case_id),
             "voi_id": voi_id,
             "status": "ok",
+            "reason": None,
+            "parent_layer": None,
+            "layer": "annotated",
+            "lesion_index": None,
+            "sample_index": None,
             "split": "heldout",
         }
 

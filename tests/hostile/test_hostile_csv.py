@@ -13,6 +13,7 @@ from makers.hostile.limits import at_most, peak_bytes
 from uls_data.errors import CaseError, SourceError
 from uls_data.sources.lndb import table as lndb_tables
 from uls_data.sources.lndb.find import find_lndb, lndb_id_of, read_findings_of
+from uls_data.volumes.raw_root import RawRoot
 
 CASES = int(os.environ.get("ULS_DATA_HOSTILE_CSV", "100"))
 PER_BATCH = 25
@@ -148,7 +149,7 @@ def read_all(root: Path) -> None:
         except CaseError as error:
             check_message(error.detail, root)
     try:
-        cases = find_lndb(root).cases
+        cases = find_lndb(RawRoot(root)).cases
     except SourceError as error:
         # It names the folder that the user gave, and nothing else of the machine.
         check_message(str(error).replace(f"--raw {root}", ""), root)
@@ -180,7 +181,7 @@ def test_hostile_tables(batch: int, tmp_path: Path) -> None:
         (root / name).write_bytes(whole)
     assert peak_bytes() - before < 1 << 28
     read_all(root)  # what all started from is still good
-    assert len(find_lndb(root).cases) == 3
+    assert len(find_lndb(RawRoot(root)).cases) == 3
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -215,7 +216,7 @@ def test_hostile_names(name: bytes, folder: str, tmp_path: Path) -> None:
     (root / folder).mkdir()
     (root / folder / os.fsdecode(name)).touch()
     with at_most(20, repr(name)):
-        cases = find_lndb(root).cases
+        cases = find_lndb(RawRoot(root)).cases
     assert {case.case_id for case in cases} - {"LNDb_0000", "LNDb_9999"} == {
         "LNDb_0001",
         "LNDb_0002",
