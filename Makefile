@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-scale bench-gpu fuzz schema golden clean
+.PHONY: help demo test quick check format bench bench-scale bench-gpu fuzz schema golden clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ demo: $(VENV)/.network  ## made-up raw archives of every source through the whol
 
 test: $(VENV)/.test  ## all tests but the long ones; needs no GPU, network or real data
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+quick: $(VENV)/.test  ## the tests that take under a second each (not what tests/slow.txt names)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 
 check: $(VENV)/.dev  ## format, lint, types, layers
 	$(BIN)/ruff format --check .
