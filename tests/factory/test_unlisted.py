@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,6 +155,17 @@ def test_all_folders_hidden(raw: Path, built: tuple[Path, dict[str, bytes]]) -> 
         pytest.raises(SourceError, match=r"cannot be listed: a \(Permission denied\), b"),
     ):
         run(raw, out)
+    assert rows(out) == OK and files(out) == before
+
+
+def test_what_a_killed_run_left_is_no_other_case_s(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(raw, out)
+    before = files(out)
+    for name in ("manifest", ".uls-data"):
+        shutil.rmtree(out / name)
+    assert len(list(out.rglob("*.jpg"))) == 3
+    assert run(raw, out).failed == 0
     assert rows(out) == OK and files(out) == before
 
 

@@ -156,8 +156,9 @@ class State:
             return
         for number, name in enumerate(built.files):
             path = self.out / name
-            # What a killed run left behind belongs to nobody.
-            if name not in own and name not in self._unowned and path.exists():
+            # What a killed run left behind belongs to nobody; pictures go with their labels.
+            taken = name.endswith(".nii.gz") and name not in own and name not in self._unowned
+            if taken and path.exists():
                 raise SourceError(
                     f"{readable(name)}: two cases have a VOI of that name, {case_id} and another; "
                     "change `voi_name` in the recipe so that each gets its own"
