@@ -19,6 +19,7 @@ from uls_data.factory.options import Built
 from uls_data.factory.state import State
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.recipe import recipe_template
+from uls_data.sources.open import open_case
 
 _CAPABILITIES_VERSION_3 = 0x20080522
 _READS_EVERYTHING = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
@@ -184,3 +185,21 @@ def test_two_cases_that_share_a_name_stop_the_build(raw: Path, tmp_path: Path) -
     with pytest.raises(SourceError, match="two cases have a VOI of that name, b and another"):
         publish("b", set())
     assert (tmp_path / "mine" / "images" / "a.nii.gz").read_bytes() == b"a"
+
+
+def test_files_that_go_while_a_case_is_opened_are_tried_again(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, away = tmp_path / "out", tmp_path / "away"
+
+    def unplugged(*arguments: Any, **options: Any) -> Any:
+        (raw / "b").rename(away)
+        return open_case(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("uls_data.factory.case.open_case", unplugged)
+        run(raw, out, only=["b"])
+    assert rows(out) == [("b", "failed", "changed_while_read")]
+    away.rename(raw / "b")
+    run(raw, out)
+    assert rows(out) == OK

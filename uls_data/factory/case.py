@@ -65,6 +65,11 @@ def build_case(task: Task, options: Options, staging: Path) -> Built:
         return Built(rows, writer.folder if writer.files else None, tuple(writer.files))
     except CaseError as error:
         reason, detail = error.reason, error.detail
+        try:
+            # What is wrong with files that went or changed meanwhile is not the case's own.
+            _check_unchanged(task, options)
+        except CaseError as changed:
+            reason, detail = changed.reason, changed.detail
     except UlsDataError:
         raise
     except MemoryError:
