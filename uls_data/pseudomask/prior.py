@@ -15,11 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from uls_data.measure.ellipsoid import ROUNDING, ellipse_field
 from uls_data.measure.lines import Lines
 from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
-
-# End points are often pixel centres: those pixels are inside.
-_ROUNDING = 1e-9
 
 
 def quarter_ellipses(key_slice: KeySlice) -> PseudoMask:
@@ -38,10 +36,10 @@ def quarter_ellipses(key_slice: KeySlice) -> PseudoMask:
     mask = np.zeros(small.hu.shape, dtype=bool)
     for (ax, ay), (bx, by) in zip(arms.tolist(), np.roll(arms, -1, axis=0).tolist(), strict=True):
         span = ax * by - ay * bx
-        if span <= _ROUNDING:
+        if span <= ROUNDING:
             continue
         u, v = (x * by - y * bx) / span, (y * ax - x * ay) / span
-        mask |= (u >= -_ROUNDING) & (v >= -_ROUNDING) & (u**2 + v**2 <= 1 + _ROUNDING)
+        mask |= (u >= -ROUNDING) & (v >= -ROUNDING) & (u**2 + v**2 <= 1 + ROUNDING)
     return _pasted(mask, small, start, key_slice)
 
 
@@ -52,15 +50,9 @@ def ellipse(key_slice: KeySlice) -> PseudoMask:
     short axis lies.
     """
     small, start = _neighbourhood(key_slice)
-    a, b, c, d = small.lines.points
-    along_x, along_y = (b - a) / small.lines.long_vox
-    middle = (a + b) / 2
-    gap = (c + d) / 2 - middle
-    across = gap[1] * along_x - gap[0] * along_y
-    x, y = _pixels(small, middle + across * np.array([-along_y, along_x]))
-    u = (x * along_x + y * along_y) / (small.lines.long_vox / 2 + small.outward_vox)
-    v = (y * along_x - x * along_y) / (small.lines.short_vox / 2 + small.outward_vox)
-    return _pasted(u**2 + v**2 <= 1 + _ROUNDING, small, start, key_slice)
+    shape = (small.hu.shape[0], small.hu.shape[1])
+    field = ellipse_field(small.lines, shape, small.outward_vox)
+    return _pasted(field <= 1 + ROUNDING, small, start, key_slice)
 
 
 def quadrilateral(key_slice: KeySlice) -> PseudoMask:
@@ -77,7 +69,7 @@ def hull(key_slice: KeySlice) -> NDArray[np.bool_]:
     for i, j in permutations(range(4), 2):
         along_x, along_y = (points[j] - points[i]).tolist()
         level = along_x * points[:, 1] - along_y * points[:, 0]
-        rounding = _ROUNDING * (1 + abs(level[i]))
+        rounding = ROUNDING * (1 + abs(level[i]))
         # A side of the hull has all end points on its left.
         if (level >= level[i] - rounding).all():
             mask &= along_x * y - along_y * x >= level[i] - rounding
@@ -168,6 +160,6 @@ def path(start: Any, end: Any) -> NDArray[np.intp]:
     """Pixels, shape (n, 2), of a 4-connected path along a straight line between two points."""
     steps = int(np.abs(np.subtract(end, start)).max()) + 1
     # Halves go up wherever the slice begins; `rint` would look at the parity of the index.
-    line = np.floor(np.linspace(start, end, steps + 1) + (0.5 + _ROUNDING)).astype(np.intp)
+    line = np.floor(np.linspace(start, end, steps + 1) + (0.5 + ROUNDING)).astype(np.intp)
     corners = np.stack([line[1:, 0], line[:-1, 1]], axis=1)
     return np.concatenate([line, corners])
