@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import shlex
 import shutil
-import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from makers.commands import commands
 from makers.shared import Shared, linked
 
 from uls_data import release_build, train
+from uls_data.cli import main
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.recipe import recipe_template
 from uls_data.triage.verdicts import Subject, Verdicts
@@ -115,28 +117,30 @@ def test_first_example_as_json(uls: Any, here: Path, name: str) -> None:
 
 @pytest.mark.parametrize("columns", [80, 140])
 @pytest.mark.parametrize("name", ["recipe list", "query", "doctor", "errata check"])
-def test_lines_fit_a_terminal(world: Path, name: str, columns: int) -> None:
+def test_lines_fit_a_terminal(
+    world: Path, name: str, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uls_data", *example(name)],
-        cwd=world,
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"COLUMNS": str(columns), "NO_COLOR": "1"},
-    )
-    os.close(theirs)
     said = b""
-    while True:
-        try:
-            piece = os.read(ours, 1 << 16)
-        except OSError:  # how Linux says that the other end is closed
-            break
-        if not piece:
-            break
-        said += piece
+
+    def read() -> None:  # meanwhile, as a terminal holds only so much
+        nonlocal said
+        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+            while piece := os.read(ours, 1 << 16):
+                said += piece
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    monkeypatch.chdir(world)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal)
+        with pytest.raises(SystemExit) as end:
+            main(example(name))
+    reader.join()
     os.close(ours)
-    assert process.wait(60) in (0, 1)
+    assert end.value.code in (0, 1)
     lines = said.decode().replace("\r\n", "\n").split("\n")
     assert b"\x1b" not in said and len(lines) > 2
     wide = [line for line in lines if len(line) > columns]

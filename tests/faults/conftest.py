@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from makers.faults import Archive, Run, Start, make_raw, tree, until, vois
+from makers.faults import Archive, Run, Start, build_command, make_raw, tree, until, vois
+from makers.shared import Shared
 
 
 @pytest.fixture
@@ -26,28 +27,34 @@ def start(tmp_path: Path) -> Iterator[Start]:
         run.end()
 
 
-def _archive(folder: Path, cases: int, broken: bool) -> Archive:
-    raw, out = folder / "raw", folder / "out"
-    recipe = make_raw(raw, cases, broken=broken)
-    archive = Archive(raw, recipe, int(broken), {}, 0.0)
-    began = time.monotonic()
-    run = Run(archive.command(out), folder)
-    try:
-        until(lambda: vois(out), run)
-        seconds = time.monotonic() - began
-        run.finishes(archive.code)
-    finally:
-        run.end()
-    return Archive(raw, recipe, archive.code, tree(out), seconds)
+def _archive(shared: Shared, name: str, cases: int, *, broken: bool) -> Archive:
+    """Archive and its undisturbed build, by the command line; made once for all test workers."""
+
+    def make(folder: Path) -> None:
+        raw, out = folder / "raw", folder / "out"
+        recipe = make_raw(raw, cases, broken=broken)
+        began = time.monotonic()
+        run = Run(build_command(recipe, raw, out), folder)
+        try:
+            until(lambda: vois(out), run)
+            (folder / "start_s").write_text(str(time.monotonic() - began))
+            run.finishes(int(broken))
+        finally:
+            run.end()
+
+    folder = shared.once(name, make)
+    seconds = float((folder / "start_s").read_text())
+    raw = folder / "raw"
+    return Archive(raw, raw / "mine.yaml", int(broken), tree(folder / "out"), seconds)
 
 
 @pytest.fixture(scope="session")
-def big(tmp_path_factory: pytest.TempPathFactory) -> Archive:
-    """12 cases, 30 lesions, all sound: some three seconds of work."""
-    return _archive(tmp_path_factory.mktemp("big"), 12, broken=False)
+def big(shared: Shared) -> Archive:
+    """8 cases, 20 lesions, all sound: some two seconds of work."""
+    return _archive(shared, "big", 8, broken=False)
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+def small(shared: Shared) -> Archive:
     """4 cases, and one with a damaged file: exit code 1."""
-    return _archive(tmp_path_factory.mktemp("small"), 4, broken=True)
+    return _archive(shared, "small", 4, broken=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from makers.faults import Archive, Run, Start, assert_same, until, vois
+from makers.faults import Archive, Run, Start, assert_same, here, until, vois
 
 from demo.sources import make_archives
 from uls_data import build
@@ -158,7 +158,7 @@ def test_killed_node_and_scheduler(big: Archive, start: Start, tmp_path: Path) -
     assert code == 2, f"exit code {code}\n{run.stderr}"
     assert f"--scheduler {cluster.address}" in run.stderr, run.stderr
     assert "cannot be written" not in run.stderr  # the disk is not to blame
-    start(big.command(out)).finishes(0)
+    here(big.command(out)).finishes(0)
     assert_same(out, big.tree)
 
 

@@ -17,10 +17,12 @@ import pytest
 from makers.faults import (
     KILLS,
     Archive,
+    Here,
     Run,
     Start,
     assert_same,
     build_command,
+    here,
     make_raw,
     put,
     tree,
@@ -62,7 +64,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         subprocess.run(["umount", "-l", str(disk.where)], check=True)
 
 
-def says(run: Run, *words: str) -> None:
+def says(run: Run | Here, *words: str) -> None:
     """It ended with exit code 2 and a short message that holds these words."""
     run.finishes(2)
     assert all(word in run.stderr for word in words), run.stderr
@@ -82,21 +84,19 @@ def test_full_disk(small: Archive, start: Start, disk: Disk, share: float, worke
     command = small.command(out, "--workers", workers)
     says(start(command), "--out", str(out), "No space left")
     disk.mount("size=64m")
-    start(command).finishes(small.code)
+    here(command).finishes(small.code)
     assert_same(out, small.tree)
 
 
 @pytest.mark.parametrize("short", [1, None])
-def test_no_room_for_another_file(
-    small: Archive, start: Start, disk: Disk, short: int | None
-) -> None:
+def test_no_room_for_another_file(small: Archive, disk: Disk, short: int | None) -> None:
     """A disk without a free inode, at the last files (`short` of them wanting) or the first."""
     names = [Path(name) for name in small.tree]
     inodes = len({".", *names, *(parent for name in names for parent in name.parents)})
     out = disk.mount("size=64m", f"nr_inodes={inodes - short if short else 2}")
-    says(start(small.command(out)), "--out", str(out), "No space left")
+    says(here(small.command(out)), "--out", str(out), "No space left")
     disk.mount("size=64m", f"nr_inodes={inodes * 4}")
-    start(small.command(out)).finishes(small.code)
+    here(small.command(out)).finishes(small.code)
     assert_same(out, small.tree)
 
 
@@ -104,42 +104,42 @@ def test_no_room_for_another_file(
 def test_read_only_disk(small: Archive, start: Start, disk: Disk, cases: int) -> None:
     out = disk.mount("size=64m")
     if cases:
-        start(small.command(out, "--limit", cases)).finishes(0)
+        here(small.command(out, "--limit", cases)).finishes(0)
     disk.mount("ro")
     before = tree(out)
     says(start(small.command(out)), "--out", str(out), "Read-only")
-    start(small.command(out, "--dry-run")).finishes(0)
+    here(small.command(out, "--dry-run")).finishes(0)
     assert tree(out) == before
     disk.mount("rw")
-    start(small.command(out)).finishes(small.code)
+    here(small.command(out)).finishes(small.code)
     assert_same(out, small.tree)
 
 
-def test_read_only_raw_data(small: Archive, start: Start, disk: Disk, tmp_path: Path) -> None:
+def test_read_only_raw_data(small: Archive, disk: Disk, tmp_path: Path) -> None:
     """Raw data is only ever read, so it may well lie on such a disk."""
     raw = disk.mount("size=64m") / "raw"
     shutil.copytree(small.raw, raw)
     disk.mount("ro")
     out = tmp_path / "out"
-    start(build_command(raw / "mine.yaml", raw, out)).finishes(small.code)
+    here(build_command(raw / "mine.yaml", raw, out)).finishes(small.code)
     assert_same(out, small.tree)
 
 
 @pytest.mark.parametrize("below", ["", "deeper/out"])
-def test_output_is_a_file(small: Archive, start: Start, tmp_path: Path, below: str) -> None:
+def test_output_is_a_file(small: Archive, tmp_path: Path, below: str) -> None:
     note = tmp_path / "note.txt"
     note.write_text("mine")
     out = note / below
-    says(start(small.command(out)), "--out", str(out))
+    says(here(small.command(out)), "--out", str(out))
     assert note.read_text() == "mine"
 
 
-def test_files_in_the_place_of_folders(small: Archive, start: Start, tmp_path: Path) -> None:
+def test_files_in_the_place_of_folders(small: Archive, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for name in ("mine", "mine/images", "manifest", ".uls-data"):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text("in the way")
-        says(start(small.command(out)), "--out", str(out))
+        says(here(small.command(out)), "--out", str(out))
         assert (out / name).read_text() == "in the way"
         shutil.rmtree(out)
 
@@ -182,7 +182,7 @@ def test_raw_files_that_are_none(start: Start, tmp_path: Path, workers: int) -> 
     """Each is a failed row; none is waited for, and the other cases are as without them."""
     raw, out = tmp_path / "raw", tmp_path / "out"
     recipe = make_raw(raw, 2)
-    start(build_command(recipe, raw, tmp_path / "sound")).finishes(0)
+    here(build_command(recipe, raw, tmp_path / "sound")).finishes(0)
     odd = {f"{name}_{kind}": (name, kind) for name in ODD for kind in ("images", "masks")}
     for case, (name, kind) in odd.items():
         put(raw, case, 50, lesions=1)
@@ -204,7 +204,7 @@ def test_raw_files_that_are_none(start: Start, tmp_path: Path, workers: int) -> 
         path = raw / kind / f"{case}.nii.gz"
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         put(raw, case, 50, lesions=1)
-    start(build_command(recipe, raw, out)).finishes(0)
+    here(build_command(recipe, raw, out)).finishes(0)
     assert len(load_manifest(out)) == 5 + len(odd)
 
 
@@ -248,8 +248,8 @@ def test_raw_files_change_during_the_run(start: Start, tmp_path: Path, seed: int
         meddler.join()
     assert meddler.acts > 10
     assert "internal_error" not in set(load_manifest(out)["reason"].dropna())
-    code = start(command).wait()
-    start(build_command(recipe, raw, fresh)).finishes(code)
+    code = here(command).code
+    here(build_command(recipe, raw, fresh)).finishes(code)
     assert_same(out, tree(fresh))
 
 
@@ -263,7 +263,7 @@ def test_raw_disk_goes_away_for_a_while(small: Archive, start: Start, tmp_path: 
     raw.rename(tmp_path / "unplugged")
     assert run.wait() in (1, 2)
     (tmp_path / "unplugged").rename(raw)
-    start(command).finishes(small.code)
+    here(command).finishes(small.code)
     assert_same(out, small.tree)
 
 
@@ -278,12 +278,12 @@ def test_file_swapped_for_a_moment(start: Start, tmp_path: Path) -> None:
     shutil.copyfile(raw / "images" / "case_01.nii.gz", late)
     assert run.wait() in (0, 1)
     (raw / ".kept").replace(late)
-    start(build_command(recipe, raw, out)).finishes(0)
-    start(build_command(recipe, raw, fresh)).finishes(0)
+    here(build_command(recipe, raw, out)).finishes(0)
+    here(build_command(recipe, raw, fresh)).finishes(0)
     assert_same(out, tree(fresh))
 
 
-def done_before(run: Run) -> tuple[int, int]:
+def done_before(run: Here) -> tuple[int, int]:
     """Cases of a call, and how many it found finished."""
     run.finishes(0)
     counts = re.search(r"(\d+) cases in this call(?:, of which (\d+) were finished)?", run.stdout)
@@ -291,18 +291,18 @@ def done_before(run: Run) -> tuple[int, int]:
     return int(counts[1]), int(counts[2] or 0)
 
 
-def test_clocks_that_jump(start: Start, tmp_path: Path) -> None:
+def test_clocks_that_jump(tmp_path: Path) -> None:
     """Times tell what changed, whichever way they jump; they never reach a VOI or a row."""
     raw, out = tmp_path / "raw", tmp_path / "out"
     command = build_command(make_raw(raw, 4), raw, out)
-    assert done_before(start(command)) == (4, 0)
+    assert done_before(here(command)) == (4, 0)
     data = {name: bytes_ for name, bytes_ in tree(out).items() if not name.startswith(".")}
     assert len(data) == 31  # ten VOIs with image, label and thumbnail, and the manifest
 
     for changed, when in (("case_01", FUTURE), ("case_03", PAST)):
         made = {path: path.stat().st_ino for path in out.rglob("*.nii.gz")}
         os.utime(raw / "masks" / f"{changed}.nii.gz", (when, when))
-        assert done_before(start(command)) == (4, 3)
+        assert done_before(here(command)) == (4, 3)
         again = {path.name[:7] for path, inode in made.items() if path.stat().st_ino != inode}
         assert again <= {changed}
         now = {name: bytes_ for name, bytes_ in tree(out).items() if not name.startswith(".")}
@@ -310,7 +310,7 @@ def test_clocks_that_jump(start: Start, tmp_path: Path) -> None:
 
     for path in sorted(out.rglob("*"), reverse=True):  # the output's own times say nothing
         os.utime(path, (FUTURE, FUTURE))
-    assert done_before(start(command)) == (4, 4)
+    assert done_before(here(command)) == (4, 4)
 
 
 def test_json_stays_json_on_a_full_disk(small: Archive, start: Start, disk: Disk) -> None:

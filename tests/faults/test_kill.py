@@ -18,6 +18,7 @@ from makers.faults import (
     Start,
     assert_same,
     build_command,
+    here,
     make_raw,
     stop_while_writing,
     temporaries,
@@ -28,7 +29,7 @@ from makers.faults import (
 
 from uls_data.engine.queue import ALLOWED_DEATHS
 
-IN_A_ROW = 5
+IN_A_ROW = 3
 # Between two deaths of workers so many files must appear, so that no case is always the victim.
 FILES_BETWEEN = 12
 # Signal; to the whole process group, as Ctrl-C in a terminal, or to the run alone; workers.
@@ -101,8 +102,7 @@ def test_killed_alone_with_its_workers_left_behind(
     assert run.children()
     run.send(signal.SIGKILL, group=False)
     run.process.wait(10)
-    again = start(command)
-    again.finishes(small.code)
+    here(command).finishes(small.code)
     for orphan in run.processes():
         orphan.send_signal(signal.SIGCONT)
     run.leaves_no_process(within_s=20)
@@ -191,7 +191,7 @@ def test_asked_to_stop(
     run.send(number, group=group)
     stops_politely(run, 128 + number)
     assert not (out / "manifest/mine.parquet").exists()
-    start(command).finishes(small.code)
+    here(command).finishes(small.code)
     assert_same(out, small.tree)
 
 
@@ -216,7 +216,7 @@ def test_asked_to_stop_twice(small: Archive, start: Start, tmp_path: Path, worke
     time.sleep(0.05)
     run.send(signal.SIGINT)
     stops_politely(run, 130)
-    start(command).finishes(small.code)
+    here(command).finishes(small.code)
     assert_same(out, small.tree)
 
 
@@ -231,6 +231,6 @@ def test_a_case_that_always_kills_its_worker_is_a_row(start: Start, tmp_path: Pa
     run.finishes(1)
     assert "case_00: worker_lost" in run.stderr
     assert not vois(out)
-    start(command).finishes(0)  # it is tried again
-    start(build_command(raw / "mine.yaml", raw, tmp_path / "fresh")).finishes(0)
+    here(command).finishes(0)  # it is tried again
+    here(build_command(raw / "mine.yaml", raw, tmp_path / "fresh")).finishes(0)
     assert_same(out, tree(tmp_path / "fresh"))

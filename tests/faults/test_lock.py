@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from makers.faults import (
@@ -13,6 +14,7 @@ from makers.faults import (
     Start,
     assert_same,
     build_command,
+    here,
     make_raw,
     stop_while_writing,
     tree,
@@ -21,9 +23,10 @@ from makers.faults import (
 )
 
 
-def refused(run: Run, out: Path, holder: Run) -> None:
-    """It ended at once, and said who holds which folder."""
+def refused(command: Sequence[str], out: Path, holder: Run) -> None:
+    """It ends at once, and says who holds which folder."""
     began = time.monotonic()
+    run = here(command)
     run.finishes(2)
     assert time.monotonic() - began < 5
     assert str(out) in run.stderr
@@ -37,11 +40,11 @@ def test_second_run_is_refused(small: Archive, start: Start, tmp_path: Path) -> 
     first = start(command)
     left = stop_while_writing(first, out)
     before = tree(out)
-    refused(start(command), out, first)
+    refused(command, out, first)
     # Other parameters and another name of the same folder make no difference.
     alias = tmp_path / "alias"
     alias.symlink_to(out, target_is_directory=True)
-    refused(start(small.command(alias, "--seed", 7)), alias, first)
+    refused(small.command(alias, "--seed", 7), alias, first)
     assert all(path.exists() for path in left)
     assert tree(out) == before
     first.send(signal.SIGCONT)
@@ -55,7 +58,7 @@ def test_dry_run_beside_a_run(small: Archive, start: Start, tmp_path: Path) -> N
     first = start(small.command(out))
     stop_while_writing(first, out)
     before = tree(out)
-    start(small.command(out, "--dry-run")).finishes(0)
+    here(small.command(out, "--dry-run")).finishes(0)
     assert tree(out) == before
     first.send(signal.SIGCONT)
     first.finishes(small.code)
@@ -75,10 +78,10 @@ def test_two_sources_in_one_folder(small: Archive, start: Start, tmp_path: Path)
     """Each has files of its own; above all, none removes what the other is writing."""
     raw, out = tmp_path / "raw", tmp_path / "out"
     recipe = make_raw(raw, 2, source="other")
-    start(build_command(recipe, raw, tmp_path / "alone")).finishes(0)
+    here(build_command(recipe, raw, tmp_path / "alone")).finishes(0)
     first = start(small.command(out))
     left = stop_while_writing(first, out)
-    start(build_command(recipe, raw, out)).finishes(0)
+    here(build_command(recipe, raw, out)).finishes(0)
     assert all(path.exists() for path in left)
     first.send(signal.SIGCONT)
     first.finishes(small.code)
@@ -89,7 +92,7 @@ def test_two_sources_side_by_side(small: Archive, start: Start, tmp_path: Path) 
     """Two workers each; neither tells its user about the other, nor of ports and clusters."""
     raw, out = tmp_path / "raw", tmp_path / "out"
     recipe = make_raw(raw, 4, source="other")
-    start(build_command(recipe, raw, tmp_path / "alone")).finishes(0)
+    here(build_command(recipe, raw, tmp_path / "alone")).finishes(0)
     two = ("--workers", 2)
     runs = [start(small.command(out, *two)), start(build_command(recipe, raw, out, *two))]
     assert [run.wait() for run in runs] == [small.code, 0]
@@ -103,19 +106,18 @@ def test_lock_of_a_killed_run_is_no_obstacle(small: Archive, start: Start, tmp_p
     first = start(command)
     assert until(lambda: vois(out) >= 2, first)
     assert first.kill()
-    second = start(command)
-    second.finishes(small.code)
+    here(command).finishes(small.code)
     assert_same(out, small.tree)
 
 
 def test_no_lock_file_is_left(small: Archive, start: Start, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert not [name for name in small.tree if "lock" in name.lower()]
-    start(small.command(out, "--limit", 1)).finishes(0)
-    start(small.command(out, "--only", "nobody")).finishes(2)  # wrong use
-    start(small.command(out, "--limit", 1)).finishes(0)  # nothing to do
+    here(small.command(out, "--limit", 1)).finishes(0)
+    here(small.command(out, "--only", "nobody")).finishes(2)  # wrong use
+    here(small.command(out, "--limit", 1)).finishes(0)  # nothing to do
     # Refused by the look at what is there: a part of a build of other parameters.
-    start(small.command(out, "--only", "case_02", "--seed", 5)).finishes(2)
+    here(small.command(out, "--only", "case_02", "--seed", 5)).finishes(2)
     run = start(small.command(out))
     assert until(lambda: vois(out) > 5, run)
     run.send(signal.SIGINT)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from makers.forked import forked
 from makers.vois import tiny_plan, write_voi, write_vois
 
 from uls_data import load_manifest
@@ -110,38 +108,34 @@ def test_every_generation_is_a_layer(looped: Path) -> None:
     assert written["rounds"][0]["filtered"]["removed"] == 2
 
 
-def in_a_process(data: tuple[Path, Path], out: Path, kill_after: int) -> int:
-    """Loop in a process of its own that kills itself after so many steps; 0: not."""
-    code = f"""
-import os, signal, sys
+def test_killed_at_any_stage_it_goes_on(data: tuple[Path, Path], tmp_path: Path) -> None:
+    prepare = f"""
+import signal
 sys.path[:0] = [{str(HERE)!r}, {str(HERE.parent)!r}]
-import torch
-torch.set_num_threads(1)
 from pathlib import Path
 from test_selftraining import run
-left = [{kill_after}]
+
 class Stage:
+    def __init__(self, left): self.left = left
     def begin(self, total, done=0): pass
     def end(self): pass
     def step(self, cases, things):
-        left[0] -= 1
-        if not left[0]:
+        self.left -= 1
+        if not self.left:
             os.kill(os.getpid(), signal.SIGKILL)
-run((Path({str(data[0])!r}), Path({str(data[1])!r})), Path({str(out)!r}), stage=lambda _: Stage())
+
+def loop(out, kill_after=0):
+    stage = Stage(kill_after)
+    run((Path({str(data[0])!r}), Path({str(data[1])!r})), Path(out), stage=lambda _: stage)
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.returncode in (0, -signal.SIGKILL), result.stderr
-    return result.returncode
-
-
-def test_killed_at_any_stage_it_goes_on(data: tuple[Path, Path], tmp_path: Path) -> None:
-    assert in_a_process(data, tmp_path / "whole", 0) == 0
+    out, whole = tmp_path / "out", tmp_path / "whole"
     # 24 + 3 steps and 7 + 1 VOIs, twice: 70 in all, and some done again.
     chance = random.Random(20240109)
-    for kill in [chance.randint(5, 25) for _ in range(2)]:
-        assert in_a_process(data, tmp_path / "out", kill) == -signal.SIGKILL
-    assert in_a_process(data, tmp_path / "out", 0) == 0
-    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+    kills = [chance.randint(5, 25) for _ in range(2)]
+    calls = [f"loop({str(out)!r}, {kill})" for kill in kills]
+    said = forked(prepare, [f"loop({str(whole)!r})", *calls, f"loop({str(out)!r})"])
+    assert said.split("\n") == ["exit 0", "exit -9", "exit -9", "exit 0", ""]
+    assert tree(out) == tree(whole)
     for layer in ("pseudo3d-r1", "pseudo3d-r2"):
         one, other = (
             load_manifest(tmp_path / name / "manifest" / f"{layer}.parquet")

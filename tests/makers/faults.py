@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -17,10 +18,11 @@ import psutil
 
 from demo.files import set_times, write_nifti
 from demo.phantom import LesionSpec, make_phantom
+from uls_data.cli import main
 from uls_data.recipe import recipe_template
 
 # `make fuzz` raises it to 100.
-KILLS = int(os.environ.get("ULS_DATA_KILLS", "20"))
+KILLS = int(os.environ.get("ULS_DATA_KILLS", "12"))
 SHAPE = (48, 40, 24)
 PATIENCE_S = 120.0
 _MARK = "ULS_DATA_FAULT_TEST"
@@ -198,6 +200,41 @@ def build_command(recipe: Path, raw: Path, out: Path, *options: object) -> list[
     """`uls-data build` as a user would call it."""
     command = [sys.executable, "-m", "uls_data", "build", str(recipe)]
     return [*command, "--raw", str(raw), "--out", str(out), *map(str, options)]
+
+
+@dataclass(frozen=True)
+class Here:
+    """A command that ran in this process; what `Run` is for one that must be killed or stopped."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    def finishes(self, code: int = 0) -> None:
+        """It ended with this exit code."""
+        assert "Traceback" not in self.stderr, self.stderr
+        assert self.code == code, f"exit code {self.code}\n{self.stdout}\n{self.stderr}"
+
+
+def here(command: Sequence[str]) -> Here:
+    """Run a command of `build_command` in this process, without workers.
+
+    The starts of interpreters take longer than small builds, and the files are the same for any
+    number of workers: this is for the runs around the one that a test is about.
+    """
+    words = list(command[3:])
+    if "--workers" in words:
+        at = words.index("--workers")
+        del words[at : at + 2]
+    out, err = io.StringIO(), io.StringIO()
+    code: object = None
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main([*words, "--workers", "0"])
+        except SystemExit as end:
+            code = end.code
+    assert isinstance(code, int)
+    return Here(code, out.getvalue(), err.getvalue())
 
 
 @dataclass(frozen=True)

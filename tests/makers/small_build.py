@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from demo.files import write_itk, write_nifti
 from demo.phantom import store
+from makers.volumes import read_nifti
 from uls_data.factory import BuildReport, build
 from uls_data.recipe import recipe_template
 from uls_data.voi import CENTRE, VOI_SHAPE
@@ -90,7 +91,7 @@ def tree(out: Path) -> dict[str, str]:
 
 
 def loaded(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    image = nib.load(path)
+    image = read_nifti(path)
     return np.asarray(image.dataobj), image.affine
 
 

@@ -6,15 +6,13 @@ import csv
 import json
 import random
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner
+from makers.forked import forked
 from makers.vois import tiny_plan, write_voi, write_vois
 
 from uls_data.cli.train import command
@@ -90,35 +88,27 @@ def test_interrupted_anywhere_it_comes_to_the_same_weights(
     assert (tmp_path / "0" / "validation.csv").read_text() == (model / "validation.csv").read_text()
 
 
-def in_a_process(vois: Path, out: Path, kill_after: int) -> tuple[int, str]:
-    """Train in a process of its own, which kills itself after some steps; 0 lets it finish.
-
-    A process that loaded other libraries before may round tiny numbers differently.
-    """
-    code = f"""
-import os, signal, sys
+def test_killed_by_the_system(vois: Path, tmp_path: Path) -> None:
+    prepare = f"""
+import signal
 sys.path.insert(0, {str(HERE.parent)!r})
-import torch
-torch.set_num_threads(1)
+import uls_data.network.augmentation  # loaded when first needed: here, and not three times
 from makers.vois import tiny_plan
 from uls_data.network.training import train
-left = [{kill_after}]
-def progress(count, loss):
-    left[0] -= 1
-    if not left[0]:
-        os.kill(os.getpid(), signal.SIGKILL)
-train({str(vois)!r}, {str(out)!r}, plan=tiny_plan(), device="cpu", seed=5, workers=1,
-      progress=progress, started=lambda total, done: print(total, done))
+
+def trained(out, kill_after=0):
+    left = [kill_after]
+    def progress(count, loss):
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+    train({str(vois)!r}, out, plan=tiny_plan(), device="cpu", seed=5, workers=1,
+          progress=progress, started=lambda total, done: print(total, done, flush=True))
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.returncode in (0, -signal.SIGKILL), result.stderr
-    return result.returncode, result.stdout
-
-
-def test_killed_by_the_system(vois: Path, tmp_path: Path) -> None:
-    assert in_a_process(vois, tmp_path / "whole", 0) == (0, "9 0\n")
-    assert in_a_process(vois, tmp_path / "out", 5)[0] == -signal.SIGKILL
-    assert in_a_process(vois, tmp_path / "out", 0) == (0, "9 3\n")
+    whole, out = str(tmp_path / "whole"), str(tmp_path / "out")
+    calls = [f"trained({whole!r})", f"trained({out!r}, 5)", f"trained({out!r})"]
+    said = forked(prepare, calls)
+    assert said.split("\n") == ["9 0", "exit 0", "9 0", "exit -9", "9 3", "exit 0", ""]
     assert same(tmp_path / "out", tmp_path / "whole")
     assert not list((tmp_path / "out" / "fold_0").glob(".tmp-*"))
 
