@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -102,6 +103,7 @@ def test_wheel_carries_recipes_and_schemas(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
     )
     file, recipes, columns = json.loads(result.stdout)
     assert Path(file).is_relative_to(elsewhere)
