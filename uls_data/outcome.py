@@ -38,6 +38,7 @@ class Reason(StrEnum):
     ERRATUM_DROP = "erratum_drop"
     ERRATUM_RECLICK = "erratum_reclick"
     EMPTY_PREDICTION = "empty_prediction"
+    SPACING_UNKNOWN = "spacing_unknown"
     # failed: something is wrong with the input
     IMAGE_MISSING = "image_missing"
     MASK_MISSING = "mask_missing"
@@ -108,6 +109,7 @@ _DECISIONS = frozenset(
         Reason.ERRATUM_DROP,
         Reason.ERRATUM_RECLICK,
         Reason.EMPTY_PREDICTION,
+        Reason.SPACING_UNKNOWN,
     }
 )
 

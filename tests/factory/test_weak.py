@@ -108,8 +108,10 @@ def test_replay_puts_the_same_vois_back(raw: Path, tmp_path: Path) -> None:
 
 
 def test_wrong_methods_are_refused_before_any_work(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"--masks ellipsoid: expected one of .*jury"):
-        build("deeplesion", raw, tmp_path / "out", masks=["ellipsoid"])
+    with pytest.raises(SourceError, match=r"--masks cube: expected one of .*jury.*ellipsoid"):
+        build("deeplesion", raw, tmp_path / "out", masks=["cube"])
+    with pytest.raises(SourceError, match="draws the click from a mask on one slice"):
+        build("deeplesion", raw, tmp_path / "out", masks=["ellipsoid"], profile="published")
     with pytest.raises(SourceError, match="published"):
         build("deeplesion", raw, tmp_path / "out", masks=["published"])
     with pytest.raises(SourceError, match="masks of its own"):

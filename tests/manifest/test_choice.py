@@ -20,6 +20,7 @@ from uls_data.manifest.choice import (
     best,
     counted,
     counting,
+    is_ellipsoid,
     is_of,
     layer_of,
 )
@@ -84,6 +85,18 @@ def test_order_of_preference() -> None:
     assert best([row("a", layer="reader-2"), row("a", layer="jury")])["layer"] == "jury"
     with pytest.raises(ManifestError, match="a has the layers reader-1, reader-2: say --layer"):
         best([row("a", layer="reader-1"), row("a", layer="reader-2")])
+
+
+def test_an_ellipsoid_comes_last() -> None:
+    solid = row("a", layer="ellipsoid")
+    for layer in ("quadrilateral", "one-of-their-own", "reader-1"):
+        assert best([solid, row("a", layer=layer)])["layer"] == layer
+    # A reader's own ellipsoid is one, too; what a model made of its VOI is not.
+    readers = [row("a", layer=f"reader-{n}", parent_layer="ellipsoid") for n in (1, 2)]
+    assert best([*readers, solid]) is solid
+    assert [is_ellipsoid(one) for one in (solid, *readers)] == [True] * 3
+    assert not is_ellipsoid(row("a", layer="pseudo3d-r1", parent_layer="ellipsoid"))
+    assert is_ellipsoid(corrected("a", parent="ellipsoid"))
 
 
 _ROWS = st.lists(

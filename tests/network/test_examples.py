@@ -9,7 +9,7 @@ import pytest
 
 from uls_data.errors import ManifestError
 from uls_data.manifest import write_manifest
-from uls_data.network.examples import find_examples, heldout_patients, patient_key
+from uls_data.network.examples import find_examples, find_vois, heldout_patients, patient_key
 
 
 def row(source: str, patient: str | None, case: str = "", **changes: Any) -> dict[str, Any]:
@@ -101,6 +101,11 @@ def test_one_mask_for_each_voi(tmp_path: Path) -> None:
     assert chosen("grabcut", "jury", layers=["grabcut"]) == ["grabcut"]
     with pytest.raises(ManifestError, match="--layer"):
         chosen("reader-1", "reader-2")
+    assert chosen("ellipsoid", "quadrilateral") == ["quadrilateral"]
+    assert chosen("ellipsoid", "jury", layers=["ellipsoid"]) == ["ellipsoid"]
+    with pytest.raises(ManifestError, match="1 ellipsoids of lines, which train only where"):
+        chosen("ellipsoid")
+    assert [e.row["layer"] for e in find_vois(layers("ellipsoid"))] == ["ellipsoid"]
 
 
 def test_rows_that_are_no_vois_and_rows_twice(tmp_path: Path) -> None:

@@ -209,14 +209,20 @@ def test_pseudo_masks_have_their_figures(tmp_path: Path) -> None:
         )
         for n in range(6)
     ]
+    lines = [120.0, 128.0, 136.0, 128.0, 128.0, 122.0, 128.0, 134.0]
+    solid = {"supervision": "pseudo_3d", "key_slice_voi": 64, "recist_points_vox": lines}
+    rows[4] |= solid | {"layer": "pseudo3d-r1", "volume_mm3": 2 * np.pi / 6 * (16 * 12) ** 1.5}
+    rows[4] |= {f"spacing_{axis}_mm": 1.0 for axis in "xyz"}
     rows[5] |= {"status": "skipped", "reason": "filtered", "detail": "long_axis: key 9; other (x)"}
     write_vois(tmp_path, rows)
     made = uls_data.report(tmp_path)
     names = {path.stem for path in (made.files / "plots").iterdir()}
     assert names == {
         *("axes_mm", "spacing", "hu", "scans", "age", "predicted_dice", "axis_errors"),
-        *("dice_and_axis_error", "risk_coverage", "winners", "filtered"),
+        *("dice_and_axis_error", "risk_coverage", "winners", "filtered", "volume_and_ellipsoid"),
     }
+    volumes = (made.files / "plots" / "volume_and_ellipsoid.csv").read_text().splitlines()
+    assert len(volumes) == 2 and float(volumes[1].split(",")[-1]) == pytest.approx(1)
     clauses = (made.files / "plots" / "filtered.csv").read_text()
     assert "long_axis" in clauses and ",other" in clauses
     risk = (made.files / "plots" / "risk_coverage.csv").read_text().splitlines()

@@ -73,8 +73,8 @@ Examples:
     "--masks",
     multiple=True,
     metavar="METHOD",
-    help="For measured lesions: jury (default), grabcut, ellipse, ...; may be repeated, a layer "
-    "each.",
+    help="For measured lesions: jury (default), grabcut, ellipse, ..., or ellipsoid (in 3D, of "
+    "the lines alone); may be repeated, a layer each.",
 )
 @click.option(
     "--calibration",

@@ -57,8 +57,10 @@ def command(
 
     "corrected" repairs what the challenge's code gets wrong: two empty masks agree, an
     empty one has no axes, and clicks are compared where both VOIs see the scan.
-    Intervals are 95 % of a bootstrap by patient. --json: one object per line, `kind`
-    says what: voi, summary, comparison or unscored.
+    Intervals are 95 % of a bootstrap by patient. 3D pseudo-masks of a manifest whose
+    rows hold a reader's lines stand beside the ellipsoid of these lines, the least to
+    beat. --json: one object per line, `kind` says what: voi, summary, comparison,
+    ellipsoid, gain_on_ellipsoid or unscored.
     """
     from uls_data.scoring.volumes import evaluate
 
@@ -101,6 +103,10 @@ def _print_json(found: Any, groups: Sequence[str]) -> None:
             json_line({"kind": "summary", "by": name, **row})
         for row in found.comparison(name) if found.other is not None else ():
             json_line({"kind": "comparison", "by": name, **row})
+        for row in found.ellipsoid.summary(name) if found.ellipsoid is not None else ():
+            json_line({"kind": "ellipsoid", "by": name, **row})
+        for row in found.gain_on_ellipsoid(name):
+            json_line({"kind": "gain_on_ellipsoid", "by": name, **row})
 
 
 def _print(found: Any, groups: Sequence[str]) -> None:
@@ -113,6 +119,10 @@ def _print(found: Any, groups: Sequence[str]) -> None:
         if found.other is not None:
             click.echo("\nGain on the other model:")
             table([_comparison_line(row) for row in found.comparison(name)], _GAIN_HEADER)
+        if found.ellipsoid is not None:
+            click.echo("\nThe ellipsoid of the lines, the least to beat, and the gain on it:")
+            table([_summary_line(row) for row in found.ellipsoid.summary(name)], _HEADER)
+            table([_comparison_line(row) for row in found.gain_on_ellipsoid(name)], _GAIN_HEADER)
     missing = sum(row["status"] != "ok" for row in found.rows)
     if missing:
         click.echo(f"\n{missing} VOIs without a readable mask are scored as empty.")

@@ -281,8 +281,8 @@ class _Case:
                 shared["pad_value_hu"] = image.pad_value_hu
                 shared |= {"hu_min": image.hu_min, "hu_max": image.hu_max}
             rows = [self._label(shared, layer, box, affine, flags, image) for layer in layers]
-            if image is not None:
-                made = [row for row in rows if row["status"] == Status.OK]
+            made = [row for row in rows if row["status"] == Status.OK]
+            if image is not None and made:
                 self._put(
                     made, "image", f"images/{name}.nii.gz", image.voxels, affine, image.limits
                 )
@@ -304,7 +304,9 @@ class _Case:
         if layer.measured is not None:
             row.update(line_columns(layer.measured, box))
         if layer.problem is not None:
-            return ended(row, Status.FAILED, layer.problem.reason, layer.problem.detail)
+            return ended(
+                row, layer.problem.reason.status, layer.problem.reason, layer.problem.detail
+            )
         voxels = layer.voxels
         label = cut_label(voxels, box)
         if not label.any():
@@ -316,7 +318,7 @@ class _Case:
             seen.add(Flag.CUT_BY_VOI)
         edges = (voxels == 0) | (voxels == np.array(self.shape) - 1)
         # A mask on one slice says nothing of the slices beyond the first and the last.
-        if edges[:, : 2 if layer.measured is not None else 3].any():
+        if edges[:, : 2 if layer.flat else 3].any():
             seen.add(Flag.AT_SCAN_EDGE)
         row = {**row, **columns, "fraction_outside_voi": outside, "status": Status.OK.value}
         row["qc_flags"] = sorted(flags | seen)

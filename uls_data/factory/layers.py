@@ -17,8 +17,9 @@ from uls_data.lesions import Lesion
 from uls_data.lesions.instances import Measured
 from uls_data.manifest.row import Row, Score
 from uls_data.measure import axes
+from uls_data.outcome import Reason, Supervision
 from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
-from uls_data.pseudomask.methods import pseudo_mask
+from uls_data.pseudomask.methods import ELLIPSOID, pseudo_mask
 from uls_data.pseudomask.quality import Quality
 from uls_data.voi import hounsfield
 from uls_data.volumes.volume import Volume
@@ -42,6 +43,8 @@ class Layer:
         Manifest columns of this mask alone.
     measured : Measured or None
         The lines that it was made from.
+    flat : bool
+        Whether it is a mask on one slice, which says nothing of the others.
     problem : CaseError or None
     """
 
@@ -49,6 +52,7 @@ class Layer:
     voxels: NDArray[np.int32]
     columns: Row = field(default_factory=Row)
     measured: Measured | None = None
+    flat: bool = False
     problem: CaseError | None = None
 
 
@@ -85,9 +89,7 @@ class Measurements:
         spacing_mm: tuple[float, ...] | None,
     ) -> None:
         self.options, self.case_id, self.scan, self.shape = options, case_id, scan, shape
-        # Methods measure in pixels; only the ratio of the two spacings can matter to them.
-        x, y = (spacing_mm or (1.0, 1.0))[:2]
-        self.spacing_mm = (float(x), float(y))
+        self.spacing_mm = spacing_mm
         self.quality = Quality.from_json(options.calibration) if options.calibration else None
 
     def chosen(self, lesion: Lesion) -> Measured:
@@ -132,12 +134,13 @@ class Measurements:
             try:
                 yield self._layer(name, self.options.masks[0], lesion, measured, columns)
             except CaseError as error:
-                nothing = np.empty((0, 3), np.int32)
-                yield Layer(name, nothing, columns, measured=measured, problem=error)
+                yield _without(name, columns, measured, error)
 
     def _layer(
         self, name: str, method: str, lesion: Lesion, measured: Measured, columns: Row
     ) -> Layer:
+        if method == ELLIPSOID:
+            return self._ellipsoid(name, measured, columns)
         key_slice = self._key_slice(lesion, measured, image=True)
         if self.options.profile.published_grabcut:
             method = _PUBLISHED.get(method, method)
@@ -147,7 +150,23 @@ class Measurements:
             _on_slice(made.mask, measured.slice_vox),
             {**columns, **_measured_columns(made, measured)},
             measured,
+            flat=True,
         )
+
+    def _ellipsoid(self, name: str, measured: Measured, columns: Row) -> Layer:
+        columns = {**columns, "supervision": Supervision.PSEUDO_3D.value}
+        if self.spacing_mm is None:
+            detail = "the scan's spacing is not known, so neither is the ellipsoid's height"
+            problem = CaseError(Reason.SPACING_UNKNOWN, detail)
+            return _without(name, columns, measured, problem)
+        x, y, z = self.spacing_mm
+        from uls_data.pseudomask.solid import solid
+
+        voxels = solid(measured.lines, measured.slice_vox, self.shape, (x, y, z))
+        plane = np.zeros(self.shape[:2], bool)
+        plane[tuple(voxels[voxels[:, 2] == measured.slice_vox, :2].T)] = True
+        columns |= _measured_columns(PseudoMask(plane), measured)
+        return Layer(name, voxels, columns, measured)
 
     def _key_slice(self, lesion: Lesion, measured: Measured, *, image: bool) -> KeySlice:
         hu: NDArray[Any]
@@ -156,14 +175,21 @@ class Measurements:
         else:
             stored = self.scan.ras[:, :, measured.slice_vox]
             hu, _ = hounsfield(stored, self.scan.slope, self.scan.intercept)
+        # Methods measure in pixels; only the ratio of the two spacings can matter to them.
+        x, y = (self.spacing_mm or (1.0, 1.0))[:2]
         return KeySlice(
             hu=hu,
             lines=measured.lines,
-            spacing_mm=self.spacing_mm,
+            spacing_mm=(float(x), float(y)),
             window_hu=measured.window_hu,
             outward_vox=measured.outward_vox,
             identity=(self.options.recipe.source, self.case_id, lesion.index, measured.reader),
         )
+
+
+def _without(name: str, columns: Row, measured: Measured, problem: CaseError) -> Layer:
+    nothing = np.empty((0, 3), np.int32)
+    return Layer(name, nothing, columns, measured, problem=problem)
 
 
 def _on_slice(mask: NDArray[np.bool_], slice_vox: int) -> NDArray[np.int32]:

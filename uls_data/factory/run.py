@@ -91,7 +91,8 @@ def build(
         Manifest to take the positions from, instead of drawing clicks.
     masks : sequence of str
         2D methods for a source whose lesions are measurements (`uls_data.pseudomask.methods`),
-        a layer each; `jury` unless said otherwise, `grabcut` under the profile `published`.
+        and `ellipsoid`, the 3D mask that their lines alone give; a layer each. `jury` unless said
+        otherwise, `grabcut` under the profile `published`.
     calibration : path, optional
         What `calibrate` wrote, instead of what comes with the package.
     dry_run : bool

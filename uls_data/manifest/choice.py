@@ -20,10 +20,14 @@ from uls_data.manifest.row import Column, Row
 from uls_data.outcome import Reason, Status
 
 ANNOTATED, CORRECTED = "annotated", "corrected"
+# Drawn in 3D from two lines alone: the least that any other 3D mask must beat.
+ELLIPSOID = "ellipsoid"
 # Why a mask that is there does not count.
 WITHDRAWN = "withdrawn by a correction"
 REPLACED = "replaced by a correction"
 UNCHANGED = "a correction that changes nothing"
+# Why one that counts does not train.
+UNNAMED = "ellipsoids of lines, which train only where their layer is named"
 # Columns of a row that the choice depends on.
 COLUMNS: tuple[Column, ...] = (
     *("source", "case_id", "lesion_index", "sample_index", "layer", "parent_layer", "status"),
@@ -38,6 +42,7 @@ _PSEUDO_3D = re.compile(r"pseudo3d-r(\d+)")
 # Layers on one slice, the best first; below these no one can say.
 _FLAT = ("jury", "grabcut", "quarter_ellipses", "ellipse", "quadrilateral")
 _BEST = 1 << 30
+_READER = "reader-"
 
 
 def lesion_of(row: Row) -> tuple[Any, ...]:
@@ -59,6 +64,12 @@ def layer_of(row: Row) -> str:
 def is_of(row: Row, layers: Collection[str]) -> bool:
     """Whether a mask is of one of these layers, by its own name or by its parent's."""
     return row["layer"] in layers or layer_of(row) in layers
+
+
+def is_ellipsoid(row: Row) -> bool:
+    """Whether a mask is an ellipsoid of two lines: the layer, or one reader's of several."""
+    reader = (row["layer"] or "").startswith(_READER) and row["parent_layer"] == ELLIPSOID
+    return reader or layer_of(row) == ELLIPSOID
 
 
 class Choice:
@@ -156,9 +167,12 @@ def counting(table: pa.Table) -> pa.Array:
 def rank(row: Row) -> int:
     """Preference of a mask among those of its VOI, higher is better; negative: nobody can say.
 
-    `annotated`, the latest `pseudo3d-rN`, `jury`, `grabcut`, other masks on one slice.
+    `annotated`, the latest `pseudo3d-rN`, `jury`, `grabcut`, other masks on one slice; then
+    those of which nobody can say; an ellipsoid comes last.
     """
     layer = layer_of(row)
+    if is_ellipsoid(row):
+        return -2 if layer == ELLIPSOID else -3
     if layer == ANNOTATED:
         return _BEST
     if pseudo := _PSEUDO_3D.fullmatch(layer):
@@ -175,7 +189,8 @@ def best(rows: Sequence[Row]) -> Row:
         Several, and nobody can say which.
     """
     first = max(rows, key=rank)
-    if len(rows) > 1 and rank(first) < 0:
+    equal = [row for row in rows if rank(row) == rank(first)]
+    if len(equal) > 1 and rank(first) < 0:
         names = ", ".join(str(row["layer"]) for row in rows)
         raise ManifestError(
             f"{first['voi_id']} has the layers {names}: say --layer (predict, selftrain: --parent)"

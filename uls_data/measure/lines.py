@@ -94,15 +94,17 @@ class Lines:
         x, y = a + t * along
         return float(x), float(y), float(t), float(u)
 
-    def problem(self, shape: tuple[int, int]) -> str | None:
-        """Say why no mask can be made from these lines on a slice of this shape, or None."""
+    def problem(self, shape: tuple[int, int] | None = None) -> str | None:
+        """Say why no mask can be made from these lines on a slice of this shape, or None.
+
+        Without a shape they may lie outside the slice, as in a VOI that a lesion is too long for.
+        """
         points = self.points
         if not np.isfinite(points).all():
             return f"an end point is no finite number: {points.tolist()}"
         if self.long_vox < 1 or self.short_vox < 1:
             return f"axes of {self.long_vox:.3g} and {self.short_vox:.3g} px; both need 1 px"
-        outside = (points < -0.5).any() or (points > np.array(shape) - 0.5).any()
-        if outside:
+        if shape is not None and ((points < -0.5).any() or (points > np.array(shape) - 0.5).any()):
             return f"an end point lies outside the slice of {shape[0]} x {shape[1]}: " + ", ".join(
                 f"({x:.1f}, {y:.1f})" for x, y in points
             )

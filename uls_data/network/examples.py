@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.errors import ManifestError
-from uls_data.manifest.choice import Choice, best, is_of
+from uls_data.manifest.choice import UNNAMED, Choice, best, is_ellipsoid, is_of
 from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.manifest.row import Row
 from uls_data.outcome import LEAKS, Status
@@ -87,7 +87,8 @@ def find_examples(
     Parameters
     ----------
     layers : collection of str
-        Layers to take. Default: the preferred one of each VOI.
+        Layers to take. Default: the preferred one of each VOI; ellipsoids of lines are taken
+        only where they are named.
     include_heldout : bool
         Train on held-out patients too, as the paper's final training does.
     leave_out : collection of str
@@ -113,6 +114,8 @@ def find_examples(
             left_out["without image, label or status ok"] += 1
         elif layers and not is_of(row, layers):
             left_out["of other layers"] += 1
+        elif not layers and is_ellipsoid(row):
+            left_out[UNNAMED] += 1
         else:
             kept.append(example)
     kept.sort(key=lambda example: example.identity)

@@ -22,6 +22,8 @@ _MODULES = {
     "published": "published",
     "jury": "jury",
 }
+# The one method in 3D (`uls_data.pseudomask.solid`).
+ELLIPSOID = "ellipsoid"
 NEEDS_IMAGE = frozenset({"grabcut", "published", "jury"})
 
 

@@ -27,6 +27,7 @@ from uls_data.reporting.figure import (
     values,
 )
 from uls_data.reporting.population import age, axes_mm, hu, people, spacing
+from uls_data.scoring.least import has_least, least_volume_mm3
 from uls_data.tables import Record
 
 _FIVE_PX = 5.0
@@ -115,6 +116,35 @@ def _dice_and_error(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure 
         "The paper's Figure A.9 with the predicted Dice, as no human mask is known here.",
         draw_scatter(panels, labels),
         picked(known, (*NAME, "predicted_dice", *_ERRORS)),
+    )
+
+
+def _volumes(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+    known: list[Record] = []
+    for row in rows:
+        volume = row["volume_mm3"]
+        if not volume or not has_least(row):
+            continue
+        least = least_volume_mm3(row)
+        if least > 0:
+            columns: Record = {name: row[name] for name in (*NAME, "status", "reason")}
+            ratio = float(np.log2(volume / least))
+            known.append({**columns, "volume_mm3": volume, "ellipsoid_mm3": least, "log2": ratio})
+    if not known:
+        return None
+    groups = {
+        f"{layer}: {kind}": [row["log2"] for row in members]
+        for layer, masks in by(known, "layer").items()
+        for kind, members in by(masks, "lesion_type").items()
+    }
+    return Figure(
+        "quality",
+        "volume_and_ellipsoid",
+        "Volume of the 3D pseudo-masks against the ellipsoid of their lines",
+        "The ellipsoid is what the lines alone say, and the least that a 3D mask must beat "
+        "(`uls-data evaluate` scores both); 1 is twice its volume. Removed masks included.",
+        draw_boxes({"by layer and lesion type": groups}, "log2 of the ratio"),
+        known,
     )
 
 
@@ -232,6 +262,7 @@ _FIGURES: tuple[Callable[[Sequence[Row], Sequence[Numbers]], Figure | None], ...
     age,
     _predicted,
     _axis_errors,
+    _volumes,
     _dice_and_error,
     _risk,
     _winners,

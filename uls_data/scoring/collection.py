@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from filecmp import cmp
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError, ManifestError
 from uls_data.geometry import Affine
 from uls_data.manifest.archive import Name, Names, entries, read_voi
-from uls_data.manifest.choice import ANNOTATED, CORRECTED, Choice, layer_of, lesion_of
+from uls_data.manifest.choice import (
+    ANNOTATED,
+    CORRECTED,
+    Choice,
+    layer_of,
+    lesion_of,
+)
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.parquet import manifest_files, read_table
 from uls_data.manifest.paths import voi_file
@@ -23,8 +29,10 @@ from uls_data.manifest.row import Row
 from uls_data.outcome import Reason
 from uls_data.scoring.consistency import Offset
 from uls_data.scoring.job import Stack, read_json, read_spacings
+from uls_data.scoring.least import COLUMNS as LEAST_COLUMNS
+from uls_data.scoring.least import has_least, least
 
-_COLUMNS = (*CHOICE_COLUMNS, "patient_id", "voi_id", "label_path", "affine")
+_COLUMNS = (*CHOICE_COLUMNS, "patient_id", "voi_id", "label_path", "affine", *LEAST_COLUMNS)
 _OWN = Names("own")
 _FAR_MM = 1e5
 SINGLE, MULTI, STACKED_SPACINGS, VOI_NAMES = (
@@ -49,6 +57,8 @@ class Item:
         Of the VOI in a stack.
     affine : ndarray, 4x4, or None
         As a manifest states it; else the file's is taken.
+    lines : dict, optional
+        Row of a measured lesion: the mask is the ellipsoid of its lines, no file's.
     """
 
     voi_id: str
@@ -60,6 +70,7 @@ class Item:
     lesion_type: str = "unknown"
     number: int | None = None
     affine: Affine | None = None
+    lines: Row | None = None
 
     def read(self) -> tuple[NDArray[np.bool_], Affine | None, NDArray[np.bool_]]:
         """Mask in RAS order, its affine (None where there is none), and the mask as stored.
@@ -68,6 +79,9 @@ class Item:
         ------
         CaseError
         """
+        if self.lines is not None:
+            drawn = least(self.lines)
+            return drawn, self.affine, drawn
         if self.number is not None:
             mask = np.asarray(_stack(self.path)[self.number]) != 0
             return mask, None, mask
@@ -112,11 +126,15 @@ class Collection:
         lesion.
     pairs : tuple of (tuple of Pair), or None
         What is compared for consistency, lesion by lesion; None: all clicks of a lesion.
+    ellipsoids : dict of str to Item
+        Of 3D pseudo-masks whose rows hold lines: the ellipsoids of these, which are the least to
+        beat. Those of lesions are there, too, whose mask a filter removed or nobody found.
     """
 
     items: dict[str, Item]
     counted: frozenset[str] | None = None
     pairs: tuple[tuple[Pair, ...], ...] | None = None
+    ellipsoids: dict[str, Item] = field(default_factory=dict)
 
     def partner(self, item: Item) -> Item | None:
         """Return the mask of the same VOI: by name, or by its number where both are stacks."""
@@ -160,17 +178,19 @@ def collect(path: str | Path, layer: str | None = None, *, truth: bool = True) -
     return _of_folder(path, layer, truth)
 
 
-def _one_layer(
-    found: list[tuple[str, Item]], layer: str | None, path: Path, truth: bool
-) -> dict[str, Item]:
-    """Items by VOI from (layer, item), those of one layer alone."""
+def _meant(found: list[tuple[str, Item]], layer: str | None, path: Path, truth: bool) -> str:
+    """Layer that is asked for, or the only one that can be meant."""
     names = sorted({name for name, _ in found})
     if layer is not None and layer not in names:
         raise ManifestError(f"{path}: no layer {layer!r}; it holds {', '.join(names)}")
     meant = [name for name in names if (name == ANNOTATED) == truth] or names
     if layer is None and len(meant) > 1:
         raise ManifestError(f"{path}: several layers, {', '.join(names)}: say which one")
-    chosen = layer or meant[0]
+    return layer or meant[0]
+
+
+def _of_layer(found: list[tuple[str, Item]], chosen: str, path: Path) -> dict[str, Item]:
+    """Items by VOI from (layer, item), those of one layer alone."""
     items: dict[str, Item] = {}
     for name, item in found:
         if name != chosen:
@@ -206,7 +226,13 @@ def _of_manifest(path: Path, layer: str | None, truth: bool) -> Collection:
             found.append((name or "", _of_row(row, file)))
     if not found:
         raise ManifestError(f"{path}: no row that is ok and has a mask")
-    return Collection(_one_layer(found, layer, path, truth))
+    chosen = _meant(found, layer, path, truth)
+    ellipsoids: dict[str, Item] = {}
+    for row, file in rows:
+        if layer_of(row) == chosen and choice.why_not(row) is None and has_least(row):
+            item = replace(_of_row(row, file), lines=row)
+            ellipsoids.setdefault(item.voi_id, item)
+    return Collection(_of_layer(found, chosen, path), ellipsoids=ellipsoids)
 
 
 def _of_row(row: Row, file: Path) -> Item:
@@ -214,7 +240,7 @@ def _of_row(row: Row, file: Path) -> Item:
         voi_id=str(row["voi_id"]),
         lesion=lesion_of(row),
         sample=row["sample_index"] or 0,
-        path=voi_file(file, str(row["label_path"])),
+        path=voi_file(file, row["label_path"] or file.name),
         source=row["source"],
         patient=row["patient_id"] or row["case_id"],
         lesion_type=row["lesion_type"] or "unknown",
@@ -231,7 +257,7 @@ def _of_folder(folder: Path, layer: str | None, truth: bool) -> Collection:
     ]
     if not found:
         raise ManifestError(f"{folder}: no mask; files below folders called images are images")
-    return Collection(_one_layer(found, layer, folder, truth))
+    return Collection(_of_layer(found, _meant(found, layer, folder, truth), folder))
 
 
 def _name(names: Names, voi_id: str) -> Name:

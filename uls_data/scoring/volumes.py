@@ -56,11 +56,15 @@ class VolumeEvaluation:
         VOIs whose truth cannot be read: `voi_id`, `reason`, `detail`.
     other : VolumeEvaluation or None
         Of the model to compare with.
+    ellipsoid : VolumeEvaluation or None
+        Of 3D pseudo-masks of measured lesions: of the ellipsoids of their lines, which are the
+        least to beat. Lesions without lines, or without a spacing, are not in it.
     """
 
     rows: list[Record]
     unscored: list[Record]
     other: VolumeEvaluation | None = None
+    ellipsoid: VolumeEvaluation | None = None
 
     @property
     def failed(self) -> list[Record]:
@@ -80,6 +84,12 @@ class VolumeEvaluation:
         others = [] if self.other is None else self.other.rows
         return comparison.compare(self.rows, others, _GROUPS[by])
 
+    def gain_on_ellipsoid(self, by: str = "all") -> list[Record]:
+        """Differences from the ellipsoids of the lines, paired; empty where there are none."""
+        if self.ellipsoid is None:
+            return []
+        return comparison.compare(self.rows, self.ellipsoid.rows, _GROUPS[by])
+
     @cached_property
     def differences(self) -> list[Record]:
         """Sorted Dice differences from the other model; empty without one."""
@@ -92,6 +102,9 @@ class VolumeEvaluation:
         if self.other is not None:
             tables |= {f"comparison_by_{name}": self.comparison(name) for name in _GROUPS}
             tables["differences"] = self.differences
+        if self.ellipsoid is not None:
+            tables |= {"ellipsoid": self.ellipsoid.rows}
+            tables |= {f"gain_on_ellipsoid_by_{by}": self.gain_on_ellipsoid(by) for by in _GROUPS}
         for name, rows in tables.items():
             write_csv(folder / f"{name}.csv", rows)
         with atomic_write(folder / "metrics.json") as temporary:
@@ -140,7 +153,8 @@ def evaluate(
     pred, truth, against : path
         Each a manifest, an OUT folder, a folder of NIfTI masks or the challenge's stack (see
         `uls_data.scoring.collection.collect`); matched by VOI name. A VOI of the truth without
-        a mask is scored as an empty one. `against` is a second model to compare with.
+        a mask is scored as an empty one. `against` is a second model to compare with. Where
+        `pred` is a manifest of 3D pseudo-masks, the ellipsoids of its lines are scored, too.
     layer, truth_layer, against_layer : str, optional
         Of the masks, where there are several.
     vois : set of str, optional
@@ -156,14 +170,21 @@ def evaluate(
     true = collect(truth, truth_layer)
     if vois is not None:
         true = replace(true, items={name: true.items[name] for name in true.items if name in vois})
-    tasks = _tasks(true, collect(pred, layer, truth=False), pred)
+    found = collect(pred, layer, truth=False)
+    tasks = _tasks(true, found, pred)
     second = None
     if against is not None:
         second = _tasks(true, collect(against, against_layer, truth=False), against)
+    drawn = {name: item for name, item in found.ellipsoids.items() if name in true.items}
+    measured = replace(true, items={name: true.items[name] for name in true.items if name in drawn})
+    least = _tasks(measured, Collection(drawn), pred) if drawn else None
     if started is not None:
-        started(len(tasks) * (1 if second is None else 2))
-    other = None if second is None else VolumeEvaluation(*_scored(second, workers, progress))
-    return VolumeEvaluation(*_scored(tasks, workers, progress), other)
+        started(sum(len(each or ()) for each in (tasks, second, least)))
+    other, ellipsoid = (
+        None if each is None else VolumeEvaluation(*_scored(each, workers, progress))
+        for each in (second, least)
+    )
+    return VolumeEvaluation(*_scored(tasks, workers, progress), other, ellipsoid)
 
 
 def _tasks(truth: Collection, pred: Collection, path: str | Path) -> list[_Task]:

@@ -1,0 +1,64 @@
+"""The ellipsoid of two lines as a mask: the least that any other 3D mask of a lesion must beat."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uls_data.errors import CaseError
+from uls_data.geometry import Triple
+from uls_data.measure.ellipsoid import ellipsoid, half_height_mm
+from uls_data.measure.lines import Lines
+from uls_data.outcome import Reason
+from uls_data.pseudomask.key_slice import KeySlice
+from uls_data.pseudomask.prior import sound
+
+
+def solid(
+    lines: Lines, slice_vox: int, shape: Triple, spacing_mm: tuple[float, float, float]
+) -> NDArray[np.int32]:
+    """Voxels of the ellipsoid of two lines (`uls_data.measure.ellipsoid`) on a grid.
+
+    On the measured slice it holds what every mask of a measured lesion holds, the quadrilateral
+    of the end points; it is one 6-connected component.
+
+    Parameters
+    ----------
+    lines : Lines
+        In indices (x, y) of the grid.
+    slice_vox : int
+        Of the measured slice on the grid.
+    shape : tuple of 3 int
+        Of the grid, (x, y, z); what of the ellipsoid lies beyond is left out.
+    spacing_mm : tuple of 3 float
+        x, y, z.
+
+    Returns
+    -------
+    ndarray, shape (n, 3), int32
+        Indices (x, y, z) in C order.
+
+    Raises
+    ------
+    CaseError
+        `degenerate_lines`, `key_slice_missing`.
+    """
+    problem = lines.problem()
+    if problem is not None:
+        raise CaseError(Reason.DEGENERATE_LINES, problem)
+    if not 0 <= slice_vox < shape[2]:
+        raise CaseError(
+            Reason.KEY_SLICE_MISSING, f"the measured slice {slice_vox} is none of {shape[2]}"
+        )
+    whole = np.broadcast_to(np.int16(0), shape[:2])
+    x, y, z = spacing_mm
+    small, (left, back) = KeySlice(whole, lines, (x, y)).crop(reach=1.0)
+    reach = min(shape[2], int(half_height_mm(lines, spacing_mm) / z) + 1)
+    low, high = max(0, slice_vox - reach), min(shape[2], slice_vox + reach + 1)
+    box = (small.hu.shape[0], small.hu.shape[1], high - low)
+    mask = ellipsoid(small.lines, slice_vox - low, spacing_mm, box)
+    plane = sound(mask[:, :, slice_vox - low], small)
+    mask &= plane[:, :, None]
+    mask[:, :, slice_vox - low] = plane
+    voxels: NDArray[np.int32] = np.argwhere(mask).astype(np.int32)
+    return voxels + np.array([left, back, low], np.int32)

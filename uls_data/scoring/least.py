@@ -1,0 +1,54 @@
+"""What any 3D pseudo-mask must beat: the ellipsoid of the lines that its row holds."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uls_data.manifest.by_axis import padding_by_axis, spacing_of
+from uls_data.manifest.choice import is_ellipsoid
+from uls_data.manifest.row import Column, Row
+from uls_data.measure.lines import Lines
+from uls_data.outcome import Supervision
+from uls_data.pseudomask.solid import solid
+from uls_data.voi import VOI_SHAPE
+
+# What an ellipsoid is drawn from.
+COLUMNS: tuple[Column, ...] = (
+    *("recist_points_vox", "key_slice_voi", "spacing_x_mm", "spacing_y_mm", "spacing_z_mm"),
+    *("pad_before_x_vox", "pad_before_y_vox", "pad_before_z_vox"),
+    *("pad_after_x_vox", "pad_after_y_vox", "pad_after_z_vox"),
+)
+
+
+def has_least(row: Row) -> bool:
+    """Whether a row is of a predicted 3D mask, and knows lines that an ellipsoid is drawn from."""
+    predicted = row["supervision"] == Supervision.PSEUDO_3D and not is_ellipsoid(row)
+    lines = len(row["recist_points_vox"] or ()) == 8 and row["key_slice_voi"] is not None
+    return predicted and lines and all((mm or 0) > 0 for mm in spacing_of(row))
+
+
+def least_volume_mm3(row: Row) -> float:
+    """Volume of the ellipsoid of a row's lines (`has_least`), by its formula."""
+    x, y, _ = (mm or 0.0 for mm in spacing_of(row))
+    long, short = Lines.of(row["recist_points_vox"]).length_mm((x, y))
+    return float(np.pi / 6 * (long * short) ** 1.5)
+
+
+def least(row: Row) -> NDArray[np.bool_]:
+    """Ellipsoid of a row's lines, shape (256, 256, 128), RAS, within the scan.
+
+    Raises
+    ------
+    CaseError
+        `degenerate_lines`, `key_slice_missing`.
+    """
+    padding = [(before or 0, after or 0) for before, after in padding_by_axis(row)]
+    start = np.array([before for before, _ in padding])
+    x, y, z = (n - sum(pad) for n, pad in zip(VOI_SHAPE, padding, strict=True))
+    lines = Lines.of(row["recist_points_vox"]).moved(*-start[:2])
+    a, b, c = (mm or 0.0 for mm in spacing_of(row))
+    voxels = solid(lines, (row["key_slice_voi"] or 0) - int(start[2]), (x, y, z), (a, b, c))
+    mask = np.zeros(VOI_SHAPE, bool, order="F")
+    mask[tuple((voxels + start).T)] = True
+    return mask
