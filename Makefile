@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check format bench bench-scale bench-gpu fuzz schema golden clean
+.PHONY: help demo test quick check format bench bench-scale bench-gpu fuzz slow schema golden clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,10 +39,16 @@ $(VENV)/.network: $(STAMP)
 demo: $(VENV)/.network  ## made-up raw archives of every source through the whole factory
 	$(BIN)/python -m demo $(DEMO) --workers $(WORKERS)
 
+# Tests start hundreds of processes, which would each compile the package where Python may not
+# write bytecode of its own accord.
+COMPILE := $(BIN)/python -m compileall -q uls_data
+
 test: $(VENV)/.test  ## all tests but the long ones; needs no GPU, network or real data
+	$(COMPILE)
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 quick: $(VENV)/.test  ## the tests that take under a second each (not what tests/slow.txt names)
+	$(COMPILE)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 
 check: $(VENV)/.dev  ## format, lint, types, layers
@@ -71,9 +77,15 @@ bench-gpu: $(VENV)/.bench  ## the network, prediction and a training step on the
 	$(BIN)/python -m benchmarks.gpu --tta --compile
 
 fuzz: $(VENV)/.test  ## the long runs: 7,000 hostile inputs, 100 kills, thousands of random examples
+	$(COMPILE)
 	ULS_DATA_HOSTILE=2000 ULS_DATA_HOSTILE_DICOM=3000 ULS_DATA_HOSTILE_XML=1000 \
 		ULS_DATA_HOSTILE_CSV=1000 ULS_DATA_KILLS=100 ULS_DATA_RELEASE_FAULTS=500 $(BIN)/python -m pytest -n $(WORKERS) \
 		--hypothesis-profile=fuzz -m "not real" tests
+
+slow: $(VENV)/.test  ## write tests/slow.txt anew, from the durations of all tests
+	$(COMPILE)
+	$(BIN)/python -m pytest -n $(WORKERS) --junitxml=$(VENV)/durations.xml
+	$(BIN)/python -m tools.slow $(VENV)/durations.xml
 
 schema: $(STAMP)  ## write the recipe's JSON Schema and README's column table anew
 	$(BIN)/python -m tools.document
