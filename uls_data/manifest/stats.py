@@ -58,7 +58,8 @@ def stats(
     frame = frame_of(table.filter(pc.or_(counting(table), pc.not_equal(table["status"], "ok"))))
     frame["layer"] = frame["layer"].where(frame["layer"] != CORRECTED, frame["parent_layer"])
     keys = list(by)
-    groups = [*frame.groupby(keys, sort=True, dropna=False)]
+    # Not asked for its length, which pandas 2 cannot tell where a key is null.
+    groups = frame.groupby(keys, sort=True, dropna=False)
     rows = [_row(dict(zip(keys, name, strict=True)), group) for name, group in groups]
     if len(rows) != 1:
         rows.append(_row({key: "all" if key == keys[0] else "" for key in keys}, frame))
