@@ -76,10 +76,10 @@ bench-scale: $(VENV)/.bench  ## a million rows through engine and manifest, with
 bench-gpu: $(VENV)/.bench  ## the network, prediction and a training step on the GPU, against nnU-Net's way
 	$(BIN)/python -m benchmarks.gpu --tta --compile
 
-fuzz: $(VENV)/.test  ## the long runs: 7,000 hostile inputs, 100 kills, thousands of random examples
+fuzz: $(VENV)/.test  ## the long runs: 8,000 hostile inputs, 100 kills, thousands of random examples
 	$(COMPILE)
 	ULS_DATA_HOSTILE=2000 ULS_DATA_HOSTILE_DICOM=3000 ULS_DATA_HOSTILE_XML=1000 \
-		ULS_DATA_HOSTILE_CSV=1000 ULS_DATA_KILLS=100 ULS_DATA_RELEASE_FAULTS=500 $(BIN)/python -m pytest -n $(WORKERS) \
+		ULS_DATA_HOSTILE_CSV=1000 ULS_DATA_HOSTILE_CROWDS=1000 ULS_DATA_KILLS=100 ULS_DATA_RELEASE_FAULTS=500 $(BIN)/python -m pytest -n $(WORKERS) \
 		--hypothesis-profile=fuzz -m "not real" tests
 
 slow: $(VENV)/.test  ## write tests/slow.txt anew, from the durations of all tests

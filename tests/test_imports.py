@@ -10,6 +10,7 @@ import sys
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,15 +58,28 @@ def test_a_build_and_its_workers_start_lightly(module: str, absent: set[str]) ->
     assert not {name.split(".")[0] for name in result.stdout.split()} & absent
 
 
-def test_functions_survive_the_import_of_their_modules() -> None:
-    """A submodule of the same name would take a function's place in the package."""
+@pytest.fixture(scope="module")
+def package() -> dict[str, Any]:
+    """What a new process sees of the package, once the modules of its functions are loaded."""
     code = (
-        "import uls_data, uls_data.factory, uls_data.manifest.index, uls_data.manifest.query\n"
+        "import uls_data, pydoc, json\n"
+        "import uls_data.factory, uls_data.manifest.index, uls_data.manifest.query\n"
         "import uls_data.manifest.stats\n"
+        "found = {'dir': dir(uls_data), 'all': uls_data.__all__}\n"
         "names = [name for name in uls_data.__all__ if name != '__version__']\n"
-        "assert all(callable(getattr(uls_data, name)) for name in names)\n"
+        "found['callable'] = all(callable(getattr(uls_data, name)) for name in names)\n"
+        "found['help'] = pydoc.plain(pydoc.render_doc(uls_data))\n"
+        "print(json.dumps(found))"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.slow
+def test_functions_survive_the_import_of_their_modules(package: dict[str, Any]) -> None:
+    """A submodule of the same name would take a function's place in the package."""
+    assert package["callable"]
 
 
 @pytest.mark.slow
@@ -112,14 +126,8 @@ def test_wheel_carries_recipes_and_schemas(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_dir_and_help_tell_every_public_name() -> None:
-    code = (
-        "import uls_data, pydoc, json\n"
-        "text = pydoc.plain(pydoc.render_doc(uls_data))\n"
-        "print(json.dumps([dir(uls_data), uls_data.__all__, text]))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    shown, names, text = json.loads(done.stdout)
+def test_dir_and_help_tell_every_public_name(package: dict[str, Any]) -> None:
+    shown, names, text = package["dir"], package["all"], package["help"]
     assert sorted(shown) == sorted(names)
     functions = [name for name in names if name[0].islower()]
     assert names == [*functions, *(name for name in names if name not in functions)]

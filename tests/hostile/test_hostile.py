@@ -1,7 +1,7 @@
 """`build` on raw folders full of damaged, lying and malicious files.
 
 Every batch is one build of twenty hostile cases with one good case beside them. The
-environment variable ULS_DATA_HOSTILE says how many hostile cases there are (200).
+environment variable ULS_DATA_HOSTILE says how many hostile cases there are (100).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from uls_data.factory import BuildReport
 from uls_data.outcome import Reason
 from uls_data.recipe import recipe_template
 
-CASES = int(os.environ.get("ULS_DATA_HOSTILE", "200"))
+CASES = int(os.environ.get("ULS_DATA_HOSTILE", "100"))
 PER_BATCH = 20
 SECONDS = 60
 MAXIMUM_GROWTH = 1_500_000_000

@@ -1,6 +1,6 @@
 """Hostile tables of Crowds Cure Cancer end in rows or SourceError, soon and without a name.
 
-The environment variable ULS_DATA_HOSTILE_CROWDS says how many tables there are (100).
+The environment variable ULS_DATA_HOSTILE_CROWDS says how many tables there are (50).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from uls_data.sources.measurements.find import find_measured
 from uls_data.sources.measurements.lesions import crowd_lesions
 from uls_data.volumes.raw_root import RawRoot
 
-CASES = int(os.environ.get("ULS_DATA_HOSTILE_CROWDS", "100"))
+CASES = int(os.environ.get("ULS_DATA_HOSTILE_CROWDS", "50"))
 PER_BATCH = 25
 SEED = 20181125
 SECONDS = 60

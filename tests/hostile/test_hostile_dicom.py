@@ -3,7 +3,7 @@
 Every case is a small series that is damaged in one or two ways, as a function of a seed.
 Only `CaseError` may come out, in bounded time and memory, and no free text of a header.
 What is read must be what pydicom reads. The environment variable ULS_DATA_HOSTILE_DICOM
-says how many cases there are (120).
+says how many cases there are (60).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from uls_data.errors import CaseError
 from uls_data.outcome import Flag, Reason
 from uls_data.volumes.raw_root import RawRoot
 
-CASES = int(os.environ.get("ULS_DATA_HOSTILE_DICOM", "120"))
+CASES = int(os.environ.get("ULS_DATA_HOSTILE_DICOM", "60"))
 PER_BATCH = 20
 SECONDS = 10
 MAXIMUM_GROWTH = 400_000_000

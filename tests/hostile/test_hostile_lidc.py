@@ -1,6 +1,6 @@
 """Hostile LIDC XML ends in CaseError or in readings that hold no text, soon and in little room.
 
-The environment variable ULS_DATA_HOSTILE_XML says how many files there are (80).
+The environment variable ULS_DATA_HOSTILE_XML says how many files there are (40).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from uls_data.sources.lidc.nodules import Agreement, Span, fill_readings, read_n
 from uls_data.sources.lidc.outlines import Ring
 from uls_data.sources.lidc.xml import Readings, read_readings
 
-CASES = int(os.environ.get("ULS_DATA_HOSTILE_XML", "80"))
+CASES = int(os.environ.get("ULS_DATA_HOSTILE_XML", "40"))
 PER_BATCH = 20
 SEED = 20231029
 SECONDS = 60

@@ -20,7 +20,7 @@ from demo.files import write_nifti
 from uls_data.errors import ManifestError
 from uls_data.recipe import recipe_template
 
-CASES = int(os.environ.get("ULS_DATA_HOSTILE", "200"))
+CASES = int(os.environ.get("ULS_DATA_HOSTILE", "100"))
 PER_BATCH = 50
 MAXIMUM_GROWTH = 1_500_000_000
 AFFINE = np.diag([0.8, 0.8, 2.5, 1.0])

@@ -14,7 +14,7 @@ import uls_data
 from uls_data.errors import RecipeError, UlsDataError
 from uls_data.recipe import load_recipe, recipe_template
 
-CASES = int(os.environ.get("ULS_DATA_HOSTILE", "200"))
+CASES = int(os.environ.get("ULS_DATA_HOSTILE", "100"))
 PER_BATCH = 40
 TEMPLATE = recipe_template("mine")
 
