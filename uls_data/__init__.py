@@ -11,6 +11,7 @@ Functions, in the order of the work; each command of `uls-data` is a thin skin o
     audit, explain, blame                 leaks and provenance
     release_build, release_verify, release_diff
     export_nnunet, export_monai, export_grand_challenge
+    mine                                  measured lesions out of radiology reports
     doctor                                what this machine can do
 
 Names in capitals (`BuildReport`, ...) are what these functions return.
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from uls_data.manifest.parquet import load_manifest
     from uls_data.manifest.query import query
     from uls_data.manifest.stats import stats
+    from uls_data.mining import MineReport, mine
     from uls_data.network.prediction import predict
     from uls_data.network.prediction_report import PredictReport
     from uls_data.network.training import TrainReport, train
@@ -83,6 +85,7 @@ _LAZY = {
     "export_nnunet": "uls_data.export",
     "export_monai": "uls_data.export",
     "export_grand_challenge": "uls_data.export",
+    "mine": "uls_data.mining",
     "doctor": "uls_data.reporting.doctor",
     "AuditReport": "uls_data.auditing",
     "BuildReport": "uls_data.factory",
@@ -91,6 +94,7 @@ _LAZY = {
     "Evaluation": "uls_data.scoring",
     "FilterReport": "uls_data.filtering",
     "LoopReport": "uls_data.loop",
+    "MineReport": "uls_data.mining",
     "PredictReport": "uls_data.network.prediction_report",
     "ReleaseReport": "uls_data.release",
     "Report": "uls_data.reporting",
@@ -128,6 +132,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "export_nnunet",
     "export_monai",
     "export_grand_challenge",
+    "mine",
     "doctor",
     "AuditReport",
     "BuildReport",
@@ -136,6 +141,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "Evaluation",
     "FilterReport",
     "LoopReport",
+    "MineReport",
     "PredictReport",
     "ReleaseReport",
     "Report",

@@ -30,6 +30,7 @@ _COMMANDS = {
     "contact-sheet": ("contact_sheet", "Draw slice, lines and masks of any set of lesions."),
     "index": ("index", "Write the manifest of an existing archive of VOIs."),
     "query": ("query", "Print the rows of manifests that meet an expression."),
+    "mine": ("mine", "Find measured lesions in radiology reports; English and Dutch."),
     "predict": ("predict", "Make 3D pseudo-masks of VOIs with a trained network; resumable."),
     "selftrain": ("selftrain", "Train, predict, filter, again (the paper's Figure 3); resumable."),
     "train": ("train", "Train the segmentation network on manifests; resumable."),

@@ -1,0 +1,112 @@
+"""Sizes of before, told from those of now; lesions that are not there, told from those that are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+
+from uls_data.mining.kinds import Subject
+from uls_data.mining.lexicon import Words, alternatives
+from uls_data.mining.page import Page
+from uls_data.mining.seats import Seat
+
+_CLOSE = 34
+
+
+class _Patterns:
+    def __init__(self, words: Words) -> None:
+        loosely = rf"[\s:=(]{{0,3}}(?:(?:{alternatives(words.phrases('about'))})[.\s]{{0,2}}){{0,2}}$"
+        self.right_before = re.compile(
+            alternatives(words.phrases("previous_right_before")) + loosely
+        )
+        self.after = re.compile(rf"[\s(]{{0,2}}{alternatives(words.phrases('previous_after'))}")
+        self.seen = re.compile(
+            rf"[\s-]{{0,2}}(?:\w+\s)?{alternatives(words.phrases('previous_seen'))}"
+        )
+        self.terminal = re.compile(
+            rf"[;:]|\((?!\s?(?:<|>|s\)))|{alternatives(words.phrases('negation_end'))}"
+        )
+
+
+@cache
+def _patterns(words: Words) -> _Patterns:
+    return _Patterns(words)
+
+
+def previous_ones(page: Page, together: Sequence[Seat]) -> list[bool]:
+    """For the sizes of one sentence, in order, whether each is one of an earlier examination."""
+    found = [_is_previous(page, together, number) for number in range(len(together))]
+    if len(together) > 1 and all(found):
+        # Something is measured now: what stands farthest from a word of before.
+        found[0] = together[0].size.was
+    return found
+
+
+def _is_previous(page: Page, together: Sequence[Seat], number: int) -> bool:
+    seat = together[number]
+    patterns = _patterns(page.words)
+    if seat.size.was:
+        return True
+    if seat.sentence.section == "comparison":
+        return True
+    before, after = page.text[seat.pre[0] : seat.size.start], page.text[seat.size.end : seat.post[1]]
+    following = together[number + 1] if number + 1 < len(together) else None
+    if match := patterns.after.match(page.text[seat.size.end : seat.sentence.end]):
+        crowded = following is not None and following.size.start - seat.size.end < match.end() + 14
+        if not crowded:
+            return True
+    start = together[number - 1].size.end if number else seat.sentence.start
+    if number:
+        lead = page.text[start : seat.size.start]
+        new_noun = page.has("lesion", *seat.pre) or page.has("location.lymph_node", *seat.pre)
+        if patterns.right_before.search(before) and not new_noun:
+            return True
+        if re.fullmatch(r"\s?\(\s?", lead) and re.match(r"\s?\)", after):
+            return seat.size.axes_mm != together[number - 1].size.axes_mm
+    elif re.search(r"\(\s?$", before) is None and patterns.right_before.search(before):
+        if re.search(r"\b(?:was|were|waren)\b[^a-z]*$", before) is None:
+            return True
+    cues = [
+        hit
+        for hit in page.within("previous_before", start, seat.size.start)
+        if patterns.seen.match(page.text, hit[1]) is None
+    ]
+    now = page.within("now", start, seat.size.start)
+    if not cues or (now and now[-1][1] > cues[-1][1] - 1):
+        return False
+    between = page.text[cues[-1][1] : seat.size.start]
+    if number:
+        return ";" not in between and len(between) < 90 and not _new_lesion(page, cues[-1][1], seat)
+    later_now = following is not None and page.has("now", seat.size.end, following.size.start)
+    return later_now or (len(between) <= _CLOSE and "," not in between)
+
+
+def _new_lesion(page: Page, start: int, seat: Seat) -> bool:
+    """Whether a cue is followed by a comma and then a lesion of its own: a new clause."""
+    text = page.text[start : seat.size.start]
+    comma = text.rfind(",")
+    return comma >= 0 and page.has("lesion", start + comma, seat.size.start)
+
+
+def is_negated(page: Page, seat: Seat, subject: Subject | None) -> bool:
+    """Whether a report says that there is no lesion of this size, or none any more."""
+    patterns = _patterns(page.words)
+    if page.has("gone", *seat.post) or page.has("gone", *seat.pre):
+        return True
+    start = seat.pre[0]
+    excused = page.within("not_negation", start, seat.sentence.end)
+    for cue in reversed(page.within("negation", start, seat.size.start)):
+        if any(a <= cue[0] < b for a, b in excused):
+            continue
+        between = page.text[cue[1] : seat.size.start]
+        if patterns.terminal.search(between) or len(between) > 160:
+            continue
+        has_noun = page.has("lesion", cue[1], seat.size.start) or page.has(
+            "location.lymph_node", cue[1], seat.size.start
+        )
+        limit = seat.size.bound in ("above", "below", "at_most")
+        follows = subject is not None and subject.after
+        if limit or follows or (has_noun and "," not in between):
+            return True
+    return False

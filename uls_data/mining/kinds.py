@@ -1,0 +1,234 @@
+"""What a size is a size of: a lesion, an organ, a distance, a setting of the scanner."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+
+from uls_data.mining.lexicon import Words, alternatives
+from uls_data.mining.page import Page, Span
+from uls_data.mining.seats import Seat
+from uls_data.outcome import LesionType
+
+_ADJECTIVES = 42
+
+
+class Kind(StrEnum):
+    """What was measured."""
+
+    LESION = "lesion"
+    ORGAN = "organ"
+    DISTANCE = "distance"
+    CHANGE = "change"
+    TECHNIQUE = "technique"
+    DEVICE = "device"
+    GUIDELINE = "guideline"
+    SUM = "sum"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a size is about.
+
+    Attributes
+    ----------
+    kind : Kind
+    noun : (int, int) or None
+        The word that says so.
+    node : bool
+        It is a lymph node by name.
+    after : bool
+        The noun follows the size: "a 12 mm nodule".
+    contested : bool
+        Words of another kind stand there too.
+    """
+
+    kind: Kind
+    noun: Span | None = None
+    node: bool = False
+    after: bool = False
+    contested: bool = False
+
+
+class _Patterns:
+    def __init__(self, words: Words) -> None:
+        about = alternatives(words.phrases("about"))
+        loosely = rf"[\s:=]{{0,3}}(?:(?:{about})[.\s]{{0,2}}){{0,2}}(?:is\s|bedraagt\s)?$"
+        self.distance_before = re.compile(alternatives(words.phrases("distance_before")) + loosely)
+        self.weak_before = re.compile(alternatives(words.phrases("distance_weak_before")) + loosely)
+        self.change_before = re.compile(alternatives(words.phrases("change_before")) + loosely)
+        self.distance_after = re.compile(
+            rf"\s{{0,2}}(?:{alternatives(words.phrases('distance_after'))})(?!\s{{0,2}}\d)"
+        )
+        self.weak_after = re.compile(rf"\s{{0,2}}{alternatives(words.phrases('distance_weak_after'))}")
+        self.change_after = re.compile(rf"\s{{0,2}}{alternatives(words.phrases('change_after'))}")
+        self.governed = re.compile(
+            rf"{alternatives(words.phrases('preposition'))}\s+(?:[^\W\d]+[\s-]+){{0,2}}$"
+        )
+        size_word = alternatives(words.phrases("size_word"))
+        self.size_of = re.compile(
+            rf"{size_word}\s+(?:of|van|in)\s+(?:[^\W\d]+[\s-]+){{0,2}}$"
+        )
+        self.no = re.compile(rf"{alternatives(words.phrases('negation'))}\s+(?:[^\W\d]+[\s-]+){{0,3}}$")
+
+
+@cache
+def _patterns(words: Words) -> _Patterns:
+    return _Patterns(words)
+
+
+def subject_of(page: Page, seat: Seat) -> Subject | None:
+    """What a size is about, by its own words; None where they do not say."""
+    patterns = _patterns(page.words)
+    before = page.text[max(seat.pre[0], seat.size.start - 60) : seat.size.start]
+    after = page.text[seat.size.end : min(seat.post[1], seat.size.end + 40)]
+    nouns_before, nouns_after = _nouns(page, seat.pre), _nouns(page, seat.post)
+    if seat.sentence.section == "technique" and seat.reference is None:
+        return Subject(Kind.TECHNIQUE)
+    if page.has("not_lesion.sum", max(seat.pre[0], seat.size.start - 50), seat.size.start):
+        return Subject(Kind.SUM)
+    if page.has("not_lesion.guideline", *seat.pre) or page.has("not_lesion.guideline", *seat.post):
+        if seat.reference is None:
+            return Subject(Kind.GUIDELINE)
+    if kind := _beside(before, after, patterns, seat):
+        return Subject(kind)
+    first = _first_after(page, seat, nouns_after)
+    if first is not None:
+        return first
+    return _last_before(page, seat, nouns_before, patterns)
+
+
+def _beside(before: str, after: str, patterns: _Patterns, seat: Seat) -> Kind | None:
+    """Distance or change, by the words that touch the size."""
+    if len(seat.size.axes_mm) > 1:
+        return None
+    if patterns.change_before.search(before) or patterns.change_after.match(after):
+        return Kind.CHANGE
+    if patterns.distance_after.match(after) or patterns.distance_before.search(before):
+        return Kind.DISTANCE
+    if patterns.weak_before.search(before) and patterns.weak_after.match(after):
+        return Kind.DISTANCE
+    return None
+
+
+def _nouns(page: Page, span: Span) -> list[tuple[int, int, str]]:
+    """Words in a span that can be what was measured, in order; of two on one place, the longer."""
+    found = [(a, b, "lesion") for a, b in page.within("lesion", *span)]
+    found += [(a, b, "node") for a, b in page.within("location.lymph_node", *span)]
+    for key in ("organ", "technique", "device"):
+        found += [(a, b, key) for a, b in page.within(f"not_lesion.{key}", *span)]
+    found.sort(key=lambda hit: (hit[0] - hit[1], hit[0], hit[2] != "lesion"))
+    kept: list[tuple[int, int, str]] = []
+    for start, end, key in found:
+        if all(end <= a or b <= start for a, b, _ in kept):
+            kept.append((start, end, key))
+    return sorted(kept)
+
+
+def _first_after(
+    page: Page, seat: Seat, nouns: Sequence[tuple[int, int, str]]
+) -> Subject | None:
+    """Subject of "12 mm spiculated nodule": the noun follows, with adjectives between at most."""
+    governed = re.compile(
+        rf"[,;.()\[\]|]|{alternatives((*page.words.phrases('preposition'), *page.words.phrases('and')))}"
+        r"|\bis\b|\bwas\b|\bare\b"
+    )
+    for number, (start, end, key) in enumerate(nouns):
+        between = page.text[seat.size.end : start]
+        if len(between) > _ADJECTIVES or governed.search(between):
+            return None
+        following = nouns[number + 1] if number + 1 < len(nouns) else None
+        if key in ("organ", "technique", "device"):
+            # "12 mm liver lesion": the organ is where it lies.
+            if following and following[2] in ("lesion", "node") and following[0] - end < 24:
+                if not governed.search(page.text[end : following[0]]):
+                    continue
+            if seat.size.start > seat.pre[0] and key == "organ" and _head(page, seat.pre):
+                return None
+            return Subject(Kind(key), (start, end), after=True)
+        return Subject(Kind.LESION, (start, end), node=key == "node", after=True)
+    return None
+
+
+def _head(page: Page, span: Span) -> bool:
+    return page.has("lesion", *span) or page.has("location.lymph_node", *span)
+
+
+def _last_before(
+    page: Page, seat: Seat, nouns: Sequence[tuple[int, int, str]], patterns: _Patterns
+) -> Subject | None:
+    """Subject of "the nodule in the liver measures 12 mm": the last noun that no other governs."""
+    heads, lesions = [], []
+    for number, (start, end, key) in enumerate(nouns):
+        lead = page.text[max(seat.pre[0], start - 40) : start]
+        if key in ("lesion", "node"):
+            if patterns.no.search(lead) and len(nouns) > 1 and number < len(nouns) - 1:
+                continue
+            lesions.append((start, end, key))
+            continue
+        following = nouns[number + 1] if number + 1 < len(nouns) else None
+        modifies = following is not None and following[0] - end <= 2 and following[2] in (
+            "lesion", "node",
+        )  # fmt: skip
+        governed = patterns.governed.search(lead) and not patterns.size_of.search(lead)
+        if not modifies and not governed:
+            heads.append((start, end, key))
+    last = lesions[-1] if lesions else None
+    head = heads[-1] if heads else None
+    if last is not None and (head is None or head[0] < last[0] or _subordinate(page, last, head)):
+        node = any(key == "node" for _, _, key in lesions[-2:])
+        return Subject(Kind.LESION, last[:2], node=node, contested=head is not None)
+    if head is not None:
+        return Subject(Kind(head[2]), head[:2], contested=last is not None)
+    return None
+
+
+def _subordinate(page: Page, lesion: tuple[int, int, str], head: tuple[int, int, str]) -> bool:
+    """Whether an organ behind a lesion is only told along with it: no comma or verb parts them."""
+    between = page.text[lesion[1] : head[0]]
+    return re.search(r"[,;:.\n]", between) is None
+
+
+def lesion_type_of(page: Page, spans: Sequence[Span], subject: Subject | None) -> LesionType | None:
+    """Type by the words of location in the first of the spans that has any.
+
+    Parameters
+    ----------
+    page : Page
+    spans : sequence of (int, int)
+        The nearest first.
+    subject : Subject or None
+        A node by name is a node wherever it lies.
+    """
+    if subject is not None and subject.node:
+        return LesionType.LYMPH_NODE
+    level = re.compile(rf"{alternatives(page.words.phrases('level_of'))}\s+(?:\w+\s+){{0,2}}$")
+    weak: LesionType | None = None
+    for span in spans:
+        places = page.places_within(*span)
+        anchor = _anchor(page, span, subject)
+        places.sort(key=lambda place: min(abs(place[0] - anchor), abs(place[1] - anchor)))
+        for start, _end, key in places:
+            kind = LesionType.LYMPH_NODE if key == "node_place" else LesionType(key)
+            if key == "node_place" and _only_there(page, subject):
+                weak = weak or kind
+            elif level.search(page.text[max(span[0], start - 40) : start]):
+                weak = weak or kind
+            else:
+                return kind
+    return weak
+
+
+def _anchor(page: Page, span: Span, subject: Subject | None) -> int:
+    """Where to look for the nearest place: at the noun, else at the size's end of the span."""
+    if subject is not None and subject.noun is not None:
+        return subject.noun[0]
+    return span[1]
+
+
+def _only_there(page: Page, subject: Subject | None) -> bool:
+    """Whether a place of nodes is only where something else lies, as "hilar mass"."""
+    return subject is not None and subject.noun is not None and not subject.node

@@ -1,0 +1,418 @@
+"""Lesions of a report: sizes that belong together, with what the report says about them."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+
+from uls_data.mining.earlier import is_negated, previous_ones
+from uls_data.mining.kinds import Kind, Subject, lesion_type_of, subject_of
+from uls_data.mining.layout import Sentence, sentences
+from uls_data.mining.page import Page, Span
+from uls_data.mining.references import Reference, find_references
+from uls_data.mining.seats import Seat, seats
+from uls_data.mining.sizes import Size, find_sizes
+from uls_data.mining.tables_in_text import Cell, find_tables
+from uls_data.outcome import LesionType
+
+_ORGAN_AT_LEAST_MM = 30.0
+
+
+@dataclass
+class Mention:
+    """One measurement of a report.
+
+    Attributes
+    ----------
+    size : Size or None
+        None for a reference that stands alone.
+    kind : Kind
+    lesion_type : LesionType
+    reference : Reference or None
+    previous : Size or None
+        Of an earlier examination.
+    target : str
+        `target`, `non_target` or `unknown`.
+    negated, repeated, previous_only : bool
+        Said not to be there; told before in the same report; no size of now.
+    doubts : list of str
+        What makes it less sure; see `confidence.py`.
+    """
+
+    size: Size | None
+    kind: Kind
+    lesion_type: LesionType
+    reference: Reference | None = None
+    previous: Size | None = None
+    target: str = "unknown"
+    negated: bool = False
+    repeated: bool = False
+    previous_only: bool = False
+    section: str = ""
+    doubts: list[str] = field(default_factory=list)
+
+    @property
+    def span(self) -> Span:
+        """Characters of the report."""
+        if self.size is not None:
+            return self.size.span
+        assert self.reference is not None
+        return self.reference.span
+
+
+@dataclass
+class _Before:
+    """What was read last: a size without a noun of its own is about it."""
+
+    subject: Subject | None = None
+    lesion_type: LesionType | None = None
+    place: LesionType | None = None
+    sentence: Sentence | None = None
+    lead: Sentence | None = None
+
+
+def read_mentions(page: Page) -> list[Mention]:
+    """All measurements of a report, in order."""
+    cells, rows = find_tables(page)
+    sizes = [size for size in find_sizes(page) if not _inside(size.span, rows)]
+    refs = [
+        one
+        for one in find_references(page)
+        if not _inside(one.span, rows) and not any(_overlap(one.span, size.span) for size in sizes)
+    ]
+    whole = sorted([size.span for size in sizes] + [one.span for one in refs])
+    parts = sentences(page, whole)
+    placed, loose = seats(page, parts, sizes, refs)
+    placed = _axes_together(page, placed)
+    found: list[Mention] = []
+    before = _Before()
+    by_sentence = {
+        start: list(some) for start, some in groupby(placed, key=lambda seat: seat.sentence.start)
+    }
+    for sentence in parts:
+        if before.lead is not None and before.lead.paragraph != sentence.paragraph:
+            before.lead = None
+        together = by_sentence.get(sentence.start, [])
+        found += _read(page, sentence, together, before, found)
+        if page.text[sentence.start : sentence.end].rstrip().endswith(":"):
+            before.lead = sentence
+    found += [_lonely(page, one, sentence) for one, sentence in loose if one.image is not None]
+    found += [_from_cell(page, cell, parts) for cell in cells]
+    found.sort(key=lambda mention: mention.span)
+    _mark_repeated(found)
+    return found
+
+
+def _inside(span: Span, spans: Sequence[Span]) -> bool:
+    return any(start <= span[0] and span[1] <= end for start, end in spans)
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
+
+
+def _axes_together(page: Page, placed: Sequence[Seat]) -> list[Seat]:
+    """Join "22 mm in long axis and 14 mm in short axis" into one size."""
+    joined: list[Seat] = []
+    for seat in placed:
+        last = joined[-1] if joined else None
+        if last is not None and _same_lesion(page, last, seat):
+            size = replace(
+                last.size,
+                span=(last.size.start, seat.size.end),
+                axes_mm=(*last.size.axes_mm, *seat.size.axes_mm),
+                labels=(*last.size.labels, *seat.size.labels),
+            )
+            reference = last.reference or seat.reference
+            joined[-1] = replace(last, size=size, post=seat.post, reference=reference)
+        else:
+            joined.append(seat)
+    return joined
+
+
+def _same_lesion(page: Page, first: Seat, second: Seat) -> bool:
+    labels = (*first.size.labels, *second.size.labels)
+    if len(labels) > 3 or not all(labels) or first.size.was or second.size.was:
+        return False
+    if len(set(labels) - {"other"}) < len([one for one in labels if one != "other"]):
+        return False
+    start, end = first.size.end, second.size.start
+    gap = page.text[start:end]
+    if len(gap) > 60 or gap.count("\n") > 1 or "(" in gap.replace("(long", "").replace("(ap", ""):
+        return False
+    return not (
+        page.has("lesion", start, end)
+        or page.has("previous_before", start, end)
+        or page.has("now", start, end)
+        or page.places_within(start, end)
+    )
+
+
+def _read(
+    page: Page, sentence: Sentence, together: list[Seat], before: _Before, found: list[Mention]
+) -> list[Mention]:
+    """Measurements of one sentence."""
+    was = previous_ones(page, together)
+    made: list[Mention] = []
+    pending: Size | None = None
+    first = True
+    for seat, previous in zip(together, was, strict=True):
+        if previous:
+            home = made[-1] if made else None
+            if home is None and first and found and _goes_back(found[-1], seat, before, sentence):
+                home = found[-1]
+            if home is not None and home.previous is None and home.size is not None:
+                home.previous = seat.size
+                if seat.reference is not None and home.reference is None and not _own(page, seat):
+                    home.reference = seat.reference
+                continue
+            if len(together) > 1 and not all(was):
+                pending = seat.size
+                continue
+        mention = _mention(page, seat, before)
+        if previous:
+            mention.previous_only = True
+            mention.previous, mention.size = mention.size, mention.size
+        elif pending is not None:
+            mention.previous, pending = pending, None
+        made.append(mention)
+        first = False
+    if not together:
+        _note(page, sentence, before)
+    return made
+
+
+def _own(page: Page, seat: Seat) -> bool:
+    """Whether a previous size's reference is its own, not that of the size of now."""
+    reference = seat.reference
+    return reference is not None and not re.match(
+        r"\s?\)", page.text[seat.size.end : reference.start]
+    )
+
+
+def _goes_back(last: Mention, seat: Seat, before: _Before, sentence: Sentence) -> bool:
+    """Whether a sentence that only says what was is about the last measurement."""
+    near = before.sentence is not None and before.sentence.paragraph == sentence.paragraph
+    return near and last.kind == Kind.LESION and not last.previous_only and seat.number == 0
+
+
+def _note(page: Page, sentence: Sentence, before: _Before) -> None:
+    """Remember the lesion that a sentence without sizes names."""
+    span = (sentence.start, sentence.end)
+    nodes = page.within("location.lymph_node", *span)
+    nouns = sorted(page.within("lesion", *span) + nodes)
+    kind = lesion_type_of(page, [span], None)
+    if nouns:
+        noun = nouns[0]
+        subject = Subject(Kind.LESION, None, node=noun in nodes)
+        before.subject = subject
+        before.lesion_type = LesionType.LYMPH_NODE if subject.node else kind
+        before.place = kind if kind != LesionType.LYMPH_NODE else before.place
+        before.sentence = sentence
+    elif kind is not None:
+        before.subject, before.lesion_type, before.sentence = None, kind, sentence
+
+
+def _mention(page: Page, seat: Seat, before: _Before) -> Mention:
+    """One measurement, its kind, type and doubts."""
+    doubts: list[str] = []
+    sentence, size = seat.sentence, seat.size
+    subject = subject_of(page, seat)
+    own_type = _own_type(page, seat, subject)
+    in_list = before.sentence is sentence
+    inherited = False
+    small = seat.reference is not None and max(size.axes_mm) < _ORGAN_AT_LEAST_MM
+    if subject is not None and subject.kind == Kind.ORGAN and small:
+        # Nobody gives the image of a normal organ: "liver hilum: 11 mm (3-86)".
+        subject = None
+        doubts.append("organ_with_reference")
+    if subject is None:
+        back = _borrowed(page, seat, before, own_type, in_list)
+        if back is not None:
+            subject, inherited = back, True
+    lesion_type = own_type
+    if lesion_type is None or (
+        inherited and subject is not None and subject.node and _node_fits(lesion_type)
+    ):
+        near = before.sentence is not None and (
+            in_list or before.sentence.paragraph == sentence.paragraph
+        )
+        if subject is not None and subject.node:
+            lesion_type = LesionType.LYMPH_NODE
+        elif in_list and before.lesion_type is not None:
+            lesion_type = _as_named(subject, before)
+        elif (other := _elsewhere(page, seat, subject)) is not None:
+            lesion_type = other
+        elif subject is None or subject.noun is None or not sentence.region:
+            lesion_type = _as_named(subject, before) if near else None
+        if lesion_type is None and before.lead is not None:
+            lesion_type = lesion_type_of(page, [(before.lead.start, before.lead.end)], subject)
+        if lesion_type is None and sentence.region:
+            lesion_type = LesionType(sentence.region)
+    kind = subject.kind if subject is not None else Kind.LESION
+    if subject is None:
+        doubts.append("no_noun")
+    elif inherited:
+        doubts.append("borrowed_noun")
+    elif subject.contested:
+        doubts.append("contested_noun")
+    if lesion_type is None:
+        doubts.append("no_place")
+    target = sentence.target or _said_target(page, sentence)
+    negated = kind == Kind.LESION and is_negated(page, seat, subject)
+    doubts += _doubts(page, seat)
+    if kind == Kind.LESION or subject is None:
+        before.subject = replace(subject, noun=None) if subject is not None else None
+        before.lesion_type = lesion_type
+        if lesion_type != LesionType.LYMPH_NODE:
+            before.place = lesion_type
+        before.sentence = sentence
+    return Mention(
+        size,
+        kind,
+        lesion_type or LesionType.UNKNOWN,
+        seat.reference,
+        None,
+        target or "unknown",
+        negated,
+        section=sentence.section,
+        doubts=doubts,
+    )
+
+
+def _as_named(subject: Subject | None, before: _Before) -> LesionType | None:
+    """Type of what was read last, if a lesion that is called otherwise can be of it."""
+    own = subject is not None and subject.noun is not None and not subject.node
+    if own and before.lesion_type == LesionType.LYMPH_NODE:
+        return before.place or before.lesion_type
+    return before.lesion_type
+
+
+def _node_fits(lesion_type: LesionType) -> bool:
+    """Whether words of a place may only say where a node lies."""
+    return lesion_type != LesionType.LUNG and lesion_type != LesionType.BONE
+
+
+def _own_type(page: Page, seat: Seat, subject: Subject | None) -> LesionType | None:
+    spans = [seat.pre, seat.post]
+    if subject is not None and subject.after:
+        spans = [(seat.size.end, seat.post[1]), seat.pre]
+    return lesion_type_of(page, spans, subject)
+
+
+def _elsewhere(page: Page, seat: Seat, subject: Subject | None) -> LesionType | None:
+    """Type by any words of the sentence before the size."""
+    return lesion_type_of(page, [(seat.sentence.start, seat.size.start)], subject)
+
+
+def _borrowed(
+    page: Page, seat: Seat, before: _Before, own_type: LesionType | None, in_list: bool
+) -> Subject | None:
+    """Subject that stands in an earlier part of the sentence, in a lead, or in the one before."""
+    sentence = seat.sentence
+    if in_list and before.subject is not None:
+        return before.subject
+    if before.lead is not None and before.lead is not sentence:
+        span = (before.lead.start, before.lead.end)
+        nodes = page.has("location.lymph_node", *span)
+        if nodes or page.has("lesion", *span):
+            return Subject(Kind.LESION, None, node=nodes)
+    close = before.sentence is not None and before.sentence.paragraph == sentence.paragraph
+    if own_type is None and close:
+        return before.subject
+    return None
+
+
+def _said_target(page: Page, sentence: Sentence) -> str:
+    span = (sentence.start, sentence.end)
+    if page.has("non_target", *span):
+        return "non_target"
+    return "target" if page.has("target", *span) else ""
+
+
+def _doubts(page: Page, seat: Seat) -> list[str]:
+    doubts = []
+    size, reference = seat.size, seat.reference
+    if not size.has_unit:
+        doubts.append("no_unit")
+    if size.listed:
+        doubts.append("listed")
+    if size.bound in ("below", "above", "at_most"):
+        doubts.append("bound")
+    if max(size.axes_mm) > 200 or max(size.axes_mm) < 2:
+        doubts.append("odd_size")
+    if reference is not None:
+        if not reference.named:
+            doubts.append("bare_reference")
+        if seat.far:
+            doubts.append("far_reference")
+        elif reference.start < size.start:
+            doubts.append("reference_before")
+        if reference.series is None:
+            doubts.append("no_series")
+        gap = page.text[min(size.end, reference.end) : max(size.start, reference.start)]
+        if len(gap) > 30:
+            doubts.append("distant_reference")
+    if seat.sentence.section in ("history", "comparison"):
+        doubts.append("told_as_history")
+    return doubts
+
+
+def _lonely(page: Page, reference: Reference, sentence: Sentence) -> Mention:
+    """Mention of a reference without a size."""
+    span = (sentence.start, sentence.end)
+    subject = None
+    if page.has("location.lymph_node", *span):
+        subject = Subject(Kind.LESION, None, node=True)
+    kind = lesion_type_of(page, [span], subject)
+    if kind is None and sentence.region:
+        kind = LesionType(sentence.region)
+    target = sentence.target or _said_target(page, sentence) or "unknown"
+    return Mention(
+        None, Kind.LESION, kind or LesionType.UNKNOWN, reference, None, target,
+        section=sentence.section, doubts=["no_size"],
+    )  # fmt: skip
+
+
+def _from_cell(page: Page, cell: Cell, parts: Sequence[Sentence]) -> Mention:
+    """Mention of a row of a table."""
+    start = cell.where[-1][0]
+    place = max(bisect_right([part.start for part in parts], start + 1) - 1, 0)
+    sentence = parts[place] if parts else Sentence(0, 0)
+    kind = lesion_type_of(page, cell.where, None)
+    nodes = any(page.has("location.lymph_node", *span) for span in cell.where)
+    if kind is None and sentence.region:
+        kind = LesionType(sentence.region)
+    said = _said_target(page, Sentence(*cell.where[-1]))
+    doubts = ["no_size"] if cell.size is None else [] if cell.size.has_unit else ["no_unit"]
+    return Mention(
+        cell.size,
+        Kind.LESION,
+        LesionType.LYMPH_NODE if nodes else kind or LesionType.UNKNOWN,
+        cell.reference,
+        cell.previous,
+        cell.kind or said or sentence.target or "unknown",
+        section=sentence.section,
+        doubts=doubts,
+    )
+
+
+def _mark_repeated(found: list[Mention]) -> None:
+    """Mark what a conclusion says again."""
+    told = [one for one in found if one.section != "impression" and _counts(one)]
+    for mention in found:
+        if mention.section != "impression" or not _counts(mention) or mention.size is None:
+            continue
+        for other in told:
+            assert other.size is not None
+            same_size = sorted(other.size.axes_mm) == sorted(mention.size.axes_mm)
+            kinds = {other.lesion_type, mention.lesion_type}
+            if same_size and (len(kinds) == 1 or LesionType.UNKNOWN in kinds):
+                mention.repeated = True
+
+
+def _counts(mention: Mention) -> bool:
+    return mention.kind == Kind.LESION and mention.size is not None and not mention.negated

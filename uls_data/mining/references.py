@@ -1,0 +1,132 @@
+"""References to a series and an image: "(IMA 8-34)", "(series 4, image 52)", "se 3/im 45"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from uls_data.mining.lexicon import Words, alternatives
+from uls_data.mining.page import Page, Span
+
+LARGEST_SERIES, LARGEST_IMAGE = 9999, 9999
+# "images 45-47" are images, "IMA 8-34" is series 8: neighbours far into a series are a range.
+_RANGE_FROM, _RANGE_LENGTH = 15, 20
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A series and an image as a report names them.
+
+    Attributes
+    ----------
+    span : (int, int)
+        Characters of the report.
+    series, image : int or None
+        Numbers; the letter of "601b" is left out.
+    named : bool
+        A word says so; "(8-34)" alone is a guess.
+    """
+
+    span: Span
+    series: int | None
+    image: int | None
+    named: bool = True
+
+    @property
+    def start(self) -> int:
+        """First character."""
+        return self.span[0]
+
+    @property
+    def end(self) -> int:
+        """One past the last character."""
+        return self.span[1]
+
+
+class _Patterns:
+    def __init__(self, words: Words) -> None:
+        # A number may follow without a blank: "se3/im45".
+        series = alternatives(words.phrases("series"), end=r"(?![a-z_])")
+        image = alternatives(words.phrases("image"), end=r"(?![a-z_])")
+        planes = alternatives(words.phrases("planes"))
+        number = (
+            r"\.?\s{0,2}(?:nr|no|number|nummer|numbers|#)?[.:#\s=-]{0,3}"
+            r"(?<!\d)(?P<{0}>\d{{1,4}})(?![\d%]|[.,]\d)"
+        )
+        s = number.replace("{0}", "s").replace("{{", "{").replace("}}", "}") + "(?:[a-z](?!\\w))?"
+        i = number.replace("{0}", "i").replace("{{", "{").replace("}}", "}")
+        between = r"[\s,;:/()\[\]|&-]{0,4}(?:(?:and|en|on|at|op|in|of|from|van|uit|the|de)\s){0,2}"
+        between += rf"(?:{planes}\s){{0,1}}"
+        pair = (
+            r"(?<!\d)(?P<s>\d{1,4})[a-z]?\s?(?P<by>[-/:])\s?(?P<i>\d{1,4})(?P<more>\s?-\s?\d{1,4})?"
+            r"(?![\w%]|[.,]\d|\s?[:/-]\s?\d)"
+        )
+        letter_s = "|".join(map(re.escape, words.phrases("series_letter"))) or "(?!)"
+        letter_i = "|".join(map(re.escape, words.phrases("image_letter"))) or "(?!)"
+        unit = rf"(?!\s?(?:{'|'.join(map(re.escape, words.unit_mm))}|hu|%)\b)"
+        both = rf"(?:{series}\s?[/,&-]\s?{image}|{series}\s{image}|{series}\s?\(\s?{image}\s?\))"
+        compiled = {
+            "both": rf"{both}[\s:#.=]{{0,3}}\(?{pair}{unit}",
+            "series_image": rf"{series}{s}{unit}{between}{image}{i}{unit}",
+            "image_series": rf"{image}{i}{unit}{between}{series}{s}{unit}",
+            "series_pair": rf"{series}[\s.:#]{{0,3}}{pair}{unit}",
+            "image_pair": rf"(?P<word>{image})[\s.:#]{{0,3}}{pair}{unit}",
+            "letters": (
+                rf"(?<!\w)(?:{letter_s})\s?(?P<s>\d{{1,4}})[\s/,:;-]{{0,2}}"
+                rf"(?:{letter_i})\s?(?P<i>\d{{1,4}})(?!\w)"
+            ),
+            "bare": (
+                rf"(?<=[(\[,;])\s{{0,2}}(?:{planes}[\s.:]{{1,2}}){{0,2}}{pair}{unit}"
+                r"(?=\s{0,2}(?:[)\],;]|and\b|en\b|&))"
+            ),
+            "image": rf"{image}{i}{unit}(?!\s?[:/-]\s?\d)",
+            "hash": r"(?<=\()\s?#\s?(?P<i>\d{1,4})(?=\s?\))",
+            "series": rf"{series}{s}{unit}(?!\s?[:/-]\s?\d)",
+        }
+        self.all = {name: re.compile(pattern) for name, pattern in compiled.items()}
+
+
+@cache
+def _patterns(words: Words) -> _Patterns:
+    return _Patterns(words)
+
+
+def find_references(page: Page) -> list[Reference]:
+    """All references of a report, in order; none overlaps another."""
+    taken = bytearray(len(page.text))
+    found = []
+    for kind, pattern in _patterns(page.words).all.items():
+        for match in pattern.finditer(page.text):
+            reference = _reference(kind, match)
+            if reference is None or any(taken[match.start() : match.end()]):
+                continue
+            taken[match.start() : match.end()] = b"\1" * (match.end() - match.start())
+            found.append(reference)
+    return sorted(found, key=lambda reference: reference.span)
+
+
+def _reference(kind: str, match: re.Match[str]) -> Reference | None:
+    groups: dict[str, str] = match.groupdict()
+    series = int(groups["s"]) if groups.get("s") else None
+    image = int(groups["i"]) if groups.get("i") else None
+    start = match.start() + len(match[0]) - len(match[0].lstrip())
+    span = (start, match.end())
+    if series == 0 or image == 0 or (groups.get("more") and groups["by"] == "-"):
+        return None
+    if kind == "bare":
+        return None if _no_pair(groups, series or 0, image or 0) else Reference(
+            (match.start("s"), match.end()), series, image, named=False
+        )
+    if kind == "image_pair" and series is not None and image is not None:
+        one_of_many = groups["by"] == "-" and _RANGE_FROM <= series < image <= series + _RANGE_LENGTH
+        if one_of_many and groups["word"] != "ima":
+            return Reference(span, None, series)
+    return Reference(span, series, image)
+
+
+def _no_pair(groups: dict[str, str], series: int, image: int) -> bool:
+    """Whether a pair of numbers is a date, a time or a year instead."""
+    if groups["i"].startswith("0") or groups["s"].startswith("0"):
+        return True
+    return groups["by"] != ":" and 1900 <= image <= 2100 and series <= 12
