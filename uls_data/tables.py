@@ -22,6 +22,7 @@ MAXIMUM_ROWS = 100_000
 # edited by hand, a name may stand in any column.
 _SHOWN = 40
 _NUMERIC = re.compile(r"[-+0-9.,eE ]+")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _WHOLE = re.compile(r"[0-9]{1,6}(?:\.0{1,6})?")
 _REAL = re.compile(r"[+-]?(?:[0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 # A line of a table that the program writes: scores, counts, curves.
@@ -193,9 +194,16 @@ def _shown(text: str) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[Record]) -> None:
-    """Write rows as CSV, whole or not at all; a column for every name that any row has."""
+    """Write rows as CSV, whole or not at all; a column for every name that any row has.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
     write_bytes(path, text.getvalue().encode())
+
+
+def _inert(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

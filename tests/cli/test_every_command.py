@@ -28,7 +28,7 @@ VOI = "kidney21_case_00000_lesion_01_sample_0"
 LONG = {
     *("build", "index", "evaluate", "evaluate-2d", "calibrate", "contact-sheet", "filter", "audit"),
     *("report", "errata check", "errata apply", "release build", "release verify", "lndb-prep"),
-    *("export nnunet", "export monai", "export grand-challenge", "predict", "train"),
+    *("export nnunet", "export monai", "export grand-challenge", "predict", "train", "mine"),
 }
 # A loop trains for minutes, and triage serves until it is ended: see their own tests.
 ELSEWHERE = {"selftrain", "triage"}
@@ -66,6 +66,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, shared: Shared) -> Path:
         release_build(world / "vois", to, f"2026.{version}", sources=["kits21"])
     shutil.copytree(world / "release-2026.1", world / "release")
     (world / "my_source.yaml").write_text(recipe_template("my_source", None), encoding="utf-8")
+    (world / "reports").mkdir()
+    (world / "reports" / "one.txt").write_text("Nodule of 12 x 8 mm in the lingula (3:45).\n")
     (world / "manifests").symlink_to(ROOT / "manifests")
     verdicts = Verdicts(world / "fixes.yaml", "a-reader")
     for row in iterate_rows(world / "vois" / "manifest" / "kits21.parquet"):

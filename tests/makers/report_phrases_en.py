@@ -33,12 +33,18 @@ LESIONS = [
     ("Spiculated mass in the {L}, now {S}, previously {P} {R}.", "lung"),
     ("{L}: {S} ground-glass nodule {R}, unchanged.", "lung"),
     ("Hypodense lesion in the {L} {S} {R}.", "liver"),
-    ("The metastasis in the {L} has increased and now measures {S} {R}, compared to {P} previously.", "liver"),
+    (
+        "The metastasis in the {L} has increased and measures {S} {R}, compared to {P} previously.",
+        "liver",
+    ),
     ("Largest hepatic lesion is seen in segment 6 and measures {S} {R} (prior {P}).", "liver"),
     ("Two liver metastases: {S1} in segment 2 {R1} and {S2} in segment 8 {R2}.", "liver liver"),
     ("Enlarged {L} measuring {S} in short axis {R}.", "lymph_node"),
     ("An enlarged {L}, {S} {R}.", "lymph_node"),
-    ("Mediastinal adenopathy, the largest node in the subcarinal region measuring {T} {R}.", "lymph_node"),
+    (
+        "Mediastinal adenopathy, the largest node in the subcarinal region measuring {T} {R}.",
+        "lymph_node",
+    ),
     ("Enhancing mass in the {L} of {T} {R}.", "kidney"),
     ("Simple cyst in the {L}, {S}.", "kidney"),
     ("Ill-defined hypoattenuating tumor in the {L} ({S}) {R}.", "pancreas"),
@@ -94,7 +100,8 @@ FINDINGS = ["Findings:", "FINDINGS:", "Report:", "Findings"]
 TARGET_HEADS = ["Target lesions:", "TARGET LESIONS", "Target lesions (RECIST 1.1):"]
 NON_TARGET_HEADS = ["Non-target lesions:", "Non target lesions:", "NON-TARGET LESIONS:"]
 NON_TARGETS = [
-    "- Pleural nodules, present", "- Spleen 11 cm, unchanged", "- Small liver lesions, all < 1 cm",
+    "- Pleural nodules, present", "- Spleen 11 cm, unchanged",
+    "- Small liver lesions, subcentimeter",
     "- Sclerotic bone lesions", "- Ascites, increased",
 ]  # fmt: skip
 SUMS = [
@@ -106,9 +113,26 @@ ITEMS = [
 ]  # fmt: skip
 TABLE_LEADS = ["Measurements of lesions:", "Tumor measurements", "RECIST table"]
 TABLE_HEADS = [
-    [("nr", "Lesion"), ("where", "Location"), ("size", "Size (mm)"), ("series", "Series"), ("image", "Image")],
-    [("where", "Site"), ("was", "Previous (mm)"), ("size", "Current (mm)"), ("both", "Series/Image")],
-    [("nr", "#"), ("where", "Location"), ("series", "Se"), ("image", "Im"), ("size", "Diameter (mm)")],
+    [
+        ("nr", "Lesion"),
+        ("where", "Location"),
+        ("size", "Size (mm)"),
+        ("series", "Series"),
+        ("image", "Image"),
+    ],
+    [
+        ("where", "Site"),
+        ("was", "Previous (mm)"),
+        ("size", "Current (mm)"),
+        ("both", "Series/Image"),
+    ],
+    [
+        ("nr", "#"),
+        ("where", "Location"),
+        ("series", "Se"),
+        ("image", "Im"),
+        ("size", "Diameter (mm)"),
+    ],
 ]
 CONCLUSIONS = [
     "Impression: stable disease.", "IMPRESSION:\nNo evidence of new metastases.",

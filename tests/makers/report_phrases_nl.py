@@ -73,7 +73,8 @@ TRAPS = [
     "Hernia diafragmatica van {cm}.", "De nodus van {mm} in de middenkwab is niet meer zichtbaar.",
     "Reconstructies op basis van serie 4.", "Anterolisthesis L5-S1 van {mm}.",
     "Volgens de Fleischner richtlijn hoeven noduli kleiner dan 6 mm geen controle.",
-    "Vena portae doorgankelijk, diameter {mm}.", "Geen noduli, massa's of klieren van meer dan 1 cm.",
+    "Vena portae doorgankelijk, diameter {mm}.",
+    "Geen noduli, massa's of klieren van meer dan 1 cm.",
     "Stent van {cm} in de ductus choledochus.", "Prominente ring van Waldeyer.",
     "Aneurysma van de aorta abdominalis van {cm}.", "Laesie nummer {n} gebiopteerd op {D}.",
     "Station 4R en 7 zonder adenopathie.", "Hernia umbilicalis met een breukpoort van {cm}.",
@@ -95,7 +96,8 @@ FINDINGS = ["Verslag:", "Bevindingen:", "BEVINDINGEN:", "Verslag"]
 TARGET_HEADS = ["Target lesies:", "Doellaesies:", "Target laesies (RECIST 1.1):", "TARGETLAESIES"]
 NON_TARGET_HEADS = ["Non-target lesies:", "Non-target laesies:", "Niet-doellaesies:"]
 NON_TARGETS = [
-    "- Pleurale noduli, aanwezig", "- Milt 11 cm, ongewijzigd", "- Kleine leverlaesies, alle < 1 cm",
+    "- Pleurale noduli, aanwezig", "- Milt 11 cm, ongewijzigd",
+    "- Kleine leverlaesies, subcentimeter",
     "- Sclerotische botlaesies", "- Ascites, toegenomen",
 ]  # fmt: skip
 SUMS = [
@@ -107,9 +109,26 @@ ITEMS = [
 ]  # fmt: skip
 TABLE_LEADS = ["Metingen van de laesies:", "Tumormetingen", "RECIST tabel"]
 TABLE_HEADS = [
-    [("nr", "Laesie"), ("where", "Locatie"), ("size", "Grootte (mm)"), ("series", "Serie"), ("image", "Beeld")],
-    [("where", "Locatie"), ("was", "Vorige (mm)"), ("size", "Huidig (mm)"), ("both", "Serie/beeld")],
-    [("nr", "Nr"), ("where", "Lokalisatie"), ("series", "Se"), ("image", "Ima"), ("size", "Diameter (mm)")],
+    [
+        ("nr", "Laesie"),
+        ("where", "Locatie"),
+        ("size", "Grootte (mm)"),
+        ("series", "Serie"),
+        ("image", "Beeld"),
+    ],
+    [
+        ("where", "Locatie"),
+        ("was", "Vorige (mm)"),
+        ("size", "Huidig (mm)"),
+        ("both", "Serie/beeld"),
+    ],
+    [
+        ("nr", "Nr"),
+        ("where", "Lokalisatie"),
+        ("series", "Se"),
+        ("image", "Ima"),
+        ("size", "Diameter (mm)"),
+    ],
 ]
 CONCLUSIONS = [
     "Conclusie: stabiele ziekte.", "Conclusie:\nGeen aanwijzingen voor nieuwe metastasen.",

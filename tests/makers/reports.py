@@ -75,7 +75,9 @@ class _Writer:
         text = self.way.format(s=series, i=image, letter=self.pick(["", "", "b"]))
         return text, f"{series}/{image}"
 
-    def mark(self, kind: str, *, ref: str = "-", was: str = "", target: str = "", axes: int = 0) -> str:
+    def mark(
+        self, kind: str, *, ref: str = "-", was: str = "", target: str = "", axes: int = 0
+    ) -> str:
         text, values = self.size(axes)
         return f"⟦{text}|{values}|{ref}|{kind}|{was}|{target}⟧"
 
@@ -91,20 +93,19 @@ class _Writer:
 
     def filled(self, template: str, kinds: Sequence[str], target: str = "") -> str:
         """Template whose {S} is a size, {R} its reference, {P} a size of before, {L} a place."""
-        text, at = "", 0
         pieces = template.split("{")
         text = pieces[0]
         lesions: list[dict[str, str]] = []
         # References and sizes of before may stand before their size: drawn first.
-        wanted = max(1, sum(piece.startswith("S") for piece in pieces))
+        wanted = max(1, sum(piece.startswith("S") for piece in pieces[1:]))
         for number in range(wanted):
             kind = kinds[number % len(kinds)]
             named = f"R{number + 1 if wanted > 1 else ''}}}"
             earlier = f"P{number + 1 if wanted > 1 else ''}}}"
             entry = {"kind": kind, "ref": "-", "R": "", "was": "", "P": ""}
-            if any(piece.startswith(named) for piece in pieces):
+            if any(piece.startswith(named) for piece in pieces[1:]):
                 entry["R"], entry["ref"] = self.reference()
-            if any(piece.startswith(earlier) for piece in pieces):
+            if any(piece.startswith(earlier) for piece in pieces[1:]):
                 entry["P"], entry["was"] = self.size(self.draws.choice([1, 2]))
             lesions.append(entry)
         for piece in pieces[1:]:
@@ -125,7 +126,6 @@ class _Writer:
                 text += str(self.draws.randint(2, 60))
             elif code == "D":
                 text += self.pick(self.words.DATES)
-            at += 1
             text += rest
         return text[0].upper() + text[1:]
 
@@ -187,8 +187,7 @@ class _Writer:
         way = self.pick(self.words.ITEMS)
         for number in range(1, self.draws.randint(2, 6)):
             kind = self.pick(list(self.words.PLACES))
-            item = self.filled(way, [kind], target="target")
-            lines.append(item.replace("#", str(number)))
+            lines.append(self.filled(way.replace("#", str(number)), [kind], target="target"))
         lines.append(self.pick(self.words.SUMS).replace("{n}", str(self.draws.randint(40, 200))))
         lines.append("")
         lines.append(self.pick(self.words.NON_TARGET_HEADS))
@@ -208,7 +207,9 @@ class _Writer:
             short_mm = self.draws.randint(5, long_mm)
             series, image = self.draws.choice(self.series), self.draws.randint(5, 400)
             previous = str(was) if any(key == "was" for key, _ in names) else ""
-            size = f"⟦{long_mm} x {short_mm}|{long_mm}x{short_mm}|{series}/{image}|{kind}|{previous}⟧"
+            size = (
+                f"⟦{long_mm} x {short_mm}|{long_mm}x{short_mm}|{series}/{image}|{kind}|{previous}⟧"
+            )
             cells = {
                 "nr": str(number), "where": self.place(kind), "size": size, "was": str(was),
                 "series": str(series), "image": str(image), "both": f"{series}/{image}",

@@ -1,7 +1,7 @@
 """Measured lesions out of radiology reports: sizes, series and image, where, and whether now.
 
 Plain rules over words of a lexicon, one per language; no model and no network. The flow:
-`report_text` (files to text), `page` and `lexicon` (words), `sizes`, `references` and
+`report_text` (files to text), `word_places` and `lexicon` (words), `sizes`, `references` and
 `tables_in_text` (what is written), `layout` and `seats` (in which sentence, whose words), `kinds`,
 `earlier` and `mentions` (what it means), `mined` (the table).
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from uls_data.mining.mentions import Mention
+from uls_data.mining.mention import Mention
 
 # Shares of belief that each doubt leaves. They rank rows for review, and are no probabilities:
 # docs/reports.md says how well they rank.
@@ -13,6 +13,7 @@ _LEAVES = {
     "borrowed_noun": 0.93,
     "contested_noun": 0.75,
     "no_place": 0.88,
+    "borrowed_place": 0.92,
     "no_unit": 0.55,
     "listed": 0.93,
     "bound": 0.85,

@@ -8,15 +8,17 @@ from functools import cache
 
 from uls_data.mining.kinds import Subject
 from uls_data.mining.lexicon import Words, alternatives
-from uls_data.mining.page import Page
 from uls_data.mining.seats import Seat
+from uls_data.mining.word_places import Page
 
 _CLOSE = 34
 
 
 class _Patterns:
     def __init__(self, words: Words) -> None:
-        loosely = rf"[\s:=(]{{0,3}}(?:(?:{alternatives(words.phrases('about'))})[.\s]{{0,2}}){{0,2}}$"
+        loosely = (
+            rf"[\s:=(]{{0,3}}(?:(?:{alternatives(words.phrases('about'))})[.\s]{{0,2}}){{0,2}}$"
+        )
         self.right_before = re.compile(
             alternatives(words.phrases("previous_right_before")) + loosely
         )
@@ -50,7 +52,10 @@ def _is_previous(page: Page, together: Sequence[Seat], number: int) -> bool:
         return True
     if seat.sentence.section == "comparison":
         return True
-    before, after = page.text[seat.pre[0] : seat.size.start], page.text[seat.size.end : seat.post[1]]
+    before, after = (
+        page.text[seat.pre[0] : seat.size.start],
+        page.text[seat.size.end : seat.post[1]],
+    )
     following = together[number + 1] if number + 1 < len(together) else None
     if match := patterns.after.match(page.text[seat.size.end : seat.sentence.end]):
         crowded = following is not None and following.size.start - seat.size.end < match.end() + 14
@@ -64,9 +69,6 @@ def _is_previous(page: Page, together: Sequence[Seat], number: int) -> bool:
             return True
         if re.fullmatch(r"\s?\(\s?", lead) and re.match(r"\s?\)", after):
             return seat.size.axes_mm != together[number - 1].size.axes_mm
-    elif re.search(r"\(\s?$", before) is None and patterns.right_before.search(before):
-        if re.search(r"\b(?:was|were|waren)\b[^a-z]*$", before) is None:
-            return True
     cues = [
         hit
         for hit in page.within("previous_before", start, seat.size.start)

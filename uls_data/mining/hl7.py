@@ -40,7 +40,7 @@ def messages(text: str, name: str) -> list[str]:
                     Reason.TOO_LARGE, f"{name}: expected at most {MAXIMUM_MESSAGES:,} messages"
                 )
             found.append([])
-            marks = segment[3:8] if len(segment) >= 8 else marks
+            marks = segment[3:8] if len(segment) >= 8 else "|^~\\&"
         elif kind == "OBX" and found:
             fields = segment.split(marks[0])
             if len(fields) > 5 and fields[2].strip() in _TEXT_TYPES:
@@ -50,7 +50,7 @@ def messages(text: str, name: str) -> list[str]:
 
 def _plain(value: str, marks: str) -> str:
     """Value without its escape sequences."""
-    field, component, repetition, escape, subcomponent = marks
+    field, component, repetition, escape, subcomponent = (marks[at] for at in range(5))
     parts = value.split(escape)
     if len(parts) == 1:
         return value

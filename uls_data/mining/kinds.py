@@ -9,8 +9,8 @@ from enum import StrEnum
 from functools import cache
 
 from uls_data.mining.lexicon import Words, alternatives
-from uls_data.mining.page import Page, Span
 from uls_data.mining.seats import Seat
+from uls_data.mining.word_places import Page, Span
 from uls_data.outcome import LesionType
 
 _ADJECTIVES = 42
@@ -56,23 +56,26 @@ class Subject:
 class _Patterns:
     def __init__(self, words: Words) -> None:
         about = alternatives(words.phrases("about"))
-        loosely = rf"[\s:=]{{0,3}}(?:(?:{about})[.\s]{{0,2}}){{0,2}}(?:is\s|bedraagt\s)?$"
+        loosely = rf"[\s:=]{{0,3}}(?:(?:{about})[.\s]{{0,2}}){{0,2}}"
+        loosely += r"(?:(?:is|was|of|van|bedraagt)\s{1,2})?$"
         self.distance_before = re.compile(alternatives(words.phrases("distance_before")) + loosely)
         self.weak_before = re.compile(alternatives(words.phrases("distance_weak_before")) + loosely)
         self.change_before = re.compile(alternatives(words.phrases("change_before")) + loosely)
         self.distance_after = re.compile(
             rf"\s{{0,2}}(?:{alternatives(words.phrases('distance_after'))})(?!\s{{0,2}}\d)"
         )
-        self.weak_after = re.compile(rf"\s{{0,2}}{alternatives(words.phrases('distance_weak_after'))}")
+        self.weak_after = re.compile(
+            rf"\s{{0,2}}{alternatives(words.phrases('distance_weak_after'))}"
+        )
         self.change_after = re.compile(rf"\s{{0,2}}{alternatives(words.phrases('change_after'))}")
         self.governed = re.compile(
             rf"{alternatives(words.phrases('preposition'))}\s+(?:[^\W\d]+[\s-]+){{0,2}}$"
         )
         size_word = alternatives(words.phrases("size_word"))
-        self.size_of = re.compile(
-            rf"{size_word}\s+(?:of|van|in)\s+(?:[^\W\d]+[\s-]+){{0,2}}$"
+        self.size_of = re.compile(rf"{size_word}\s+(?:of|van|in)\s+(?:[^\W\d]+[\s-]+){{0,2}}$")
+        self.no = re.compile(
+            rf"{alternatives(words.phrases('negation'))}\s+(?:[^\W\d]+[\s-]+){{0,3}}$"
         )
-        self.no = re.compile(rf"{alternatives(words.phrases('negation'))}\s+(?:[^\W\d]+[\s-]+){{0,3}}$")
 
 
 @cache
@@ -81,18 +84,19 @@ def _patterns(words: Words) -> _Patterns:
 
 
 def subject_of(page: Page, seat: Seat) -> Subject | None:
-    """What a size is about, by its own words; None where they do not say."""
+    """Tell what a size is about, by its own words; None where they do not say."""
     patterns = _patterns(page.words)
     before = page.text[max(seat.pre[0], seat.size.start - 60) : seat.size.start]
     after = page.text[seat.size.end : min(seat.post[1], seat.size.end + 40)]
-    nouns_before, nouns_after = _nouns(page, seat.pre), _nouns(page, seat.post)
+    named = seat.reference.span if seat.reference is not None else (0, 0)
+    nouns_before, nouns_after = _nouns(page, seat.pre, named), _nouns(page, seat.post, named)
     if seat.sentence.section == "technique" and seat.reference is None:
         return Subject(Kind.TECHNIQUE)
     if page.has("not_lesion.sum", max(seat.pre[0], seat.size.start - 50), seat.size.start):
         return Subject(Kind.SUM)
-    if page.has("not_lesion.guideline", *seat.pre) or page.has("not_lesion.guideline", *seat.post):
-        if seat.reference is None:
-            return Subject(Kind.GUIDELINE)
+    guided = any(page.has("not_lesion.guideline", *span) for span in (seat.pre, seat.post))
+    if guided and seat.reference is None:
+        return Subject(Kind.GUIDELINE)
     if kind := _beside(before, after, patterns, seat):
         return Subject(kind)
     first = _first_after(page, seat, nouns_after)
@@ -114,12 +118,16 @@ def _beside(before: str, after: str, patterns: _Patterns, seat: Seat) -> Kind | 
     return None
 
 
-def _nouns(page: Page, span: Span) -> list[tuple[int, int, str]]:
-    """Words in a span that can be what was measured, in order; of two on one place, the longer."""
+def _nouns(page: Page, span: Span, but: Span) -> list[tuple[int, int, str]]:
+    """Words in a span that can be what was measured, in order; of two on one place, the longer.
+
+    Those of a reference ("slice 12") are none.
+    """
     found = [(a, b, "lesion") for a, b in page.within("lesion", *span)]
     found += [(a, b, "node") for a, b in page.within("location.lymph_node", *span)]
     for key in ("organ", "technique", "device"):
         found += [(a, b, key) for a, b in page.within(f"not_lesion.{key}", *span)]
+    found = [hit for hit in found if hit[1] <= but[0] or but[1] <= hit[0]]
     found.sort(key=lambda hit: (hit[0] - hit[1], hit[0], hit[2] != "lesion"))
     kept: list[tuple[int, int, str]] = []
     for start, end, key in found:
@@ -128,14 +136,11 @@ def _nouns(page: Page, span: Span) -> list[tuple[int, int, str]]:
     return sorted(kept)
 
 
-def _first_after(
-    page: Page, seat: Seat, nouns: Sequence[tuple[int, int, str]]
-) -> Subject | None:
+def _first_after(page: Page, seat: Seat, nouns: Sequence[tuple[int, int, str]]) -> Subject | None:
     """Subject of "12 mm spiculated nodule": the noun follows, with adjectives between at most."""
-    governed = re.compile(
-        rf"[,;.()\[\]|]|{alternatives((*page.words.phrases('preposition'), *page.words.phrases('and')))}"
-        r"|\bis\b|\bwas\b|\bare\b"
-    )
+    words = page.words
+    joining = alternatives((*words.phrases("preposition"), *words.phrases("and")))
+    governed = re.compile(rf"[,;.()\[\]|]|{joining}|\bis\b|\bwas\b|\bare\b")
     for number, (start, end, key) in enumerate(nouns):
         between = page.text[seat.size.end : start]
         if len(between) > _ADJECTIVES or governed.search(between):
@@ -143,9 +148,9 @@ def _first_after(
         following = nouns[number + 1] if number + 1 < len(nouns) else None
         if key in ("organ", "technique", "device"):
             # "12 mm liver lesion": the organ is where it lies.
-            if following and following[2] in ("lesion", "node") and following[0] - end < 24:
-                if not governed.search(page.text[end : following[0]]):
-                    continue
+            near = following and following[2] in ("lesion", "node") and following[0] - end < 24
+            if near and following and not governed.search(page.text[end : following[0]]):
+                continue
             if seat.size.start > seat.pre[0] and key == "organ" and _head(page, seat.pre):
                 return None
             return Subject(Kind(key), (start, end), after=True)
@@ -213,9 +218,8 @@ def lesion_type_of(page: Page, spans: Sequence[Span], subject: Subject | None) -
         places.sort(key=lambda place: min(abs(place[0] - anchor), abs(place[1] - anchor)))
         for start, _end, key in places:
             kind = LesionType.LYMPH_NODE if key == "node_place" else LesionType(key)
-            if key == "node_place" and _only_there(page, subject):
-                weak = weak or kind
-            elif level.search(page.text[max(span[0], start - 40) : start]):
+            height = level.search(page.text[max(span[0], start - 40) : start])
+            if height or (key == "node_place" and _only_there(page, subject)):
                 weak = weak or kind
             else:
                 return kind

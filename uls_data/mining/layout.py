@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from uls_data.mining.lexicon import alternatives
-from uls_data.mining.page import Page, Span
+from uls_data.mining.word_places import Page, Span
 
 # A page with longer lines was not broken by hand; in another one, a line of most of its width
 # goes on in the next.
 _WIDEST_PAGE, _NARROWEST_LINE, _WRAPPED_SHARE = 110, 36, 0.68
 _BULLET = re.compile(
     r"[ \t]*(?:[-*•·–>+o](?=\s)|[-•*](?=[^\W\d])|\(?\d{1,2}[.)](?=\s|[^\W\d])|\d{1,2}:(?=\s)"
-    r"|\(?[a-h][.)]\s|(?:n?tl|target|t|l)\s?\d{1,2}\b|#\s?\d)",
+    r"|\(?[a-h][.)]\s|(?:n?tl|target)\s?\d{1,2}\b|[tl]\s?\d{1,2}\s?[:)=]|#\s?\d)",
 )
 _DRESS = re.compile(r"[\s*#_=>-]*")
 _END = re.compile(r"[.!?]+(?=[\"')\]]{0,2}(?:\s|$))|(?<=[a-z)])\.(?=[^\W\d_]{2})")
@@ -61,11 +61,11 @@ class _Headings:
             for group in ("headings", "regions")
             for key in words.keys(group)
         }
-        inside = [
+        inside = tuple(
             phrase
             for key in ("target", "non_target", "other")
             for phrase in words.phrases(f"headings.{key}")
-        ]
+        )
         self.inside = re.compile(rf"(?:{alternatives(inside)})\s?:")
 
     def at(self, start: int, end: int) -> tuple[str, int]:
@@ -97,18 +97,23 @@ def sentences(page: Page, whole: Sequence[Span]) -> list[Sentence]:
     headings = _Headings(page)
     found: list[Sentence] = []
     state = Sentence(0, 0)
-    items = 0
+    items, closed = 0, False
     for start, end, paragraph, item in _split(page, whole, headings):
-        heading, _ = headings.at(start, end)
+        heading, told = headings.at(start, end)
         group, _, key = heading.partition(".")
-        if paragraph != state.paragraph and state.target and items and not group and not item:
+        fresh = "\n" in page.text[found[-1].end if found else 0 : start + 1] or not found
+        if state.section == "comparison" and closed and (fresh or paragraph != state.paragraph):
+            # What is compared is named on the heading's own line.
+            state = replace(state, section="findings")
+        ended = paragraph != state.paragraph and items > 0 and not group and not item
+        if state.target and ended and not _like_an_item(page, start, end, whole):
             # A list of lesions ends with its paragraph, unless the next one looks like more.
-            if not _like_an_item(page, start, end, whole):
-                state, items = replace(state, target=""), 0
+            state, items = replace(state, target=""), 0
         if group == "headings":
             target = key if key in ("target", "non_target") else ""
-            section = state.section if target else key
+            section = "findings" if target else key
             state, items = Sentence(0, 0, section, target), 0
+            closed = bool(page.text[told:end].strip())
         elif group == "regions":
             state = replace(state, region="" if key == "unknown" else key)
             if paragraph != state.paragraph and items:
@@ -121,7 +126,7 @@ def sentences(page: Page, whole: Sequence[Span]) -> list[Sentence]:
 
 def _like_an_item(page: Page, start: int, end: int, whole: Sequence[Span]) -> bool:
     spans = _inside(whole, start, end)
-    return bool(spans) and spans[0][0] - start < 60 and end - start < 120
+    return len(spans) > 1 and spans[0][0] - start < 60 and end - start < 120
 
 
 def _inside(whole: Sequence[Span], start: int, end: int) -> list[Span]:
@@ -176,7 +181,7 @@ def _covered(whole: Sequence[Span], at: int) -> bool:
 def _blocks(
     page: Page, whole: Sequence[Span], headings: _Headings
 ) -> Iterator[tuple[int, int, int, bool]]:
-    """Runs of lines that are one text: a wrapped paragraph, an item, a heading."""
+    """Join lines that are one text: a wrapped paragraph, an item, a heading."""
     begin, last, paragraph, item = -1, -1, 0, False
     at = 0
     width = max(map(len, page.text.split("\n")))
@@ -217,7 +222,7 @@ def _goes_on(
     line = page.raw[start:end]
     before = page.raw[begin:last].rstrip()
     above = before[before.rfind("\n") + 1 :]
-    if _BULLET.match(line) or not before:
+    if _BULLET.match(page.text, start, end) or not before:
         return False
     lower = line.lstrip()[:1].islower()
     capitals = any(map(str.isupper, page.raw[begin:last]))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -145,12 +145,13 @@ class Words:
         return tuple(sorted(getattr(self.lexicon, field)))
 
 
-def alternatives(phrases: Sequence[str], end: str = r"(?!\w)") -> str:
+@cache
+def alternatives(phrases: tuple[str, ...], end: str = r"(?!\w)") -> str:
     """Regular expression of any of the phrases, the longest first; none matches nothing.
 
     Parameters
     ----------
-    phrases : sequence of str
+    phrases : tuple of str
     end : str
         What must follow a word: that it has ended.
     """
@@ -188,7 +189,9 @@ def lexicons(path: Path | None = None) -> list[Words]:
         added = _read(path)
         before = known.get(added.language)
         if before is None:
-            before = Lexicon(language=added.language, units=known["en"].units, by=known["en"].by)
+            before = Lexicon.model_validate(
+                {"language": added.language, "units": known["en"].units, "by": known["en"].by}
+            )
         known[added.language] = _joined(before, added)
     return [Words(lexicon) for lexicon in known.values()]
 

@@ -2,65 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 
+from uls_data.errors import CaseError
 from uls_data.mining.earlier import is_negated, previous_ones
 from uls_data.mining.kinds import Kind, Subject, lesion_type_of, subject_of
 from uls_data.mining.layout import Sentence, sentences
-from uls_data.mining.page import Page, Span
+from uls_data.mining.mention import Mention, doubts_of, mark_repeated
 from uls_data.mining.references import Reference, find_references
 from uls_data.mining.seats import Seat, seats
 from uls_data.mining.sizes import Size, find_sizes
 from uls_data.mining.tables_in_text import Cell, find_tables
-from uls_data.outcome import LesionType
+from uls_data.mining.word_places import Page
+from uls_data.outcome import LesionType, Reason
 
 _ORGAN_AT_LEAST_MM = 30.0
-
-
-@dataclass
-class Mention:
-    """One measurement of a report.
-
-    Attributes
-    ----------
-    size : Size or None
-        None for a reference that stands alone.
-    kind : Kind
-    lesion_type : LesionType
-    reference : Reference or None
-    previous : Size or None
-        Of an earlier examination.
-    target : str
-        `target`, `non_target` or `unknown`.
-    negated, repeated, previous_only : bool
-        Said not to be there; told before in the same report; no size of now.
-    doubts : list of str
-        What makes it less sure; see `confidence.py`.
-    """
-
-    size: Size | None
-    kind: Kind
-    lesion_type: LesionType
-    reference: Reference | None = None
-    previous: Size | None = None
-    target: str = "unknown"
-    negated: bool = False
-    repeated: bool = False
-    previous_only: bool = False
-    section: str = ""
-    doubts: list[str] = field(default_factory=list)
-
-    @property
-    def span(self) -> Span:
-        """Characters of the report."""
-        if self.size is not None:
-            return self.size.span
-        assert self.reference is not None
-        return self.reference.span
+MAXIMUM_MENTIONS = 2_000
 
 
 @dataclass
@@ -75,15 +35,29 @@ class _Before:
 
 
 def read_mentions(page: Page) -> list[Mention]:
-    """All measurements of a report, in order."""
+    """All measurements of a report, in order.
+
+    Raises
+    ------
+    CaseError
+        `too_large`: more of them than a report has.
+    """
     cells, rows = find_tables(page)
-    sizes = [size for size in find_sizes(page) if not _inside(size.span, rows)]
-    refs = [
-        one
-        for one in find_references(page)
-        if not _inside(one.span, rows) and not any(_overlap(one.span, size.span) for size in sizes)
-    ]
-    whole = sorted([size.span for size in sizes] + [one.span for one in refs])
+    covered = bytearray(len(page.text))
+    for start, end in rows:
+        covered[start:end] = b"\1" * (end - start)
+    sizes = [size for size in find_sizes(page) if not any(covered[size.start : size.end])]
+    for size in sizes:
+        covered[size.start : size.end] = b"\1" * (size.end - size.start)
+    refs = [one for one in find_references(page) if not any(covered[one.start : one.end])]
+    if len(sizes) + len(refs) + len(cells) > MAXIMUM_MENTIONS:
+        raise CaseError(
+            Reason.TOO_LARGE,
+            f"expected a report with at most {MAXIMUM_MENTIONS:,} sizes and references; "
+            "give each report a file of its own",
+        )
+    told = [cell.size.span for cell in cells if cell.size is not None]
+    whole = sorted([size.span for size in sizes] + [one.span for one in refs] + told)
     parts = sentences(page, whole)
     placed, loose = seats(page, parts, sizes, refs)
     placed = _axes_together(page, placed)
@@ -102,16 +76,8 @@ def read_mentions(page: Page) -> list[Mention]:
     found += [_lonely(page, one, sentence) for one, sentence in loose if one.image is not None]
     found += [_from_cell(page, cell, parts) for cell in cells]
     found.sort(key=lambda mention: mention.span)
-    _mark_repeated(found)
+    mark_repeated(found)
     return found
-
-
-def _inside(span: Span, spans: Sequence[Span]) -> bool:
-    return any(start <= span[0] and span[1] <= end for start, end in spans)
-
-
-def _overlap(one: Span, other: Span) -> bool:
-    return one[0] < other[1] and other[0] < one[1]
 
 
 def _axes_together(page: Page, placed: Sequence[Seat]) -> list[Seat]:
@@ -166,8 +132,10 @@ def _read(
                 home = found[-1]
             if home is not None and home.previous is None and home.size is not None:
                 home.previous = seat.size
-                if seat.reference is not None and home.reference is None and not _own(page, seat):
+                if seat.reference is not None and home.reference is None:
+                    # Reports point to the images of now.
                     home.reference = seat.reference
+                    home.doubts.append("distant_reference")
                 continue
             if len(together) > 1 and not all(was):
                 pending = seat.size
@@ -183,14 +151,6 @@ def _read(
     if not together:
         _note(page, sentence, before)
     return made
-
-
-def _own(page: Page, seat: Seat) -> bool:
-    """Whether a previous size's reference is its own, not that of the size of now."""
-    reference = seat.reference
-    return reference is not None and not re.match(
-        r"\s?\)", page.text[seat.size.end : reference.start]
-    )
 
 
 def _goes_back(last: Mention, seat: Seat, before: _Before, sentence: Sentence) -> bool:
@@ -225,7 +185,8 @@ def _mention(page: Page, seat: Seat, before: _Before) -> Mention:
     in_list = before.sentence is sentence
     inherited = False
     small = seat.reference is not None and max(size.axes_mm) < _ORGAN_AT_LEAST_MM
-    if subject is not None and subject.kind == Kind.ORGAN and small:
+    listed = sentence.target == "target" and seat.number == 0
+    if subject is not None and subject.kind == Kind.ORGAN and (small or listed):
         # Nobody gives the image of a normal organ: "liver hilum: 11 mm (3-86)".
         subject = None
         doubts.append("organ_with_reference")
@@ -248,6 +209,7 @@ def _mention(page: Page, seat: Seat, before: _Before) -> Mention:
             lesion_type = other
         elif subject is None or subject.noun is None or not sentence.region:
             lesion_type = _as_named(subject, before) if near else None
+            doubts += ["borrowed_place"] if lesion_type is not None and subject is not None else []
         if lesion_type is None and before.lead is not None:
             lesion_type = lesion_type_of(page, [(before.lead.start, before.lead.end)], subject)
         if lesion_type is None and sentence.region:
@@ -263,7 +225,7 @@ def _mention(page: Page, seat: Seat, before: _Before) -> Mention:
         doubts.append("no_place")
     target = sentence.target or _said_target(page, sentence)
     negated = kind == Kind.LESION and is_negated(page, seat, subject)
-    doubts += _doubts(page, seat)
+    doubts += doubts_of(page, seat)
     if kind == Kind.LESION or subject is None:
         before.subject = replace(subject, noun=None) if subject is not None else None
         before.lesion_type = lesion_type
@@ -333,34 +295,6 @@ def _said_target(page: Page, sentence: Sentence) -> str:
     return "target" if page.has("target", *span) else ""
 
 
-def _doubts(page: Page, seat: Seat) -> list[str]:
-    doubts = []
-    size, reference = seat.size, seat.reference
-    if not size.has_unit:
-        doubts.append("no_unit")
-    if size.listed:
-        doubts.append("listed")
-    if size.bound in ("below", "above", "at_most"):
-        doubts.append("bound")
-    if max(size.axes_mm) > 200 or max(size.axes_mm) < 2:
-        doubts.append("odd_size")
-    if reference is not None:
-        if not reference.named:
-            doubts.append("bare_reference")
-        if seat.far:
-            doubts.append("far_reference")
-        elif reference.start < size.start:
-            doubts.append("reference_before")
-        if reference.series is None:
-            doubts.append("no_series")
-        gap = page.text[min(size.end, reference.end) : max(size.start, reference.start)]
-        if len(gap) > 30:
-            doubts.append("distant_reference")
-    if seat.sentence.section in ("history", "comparison"):
-        doubts.append("told_as_history")
-    return doubts
-
-
 def _lonely(page: Page, reference: Reference, sentence: Sentence) -> Mention:
     """Mention of a reference without a size."""
     span = (sentence.start, sentence.end)
@@ -398,21 +332,3 @@ def _from_cell(page: Page, cell: Cell, parts: Sequence[Sentence]) -> Mention:
         section=sentence.section,
         doubts=doubts,
     )
-
-
-def _mark_repeated(found: list[Mention]) -> None:
-    """Mark what a conclusion says again."""
-    told = [one for one in found if one.section != "impression" and _counts(one)]
-    for mention in found:
-        if mention.section != "impression" or not _counts(mention) or mention.size is None:
-            continue
-        for other in told:
-            assert other.size is not None
-            same_size = sorted(other.size.axes_mm) == sorted(mention.size.axes_mm)
-            kinds = {other.lesion_type, mention.lesion_type}
-            if same_size and (len(kinds) == 1 or LesionType.UNKNOWN in kinds):
-                mention.repeated = True
-
-
-def _counts(mention: Mention) -> bool:
-    return mention.kind == Kind.LESION and mention.size is not None and not mention.negated

@@ -9,21 +9,21 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from uls_data.errors import CaseError, SourceError, UlsDataError
+from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.mining.confidence import confidence_of
 from uls_data.mining.kinds import Kind
 from uls_data.mining.lexicon import Words, lexicons
-from uls_data.mining.mentions import Mention, read_mentions
-from uls_data.mining.page import Page, language_of, squeezed
+from uls_data.mining.mention import Mention
+from uls_data.mining.mentions import read_mentions
 from uls_data.mining.report_text import read_reports
 from uls_data.mining.sizes import Size
 from uls_data.mining.timepoint import timepoint_of
+from uls_data.mining.word_places import Page, language_of, squeezed
 from uls_data.outcome import Reason, Status
 from uls_data.tables import Record, write_csv
 from uls_data.volumes.raw_root import RawRoot
 
-MAXIMUM_ROWS = 5_000
 COLUMNS = (
     "report", "part", "status", "reason", "detail", "start", "end", "text", "language",
     "timepoint", "target", "lesion_type", "long_axis_mm", "short_axis_mm", "third_axis_mm",
@@ -74,7 +74,7 @@ class MineReport:
         return [row for row in self.rows if row["status"] == Status.FAILED]
 
     def counts(self) -> Counter[tuple[str, str]]:
-        """Number of rows by status and reason."""
+        """Count rows by status and reason."""
         return Counter((row["status"], row["reason"] or "") for row in self.rows)
 
 
@@ -163,32 +163,26 @@ def _rows_of_file(path: Path, root: Path, name: str, words: list[Words]) -> Iter
         part = number if len(texts) > 1 else None
         try:
             yield from rows_of_report(text, name, part, words)
-        except UlsDataError:
-            raise
+        except CaseError as error:
+            yield _failed(name, f"{readable(path.name)}: {error.detail}", error.reason) | {
+                "part": part
+            }
         except Exception as error:
             # A report of its own must not end the work on all others, nor show its words.
             detail = f"{readable(path.name)}: {type(error).__name__} while it was read"
             yield _failed(name, detail, Reason.INTERNAL_ERROR) | {"part": part}
 
 
-def rows_of_report(
-    text: str, name: str, part: int | None, words: list[Words]
-) -> Iterator[Record]:
+def rows_of_report(text: str, name: str, part: int | None, words: list[Words]) -> Iterator[Record]:
     """Rows of one report, in the order of the text; the last says so where it has no lesion."""
     page = Page(text, language_of(text, words))
     mentions = read_mentions(page)
     when = timepoint_of(page, mentions)
-    lesions = False
-    for mention in mentions[:MAXIMUM_ROWS]:
-        row = _mention_row(page, mention, name, part)
-        lesions = lesions or row["status"] == Status.OK
-        yield row | {"language": page.words.language, "timepoint": when}
-    if len(mentions) > MAXIMUM_ROWS:
-        detail = f"{readable(name)}: {len(mentions):,} measurements, expected {MAXIMUM_ROWS:,}"
-        yield _failed(name, detail, Reason.TOO_LARGE) | {"part": part}
-    if not lesions:
-        row = _row(name, part, Status.SKIPPED, Reason.NO_LESION.value)
-        yield row | {"language": page.words.language, "timepoint": when}
+    shared = {"language": page.words.language, "timepoint": when}
+    made = [_mention_row(page, mention, name, part) | shared for mention in mentions]
+    yield from made
+    if not any(row["status"] == Status.OK for row in made):
+        yield _row(name, part, Status.SKIPPED, Reason.NO_LESION.value) | shared
 
 
 def _mention_row(page: Page, mention: Mention, name: str, part: int | None) -> Record:
@@ -252,9 +246,8 @@ def _axes(size: Size | None, prefix: str) -> dict[str, Any]:
         rest.remove(third)
     else:
         rest = sorted(size.axes_mm, reverse=True)
-    if len(rest) == 1 and size.labels == ("short",):
-        long_, short = None, rest[0]
-    else:
-        long_, short = rest[0], rest[1] if len(rest) > 1 else None
-    axes = {f"{prefix}long_axis_mm": long_, f"{prefix}short_axis_mm": short}
+    long_, short = rest[0], rest[1] if len(rest) > 1 else None
+    axes: dict[str, Any] = {f"{prefix}long_axis_mm": long_, f"{prefix}short_axis_mm": short}
+    if size.labels == ("short",):
+        axes = {f"{prefix}long_axis_mm": None, f"{prefix}short_axis_mm": long_}
     return axes if prefix else axes | {"third_axis_mm": third}

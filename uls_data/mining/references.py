@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from uls_data.mining.lexicon import Words, alternatives
-from uls_data.mining.page import Page, Span
+from uls_data.mining.word_places import Page, Span
 
 LARGEST_SERIES, LARGEST_IMAGE = 9999, 9999
 # "images 45-47" are images, "IMA 8-34" is series 8: neighbours far into a series are a range.
@@ -115,11 +115,15 @@ def _reference(kind: str, match: re.Match[str]) -> Reference | None:
     if series == 0 or image == 0 or (groups.get("more") and groups["by"] == "-"):
         return None
     if kind == "bare":
-        return None if _no_pair(groups, series or 0, image or 0) else Reference(
-            (match.start("s"), match.end()), series, image, named=False
+        return (
+            None
+            if _no_pair(groups, series or 0, image or 0)
+            else Reference((match.start("s"), match.end()), series, image, named=False)
         )
     if kind == "image_pair" and series is not None and image is not None:
-        one_of_many = groups["by"] == "-" and _RANGE_FROM <= series < image <= series + _RANGE_LENGTH
+        one_of_many = (
+            groups["by"] == "-" and _RANGE_FROM <= series < image <= series + _RANGE_LENGTH
+        )
         if one_of_many and groups["word"] != "ima":
             return Reference(span, None, series)
     return Reference(span, series, image)

@@ -23,9 +23,9 @@ _FENCE = re.compile(r"[ \t]{0,3}(```+|~~~+)")
 
 
 def read_reports(path: Path, root: Path) -> list[str]:
-    """Texts of the reports of one file: one, or one per message of an HL7 file.
+    r"""Read the reports of one file: one, or one per message of an HL7 file.
 
-    Offsets that `mine` writes count characters of these texts, from 0. Line ends are `\\n`. A
+    Offsets that `mine` writes count characters of these texts, from 0. Line ends are `\n`. A
     Markdown file that holds fenced blocks is blank outside of them: there the report is quoted,
     and what is said about it is not the report. Blanks stand in, so that offsets are the file's.
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from uls_data.mining.layout import Sentence
 from uls_data.mining.lexicon import alternatives
-from uls_data.mining.page import Page, Span
 from uls_data.mining.references import Reference
 from uls_data.mining.sizes import Size
+from uls_data.mining.word_places import Page, Span
 
 _NEAR = 70
-_PARTS = r"[;,.\n|)]"
+_PARTS = r"[;,.|)]"
 
 
 @dataclass
@@ -68,7 +69,7 @@ def seats(
 def _claims(
     page: Page, sentence: Sentence, sizes: Sequence[Size], refs: Sequence[Reference]
 ) -> dict[int, Reference]:
-    """Reference of each size (by its number): mostly the one behind it, else the one before."""
+    """Find each size's reference, by its number: mostly the one behind, else the one before."""
     claimed: dict[int, Reference] = {}
     whole = [one for one in refs if one.image is not None]
     for reference in whole:
@@ -85,9 +86,12 @@ def _claims(
                 # "5 and 7 mm (4:52)": no size of a list but the last has a reference.
             elif following is not None:
                 claimed[following] = reference
-        elif following is not None and following not in claimed:
-            if len(page.text[reference.end : sizes[following].start]) <= 2 * _NEAR:
-                claimed[following] = reference
+        elif (
+            following is not None
+            and following not in claimed
+            and sizes[following].start - reference.end <= 2 * _NEAR
+        ):
+            claimed[following] = reference
     series = [one for one in refs if one.image is None]
     for number, reference in claimed.items():
         if reference.series is None and len({one.series for one in series}) == 1:
@@ -112,7 +116,7 @@ def _seated(
     page: Page, sentence: Sentence, sizes: Sequence[Size], claimed: dict[int, Reference]
 ) -> list[Seat]:
     begins, ends = [sentence.start], []
-    for number, (size, following) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for number, (size, following) in enumerate(pairwise(sizes)):
         cut, kept = _parting(page, size, following, claimed.get(number))
         ends.append(kept)
         begins.append(cut)

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Literal
 
 from uls_data.mining.lexicon import Words, alternatives
-from uls_data.mining.page import Page, Span
+from uls_data.mining.word_places import Page, Span
 
 Bound = Literal["exact", "about", "at_most", "below", "above", "range"]
 LARGEST_MM = 600.0
@@ -76,12 +76,12 @@ class _Patterns:
         unit = rf"(?:{unit}){_UNIT_END}"
         by = "|".join(map(re.escape, words.phrases("by")))
         label = alternatives(words.phrases("axis."))
-        times = rf"\s{{0,3}}(?:(?:{by})(?![a-z])|\*)\s{{0,3}}"
+        times = rf"(?:\.?\s{{0,3}}(?:{by})(?![a-z])\s{{0,3}}|[ ]?\*[ ]?)"
 
         def axis(n: int) -> str:
             return (
                 rf"(?:(?P<b{n}>{label})[\s:]{{0,2}})?(?P<n{n}>{_NUMBER})"
-                rf"(?:[\s-]{{0,3}}(?P<u{n}>{unit})\.?)?(?:\s{{0,2}}\(?\s?(?P<l{n}>{label})\)?)?"
+                rf"(?:[\s-]{{0,3}}(?P<u{n}>{unit}))?(?:\s{{0,2}}\(?\s?(?P<l{n}>{label})\)?)?"
             )
 
         self.product = re.compile(

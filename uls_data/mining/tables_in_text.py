@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from uls_data.mining.page import Page, Span
 from uls_data.mining.references import Reference
 from uls_data.mining.sizes import LARGEST_MM, Size
+from uls_data.mining.word_places import Page, Span
 
 _NUMBER = r"\d{1,3}(?:[.,]\d{1,2})?"
 _SIZE = re.compile(
@@ -155,9 +155,7 @@ def _day(match: re.Match[str]) -> date | None:
         return None
 
 
-def _row(
-    page: Page, line: _Line, header: dict[str, int], units: dict[str, str]
-) -> Cell | None:
+def _row(page: Page, line: _Line, header: dict[str, int], units: dict[str, str]) -> Cell | None:
     spans = {key: line.cells[at] for key, at in header.items() if at < len(line.cells)}
     size = _size(page, spans.get("size"), units.get("size"))
     if size is None:

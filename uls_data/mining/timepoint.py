@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from uls_data.mining.lexicon import alternatives
-from uls_data.mining.mentions import Mention
-from uls_data.mining.page import Page
+from uls_data.mining.mention import Mention
+from uls_data.mining.word_places import Page
 
 _NOTHING = r"\s{0,3}:\s{0,3}(?:none|no\b|geen|n/?a\b|not available|niet|-\s*$)"
 _COMPARED = 30
