@@ -1,5 +1,6 @@
 # Every target makes the virtual environment it needs; nothing is installed by hand.
 VENV := .venv
+OLDEST := .venv-oldest
 PYTHON ?= python3
 BIN := $(VENV)/bin
 WORKERS ?= 2
@@ -8,7 +9,7 @@ STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check format bench bench-scale bench-gpu fuzz slow schema golden clean
+.PHONY: help demo test quick check format bench bench-scale bench-gpu fuzz oldest slow schema golden clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -82,6 +83,12 @@ fuzz: $(VENV)/.test  ## the long runs: 8,000 hostile inputs, 100 kills, thousand
 		ULS_DATA_HOSTILE_CSV=1000 ULS_DATA_HOSTILE_CROWDS=1000 ULS_DATA_KILLS=100 ULS_DATA_RELEASE_FAULTS=500 $(BIN)/python -m pytest -n $(WORKERS) \
 		--hypothesis-profile=fuzz -m "not real" tests
 
+oldest:  ## all tests with the oldest versions that pyproject.toml allows, in an environment of its own
+	$(PYTHON) -m venv $(OLDEST)
+	$(PYTHON) -m tools.oldest > $(OLDEST)/oldest.txt
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLDEST)/oldest.txt -e '.[test]'
+	$(OLDEST)/bin/python -m pytest -n $(WORKERS)
+
 slow: $(VENV)/.test  ## write tests/slow.txt anew, from the durations of all tests
 	$(COMPILE)
 	$(BIN)/python -m pytest -n $(WORKERS) --junitxml=$(VENV)/durations.xml
@@ -94,4 +101,4 @@ golden: $(VENV)/.test  ## write the golden rows anew; look at the diff before co
 	$(BIN)/python -m pytest tests/test_recipes.py --update-golden
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(DEMO) bench-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(DEMO) bench-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from makers.shared import Shared
-from makers.volumes import read_nifti
+from makers.small_build import read_nifti
 
 import uls_data
 from demo.sources import SOURCES, make_archives

@@ -10,11 +10,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
+from isal import igzip
 from numpy.typing import NDArray
 
 from demo.files import write_itk, write_nifti
 from demo.phantom import store
-from makers.volumes import read_nifti
 from uls_data.factory import BuildReport, build
 from uls_data.recipe import recipe_template
 from uls_data.voi import CENTRE, VOI_SHAPE
@@ -88,6 +88,11 @@ def tree(out: Path) -> dict[str, str]:
         for path in sorted(out.rglob("*"))
         if path.is_file() and ".uls-data" not in path.parts
     }
+
+
+def read_nifti(path: Path) -> nib.Nifti1Image:
+    """A `.nii.gz` as nibabel reads it, inflated by ISA-L, which takes half the time."""
+    return nib.Nifti1Image.from_bytes(igzip.decompress(path.read_bytes()))
 
 
 def loaded(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:

@@ -11,7 +11,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from isal import igzip
 from numpy.typing import NDArray
 
 from demo.files import write_itk
@@ -94,8 +93,3 @@ FORMS = (
     "nrrd",
     "nrrd gzip",
 )
-
-
-def read_nifti(path: Path) -> nib.Nifti1Image:
-    """A `.nii.gz` as nibabel reads it, inflated by ISA-L, which takes half the time."""
-    return nib.Nifti1Image.from_bytes(igzip.decompress(path.read_bytes()))
