@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from uls_data.auditing.checks import Finding, Prints, findings
+from uls_data.auditing.checks import Match, Prints, findings
 from uls_data.auditing.inspection import COLUMNS, flags_of, with_flags
 
 SKETCH = tuple(range(100, 110))
@@ -20,7 +20,7 @@ def row(source: str, case: str, **changes: Any) -> dict[str, Any]:
     return base | changes
 
 
-def named(rows: list[dict[str, Any]], check: str, **options: Any) -> list[Finding]:
+def named(rows: list[dict[str, Any]], check: str, **options: Any) -> list[Match]:
     return [finding for finding in findings(rows, **options) if finding.check == check]
 
 
@@ -49,7 +49,7 @@ def test_two_sources(check: str, splits: tuple[str | None, ...], leak: bool) -> 
     ]
     masks = ["m", "m", "n"] if check == "same_lesion" else [None] * 3
     found = findings(rows, {number: Prints(mask=mask) for number, mask in enumerate(masks)})
-    assert [one for one in found if one.check == check] == [Finding(check, (0, 1), leak)]
+    assert [one for one in found if one.check == check] == [Match(check, (0, 1), leak)]
     expected = {"leak_same_scan"} if leak else set()
     flags = [set(flags) - {"leak_heldout_patient"} for flags in flags_of(3, found)]
     assert flags == [expected, expected, set()]
@@ -73,14 +73,14 @@ def test_what_is_no_second_name() -> None:
 def test_lesions_of_one_source_are_one_side_by_side() -> None:
     """Two held-out scans of one source that are one do not leak into training."""
     rows = [row("s", name, split="heldout", image_voxels_sha256="a") for name in ("x", "y")]
-    assert named(rows, "same_image") == [Finding("same_image", (0, 1), False)]
+    assert named(rows, "same_image") == [Match("same_image", (0, 1), False)]
 
 
 def test_lesions_by_their_fingerprints() -> None:
     rows = [row("s", "x", split="heldout"), row("t", "yy"), row("t", "zzz")]
     assert not named(rows, "same_lesion")
     prints = {0: Prints(mask="m"), 1: Prints(mask="m"), 2: Prints(mask="n")}
-    assert named(rows, "same_lesion", prints=prints) == [Finding("same_lesion", (0, 1), True)]
+    assert named(rows, "same_lesion", prints=prints) == [Match("same_lesion", (0, 1), True)]
     turned = rows[1] | {"spacing_x_mm": 0.9, "spacing_y_mm": 0.8}
     rows = [row("s", "x", spacing_y_mm=0.9, spacing_z_mm=0.8), turned]
     assert named(rows, "same_lesion", prints=prints)
@@ -98,10 +98,10 @@ def test_scans_by_name_and_by_series() -> None:
         row("kits21", "q", series_instance_uid="1.2.3"),
     ]
     assert named(rows, "same_scan") == [
-        Finding("same_scan", (0, 1), True),
-        Finding("same_scan", (3, 4), False),
+        Match("same_scan", (0, 1), True),
+        Match("same_scan", (3, 4), False),
     ]
-    assert named(rows, "same_patient") == [Finding("same_patient", (0, 1, 2), True)]
+    assert named(rows, "same_patient") == [Match("same_patient", (0, 1, 2), True)]
 
 
 def test_scans_by_their_voxels() -> None:
@@ -115,7 +115,7 @@ def test_scans_by_their_voxels() -> None:
         4: Prints(sketch=(5, 6)),
         **{n: Prints(sketch=(60, 61, 62, 63, 64)) for n in range(5, 45)},
     }
-    assert named(rows, "same_scan", prints=prints) == [Finding("same_scan", (0, 1, 2), False)]
+    assert named(rows, "same_scan", prints=prints) == [Match("same_scan", (0, 1, 2), False)]
 
 
 def test_patients() -> None:
@@ -127,21 +127,21 @@ def test_patients() -> None:
         row("t", "e", patient_id="1"),
         row("s", "f", patient_id=None, split="heldout"),
     ]
-    assert named(rows, "same_patient") == [Finding("same_patient", (0, 1), True)]
+    assert named(rows, "same_patient") == [Match("same_patient", (0, 1), True)]
     # In its source's own split the patient is on both sides.
     both = [
         row("s", "g", patient_id="4", split="heldout", source_split=side)
         for side in ("train", "test")
     ]
-    assert named(both, "same_patient") == [Finding("same_patient", (0, 1), True)]
+    assert named(both, "same_patient") == [Match("same_patient", (0, 1), True)]
     assert not named(both[:1] * 2, "same_patient")
     # A shipped recipe holds this patient out of another source of the same people.
     weak = row("deeplesion", "000102_01_01_001", patient_id="000102", split="heldout")
-    assert named([weak], "same_patient") == [Finding("same_patient", (0,), True)]
+    assert named([weak], "same_patient") == [Match("same_patient", (0,), True)]
 
 
 def test_an_earlier_audit_is_forgotten() -> None:
     old = {"qc_flags": ["cut_by_voi", "leak_same_scan"]}
-    (flags,) = flags_of(1, [Finding("same_patient", (0,), True)])
+    (flags,) = flags_of(1, [Match("same_patient", (0,), True)])
     assert with_flags(old, flags) == {"qc_flags": ["cut_by_voi", "leak_heldout_patient"]}
     assert with_flags({"qc_flags": None}, ()) == {"qc_flags": []}

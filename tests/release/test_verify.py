@@ -17,7 +17,7 @@ from makers.builds import make_release, tree, unpack
 from uls_data.cli import main
 from uls_data.errors import UlsDataError
 from uls_data.release import release_verify, verification
-from uls_data.release.finding import Differences, Finding
+from uls_data.release.finding import Differences, Fault
 
 # `make fuzz` raises it to 500.
 FAULTS = int(os.environ.get("ULS_DATA_RELEASE_FAULTS", "90"))
@@ -350,7 +350,7 @@ def test_differences_tell_moves_from_changes() -> None:
         ("extra", "g"),
     ]
     assert Differences({"a": "1" * 64}, {"a": "no plain file"}).findings() == [
-        Finding("changed", "a", "no plain file")
+        Fault("changed", "a", "no plain file")
     ]
 
 

@@ -50,7 +50,7 @@ class Prints:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Match:
     """Rows that one check puts together.
 
     Attributes
@@ -73,7 +73,7 @@ class Finding:
         return Flag.LEAK_HELDOUT_PATIENT if self.check == SAME_PATIENT else Flag.LEAK_SAME_SCAN
 
 
-def findings(rows: Sequence[Row], prints: Mapping[int, Prints] | None = None) -> list[Finding]:
+def findings(rows: Sequence[Row], prints: Mapping[int, Prints] | None = None) -> list[Match]:
     """Everything that the checks find among rows of one or several manifests.
 
     Parameters
@@ -90,7 +90,7 @@ def findings(rows: Sequence[Row], prints: Mapping[int, Prints] | None = None) ->
     choice = Choice(rows)
     use = [number for number, row in enumerate(rows) if choice.counts(row)]
     held = _heldout(rows, use)
-    found: list[Finding] = []
+    found: list[Match] = []
     for check, key in (
         (SAME_IMAGE, lambda n: rows[n]["image_voxels_sha256"]),
         (SAME_MASK, lambda n: _mask_key(rows[n])),
@@ -144,7 +144,7 @@ def _groups(
     held: frozenset[str],
     key: Callable[[int], Hashable],
     name: Callable[[Row], Hashable],
-) -> list[Finding]:
+) -> list[Match]:
     """Rows of one key that go by several names."""
     by_key: dict[Hashable, list[int]] = defaultdict(list)
     for number in use:
@@ -160,17 +160,17 @@ def _groups(
 
 def _finding(
     check: str, rows: Sequence[Row], numbers: Sequence[int], held: frozenset[str]
-) -> Finding:
+) -> Match:
     sides = {is_heldout(rows[n], held) for n in numbers}
     stated = {rows[n]["split"] for n in numbers}
     sources = {rows[n]["source"] for n in numbers}
     leak = True in sides and (len(sides) > 1 or len(sources) > 1 or "train" in stated)
-    return Finding(check, tuple(sorted(numbers)), leak)
+    return Match(check, tuple(sorted(numbers)), leak)
 
 
 def _same_scan(
     rows: Sequence[Row], use: Sequence[int], held: frozenset[str], prints: Mapping[int, Prints]
-) -> list[Finding]:
+) -> list[Match]:
     """Find scans with one name in two sources, or one series, or whose voxels say so."""
     names: dict[Hashable, set[_Scan]] = defaultdict(set)
     of_scan: dict[_Scan, list[int]] = defaultdict(list)
@@ -214,7 +214,7 @@ def _joined(pairs: Iterable[tuple[_Scan, _Scan]]) -> list[list[_Scan]]:
     return list({id(scans): scans for scans in group.values()}.values())
 
 
-def _same_patient(rows: Sequence[Row], use: Sequence[int], held: frozenset[str]) -> list[Finding]:
+def _same_patient(rows: Sequence[Row], use: Sequence[int], held: frozenset[str]) -> list[Match]:
     """Held-out patients who are in several sources, by rows or by a shipped recipe."""
     by_patient: dict[str, list[int]] = defaultdict(list)
     for number in use:
@@ -233,5 +233,5 @@ def _same_patient(rows: Sequence[Row], use: Sequence[int], held: frozenset[str])
         ours = any(rows[n]["split"] != "heldout" for n in numbers)
         theirs = len({(rows[n]["source"], rows[n]["source_split"]) for n in numbers})
         if len(known) > 1 or ours or theirs > 1:
-            found.append(Finding(SAME_PATIENT, tuple(numbers), True))
+            found.append(Match(SAME_PATIENT, tuple(numbers), True))
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from uls_data.auditing.checks import Finding, Prints, findings
+from uls_data.auditing.checks import Match, Prints, findings
 from uls_data.auditing.fingerprint import mask_fingerprint, scan_sketch
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, SourceError
@@ -37,7 +37,7 @@ class AuditReport:
     ----------
     rows : list of dict
         Columns `COLUMNS` of all rows, in the order of the manifests.
-    findings : list of Finding
+    findings : list of Match
     flags : list of frozenset of Flag
         Of each row: `leak_same_scan`, `leak_heldout_patient`.
     unread : list of (int, str)
@@ -45,7 +45,7 @@ class AuditReport:
     """
 
     rows: list[Row]
-    findings: list[Finding]
+    findings: list[Match]
     flags: list[frozenset[Flag]]
     unread: list[tuple[int, str]]
 
@@ -118,7 +118,7 @@ def audit(
     return AuditReport(rows, found_all, flags, sorted(unread))
 
 
-def flags_of(count: int, found: Iterable[Finding]) -> list[frozenset[Flag]]:
+def flags_of(count: int, found: Iterable[Match]) -> list[frozenset[Flag]]:
     """Return the flags of `count` rows, from what leaks."""
     flags: list[set[Flag]] = [set() for _ in range(count)]
     for finding in found:

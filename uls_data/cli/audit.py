@@ -12,7 +12,7 @@ from uls_data.cli.output import Progress, json_line, json_option, next_step, tab
 from uls_data.manifest.row import Column
 
 if TYPE_CHECKING:
-    from uls_data.auditing import AuditReport, Finding
+    from uls_data.auditing import AuditReport, Match
 
 _SHOWN = 20
 
@@ -87,11 +87,11 @@ def command(
     return 1 if report.training or report.unread else 0
 
 
-def _rows(some: list[Finding]) -> int:
+def _rows(some: list[Match]) -> int:
     return len({number for finding in some for number in finding.rows})
 
 
-def _record(report: AuditReport, finding: Finding) -> dict[str, object]:
+def _record(report: AuditReport, finding: Match) -> dict[str, object]:
     names: tuple[Column, ...] = ("source", "voi_id", "layer", "patient_id", "split")
     rows = [{name: report.rows[number][name] for name in names} for number in finding.rows]
     return {"check": finding.check, "leak": finding.leak, "rows": rows}

@@ -31,7 +31,7 @@ Rows = dict[str, tuple[Path, Row]]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CorrectionResult:
     """What becomes of one correction.
 
     Attributes
@@ -63,7 +63,7 @@ class ErrataReport:
     manifest : Path
         Rows of layer `corrected`.
     rows : list of dict
-    verdicts : list of Verdict
+    verdicts : list of CorrectionResult
         `fits` or `absent`, of every correction.
     replay : Path or None
         Manifest for `build --replay` with the VOIs that are to be cut anew.
@@ -71,13 +71,13 @@ class ErrataReport:
 
     manifest: Path
     rows: list[Row]
-    verdicts: list[Verdict]
+    verdicts: list[CorrectionResult]
     replay: Path | None = None
 
 
 @dataclass(frozen=True)
 class _Plan:
-    verdicts: list[Verdict]
+    verdicts: list[CorrectionResult]
     chains: list[tuple[Rows, list[Step]]]
 
 
@@ -87,7 +87,7 @@ def check_errata(
     *,
     started: Callable[[int], None] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> list[Verdict]:
+) -> list[CorrectionResult]:
     """Say of every correction whether it fits the data; nothing is written.
 
     Parameters
@@ -181,7 +181,7 @@ def _plan(
     vois = _vois(manifest, {name for _, name in steps})
     if started is not None:
         started(passes * len(steps.keys() & vois.keys()))
-    verdicts: list[tuple[Step, Verdict]] = []
+    verdicts: list[tuple[Step, CorrectionResult]] = []
     chains = []
     for key in steps:
         if key not in vois:
@@ -232,7 +232,7 @@ def _vois(manifest: Paths, names: set[str]) -> dict[tuple[str, str], Rows]:
     return vois
 
 
-def _judged(steps: list[Step], refusal: Refusal | None) -> list[tuple[Step, Verdict]]:
+def _judged(steps: list[Step], refusal: Refusal | None) -> list[tuple[Step, CorrectionResult]]:
     end = len(steps) if refusal is None else steps.index(refusal.step)
     found = [(step, _verdict(step, "fits", step.correction.reason)) for step in steps[:end]]
     for step in steps[end:]:
@@ -243,12 +243,14 @@ def _judged(steps: list[Step], refusal: Refusal | None) -> list[tuple[Step, Verd
     return found
 
 
-def _verdict(step: Step, outcome: str, detail: str) -> Verdict:
+def _verdict(step: Step, outcome: str, detail: str) -> CorrectionResult:
     c = step.correction
-    return Verdict(step.overlay, step.number, c.source, c.voi_id, c.kind.value, outcome, detail)
+    return CorrectionResult(
+        step.overlay, step.number, c.source, c.voi_id, c.kind.value, outcome, detail
+    )
 
 
-def _refuse(refused: list[Verdict]) -> None:
+def _refuse(refused: list[CorrectionResult]) -> None:
     if not refused:
         return
     lines = [f"{v.overlay} {v.number}, {v.voi_id}: {v.kind}: {v.detail}" for v in refused[:_SHOWN]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Finding:
+class Fault:
     """One fault of a release.
 
     Attributes
@@ -44,11 +44,11 @@ class Differences:
         """Take out a file that is right."""
         del self.expected[name], self.found[name]
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[Fault]:
         """Return one finding a fault, in the order of the names."""
         return sorted(self._findings(), key=lambda its: its.file)
 
-    def _findings(self) -> Iterator[Finding]:
+    def _findings(self) -> Iterator[Fault]:
         belongs = {sha256: name for name, sha256 in sorted(self.expected.items())}
         extra = {name: self.found[name] for name in sorted(self.found.keys() - self.expected)}
         elsewhere: dict[str, list[str]] = {}
@@ -62,21 +62,21 @@ class Differences:
                 places = elsewhere.get(sha256)
                 if places:
                     told.add(places[0])
-                    yield Finding("renamed", name, f"is now called {places.pop(0)}")
+                    yield Fault("renamed", name, f"is now called {places.pop(0)}")
                 else:
-                    yield Finding("missing", name, "is not there")
+                    yield Fault("missing", name, "is not there")
                 continue
             other = belongs.get(self.found[name])
             if other is not None and self.found.get(other) == sha256:
                 told.add(other)
-                yield Finding("swapped", name, f"has changed places with {other}")
+                yield Fault("swapped", name, f"has changed places with {other}")
             elif other is not None:
-                yield Finding("changed", name, f"holds what belongs to {other}")
+                yield Fault("changed", name, f"holds what belongs to {other}")
             else:
-                yield Finding("changed", name, self._is(name, sha256))
+                yield Fault("changed", name, self._is(name, sha256))
         for name in extra:
             if name not in told:
-                yield Finding("extra", name, "does not belong to the release")
+                yield Fault("extra", name, "does not belong to the release")
 
     def _is(self, name: str, sha256: str) -> str:
         found = self.found[name]

@@ -19,7 +19,7 @@ from uls_data.io import sha256_bytes, sha256_file
 from uls_data.io.journal import Journal
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.outcome import Status
-from uls_data.release.finding import Differences, Finding
+from uls_data.release.finding import Differences, Fault
 from uls_data.release.parts import content_of, open_part, sha256_stream
 from uls_data.release.record import (
     PART_NAME,
@@ -44,7 +44,7 @@ class Verification:
 
     Attributes
     ----------
-    findings : list of Finding
+    findings : list of Fault
         Empty for a release that is whole.
     files : int
         Looked at.
@@ -52,7 +52,7 @@ class Verification:
         Of the release; None where `release.json` is not as it was written.
     """
 
-    findings: list[Finding]
+    findings: list[Fault]
     files: int
     record: Record | None
 
@@ -119,7 +119,7 @@ class _Check:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.findings: list[Finding] = []
+        self.findings: list[Fault] = []
         self.present = _entries(folder)
         self.record, self.files = _listed(folder)
         if self.record is None:
@@ -138,7 +138,7 @@ class _Check:
 
     def add(self, kind: str, file: str, detail: str) -> None:
         """Write down a fault."""
-        self.findings.append(Finding(kind, file, detail))
+        self.findings.append(Fault(kind, file, detail))
 
     def look(self, name: str) -> None:
         """Compare one file with its hash."""
@@ -233,7 +233,7 @@ class _Check:
                 self.add("wrong", RECORD, "its payload roots are not those of the manifests")
         self.seen.remove()
 
-    def _inside(self, part: str) -> tuple[list[Finding], str]:
+    def _inside(self, part: str) -> tuple[list[Fault], str]:
         """Members of a damaged part that differ, and a word about the part."""
         differ = Differences()
         group = next((unpacked for packed, unpacked in self.groups if part in packed), set())
@@ -261,7 +261,7 @@ class _Check:
         differ.expected = expected
         for name in [n for n in expected if differ.found.get(n) == expected[n]]:
             differ.forget(name)
-        inside = [Finding(its.kind, f"{part}: {its.file}", its.detail) for its in differ.findings()]
+        inside = [Fault(its.kind, f"{part}: {its.file}", its.detail) for its in differ.findings()]
         return inside, detail if inside else f"{detail}; every member in it is whole"
 
 

@@ -29,7 +29,7 @@ _EXTRAS = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class Checkup:
     """One thing that was looked at.
 
     Attributes
@@ -49,7 +49,7 @@ class Finding:
     advice: str = ""
 
 
-def doctor(folder: str | Path = ".") -> list[Finding]:
+def doctor(folder: str | Path = ".") -> list[Checkup]:
     """Look at Python, packages, processors, memory, disk and GPU.
 
     Parameters
@@ -61,20 +61,20 @@ def doctor(folder: str | Path = ".") -> list[Finding]:
     return [*found, _gpu()]
 
 
-def _python() -> Finding:
+def _python() -> Checkup:
     version = platform.python_version()
     where = f"uls-data {__version__}, Python {version}, {platform.system()} {platform.machine()}"
     if platform.system() != "Linux":
-        return Finding("program", "slow", where, "tested on Linux alone")
-    return Finding("program", "ok", where)
+        return Checkup("program", "slow", where, "tested on Linux alone")
+    return Checkup("program", "ok", where)
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[Checkup]:
     """Yield required packages that are not there, or one line that all are."""
     try:
         needed = metadata.requires("uls-data") or []
     except metadata.PackageNotFoundError:
-        yield Finding("packages", "bad", "uls-data is not installed", "pip install uls-data")
+        yield Checkup("packages", "bad", "uls-data is not installed", "pip install uls-data")
         return
     names = [line.split(";")[0] for line in needed if "extra ==" not in line]
     versions = {}
@@ -82,13 +82,13 @@ def _packages() -> Iterator[Finding]:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            yield Finding("packages", "bad", f"{name} is missing", f"pip install '{name}'")
+            yield Checkup("packages", "bad", f"{name} is missing", f"pip install '{name}'")
     shown = ", ".join(
         f"{name} {versions[name]}"
         for name in ("numpy", "pandas", "pyarrow", "pydicom")
         if name in versions
     )
-    yield Finding("packages", "ok", f"{len(versions)} of {len(names)}: {shown}")
+    yield Checkup("packages", "ok", f"{len(versions)} of {len(names)}: {shown}")
 
 
 def _bare(requirement: str) -> str:
@@ -98,62 +98,62 @@ def _bare(requirement: str) -> str:
     return requirement
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[Checkup]:
     for extra, (modules, use) in _EXTRAS.items():
         absent = [name for name in modules if find_spec(name) is None]
         if absent:
             advice = f"for {use}: pip install 'uls-data[{extra}]'"
-            yield Finding(f"extra {extra}", "missing", f"no {', '.join(absent)}", advice)
+            yield Checkup(f"extra {extra}", "missing", f"no {', '.join(absent)}", advice)
         else:
-            yield Finding(f"extra {extra}", "ok", use)
+            yield Checkup(f"extra {extra}", "ok", use)
 
 
-def _processors() -> Finding:
+def _processors() -> Checkup:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found = f"{usable} usable of {os.cpu_count()}"
     if usable == 1:
-        return Finding("processors", "slow", found, "builds and reading ahead share one")
-    return Finding("processors", "ok", found, f"build with --workers {usable}")
+        return Checkup("processors", "slow", found, "builds and reading ahead share one")
+    return Checkup("processors", "ok", found, f"build with --workers {usable}")
 
 
-def _memory() -> Finding:
+def _memory() -> Checkup:
     free = free_memory()
     found = f"{free / _GIB:.1f} GiB for tasks together"
     if free < _LITTLE_MEMORY_BYTES:
         advice = "large scans are built one at a time, the largest not at all"
-        return Finding("memory", "slow", found, advice)
-    return Finding("memory", "ok", found)
+        return Checkup("memory", "slow", found, advice)
+    return Checkup("memory", "ok", found)
 
 
-def _disk(folder: Path) -> Finding:
+def _disk(folder: Path) -> Checkup:
     place = folder.absolute()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
     found = f"{free / _GIB:.0f} GiB free at {folder}"
     if not os.access(place, os.W_OK):
-        return Finding("disk", "bad", found, "it may not be written to; give another --out")
+        return Checkup("disk", "bad", found, "it may not be written to; give another --out")
     if free < _LITTLE_DISK_BYTES:
-        return Finding("disk", "slow", found, "a VOI takes about 8 MB: about 120 of them a GiB")
-    return Finding("disk", "ok", found)
+        return Checkup("disk", "slow", found, "a VOI takes about 8 MB: about 120 of them a GiB")
+    return Checkup("disk", "ok", found)
 
 
-def _gpu() -> Finding:
+def _gpu() -> Checkup:
     try:
         from uls_data.network.device import graphics_card
     except ModuleNotFoundError:
-        return Finding("GPU", "missing", "not looked for: no torch", "see extra network")
+        return Checkup("GPU", "missing", "not looked for: no torch", "see extra network")
     card = graphics_card()
     if card is None:
         advice = (
             "train and predict run on the CPU: --plan small takes a minute or two, baseline takes "
             "minutes a VOI and weeks of training; where there is a GPU, install torch's CUDA build"
         )
-        return Finding("GPU", "slow", "none that torch can use", advice)
+        return Checkup("GPU", "slow", "none that torch can use", advice)
     name, total = card
     found = f"{name}, {total / _GIB:.0f} GiB"
     if total < _BASELINE_GPU_BYTES:
-        return Finding(
+        return Checkup(
             "GPU", "slow", found, "too small for baseline; take a plan with a smaller crop"
         )
-    return Finding("GPU", "ok", found)
+    return Checkup("GPU", "ok", found)
