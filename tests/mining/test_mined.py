@@ -17,7 +17,7 @@ from uls_data.mining.mined import COLUMNS, rows_of_report
 from uls_data.outcome import Reason
 
 WORDS = lexicons()
-UNSEEN = Path(__file__).parent / "unseen"
+PHRASINGS = Path(__file__).parent / "phrasings"
 TARGETS = [
     (68.0, 40.0, 8, 34), (58.0, 32.0, 3, 38), (27.0, 14.0, 3, 28), (29.0, 18.0, 8, 104),
     (36.0, 22.0, 4, 168), (42.0, 24.0, 4, 172),
@@ -51,6 +51,17 @@ def check(score: Score) -> None:
 @pytest.mark.parametrize("language", ["en", "nl"])
 def test_made_up_reports(language: str) -> None:
     check(scored(language, 40))
+
+
+@pytest.mark.parametrize("language", ["en", "nl"])
+def test_whole_reports_in_many_phrasings(language: str) -> None:
+    score = Score()
+    paths = sorted((PHRASINGS / language).glob("*.txt"))
+    for path in paths:
+        text, truths = marked(path.read_text(encoding="utf-8"))
+        add(score, rows(text), truths, path.name)
+    assert len(paths) >= 20
+    check(score)
 
 
 @pytest.mark.slow
@@ -106,6 +117,11 @@ def test_a_report_gives_a_row_with_all_that_it_says() -> None:
         ("The 7 mm nodule is no longer seen.", "negated"),
         ("Sum of diameters: 120 mm.", "sum"),
         ("Fleischner: follow-up of nodules over 6 mm.", "guideline"),
+        ("Small liver lesions, all < 1 cm.", "limit"),
+        ("A node with a cortex of 5 mm.", "part"),
+        ("The wall of the mass is 3 mm thick.", "organ"),
+        ("Contact with the aorta over 8 mm.", "distance"),
+        ("Previously the nodule was 7 mm.", "previous_only"),
         ("Cortical scar of the kidney (9-193).", "no_size"),
     ],
 )
@@ -113,6 +129,27 @@ def test_what_is_no_lesion_is_a_row_that_says_why(text: str, reason: str) -> Non
     skipped, last = rows(text)
     assert (skipped["status"], skipped["reason"]) == ("skipped", reason)
     assert (last["status"], last["reason"]) == ("skipped", "no_lesion")
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "was"),
+    [
+        ("Nodule of 12 mm, previously 10 mm.", 12, 10),
+        ("Nodule 12 mm (prior 10).", 12, 10),
+        ("The nodule has grown from 10 to 12 mm.", 12, 10),
+        ("The nodule that was 10 mm now measures 12 mm.", 12, 10),
+        ("Previously the nodule was 10 mm. Now 12 mm.", 12, 10),
+        ("Nodule of 12 mm.\nThis was 10 mm before.", 12, 10),
+        ("Compared to the CT of May, the nodule is unchanged at 12 mm.", 12, None),
+        ("The previously described nodule measures 12 mm.", 12, None),
+        ("Nodus van 8 naar 12 mm gegroeid in de long.", 12, 8),
+        ("De nodus in de long is nu 12 mm, t.o.v. 8 mm.", 12, 8),
+        ("De bekende nodus in de long meet 12 mm, dit was 8 mm.", 12, 8),
+    ],
+)
+def test_sizes_of_before(text: str, now: float, was: float | None) -> None:
+    (row,) = lesions(text)
+    assert (row["long_axis_mm"], row["previous_long_axis_mm"]) == (now, was)
 
 
 def test_a_conclusion_says_again() -> None:

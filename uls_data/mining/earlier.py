@@ -69,6 +69,10 @@ def _is_previous(page: Page, together: Sequence[Seat], number: int) -> bool:
             return True
         if re.fullmatch(r"\s?\(\s?", lead) and re.match(r"\s?\)", after):
             return seat.size.axes_mm != together[number - 1].size.axes_mm
+    now_next = following is not None and page.has("now", seat.size.end, following.size.start)
+    said_was = patterns.right_before.search(before) or re.match(r"\s{1,2}was\b", after)
+    if not number and now_next and said_was:
+        return True
     cues = [
         hit
         for hit in page.within("previous_before", start, seat.size.start)
@@ -80,8 +84,7 @@ def _is_previous(page: Page, together: Sequence[Seat], number: int) -> bool:
     between = page.text[cues[-1][1] : seat.size.start]
     if number:
         return ";" not in between and len(between) < 90 and not _new_lesion(page, cues[-1][1], seat)
-    later_now = following is not None and page.has("now", seat.size.end, following.size.start)
-    return later_now or (len(between) <= _CLOSE and "," not in between)
+    return now_next or (len(between) <= _CLOSE and "," not in between)
 
 
 def _new_lesion(page: Page, start: int, seat: Seat) -> bool:

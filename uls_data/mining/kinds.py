@@ -14,6 +14,9 @@ from uls_data.mining.word_places import Page, Span
 from uls_data.outcome import LesionType
 
 _ADJECTIVES = 42
+_OVER = re.compile(r"\b(?:over|van)\s{1,2}(?:\w{1,4}\.?\s)?$")
+_OF = re.compile(r"\s+(?:of|van)\s+(?:[^\W\d]+\s+){0,2}")
+_OTHERS = ("organ", "part", "distance", "technique", "device")
 
 
 class Kind(StrEnum):
@@ -21,7 +24,9 @@ class Kind(StrEnum):
 
     LESION = "lesion"
     ORGAN = "organ"
+    PART = "part"
     DISTANCE = "distance"
+    LIMIT = "limit"
     CHANGE = "change"
     TECHNIQUE = "technique"
     DEVICE = "device"
@@ -59,6 +64,7 @@ class _Patterns:
         loosely = rf"[\s:=]{{0,3}}(?:(?:{about})[.\s]{{0,2}}){{0,2}}"
         loosely += r"(?:(?:is|was|of|van|bedraagt)\s{1,2})?$"
         self.distance_before = re.compile(alternatives(words.phrases("distance_before")) + loosely)
+        self.contact = re.compile(alternatives(words.phrases("contact")))
         self.weak_before = re.compile(alternatives(words.phrases("distance_weak_before")) + loosely)
         self.change_before = re.compile(alternatives(words.phrases("change_before")) + loosely)
         self.distance_after = re.compile(
@@ -87,6 +93,7 @@ def subject_of(page: Page, seat: Seat) -> Subject | None:
     """Tell what a size is about, by its own words; None where they do not say."""
     patterns = _patterns(page.words)
     before = page.text[max(seat.pre[0], seat.size.start - 60) : seat.size.start]
+    touching = page.text[max(seat.sentence.start, seat.size.start - 60) : seat.size.start]
     after = page.text[seat.size.end : min(seat.post[1], seat.size.end + 40)]
     named = seat.reference.span if seat.reference is not None else (0, 0)
     nouns_before, nouns_after = _nouns(page, seat.pre, named), _nouns(page, seat.post, named)
@@ -97,7 +104,7 @@ def subject_of(page: Page, seat: Seat) -> Subject | None:
     guided = any(page.has("not_lesion.guideline", *span) for span in (seat.pre, seat.post))
     if guided and seat.reference is None:
         return Subject(Kind.GUIDELINE)
-    if kind := _beside(before, after, patterns, seat):
+    if kind := _beside(before, after, touching, patterns, seat):
         return Subject(kind)
     first = _first_after(page, seat, nouns_after)
     if first is not None:
@@ -105,12 +112,16 @@ def subject_of(page: Page, seat: Seat) -> Subject | None:
     return _last_before(page, seat, nouns_before, patterns)
 
 
-def _beside(before: str, after: str, patterns: _Patterns, seat: Seat) -> Kind | None:
+def _beside(before: str, after: str, touching: str, patterns: _Patterns, seat: Seat) -> Kind | None:
     """Distance or change, by the words that touch the size."""
     if len(seat.size.axes_mm) > 1:
         return None
     if patterns.change_before.search(before) or patterns.change_after.match(after):
         return Kind.CHANGE
+    if re.search(r"\b(?:over|van)\s{1,2}(?:\w{1,4}\.?\s)?$", before) and patterns.contact.search(
+        touching
+    ):
+        return Kind.DISTANCE
     if patterns.distance_after.match(after) or patterns.distance_before.search(before):
         return Kind.DISTANCE
     if patterns.weak_before.search(before) and patterns.weak_after.match(after):
@@ -125,7 +136,7 @@ def _nouns(page: Page, span: Span, but: Span) -> list[tuple[int, int, str]]:
     """
     found = [(a, b, "lesion") for a, b in page.within("lesion", *span)]
     found += [(a, b, "node") for a, b in page.within("location.lymph_node", *span)]
-    for key in ("organ", "technique", "device"):
+    for key in _OTHERS:
         found += [(a, b, key) for a, b in page.within(f"not_lesion.{key}", *span)]
     found = [hit for hit in found if hit[1] <= but[0] or but[1] <= hit[0]]
     found.sort(key=lambda hit: (hit[0] - hit[1], hit[0], hit[2] != "lesion"))
@@ -146,7 +157,7 @@ def _first_after(page: Page, seat: Seat, nouns: Sequence[tuple[int, int, str]]) 
         if len(between) > _ADJECTIVES or governed.search(between):
             return None
         following = nouns[number + 1] if number + 1 < len(nouns) else None
-        if key in ("organ", "technique", "device"):
+        if key in _OTHERS:
             # "12 mm liver lesion": the organ is where it lies.
             near = following and following[2] in ("lesion", "node") and following[0] - end < 24
             if near and following and not governed.search(page.text[end : following[0]]):
@@ -166,12 +177,15 @@ def _last_before(
     page: Page, seat: Seat, nouns: Sequence[tuple[int, int, str]], patterns: _Patterns
 ) -> Subject | None:
     """Subject of "the nodule in the liver measures 12 mm": the last noun that no other governs."""
-    heads, lesions = [], []
+    heads: list[tuple[int, int, str]] = []
+    lesions: list[tuple[int, int, str]] = []
     for number, (start, end, key) in enumerate(nouns):
         lead = page.text[max(seat.pre[0], start - 40) : start]
         if key in ("lesion", "node"):
             if patterns.no.search(lead) and len(nouns) > 1 and number < len(nouns) - 1:
                 continue
+            if heads and _OF.fullmatch(page.text, heads[-1][1], start):
+                continue  # "the wall of the mass"
             lesions.append((start, end, key))
             continue
         following = nouns[number + 1] if number + 1 < len(nouns) else None
@@ -179,10 +193,12 @@ def _last_before(
             "lesion", "node",
         )  # fmt: skip
         governed = patterns.governed.search(lead) and not patterns.size_of.search(lead)
-        if not modifies and not governed:
+        if not modifies and (not governed or key == "part"):
             heads.append((start, end, key))
     last = lesions[-1] if lesions else None
     head = heads[-1] if heads else None
+    if last is not None and head is not None and head[2] in ("part", "distance"):
+        last = last if head[0] < last[0] else None
     if last is not None and (head is None or head[0] < last[0] or _subordinate(page, last, head)):
         node = any(key == "node" for _, _, key in lesions[-2:])
         return Subject(Kind.LESION, last[:2], node=node, contested=head is not None)
@@ -197,7 +213,9 @@ def _subordinate(page: Page, lesion: tuple[int, int, str], head: tuple[int, int,
     return re.search(r"[,;:.\n]", between) is None
 
 
-def lesion_type_of(page: Page, spans: Sequence[Span], subject: Subject | None) -> LesionType | None:
+def lesion_type_of(
+    page: Page, spans: Sequence[Span], subject: Subject | None, *, anywhere: bool = False
+) -> LesionType | None:
     """Type by the words of location in the first of the spans that has any.
 
     Parameters
@@ -207,23 +225,38 @@ def lesion_type_of(page: Page, spans: Sequence[Span], subject: Subject | None) -
         The nearest first.
     subject : Subject or None
         A node by name is a node wherever it lies.
+    anywhere : bool
+        Take also the place that a lesion is said to lie beside.
     """
     if subject is not None and subject.node:
         return LesionType.LYMPH_NODE
-    level = re.compile(rf"{alternatives(page.words.phrases('level_of'))}\s+(?:\w+\s+){{0,2}}$")
+    level, beside = (
+        re.compile(rf"{alternatives(page.words.phrases(name))}\s+(?:\w+\s+){{0,2}}$")
+        for name in ("level_of", "beside")
+    )
     weak: LesionType | None = None
+    segment: LesionType | None = None
     for span in spans:
         places = page.places_within(*span)
         anchor = _anchor(page, span, subject)
         places.sort(key=lambda place: min(abs(place[0] - anchor), abs(place[1] - anchor)))
         for start, _end, key in places:
             kind = LesionType.LYMPH_NODE if key == "node_place" else LesionType(key)
-            height = level.search(page.text[max(span[0], start - 40) : start])
-            if height or (key == "node_place" and _only_there(page, subject)):
+            lead = page.text[max(span[0], start - 40) : start]
+            if not anywhere and beside.search(lead):
+                continue
+            if is_segment(page, start):
+                segment = segment or kind
+            elif level.search(lead) or (key == "node_place" and _only_there(page, subject)):
                 weak = weak or kind
             else:
                 return kind
-    return weak
+    return weak or segment
+
+
+def is_segment(page: Page, start: int) -> bool:
+    """Whether a place is a segment by its number alone, of the liver unless a lung was named."""
+    return page.text.startswith("seg", start)
 
 
 def _anchor(page: Page, span: Span, subject: Subject | None) -> int:

@@ -12,10 +12,11 @@ from uls_data.mining.word_places import Page, Span
 
 # A page with longer lines was not broken by hand; in another one, a line of most of its width
 # goes on in the next.
+_LONGEST_LEAD, _LONGEST_ITEM = 80, 120
 _WIDEST_PAGE, _NARROWEST_LINE, _WRAPPED_SHARE = 110, 36, 0.68
 _BULLET = re.compile(
     r"[ \t]*(?:[-*•·–>+o](?=\s)|[-•*](?=[^\W\d])|\(?\d{1,2}[.)](?=\s|[^\W\d])|\d{1,2}:(?=\s)"
-    r"|\(?[a-h][.)]\s|(?:n?tl|target)\s?\d{1,2}\b|[tl]\s?\d{1,2}\s?[:)=]|#\s?\d)",
+    r"|\d{1,2}\s{2,}(?=[^\W\d])|\(?[a-h][.)]\s|(?:n?tl|target)\s?\d{1,2}\b|[tl]\s?\d{1,2}\s?[:)=]|#\s?\d)",
 )
 _DRESS = re.compile(r"[\s*#_=>-]*")
 _END = re.compile(r"[.!?]+(?=[\"')\]]{0,2}(?:\s|$))|(?<=[a-z)])\.(?=[^\W\d_]{2})")
@@ -85,7 +86,7 @@ class _Headings:
         return best
 
 
-def sentences(page: Page, whole: Sequence[Span]) -> list[Sentence]:
+def sentences(page: Page, whole: Sequence[Span], named: Sequence[Span] = ()) -> list[Sentence]:
     """Sentences of a report, in order, with what headings say.
 
     Parameters
@@ -93,40 +94,71 @@ def sentences(page: Page, whole: Sequence[Span]) -> list[Sentence]:
     page : Page
     whole : sequence of (int, int)
         Spans, in order, that no sentence may end in: sizes and references.
+    named : sequence of (int, int)
+        Of these, the references.
     """
     headings = _Headings(page)
     found: list[Sentence] = []
     state = Sentence(0, 0)
-    items, closed = 0, False
+    items, item_indent, closed = 0, 0, False
     for start, end, paragraph, item in _split(page, whole, headings):
         heading, told = headings.at(start, end)
         group, _, key = heading.partition(".")
         fresh = "\n" in page.text[found[-1].end if found else 0 : start + 1] or not found
-        if state.section == "comparison" and closed and (fresh or paragraph != state.paragraph):
-            # What is compared is named on the heading's own line.
+        parted = paragraph != state.paragraph
+        ends = parted or (fresh and state.section == "comparison")
+        if closed and ends and state.section in ("comparison", "technique"):
+            # What was compared and how it was scanned is told in one paragraph.
             state = replace(state, section="findings")
+        indent = _indent(page, start)
+        if state.target and items and not group and fresh and indent < item_indent:
+            state = replace(state, target="")
         ended = paragraph != state.paragraph and items > 0 and not group and not item
-        if state.target and ended and not _like_an_item(page, start, end, whole):
+        if state.target and ended and not _like_an_item(start, end, named):
             # A list of lesions ends with its paragraph, unless the next one looks like more.
             state, items = replace(state, target=""), 0
         if group == "headings":
             target = key if key in ("target", "non_target") else ""
             section = "findings" if target else key
+            region = state.region
             state, items = Sentence(0, 0, section, target), 0
             closed = bool(page.text[told:end].strip())
+            if target and not fresh:
+                state = replace(state, region=region)
         elif group == "regions":
             state = replace(state, region="" if key == "unknown" else key)
             if paragraph != state.paragraph and items:
                 state = replace(state, target="")
+        elif said := _list_of(page, start, end, whole):
+            state, items = replace(state, target=said), 0
+        else:
+            closed = closed or fresh
         state = replace(state, paragraph=paragraph)
-        items += bool(_inside(whole, start, end))
+        if _inside(whole, start, end):
+            item_indent = indent if not items else item_indent
+            items += 1
         found.append(replace(state, start=start, end=end, item=item))
     return found
 
 
-def _like_an_item(page: Page, start: int, end: int, whole: Sequence[Span]) -> bool:
-    spans = _inside(whole, start, end)
-    return len(spans) > 1 and spans[0][0] - start < 60 and end - start < 120
+def _indent(page: Page, start: int) -> int:
+    begin = page.text.rfind("\n", 0, start + 1) + 1
+    line = page.text[begin : begin + 200]
+    return len(line) - len(line.lstrip(" \t"))
+
+
+def _list_of(page: Page, start: int, end: int, whole: Sequence[Span]) -> str:
+    """Whether a line with a colon at its end, as "measurements (target):", begins a list."""
+    text = page.text[start:end].rstrip()
+    if not text.endswith(":") or len(text) > _LONGEST_LEAD or _inside(whole, start, end):
+        return ""
+    if page.has("non_target", start, end):
+        return "non_target"
+    return "target" if page.has("target", start, end) else ""
+
+
+def _like_an_item(start: int, end: int, named: Sequence[Span]) -> bool:
+    return bool(_inside(named, start, end)) and end - start < _LONGEST_ITEM
 
 
 def _inside(whole: Sequence[Span], start: int, end: int) -> list[Span]:

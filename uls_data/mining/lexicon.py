@@ -58,10 +58,15 @@ class Lexicon(_Part):
     image_letter: Phrases = ()
     planes: Phrases = ()
     numbered: Phrases = ()
+    every: Phrases = ()
+    contact: Phrases = ()
     lesion: Phrases = ()
     location: dict[Place | Literal["node_place"], Phrases] = {}
     level_of: Phrases = ()
-    not_lesion: dict[Literal["organ", "technique", "device", "guideline", "sum"], Phrases] = {}
+    beside: Phrases = ()
+    not_lesion: dict[
+        Literal["organ", "part", "distance", "technique", "device", "guideline", "sum"], Phrases
+    ] = {}
     distance_before: Phrases = ()
     distance_after: Phrases = ()
     distance_weak_before: Phrases = ()
@@ -139,6 +144,11 @@ class Words:
             for unit, length in (("mm", 1.0), ("cm", 10.0))
             for word in self.phrases(f"units.{unit}")
         }
+
+    @cached_property
+    def all(self) -> re.Pattern[str]:
+        """Pattern of words such as "all" and "each"."""
+        return self.pattern("every")
 
     def keys(self, field: str) -> tuple[str, ...]:
         """Names of the lists of a group, in a fixed order."""

@@ -91,7 +91,7 @@ def mark_repeated(found: list[Mention]) -> None:
             continue
         for other in told:
             assert other.size is not None
-            same_size = sorted(other.size.axes_mm) == sorted(mention.size.axes_mm)
+            same_size = set(mention.size.axes_mm) <= set(other.size.axes_mm)
             kinds = {other.lesion_type, mention.lesion_type}
             if same_size and (len(kinds) == 1 or LesionType.UNKNOWN in kinds):
                 mention.repeated = True

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from uls_data.errors import CaseError
 from uls_data.mining.earlier import is_negated, previous_ones
-from uls_data.mining.kinds import Kind, Subject, lesion_type_of, subject_of
+from uls_data.mining.kinds import Kind, Subject, is_segment, lesion_type_of, subject_of
 from uls_data.mining.layout import Sentence, sentences
 from uls_data.mining.mention import Mention, doubts_of, mark_repeated
 from uls_data.mining.references import Reference, find_references
@@ -21,6 +21,7 @@ from uls_data.outcome import LesionType, Reason
 
 _ORGAN_AT_LEAST_MM = 30.0
 MAXIMUM_MENTIONS = 2_000
+_SHORT = 30
 
 
 @dataclass
@@ -58,7 +59,7 @@ def read_mentions(page: Page) -> list[Mention]:
         )
     told = [cell.size.span for cell in cells if cell.size is not None]
     whole = sorted([size.span for size in sizes] + [one.span for one in refs] + told)
-    parts = sentences(page, whole)
+    parts = sentences(page, whole, [one.span for one in refs])
     placed, loose = seats(page, parts, sizes, refs)
     placed = _axes_together(page, placed)
     found: list[Mention] = []
@@ -124,11 +125,12 @@ def _read(
     was = previous_ones(page, together)
     made: list[Mention] = []
     pending: Size | None = None
-    first = True
     for seat, previous in zip(together, was, strict=True):
+        near = before.sentence is not None and before.sentence.paragraph == sentence.paragraph
+        mention = _mention(page, seat, before)
         if previous:
             home = made[-1] if made else None
-            if home is None and first and found and _goes_back(found[-1], seat, before, sentence):
+            if home is None and near and found and _goes_back(found[-1], seat, mention):
                 home = found[-1]
             if home is not None and home.previous is None and home.size is not None:
                 home.previous = seat.size
@@ -140,23 +142,42 @@ def _read(
             if len(together) > 1 and not all(was):
                 pending = seat.size
                 continue
-        mention = _mention(page, seat, before)
         if previous:
             mention.previous_only = True
-            mention.previous, mention.size = mention.size, mention.size
+            mention.previous = mention.size
         elif pending is not None:
             mention.previous, pending = pending, None
+        elif not made and found and near and _now_of(page, found[-1], seat, mention):
+            mention.previous = found.pop().previous
+        if mention.kind == Kind.PART and made and made[-1].reference is None:
+            made[-1].reference, mention.reference = mention.reference, None
+        if made and "borrowed_noun" in mention.doubts:
+            _take_label(made[-1], mention)
         made.append(mention)
-        first = False
     if not together:
         _note(page, sentence, before)
     return made
 
 
-def _goes_back(last: Mention, seat: Seat, before: _Before, sentence: Sentence) -> bool:
+def _goes_back(last: Mention, seat: Seat, mention: Mention) -> bool:
     """Whether a sentence that only says what was is about the last measurement."""
-    near = before.sentence is not None and before.sentence.paragraph == sentence.paragraph
-    return near and last.kind == Kind.LESION and not last.previous_only and seat.number == 0
+    own = mention.kind != Kind.LESION or not {"no_noun", "borrowed_noun"} & set(mention.doubts)
+    return last.kind == Kind.LESION and not last.previous_only and seat.number == 0 and not own
+
+
+def _now_of(page: Page, last: Mention, seat: Seat, mention: Mention) -> bool:
+    """Whether "Now 15 mm" follows "Previously 12 mm"."""
+    borrowed = {"no_noun", "borrowed_noun"} & set(mention.doubts)
+    return bool(borrowed) and last.previous_only and page.has("now", *seat.pre)
+
+
+def _take_label(last: Mention, mention: Mention) -> None:
+    """Let "short axis of 35 mm on the right and 37 mm on the left" tell both axes."""
+    sizes = last.size, mention.size
+    if sizes[0] is None or sizes[1] is None or mention.kind != last.kind:
+        return
+    if sizes[0].labels == ("short",) and sizes[1].labels == ("",):
+        mention.size = replace(sizes[1], labels=("short",))
 
 
 def _note(page: Page, sentence: Sentence, before: _Before) -> None:
@@ -172,7 +193,8 @@ def _note(page: Page, sentence: Sentence, before: _Before) -> None:
         before.lesion_type = LesionType.LYMPH_NODE if subject.node else kind
         before.place = kind if kind != LesionType.LYMPH_NODE else before.place
         before.sentence = sentence
-    elif kind is not None:
+    elif kind is not None and sentence.end - sentence.start < _SHORT:
+        # "Liver." stands above what follows; a sentence about a rib does not.
         before.subject, before.lesion_type, before.sentence = None, kind, sentence
 
 
@@ -183,6 +205,8 @@ def _mention(page: Page, seat: Seat, before: _Before) -> Mention:
     subject = subject_of(page, seat)
     own_type = _own_type(page, seat, subject)
     in_list = before.sentence is sentence
+    if own_type == LesionType.LIVER and _in_lung(page, seat, before):
+        own_type = LesionType.LUNG
     inherited = False
     small = seat.reference is not None and max(size.axes_mm) < _ORGAN_AT_LEAST_MM
     listed = sentence.target == "target" and seat.number == 0
@@ -214,6 +238,8 @@ def _mention(page: Page, seat: Seat, before: _Before) -> Mention:
             lesion_type = lesion_type_of(page, [(before.lead.start, before.lead.end)], subject)
         if lesion_type is None and sentence.region:
             lesion_type = LesionType(sentence.region)
+        if lesion_type is None:
+            lesion_type = lesion_type_of(page, [seat.pre, seat.post], subject, anywhere=True)
     kind = subject.kind if subject is not None else Kind.LESION
     if subject is None:
         doubts.append("no_noun")
@@ -226,7 +252,9 @@ def _mention(page: Page, seat: Seat, before: _Before) -> Mention:
     target = sentence.target or _said_target(page, sentence)
     negated = kind == Kind.LESION and is_negated(page, seat, subject)
     doubts += doubts_of(page, seat)
-    if kind == Kind.LESION or subject is None:
+    if kind == Kind.LESION and _only_a_limit(page, seat, subject):
+        kind = Kind.LIMIT
+    if subject is None or subject.kind in (Kind.LESION, Kind.ORGAN):
         before.subject = replace(subject, noun=None) if subject is not None else None
         before.lesion_type = lesion_type
         if lesion_type != LesionType.LYMPH_NODE:
@@ -243,6 +271,28 @@ def _mention(page: Page, seat: Seat, before: _Before) -> Mention:
         section=sentence.section,
         doubts=doubts,
     )
+
+
+def _in_lung(page: Page, seat: Seat, before: _Before) -> bool:
+    """Whether "segment 6" is one of the lung that was named before."""
+    places = [*page.places_within(*seat.pre), *page.places_within(*seat.post)]
+    if not all(is_segment(page, start) for start, _, key in places if key == "liver"):
+        return False
+    near = before.sentence is not None and before.sentence.paragraph == seat.sentence.paragraph
+    return seat.sentence.region == "lung" or (near and before.lesion_type == LesionType.LUNG)
+
+
+def _only_a_limit(page: Page, seat: Seat, subject: Subject | None) -> bool:
+    """Whether many are said to be below a size, and none was measured: "nodules, all < 1 cm"."""
+    if seat.size.bound != "below" or seat.reference is not None:
+        return False
+    lead = page.text[max(seat.pre[0], seat.size.start - 24) : seat.size.start]
+    if page.words.all.search(lead):
+        return True
+    if subject is None or subject.noun is None:
+        return False
+    noun = page.text[slice(*subject.noun)]
+    return noun.endswith(("s", "i", "en", "ae")) and not noun.endswith(("sis", "us"))
 
 
 def _as_named(subject: Subject | None, before: _Before) -> LesionType | None:
@@ -324,7 +374,7 @@ def _from_cell(page: Page, cell: Cell, parts: Sequence[Sentence]) -> Mention:
     doubts = ["no_size"] if cell.size is None else [] if cell.size.has_unit else ["no_unit"]
     return Mention(
         cell.size,
-        Kind.LESION,
+        Kind.SUM if cell.is_sum else Kind.LESION,
         LesionType.LYMPH_NODE if nodes else kind or LesionType.UNKNOWN,
         cell.reference,
         cell.previous,

@@ -36,6 +36,8 @@ class NotTaken(StrEnum):
     """Why a measurement of a report is no lesion of the table (`status` skipped)."""
 
     ORGAN = "organ"
+    PART = "part"
+    LIMIT = "limit"
     DISTANCE = "distance"
     CHANGE = "change"
     TECHNIQUE = "technique"

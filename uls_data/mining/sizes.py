@@ -116,8 +116,12 @@ class _Patterns:
         self.single = re.compile(rf"{_BEGIN}(?P<n1>{_NUMBER})[\s-]{{0,3}}(?P<u1>{unit})")
         most = alternatives(words.phrases("at_most"))
         self.bare = re.compile(rf"{most}\.?\s{{1,2}}(?P<n1>\d{{1,3}}(?:[.,]\d)?){_NO_LENGTH}")
+        was = (*words.phrases("previous_before"), *words.phrases("previous_right_before"))
+        self.prior = re.compile(
+            rf"[(,;]\s?{alternatives(was)}[\s:=]{{1,3}}(?P<n1>{_NUMBER})(?=\s?(?:[),;]|\.(?:\s|$)))"
+        )
         self.bounds = [
-            (bound, re.compile(rf"{alternatives(words.phrases(bound))}[.\s=]{{0,3}}$"))
+            (bound, re.compile(rf"{alternatives(words.phrases(bound))}[.\s=-]{{0,3}}$"))
             for bound in ("at_most", "below", "above", "about")
         ]
         self.numbered = re.compile(rf"{alternatives(words.phrases('numbered'))}[.\s:#]{{0,3}}$")
@@ -168,6 +172,8 @@ def find_sizes(page: Page) -> list[Size]:
         value = _number(match["n1"])
         if 3 <= value <= 200 and "suv" not in page.text[max(0, match.start() - 5) : match.start()]:
             take([Size(match.span("n1"), (value,), has_unit=False)])
+    for match in patterns.prior.finditer(page.text):
+        take(_prior(match, page, found))
     found.sort(key=lambda size: size.span)
     return [_told(size, page, patterns) for size in found]
 
@@ -239,6 +245,18 @@ def _change(match: re.Match[str], page: Page) -> list[Size]:
         Size(span, (first,), listed=True, was=True),
         Size((match.start("n2"), match.end()), (second,), listed=True),
     ]
+
+
+def _prior(match: re.Match[str], page: Page, found: list[Size]) -> list[Size]:
+    """Size of "12 mm (prior 15)", in the unit of the one before it."""
+    before = [size for size in found if 0 <= match.start() - size.end < _LOOK_BACK]
+    if not before or not 0 < _number(match["n1"]) < LARGEST_MM:
+        return []
+    nearest = max(before, key=lambda size: size.end)
+    written = page.text[slice(*nearest.span)]
+    unit = max(page.words.unit_mm, key=lambda unit: (written.endswith(unit), len(unit)))
+    length = page.words.unit_mm[unit] if written.endswith(unit) else 1.0
+    return [Size(match.span("n1"), (round(_number(match["n1"]) * length, 3),), has_unit=False)]
 
 
 def _listed(match: re.Match[str], page: Page) -> Iterator[Size]:

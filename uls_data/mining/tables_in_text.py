@@ -36,6 +36,8 @@ class Cell:
         Spans to look for words of location in, the best first.
     kind : str
         `target`, `non_target` or nothing.
+    is_sum : bool
+        The row adds up those above it.
     """
 
     size: Size | None
@@ -43,6 +45,7 @@ class Cell:
     reference: Reference | None
     where: tuple[Span, ...]
     kind: str
+    is_sum: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,8 @@ def _header(page: Page, line: _Line) -> tuple[dict[str, int], dict[str, str]]:
             columns[key] = number
             if unit is not None:
                 units[key] = unit[1]
+            if key in ("lesion", "kind") and page.has("target", start, end):
+                units["kind"] = "non_target" if page.has("non_target", start, end) else "target"
     dates.sort(reverse=True)
     for key, (_, number) in zip(("size", "previous"), dates, strict=False):
         columns.setdefault(key, number)
@@ -172,7 +177,17 @@ def _row(page: Page, line: _Line, header: dict[str, int], units: dict[str, str])
             kind = "non_target"
         elif said.startswith("t"):
             kind = "target"
-    return Cell(size, previous, reference, (*where, line.span), kind)
+        elif said.isdigit():
+            kind = units.get("kind", "")
+    elif "lesion" in spans:
+        said = page.text[slice(*spans["lesion"])].strip(" *")
+        if match := re.fullmatch(r"(n?)tl?\s?\d{1,2}", said):
+            kind = "non_target" if match[1] else "target"
+        elif said.isdigit():
+            kind = units.get("kind", "")
+    first = next((span for span in line.cells if page.text[slice(*span)].strip()), line.span)
+    is_sum = page.has("not_lesion.sum", *first)
+    return Cell(size, previous, reference, (*where, line.span), kind, is_sum)
 
 
 def _size(page: Page, span: Span | None, unit: str | None) -> Size | None:
