@@ -26,6 +26,8 @@ STAGES = [
     ["dicom", "nifti_writer", "tables", "voi"],
     ["measure"],
     ["lesions", "manifest", "mining", "pseudomask"],
+    ["ensemble"],
+    ["certificates"],
     ["filtering", "pictures", "sources"],
     ["factory", "scoring"],
     ["errata", "network"],

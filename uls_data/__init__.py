@@ -5,6 +5,7 @@ Functions, in the order of the work; each command of `uls-data` is a thin skin o
     build, index                          raw archives, or existing VOIs, to a manifest
     load_manifest, query, stats           manifests as tables
     train, predict, filter, selftrain     networks and pseudo-masks
+    certify                               a risk of pseudo-masks that can be stated
     evaluate, evaluate_2d, calibrate      scores
     report, contact_sheet, triage_server  pictures, and judging masks
     check_errata, apply_errata            corrections
@@ -26,6 +27,7 @@ from uls_data._version import __version__
 
 if TYPE_CHECKING:
     from uls_data.auditing import AuditReport, audit
+    from uls_data.certificates import CertifyReport, certify
     from uls_data.errata import ErrataReport, apply_errata, check_errata
     from uls_data.errors import UlsDataError
     from uls_data.export import export_grand_challenge, export_monai, export_nnunet
@@ -67,6 +69,7 @@ _LAZY = {
     "train": "uls_data.network.training",
     "predict": "uls_data.network.prediction",
     "filter": "uls_data.filtering",
+    "certify": "uls_data.certificates",
     "selftrain": "uls_data.loop",
     "evaluate": "uls_data.scoring.volumes",
     "evaluate_2d": "uls_data.scoring",
@@ -89,6 +92,7 @@ _LAZY = {
     "doctor": "uls_data.reporting.doctor",
     "AuditReport": "uls_data.auditing",
     "BuildReport": "uls_data.factory",
+    "CertifyReport": "uls_data.certificates",
     "Difference": "uls_data.release",
     "ErrataReport": "uls_data.errata",
     "Evaluation": "uls_data.scoring",
@@ -114,6 +118,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "train",
     "predict",
     "filter",
+    "certify",
     "selftrain",
     "evaluate",
     "evaluate_2d",
@@ -136,6 +141,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "doctor",
     "AuditReport",
     "BuildReport",
+    "CertifyReport",
     "Difference",
     "ErrataReport",
     "Evaluation",

@@ -30,8 +30,9 @@ LONG = {
     *("report", "errata check", "errata apply", "release build", "release verify", "lndb-prep"),
     *("export nnunet", "export monai", "export grand-challenge", "predict", "train", "mine"),
 }
-# A loop trains for minutes, and triage serves until it is ended: see their own tests.
-ELSEWHERE = {"selftrain", "triage"}
+# A loop trains for minutes, triage serves until it is ended, and a certificate needs dozens of
+# patients: see their own tests.
+ELSEWHERE = {"selftrain", "triage", "certify"}
 # Shorter, or beside what is there already.
 MORE = {
     "recipe new": "--force",

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import uls_data
 from uls_data.errors import ManifestError
 from uls_data.manifest import load_manifest, read_table, write_manifest
+from uls_data.manifest.parquet import iterate_rows, read_rows
 from uls_data.manifest.schema import VERSION_KEY, arrow_schema, column_names, document, markdown
 from uls_data.outcome import Flag, LesionType, Reason, Status, Supervision
 
@@ -131,6 +132,21 @@ def test_an_older_file_without_a_column_is_reported_or_read(tmp_path: Path) -> N
         assert "fold" in str(error)
     else:
         assert list(frame.columns) == column_names() and frame["fold"].isna().all()
+
+
+def test_a_column_younger_than_a_manifest_is_null(tmp_path: Path) -> None:
+    path = written(tmp_path, row(certified=True))
+    pq.write_table(pq.read_table(path).drop_columns(["certified"]), path)
+    with pytest.raises(ManifestError, match="certified"):
+        load_manifest(path)
+    with_version(path, b"1")
+    assert [one["certified"] for one in iterate_rows(path)] == [None]
+    assert read_rows(path, [0], ["certified", "source"]).to_pylist()[0]["certified"] is None
+    frame = load_manifest(path)
+    assert list(frame.columns) == column_names() and frame["certified"].isna().all()
+    pq.write_table(pq.read_table(path).drop_columns(["fold"]), path)
+    with pytest.raises(ManifestError, match="fold"):
+        load_manifest(path)
 
 
 def test_what_is_no_manifest(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from uls_data.errors import ManifestError
 from uls_data.manifest import write_manifest
-from uls_data.network.examples import find_examples, find_vois, heldout_patients, patient_key
+from uls_data.manifest.patients import patient_key
+from uls_data.network.examples import find_examples, find_vois, heldout_patients
 
 
 def row(source: str, patient: str | None, case: str = "", **changes: Any) -> dict[str, Any]:

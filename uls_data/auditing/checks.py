@@ -10,8 +10,9 @@ from itertools import combinations
 from uls_data.auditing.fingerprint import TELLING_VOXELS
 from uls_data.manifest.by_axis import spacing_of
 from uls_data.manifest.choice import Choice
+from uls_data.manifest.patients import patient_key, patient_space
 from uls_data.manifest.row import Row
-from uls_data.network.examples import heldout_patients, patient_key, patient_space
+from uls_data.network.examples import heldout_patients
 from uls_data.outcome import Flag
 from uls_data.recipe import load_recipe, recipe_names
 

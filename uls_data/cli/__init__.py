@@ -27,6 +27,7 @@ _COMMANDS = {
     "blame": ("blame", "Tell every change that ever touched a VOI, in order."),
     "explain": ("explain", "Walk a VOI's chain of hashes from the raw file to its mask."),
     "calibrate": ("calibrate", "Learn how good the jury's 2D masks are on your own lesions."),
+    "certify": ("certify", "State a risk of 3D pseudo-masks, and mark the rows that meet it."),
     "contact-sheet": ("contact_sheet", "Draw slice, lines and masks of any set of lesions."),
     "index": ("index", "Write the manifest of an existing archive of VOIs."),
     "query": ("query", "Print the rows of manifests that meet an expression."),

@@ -11,7 +11,8 @@ from typing import Any
 from uls_data.errors import ManifestError
 from uls_data.ids import draw
 from uls_data.manifest.example import Example
-from uls_data.network.examples import find_examples, patient_key
+from uls_data.manifest.patients import patient_key
+from uls_data.network.examples import find_examples
 from uls_data.outcome import Supervision
 
 FOLDS = 5

@@ -13,8 +13,8 @@ from uls_data.export.dataset import FOLDS, DatasetExport, choose
 from uls_data.io import write_bytes
 from uls_data.manifest.by_axis import spacing_of
 from uls_data.manifest.example import Example
+from uls_data.manifest.patients import patient_key
 from uls_data.manifest.row import Column
-from uls_data.network.examples import patient_key
 from uls_data.outcome import Reason
 
 FILE = "dataset.json"

@@ -15,7 +15,8 @@ from uls_data.io import write_bytes
 from uls_data.io.lock import LOCK, locked
 from uls_data.loop.stage import Stage, Told
 from uls_data.manifest.parquet import write_manifest
-from uls_data.network.examples import find_vois, heldout_patients, patient_key
+from uls_data.manifest.patients import patient_key
+from uls_data.network.examples import find_vois, heldout_patients
 from uls_data.network.inference import Precision, Settings
 from uls_data.network.plan import ModelError, Plan
 from uls_data.network.prediction import predict_vois

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from uls_data.errors import ManifestError
 from uls_data.io import atomic_write
 from uls_data.manifest.row import Row
-from uls_data.manifest.schema import VERSION_KEY, arrow_schema, document
+from uls_data.manifest.schema import VERSION_KEY, arrow_schema, columns_since, document
 from uls_data.resources import shipped
 
 if TYPE_CHECKING:
@@ -102,9 +102,10 @@ def iterate_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[R
     """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            _check_schema(file.schema_arrow, path, columns or arrow_schema().names)
-            for batch in file.iter_batches(batch_size=_ROWS_PER_GROUP, columns=columns):
-                yield from batch.to_pylist()
+            wanted = columns or arrow_schema().names
+            there = _check_schema(file.schema_arrow, path, wanted)
+            for batch in file.iter_batches(batch_size=_ROWS_PER_GROUP, columns=there):
+                yield from _completed(pa.table(batch), wanted).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise ManifestError(f"{path}: not a readable manifest: {error}") from error
 
@@ -156,15 +157,15 @@ def read_table(
     tables = []
     for path in manifest_files(paths):
         try:
-            _check_schema(pq.read_schema(path), path, wanted)
+            there = _check_schema(pq.read_schema(path), path, wanted)
             table = pq.read_table(
-                path, columns=wanted, filters=filters, page_checksum_verification=True
+                path, columns=there, filters=filters, page_checksum_verification=True
             )
         except (pa.ArrowInvalid, OSError) as error:
             raise ManifestError(f"{path}: not a readable Parquet file: {error}") from error
         except (pa.ArrowNotImplementedError, pa.ArrowKeyError, ValueError) as error:
             raise ManifestError(f"{path}: the filter does not fit the columns: {error}") from error
-        tables.append(table)
+        tables.append(_completed(table, wanted))
     return pa.concat_tables(tables).replace_schema_metadata(None)
 
 
@@ -192,13 +193,14 @@ def read_rows(
     for path in manifest_files(paths):
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                _check_schema(file.schema_arrow, path, wanted)
+                there = _check_schema(file.schema_arrow, path, wanted)
                 for group in range(file.num_row_groups):
                     stop = start + file.metadata.row_group(group).num_rows
                     low, high = numbers.searchsorted([start, stop])
                     if low < high:
-                        table = file.read_row_group(group, columns=wanted).select(wanted)
-                        tables.append(table.take(numbers[low:high] - start))
+                        table = file.read_row_group(group, columns=there)
+                        table = table.take(numbers[low:high] - start)
+                        tables.append(_completed(table, wanted))
                     start = stop
         except (pa.ArrowException, OSError) as error:
             raise ManifestError(f"{path}: not a readable Parquet file: {error}") from error
@@ -215,8 +217,23 @@ def _known(columns: Sequence[str] | None) -> list[str]:
     return names if columns is None else list(columns)
 
 
-def _check_schema(found: pa.Schema, path: Path, columns: Sequence[str]) -> None:
-    """Refuse a Parquet file that is no manifest, of a newer schema, or of other types."""
+def _completed(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Table with these columns: those that its manifest is too old for are null."""
+    for name in columns:
+        if name not in table.column_names:
+            field = arrow_schema().field(name)
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(list(columns))
+
+
+def _check_schema(found: pa.Schema, path: Path, columns: Sequence[str]) -> list[str]:
+    """Refuse a Parquet file that is no manifest, of a newer schema, or of other types.
+
+    Returns
+    -------
+    list of str
+        Those of the columns that it has; the others are younger than it.
+    """
     version = (found.metadata or {}).get(VERSION_KEY, b"")
     if not version.isdigit():
         raise ManifestError(f"{path}: Parquet, but not a manifest of uls-data")
@@ -225,12 +242,15 @@ def _check_schema(found: pa.Schema, path: Path, columns: Sequence[str]) -> None:
             f"{path}: schema version {int(version)}, this program knows "
             f"{document()['version']}; install a newer uls-data"
         )
-    for name in columns:
+    younger = columns_since(int(version))
+    there = [name for name in columns if name not in younger or name in found.names]
+    for name in there:
         expected = arrow_schema().field(name).type
         places = found.get_all_field_indices(name)
         if len(places) != 1 or found.field(places[0]).type != expected:
             what = f"{found.field(places[0]).type}" if len(places) == 1 else f"{len(places)} of it"
             raise ManifestError(f"{path}: column {name}: expected {expected}, found {what}")
+    return there
 
 
 def load_manifest(

@@ -96,6 +96,8 @@ class Row(TypedDict, total=False):
     predicted_dice: float | None  # mask
     uncertainty: float | None  # mask
     candidate_scores: list[Score] | None  # mask
+    certified: bool | None  # mask
+    certificate: str | None  # mask
     patient_sex: str | None  # scan
     patient_age_years: float | None  # scan
     manufacturer: str | None  # scan
@@ -184,6 +186,8 @@ Column = Literal[
     "predicted_dice",
     "uncertainty",
     "candidate_scores",
+    "certified",
+    "certificate",
     "patient_sex",
     "patient_age_years",
     "manufacturer",

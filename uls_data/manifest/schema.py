@@ -61,6 +61,12 @@ def columns_of(what: str) -> frozenset[str]:
     return frozenset(column["name"] for column in document()["columns"] if column["of"] == what)
 
 
+@cache
+def columns_since(version: int) -> frozenset[str]:
+    """Columns that a manifest of this version of the schema need not have."""
+    return frozenset(c["name"] for c in document()["columns"] if c.get("since", 1) > version)
+
+
 def markdown() -> str:
     """Table of the columns for README, one line a group."""
     groups: dict[str, list[str]] = {}

@@ -13,12 +13,10 @@ from typing import Any
 from uls_data.errors import ManifestError
 from uls_data.manifest.choice import UNNAMED, Choice, best, is_ellipsoid, is_of
 from uls_data.manifest.example import Example, read_examples, with_images
-from uls_data.manifest.row import Row
+from uls_data.manifest.patients import patient_key, patient_space
 from uls_data.outcome import LEAKS, Status
 from uls_data.recipe import load_recipe, recipe_names
 
-# Sources whose patients are those of another source, under the same ids.
-_SAME_PATIENTS = {"deeplesion3d": "deeplesion"}
 COLUMNS = (
     *("source", "case_id", "patient_id", "lesion_index", "sample_index", "voi_id", "layer"),
     *("status", "image_path", "label_path", "pad_value_hu", "lesion_type", "supervision", "split"),
@@ -27,19 +25,6 @@ COLUMNS = (
     *("key_slice_voi", "image_voxels_sha256", "reason", "parent_layer", "qc_flags"),
     *("label_voxels_sha256", "source_lesion_id"),
 )
-
-
-def patient_space(source: str) -> str:
-    """Name shared by sources that call the same people by the same ids."""
-    return _SAME_PATIENTS.get(source, source)
-
-
-def patient_key(row: Row) -> str:
-    """One person across sources; the scan stands for a patient who is not known."""
-    space = patient_space(row["source"])
-    if row["patient_id"] is None:
-        return f"{space}/case/{row['case_id']}"
-    return f"{space}/{row['patient_id']}"
 
 
 @cache

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from uls_data._version import __version__
+from uls_data.ensemble.agreement import key_slice_columns
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
 from uls_data.io.lock import locked
@@ -21,7 +22,6 @@ from uls_data.manifest.derived import derived_row, ended, with_label
 from uls_data.manifest.example import Example
 from uls_data.manifest.parquet import write_manifest
 from uls_data.manifest.row import Row, Score
-from uls_data.network.agreement import key_slice_columns
 from uls_data.network.checkpoint import Model, load_model
 from uls_data.network.clicks import Job
 from uls_data.network.device import usable_device

@@ -15,6 +15,7 @@ from uls_data.ids import hash_of
 from uls_data.io import remove_temporaries
 from uls_data.io.lock import LOCK, locked
 from uls_data.manifest.example import Example
+from uls_data.manifest.patients import patient_key
 from uls_data.network.checkpoint import (
     FINAL,
     LATEST,
@@ -28,7 +29,7 @@ from uls_data.network.checkpoint import (
 )
 from uls_data.network.curves import Board, write_curves
 from uls_data.network.device import usable_device
-from uls_data.network.examples import Examples, find_examples, patient_key, split_by
+from uls_data.network.examples import Examples, find_examples, split_by
 from uls_data.network.learner import Learner
 from uls_data.network.plan import Intensities, ModelError, Plan, load_plan
 from uls_data.network.sampling import Sampler, read_ahead

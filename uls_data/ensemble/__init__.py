@@ -1,0 +1,1 @@
+"""Members that each make a mask of a lesion, and how far they disagree."""

@@ -1,0 +1,133 @@
+"""Members of an ensemble: whatever can make a mask of a lesion, behind one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uls_data.ensemble.subject import Subject, read_label
+from uls_data.errors import CaseError
+from uls_data.pseudomask.methods import ELLIPSOID, METHODS, NEEDS_IMAGE, pseudo_mask
+from uls_data.pseudomask.solid import solid
+from uls_data.voi import VOI_SHAPE
+
+Mask = NDArray[np.bool_]
+# Without a word of the user's: one mask in 3D and one on the key slice, of the lines.
+DEFAULT = (ELLIPSOID, "jury")
+
+
+class Member(Protocol):
+    """Makes a mask of a lesion."""
+
+    @property
+    def name(self) -> str:
+        """What certificates and messages call it."""
+        ...
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What it needs of a lesion, `lines` or `image`, and packages by their names."""
+        ...
+
+    def mask(self, subject: Subject) -> Mask | None:
+        """Mask in 3D, shape (256, 256, 128), or of the key slice, shape (256, 256); None: none.
+
+        Raises
+        ------
+        CaseError
+            A file that it needs cannot be read, or no mask can be made of this lesion.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A mask that there is already, as a layer of a manifest: another model's, or a fold's."""
+
+    name: str
+    needs: frozenset[str] = frozenset()
+
+    def mask(self, subject: Subject) -> Mask | None:
+        """Label of the layer; where all of it lies on the key slice, the mask of that slice."""
+        path = subject.layers.get(self.name)
+        if path is None:
+            return None
+        found = read_label(path)
+        at = subject.key_slice
+        if at is not None and found.any() and np.count_nonzero(found[:, :, at]) == found.sum():
+            return found[:, :, at]
+        return found
+
+
+@dataclass(frozen=True)
+class Ellipsoid:
+    """The ellipsoid of the two lines."""
+
+    name: str = ELLIPSOID
+    needs: frozenset[str] = frozenset({"lines"})
+
+    def mask(self, subject: Subject) -> Mask | None:
+        """Ellipsoid within the scan; None without lines or spacing."""
+        spacing = subject.spacing_mm
+        if subject.lines is None or subject.key_slice is None or spacing is None:
+            return None
+        box = subject.scan
+        start = np.array([part.start for part in box])
+        x, y, z = (part.stop - part.start for part in box)
+        lines = subject.lines.moved(-float(start[0]), -float(start[1]))
+        voxels = solid(lines, subject.key_slice - int(start[2]), (x, y, z), spacing)
+        mask = np.zeros(VOI_SHAPE, bool, order="F")
+        mask[tuple((voxels + start).T)] = True
+        return mask
+
+
+@dataclass(frozen=True)
+class Flat:
+    """A 2D method on the key slice (`uls_data.pseudomask.methods`)."""
+
+    name: str
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Lines, and the image where the method looks at it."""
+        return frozenset({"lines", "image"} if self.name in NEEDS_IMAGE else {"lines"})
+
+    def mask(self, subject: Subject) -> Mask | None:
+        """Mask of the key slice; None without lines."""
+        measured = subject.measured(image="image" in self.needs)
+        return None if measured is None else pseudo_mask(self.name, measured).mask
+
+
+def member_of(name: str) -> Member:
+    """Member of a name: a 2D method, `ellipsoid`, else a layer."""
+    if name == ELLIPSOID:
+        return Ellipsoid()
+    return Flat(name) if name in METHODS else Layer(name)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """What members made of a lesion: masks in 3D, masks of the key slice, and problems."""
+
+    solid: dict[str, Mask]
+    flat: dict[str, Mask]
+    problems: dict[str, CaseError]
+
+
+def masks_of(members: Sequence[Member], subject: Subject) -> Masks:
+    """Masks of a lesion. A layer of a member's name stands for what the member would make."""
+    found = Masks({}, {}, {})
+    for member in members:
+        source: Member = Layer(member.name) if member.name in subject.layers else member
+        try:
+            mask = source.mask(subject)
+        except CaseError as error:
+            found.problems[member.name] = error
+            continue
+        if mask is not None:
+            (found.flat if mask.ndim == 2 else found.solid)[member.name] = mask
+    return found
