@@ -26,6 +26,11 @@ class _Patterns:
         self.seen = re.compile(
             rf"[\s-]{{0,2}}(?:\w+\s)?{alternatives(words.phrases('previous_seen'))}"
         )
+        day = r"(?:\d{1,2}[-/.]\d{1,2}(?:[-/.]\d{2,4})?|(?:19|20)\d\d)"
+        month = rf"(?:\d{{1,2}}\s)?{alternatives(words.phrases('months'))}(?:\s\d{{2,4}})?"
+        dated = rf"(?:(?:in|on|at|op|of|van|d\.?d\.?)\s{{1,2}})(?:{day}|{month})"
+        self.date_before = re.compile(rf"{dated}[\s:,=(]{{1,3}}$")
+        self.date_after = re.compile(rf"[\s(]{{0,2}}{dated}")
         self.terminal = re.compile(
             rf"[;:]|\((?!\s?(?:<|>|s\)))|{alternatives(words.phrases('negation_end'))}"
         )
@@ -66,6 +71,9 @@ def _is_previous(page: Page, together: Sequence[Seat], number: int) -> bool:
         lead = page.text[start : seat.size.start]
         new_noun = page.has("lesion", *seat.pre) or page.has("location.lymph_node", *seat.pre)
         if patterns.right_before.search(before) and not new_noun:
+            return True
+        dated = patterns.date_before.search(before) or patterns.date_after.match(after)
+        if dated and not new_noun and not page.has("now", *seat.pre):
             return True
         if re.fullmatch(r"\s?\(\s?", lead) and re.match(r"\s?\)", after):
             return seat.size.axes_mm != together[number - 1].size.axes_mm

@@ -94,7 +94,7 @@ def subject_of(page: Page, seat: Seat) -> Subject | None:
     patterns = _patterns(page.words)
     before = page.text[max(seat.pre[0], seat.size.start - 60) : seat.size.start]
     touching = page.text[max(seat.sentence.start, seat.size.start - 60) : seat.size.start]
-    after = page.text[seat.size.end : min(seat.post[1], seat.size.end + 40)]
+    after = page.text[seat.size.end : min(seat.sentence.end, seat.size.end + 40)]
     named = seat.reference.span if seat.reference is not None else (0, 0)
     nouns_before, nouns_after = _nouns(page, seat.pre, named), _nouns(page, seat.post, named)
     if seat.sentence.section == "technique" and seat.reference is None:

@@ -139,6 +139,8 @@ def _read(
                     home.reference = seat.reference
                     home.doubts.append("distant_reference")
                 continue
+            if home is not None and home.reference is None:
+                home.reference, mention.reference = mention.reference, None
             if len(together) > 1 and not all(was):
                 pending = seat.size
                 continue
@@ -290,7 +292,7 @@ def _only_a_limit(page: Page, seat: Seat, subject: Subject | None) -> bool:
     if page.words.all.search(lead):
         return True
     if subject is None or subject.noun is None:
-        return False
+        return True
     noun = page.text[slice(*subject.noun)]
     return noun.endswith(("s", "i", "en", "ae")) and not noun.endswith(("sis", "us"))
 

@@ -124,6 +124,10 @@ class _Patterns:
             (bound, re.compile(rf"{alternatives(words.phrases(bound))}[.\s=-]{{0,3}}$"))
             for bound in ("at_most", "below", "above", "about")
         ]
+        self.bounds_after = [
+            (bound, re.compile(rf"\s{{0,2}}{alternatives(words.phrases(f'{bound}_after'))}"))
+            for bound in ("below", "above")
+        ]
         self.numbered = re.compile(rf"{alternatives(words.phrases('numbered'))}[.\s:#]{{0,3}}$")
         self.label_before = re.compile(
             rf"(?P<label>{label})(?:[\s-]{{0,2}}(?:{alternatives(words.phrases('size_word'))}))?"
@@ -277,6 +281,10 @@ def _told(size: Size, page: Page, patterns: _Patterns) -> Size:
             if pattern.search(before):
                 bound = name  # type: ignore[assignment]
                 break
+    if bound in ("exact", "at_most"):
+        for name, pattern in patterns.bounds_after:
+            if pattern.match(page.text, size.end):
+                bound = name  # type: ignore[assignment]
     labels = size.labels
     if len(size.axes_mm) == 1:
         after = page.text[size.end : size.end + _LOOK_BACK]
