@@ -66,7 +66,11 @@ def doubts_of(page: Page, seat: Seat) -> list[str]:
         doubts.append("bound")
     if max(size.axes_mm) > 200 or max(size.axes_mm) < 2:
         doubts.append("odd_size")
-    if reference is not None:
+    if len(size.axes_mm) == 1:
+        doubts.append("one_axis")
+    if reference is None:
+        doubts.append("no_reference")
+    else:
         if not reference.named:
             doubts.append("bare_reference")
         if seat.far:
