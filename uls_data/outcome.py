@@ -34,6 +34,7 @@ class Reason(StrEnum):
     FEW_SLICES_ABOVE = "few_slices_above"
     NOT_A_RADIOLOGIST = "not_a_radiologist"
     NOT_MEASURED = "not_measured"
+    NOT_ANNOTATED = "not_annotated"
     FILTERED = "filtered"
     ERRATUM_DROP = "erratum_drop"
     ERRATUM_RECLICK = "erratum_reclick"
@@ -62,6 +63,7 @@ class Reason(StrEnum):
     NAME_NOT_RECOGNISED = "name_not_recognised"
     VOI_SHAPE = "voi_shape"
     EMPTY_MASK = "empty_mask"
+    DUPLICATE_UIDS = "duplicate_uids"
     DUPLICATE_POSITIONS = "duplicate_positions"
     MISSING_SLICES = "missing_slices"
     TOO_FEW_SLICES = "too_few_slices"
@@ -79,6 +81,7 @@ class Reason(StrEnum):
     REPLAY_LESION_MISSING = "replay_lesion_missing"
     REPLAY_POSITION = "replay_position"
     CHANGED_WHILE_READ = "changed_while_read"
+    UNACCOUNTED = "unaccounted"
     NAME_TOO_LONG = "name_too_long"
     OUT_OF_MEMORY = "out_of_memory"
     WORKER_LOST = "worker_lost"
@@ -105,6 +108,7 @@ _DECISIONS = frozenset(
         Reason.FEW_SLICES_ABOVE,
         Reason.NOT_A_RADIOLOGIST,
         Reason.NOT_MEASURED,
+        Reason.NOT_ANNOTATED,
         Reason.FILTERED,
         Reason.ERRATUM_DROP,
         Reason.ERRATUM_RECLICK,
@@ -151,6 +155,16 @@ class Flag(StrEnum):
     AXES_DO_NOT_CROSS = "axes_do_not_cross"
     SLICE_GROUP_HAS_NEIGHBOURS = "slice_group_has_neighbours"
     HAND_CORRECTED = "hand_corrected"
+    TRAILING_BYTES = "trailing_bytes"
+    QFAC_INVALID = "qfac_invalid"
+    NO_PREAMBLE = "no_preamble"
+    REFERENCE_INFERRED = "reference_inferred"
+    MASK_ON_SUBGRID = "mask_on_subgrid"
+    SCOUT_LEFT_OUT = "scout_left_out"
+    CONTOUR_MOVED_TO_SLICE = "contour_moved_to_slice"
+    CONTOUR_ON_OTHER_SLICE = "contour_on_other_slice"
+    CONTOUR_CUT = "contour_cut"
+    STRUCTURE_EMPTY = "structure_empty"
     LEAK_HELDOUT_PATIENT = "leak_heldout_patient"
     LEAK_SAME_SCAN = "leak_same_scan"
 

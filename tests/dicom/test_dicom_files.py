@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from makers import dicom as dicom_maker
 from makers.dicom import encapsulated, file_bytes, positions_mm, slice_of, write_series
-from makers.series import VOLUME, at, failure, read, text_in, without
+from makers.series import VOLUME, at, failure, read, text_in, without, written
 from pydicom import uid
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 
 from uls_data.dicom import series as dicom_series
 from uls_data.dicom.elements import Tag
 from uls_data.dicom.series import read_series, series_size
 from uls_data.errors import CaseError
-from uls_data.outcome import Reason
+from uls_data.outcome import Flag, Reason
 
 
 @pytest.mark.parametrize(
@@ -46,8 +47,8 @@ from uls_data.outcome import Reason
         (at(1, ImageOrientationPatient=[0, 1, 0, 1, 0, 0]), Reason.MIXED_GEOMETRY, "orientation"),
         (at(1, PixelSpacing=[0.5, 0.76]), Reason.MIXED_GEOMETRY, "0.5, 0.76 mm"),
         (at(1, Rows=37, Columns=35), Reason.MIXED_GEOMETRY, "pixels"),
-        (at(1, Rows=34), Reason.UNREADABLE, "0003.dcm: holds 2,590 bytes of pixels"),
-        (at(Rows=34), Reason.UNREADABLE, "holds 2,590 bytes of pixels"),
+        (at(1, Rows=34), Reason.MIXED_GEOMETRY, "pixels"),
+        (at(Rows=17), Reason.UNREADABLE, "holds 2,590 bytes of pixels"),
         (at(Rows=36), Reason.TRUNCATED_FILE, "need 2,664 bytes, found 2,590"),
         (at(Rows=0), Reason.UNREADABLE, "37 x 0"),
         (at(Rows=60_000, Columns=60_000), Reason.TOO_LARGE, "60,000 x 60,000"),
@@ -237,3 +238,14 @@ def test_files_that_change_between_two_looks(
         read_series(files, tmp_path)
     assert caught.value.reason is Reason.IO_ERROR
     assert caught.value.detail.startswith(f"{files[0]}: ")
+
+
+def test_padding_behind_the_pixels(tmp_path: Path) -> None:
+    """PS3.5 section 8.1.1: whoever reads pixel data passes over what pads them."""
+
+    def pad(_: int, dataset: Dataset) -> None:
+        dataset.PixelData += b"\x07" * 2048
+
+    series = written(tmp_path, change=pad)
+    np.testing.assert_array_equal(series.volume.stored, VOLUME)
+    assert series.volume.flags == (Flag.TRAILING_BYTES,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -301,11 +302,31 @@ def test_names_are_found_again_whatever_their_width(numbers: set[int], width: in
 
     folders: dict[str, Any] = {}
     stems = [f"{number:0{width}d}" for number in numbers]
-    _add(folders, "a/1_1_1", Path("a/1_1_1"), "", stems)
+    _add(folders, None, ("a/", "1_1_1", "/"), stems)
     (folder,) = folders["1_1_1"]
     kept = [n for low, high in folder.runs for n in range(low, high + 1)]
     assert sorted(numbers) == kept
     assert {f"{n:0{folder.digits}d}" for n in kept} == set(stems)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_flat_names_of_slices(tmp_path: Path, packed: bool) -> None:
+    """As copies of the data set elsewhere name them: one folder of all slices."""
+    write_table(tmp_path, row())
+    write_slices(tmp_path, "x", *range(100, 113), name="000001_01_01_{:03d}.png")
+    folder = next(tmp_path.rglob("*.png")).parent
+    inside = folder.relative_to(tmp_path)
+    (case,) = find(tmp_path, need_images=True)
+    assert case.problem is None and case.stack is not None and case.image == inside
+    assert case.stack.names[0] == "000001_01_01_100.png"
+    assert all((tmp_path / path).is_file() for path in case.files())
+    if packed:
+        files = {f"flat/{path.name}": path.read_bytes() for path in folder.iterdir()}
+        shutil.rmtree(folder)
+        write_zip(tmp_path / "flat.zip", files)
+        (case,) = find(tmp_path, need_images=True)
+        assert case.problem is None and case.stack is not None
+        assert case.stack.names[0] == "flat/000001_01_01_100.png"
 
 
 def test_the_made_up_archive_is_the_same_again(tmp_path: Path) -> None:

@@ -68,9 +68,11 @@ def test_damaged_gzip_fails_its_checksum(tmp_path: Path) -> None:
 
 
 def test_more_data_than_the_header_says(tmp_path: Path) -> None:
-    longer = gzip.compress(nifti_bytes() + b"\0" * 8)
+    longer = gzip.compress(nifti_bytes() + b"\0" * 70_000)
     assert reason_of(put(tmp_path, "longer.nii.gz", longer)) is Reason.UNREADABLE
-    member = gzip.compress(nifti_bytes()) + gzip.compress(b"more")
+    plain = put(tmp_path, "longer.nii", nifti_bytes() + b"\0" * 70_000)
+    assert reason_of(plain) is Reason.UNREADABLE
+    member = gzip.compress(nifti_bytes()) + gzip.compress(b"\0" * 70_000)
     assert reason_of(put(tmp_path, "member.nii.gz", member)) is Reason.UNREADABLE
     garbage = gzip.compress(nifti_bytes()) + b"no gzip member"
     assert reason_of(put(tmp_path, "garbage.nii.gz", garbage)) is Reason.UNREADABLE

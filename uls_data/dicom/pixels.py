@@ -95,7 +95,7 @@ def check_room(header: Header, form: PixelFormat, file_bytes: int) -> None:
         )
     if length is None:
         return
-    # Values have an even length.
+    # Values have an even length; padding behind the last pixel is to be ignored (PS3.5 8.1.1).
     expected = form.frame_bytes + form.frame_bytes % 2
     found = min(length, file_bytes - start)
     if found < form.frame_bytes:
@@ -104,12 +104,17 @@ def check_room(header: Header, form: PixelFormat, file_bytes: int) -> None:
             f"{name}: {form.columns} x {form.rows} pixels of {form.bits_allocated} bits need "
             f"{form.frame_bytes:,} bytes, found {found:,}; the file is cut short",
         )
-    if length > expected:
+    if length >= expected + form.frame_bytes:
         raise CaseError(
             Reason.UNREADABLE,
             f"{name}: holds {length:,} bytes of pixels, but {form.columns} x {form.rows} pixels of "
             f"{form.bits_allocated} bits are {form.frame_bytes:,}",
         )
+
+
+def has_padding_behind(header: Header, form: PixelFormat) -> bool:
+    """Whether more bytes follow the pixels than make their length even."""
+    return (header.pixels_bytes or 0) > form.frame_bytes + form.frame_bytes % 2
 
 
 def read_pixels(data: bytes, header: Header, form: PixelFormat, target: NDArray[Any]) -> None:

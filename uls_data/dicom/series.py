@@ -21,7 +21,13 @@ from uls_data.dicom.elements import Header, Tag
 from uls_data.dicom.header import parse_header, read_header
 from uls_data.dicom.inventory import modality_of
 from uls_data.dicom.pixel_format import PixelFormat
-from uls_data.dicom.pixels import check_room, padding_limits, pixel_format, read_pixels
+from uls_data.dicom.pixels import (
+    check_room,
+    has_padding_behind,
+    padding_limits,
+    pixel_format,
+    read_pixels,
+)
 from uls_data.dicom.stack import STRICT, SeriesPolicy, Stack, plane_of, stack_planes
 from uls_data.errors import CaseError
 from uls_data.ids import hash_of, readable
@@ -141,7 +147,7 @@ def read_series(files: Sequence[Path], root: Path, policy: SeriesPolicy = STRICT
         slope=scale.slope,
         intercept=scale.intercept,
         sha256=hash_of(sorted(hashes)),
-        flags=_flags(scale, stack, padded),
+        flags=_flags(ordered, scale, stack, padded),
     )
     uids = tuple(one.header.uid(Tag.SOP_INSTANCE_UID) for one in ordered)
     return Series(volume, uids, stack.positions_mm)
@@ -307,8 +313,9 @@ def _fill(slices: list[_Slice], scale: _Scale) -> tuple[NDArray[Any], list[str],
     return planes.T, hashes, padded
 
 
-def _flags(scale: _Scale, stack: Stack, padded: bool) -> tuple[Flag, ...]:
+def _flags(slices: list[_Slice], scale: _Scale, stack: Stack, padded: bool) -> tuple[Flag, ...]:
     flags = {
+        Flag.TRAILING_BYTES: any(has_padding_behind(one.header, one.form) for one in slices),
         Flag.PER_SLICE_RESCALE: scale.per_slice,
         Flag.SLICES_REPAIRED: stack.dropped,
         Flag.OUT_OF_FIELD: padded,

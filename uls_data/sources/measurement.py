@@ -24,6 +24,8 @@ class StackSpec:
         Fewest digits of those names; smaller numbers have zeros in front.
     folder : str
         Folder of the slices inside `CaseFiles.image`, where that is an archive.
+    prefix : str
+        What stands before the number in those names.
     neighbours : bool
         Whether the series has further slices beyond a hole.
     """
@@ -34,6 +36,7 @@ class StackSpec:
     key_slice: int
     digits: int = 3
     folder: str = ""
+    prefix: str = ""
     neighbours: bool = False
 
     @property
@@ -41,7 +44,7 @@ class StackSpec:
         """File names of the slices, below `CaseFiles.image`, by number."""
         above = f"{self.folder}/" if self.folder else ""
         numbers = range(self.first_slice, self.first_slice + self.shape[2])
-        return [f"{above}{number:0{self.digits}d}.png" for number in numbers]
+        return [f"{above}{self.prefix}{number:0{self.digits}d}.png" for number in numbers]
 
 
 @dataclass(frozen=True)

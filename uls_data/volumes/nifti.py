@@ -24,6 +24,8 @@ from uls_data.volumes.packed import MAXIMUM_RATIO, PackedReader
 from uls_data.volumes.volume import Volume, check_size, squeeze_trailing
 
 _MAXIMUM_HEADER_BYTES = 1 << 24
+# More behind the voxels than this, and than a slice, means that the header is wrong.
+_MOST_TRAILING_BYTES = 1 << 16
 
 
 def read_nifti(path: Path) -> Volume:
@@ -78,8 +80,10 @@ def read_gzipped(file: BinaryIO, name: str, compressed_bytes: int) -> Volume:
     found = reader.read_exactly(stored.data)
     _expect(found, data_bytes, name, "voxels")
     # Reading on to the end checks the checksum that follows the data.
-    if reader.read(1):
-        raise _too_long(name, shape)
+    trailing = 0
+    while piece := reader.read(1 << 16):
+        trailing += len(piece)
+        flags = _with_trailing(trailing, flags, shape, dtype, name)
     array = stored.view(dtype).reshape(shape, order="F")
     return _volume(array, header, reader.sha256(), flags, name)
 
@@ -90,8 +94,7 @@ def _read_plain(path: Path) -> Volume:
     shape, dtype, offset, flags = _layout(header, path.name)
     expected = offset + math.prod(shape) * dtype.itemsize
     _expect(path.stat().st_size, expected, path.name, "file")
-    if path.stat().st_size > expected:
-        raise _too_long(path.name, shape)
+    flags = _with_trailing(path.stat().st_size - expected, flags, shape, dtype, path.name)
     array: NDArray[Any] = np.memmap(path, dtype, "r", offset, shape, order="F")
     return _volume(array, header, sha256_file(path), flags, path.name)
 
@@ -104,10 +107,17 @@ def _expect(found: int, expected: int, name: str, part: str) -> None:
         )
 
 
-def _too_long(name: str, shape: tuple[int, ...]) -> CaseError:
-    return CaseError(
-        Reason.UNREADABLE, f"{name}: holds more bytes than its header's shape {shape} says"
-    )
+def _with_trailing(
+    trailing: int, flags: tuple[Flag, ...], shape: tuple[int, ...], dtype: np.dtype[Any], name: str
+) -> tuple[Flag, ...]:
+    """Flags, with one more where bytes follow the voxels; many of them contradict the header."""
+    if trailing > max(_MOST_TRAILING_BYTES, math.prod(shape[:2]) * dtype.itemsize):
+        raise CaseError(
+            Reason.UNREADABLE,
+            f"{name}: holds more bytes than its header's shape {shape} says: {trailing:,} or more "
+            "behind the voxels",
+        )
+    return tuple(sorted({*flags, Flag.TRAILING_BYTES})) if trailing > 0 else flags
 
 
 def _header_size(start: bytes, name: str) -> tuple[int, Order]:
@@ -167,6 +177,8 @@ def _volume(
             raise CaseError(
                 Reason.BAD_AFFINE, f"{name}: no orientation, and voxel sizes {sizes.tolist()} mm"
             )
+    if int(header["sform_code"]) == 0 < int(header["qform_code"]) and header.qfac_is_invalid:
+        flags = (*flags, Flag.QFAC_INVALID)
     with np.errstate(all="ignore"):
         try:
             affine = header.affine()

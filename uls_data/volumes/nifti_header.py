@@ -92,11 +92,20 @@ class NiftiHeader:
     def __getitem__(self, name: str) -> Any:
         return self._fields[name]
 
+    @property
+    def qfac_is_invalid(self) -> bool:
+        """Whether pixdim[0] is neither 1 nor -1, which says whether a qform mirrors."""
+        return abs(float(self["pixdim"][0])) != 1
+
     def _of_library(self) -> Any:
         import nibabel
 
         kind = nibabel.Nifti1Header if len(self.raw) == SIZES[0] else nibabel.Nifti2Header
-        return kind.from_fileobj(BytesIO(self.raw), self.order, check=False)
+        header = kind.from_fileobj(BytesIO(self.raw), self.order, check=False)
+        if self.qfac_is_invalid:
+            # As the format's own library: 0, which old writers left, means 1.
+            header["pixdim"][0] = -1 if self["pixdim"][0] < 0 else 1
+        return header
 
     def dtype(self) -> np.dtype[Any]:
         """Type of the voxels as stored.

@@ -23,8 +23,9 @@ from uls_data.sources.format import Search
 from uls_data.sources.measurement import StackSpec
 from uls_data.volumes.raw_root import RawRoot
 
+# In a folder for each series, as NIH's archives have them, or all in one, as copies elsewhere.
 _SLICE = re.compile(
-    r"(?P<folder>(?:.*/)?(?P<series>[0-9]+_[0-9]+_[0-9]+))/(?P<stem>[0-9]{1,6})\.png"
+    r"(?P<folder>(?:.*/)?)(?P<series>[0-9]+_[0-9]+_[0-9]+)(?P<mark>[/_])(?P<stem>[0-9]{1,6})\.png"
 )
 
 
@@ -38,6 +39,8 @@ class Folder:
         The folder, or the archive that holds it, relative to the raw root.
     inside : str
         The folder's name inside the archive.
+    prefix : str
+        What stands before the number of a slice in its name.
     digits : int
         Fewest digits of a slice's name.
     runs : tuple of (int, int)
@@ -46,6 +49,7 @@ class Folder:
 
     image: Path
     inside: str
+    prefix: str
     digits: int
     runs: tuple[tuple[int, int], ...]
 
@@ -140,6 +144,7 @@ def _placed(
         first_slice=first,
         digits=folder.digits,
         folder=folder.inside,
+        prefix=folder.prefix,
         neighbours=len(folder.runs) > 1,
     )
 
@@ -153,7 +158,7 @@ def _look(raw: RawRoot, table: str) -> tuple[list[Path], dict[str, list[Folder]]
     root = raw.path
     tables: list[Path] = []
     archives: list[Path] = []
-    loose: dict[str, list[str]] = {}
+    loose: _Slices = {}
     for path in raw.walk():
         name = path.as_posix()
         if name.endswith(".png"):
@@ -163,11 +168,11 @@ def _look(raw: RawRoot, table: str) -> tuple[list[Path], dict[str, list[Folder]]
         elif name.lower().endswith(".zip"):
             archives.append(path)
     folders: dict[str, list[Folder]] = {}
-    for name in sorted(loose, key=natural_key):
-        _add(folders, name, Path(name), "", loose[name])
+    for folder, series, mark in sorted(loose, key=lambda key: natural_key("".join(key))):
+        _add(folders, None, (folder, series, mark), loose[folder, series, mark])
     refused = []
     for path in sorted(archives, key=lambda path: natural_key(path.as_posix())):
-        packed: dict[str, list[str]] = {}
+        packed: _Slices = {}
         try:
             # A pipe would be waited for.
             if not (root / path).is_file():
@@ -178,25 +183,37 @@ def _look(raw: RawRoot, table: str) -> tuple[list[Path], dict[str, list[Folder]]
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
             refused.append(readable(path.name))
             continue
-        for name, stems in packed.items():
-            _add(folders, name, path, name, stems)
+        for key, stems in packed.items():
+            _add(folders, path, key, stems)
     return tables, folders, refused
 
 
-def _sort_in(name: str, into: dict[str, list[str]]) -> None:
+# By folder, series, and what stands between series and number: the ends of slices' names.
+_Slices = dict[tuple[str, str, str], list[str]]
+
+
+def _sort_in(name: str, into: _Slices) -> None:
     match = _SLICE.fullmatch(name)
     if match and not name.startswith("/") and ".." not in name.split("/"):
-        into.setdefault(match["folder"], []).append(match["stem"])
+        key = match["folder"], match["series"], match["mark"]
+        into.setdefault(key, []).append(match["stem"])
 
 
 def _add(
-    folders: dict[str, list[Folder]], name: str, image: Path, inside: str, stems: list[str]
+    folders: dict[str, list[Folder]],
+    archive: Path | None,
+    key: tuple[str, str, str],
+    stems: list[str],
 ) -> None:
+    above, series, mark = key
+    name = f"{above}{series}" if mark == "/" else above.rstrip("/")
+    prefix = "" if mark == "/" else f"{series}_"
     # Names are told from numbers later; one that is not what its number gives is no slice.
     digits = min(len(stem) for stem in stems)
     numbers = {int(stem) for stem in stems if stem == f"{int(stem):0{digits}d}"}
-    folder = Folder(image, inside, digits, _runs(numbers))
-    folders.setdefault(name.rpartition("/")[2], []).append(folder)
+    image, inside = (Path(name or "."), "") if archive is None else (archive, name)
+    folder = Folder(image, inside, prefix, digits, _runs(numbers))
+    folders.setdefault(series, []).append(folder)
 
 
 def _runs(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:

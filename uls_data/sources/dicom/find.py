@@ -11,18 +11,16 @@ from uls_data.ids import readable
 from uls_data.recipe.reader import DicomMasks, DicomObjects
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.format import Search
-from uls_data.sources.patterns import pattern_regex
+from uls_data.sources.patterns import matching
 from uls_data.sources.scans import Scans, case_of, name_of
 
 
 def find_masked(search: Search, reader: DicomMasks) -> list[CaseFiles]:
     """Find series, and the mask volume of the same name."""
     raw, scans = search.raw, Scans.below(search, reader.case)
-    pattern = pattern_regex(reader.mask, reader.case)
     masks: dict[str, list[Path]] = {}
-    for path in sorted(raw.walk()):
-        if match := pattern.fullmatch(path.as_posix()):
-            masks.setdefault(readable(match["case"]), []).append(path)
+    for path, match in matching(reader.mask, reader.case, sorted(raw.walk())):
+        masks.setdefault(readable(match["case"]), []).append(path)
     images: dict[str, list[SeriesFiles]] = {}
     for series in scans.ct:
         case_id = name_of(series, reader.case)

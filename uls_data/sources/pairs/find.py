@@ -12,7 +12,7 @@ from uls_data.recipe.model import Files
 from uls_data.recipe.reader import Layout, VolumePairs
 from uls_data.sources.case_files import CaseFiles, natural_key
 from uls_data.sources.format import Search
-from uls_data.sources.patterns import pattern_regex
+from uls_data.sources.patterns import matching
 
 
 @dataclass
@@ -56,20 +56,16 @@ def find_pairs(search: Search, reader: VolumePairs) -> list[CaseFiles]:
 
 
 def _match(layout: Layout, case: str, files: list[Path], by_files: bool) -> dict[str, _Found]:
-    image, mask = pattern_regex(layout.image, case), pattern_regex(layout.mask, case)
-    instance = pattern_regex(layout.instances, case) if by_files and layout.instances else None
     found: dict[str, _Found] = {}
     nameless: list[tuple[str, Path]] = []
-    for path in files:
-        text = path.as_posix()
-        for kind, pattern in (("images", image), ("masks", mask)):
-            if not (match := pattern.fullmatch(text)):
-                continue
-            if "case" in pattern.groupindex:
+    for kind, pattern in (("images", layout.image), ("masks", layout.mask)):
+        for path, match in matching(pattern, case, files):
+            if "case" in match.re.groupindex:
                 getattr(found.setdefault(readable(match["case"]), _Found()), kind).append(path)
             else:
                 nameless.append((kind, path))
-        if instance and (match := instance.fullmatch(text)):
+    if by_files and layout.instances:
+        for path, match in matching(layout.instances, case, files):
             key = int(match["instance"]), int(match["annotation"]), path
             found.setdefault(readable(match["case"]), _Found()).instances.append(key)
     if nameless and len(found) > 1:
