@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from makers.certified import write_certificate
 from makers.forked import forked
 from makers.vois import tiny_plan, write_voi, write_vois
 
 from uls_data import load_manifest
 from uls_data.cli.selftrain import command
 from uls_data.errors import ManifestError
+from uls_data.io import sha256_file
 from uls_data.loop import LoopReport, selftrain
 from uls_data.network.checkpoint import load_model
 from uls_data.network.plan import ModelError
@@ -193,3 +195,16 @@ def test_layers_that_are_read_are_parents(monkeypatch: pytest.MonkeyPatch) -> No
     assert asked["parents"] == ("jury", "grabcut")
     # The option's old name works, and nobody is told of it.
     assert "--layer" not in CliRunner().invoke(command, ["--help"]).output
+
+
+def test_a_certificate_is_the_rule_and_says_what_it_does_not_know(
+    data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    certificate = write_certificate(tmp_path / "c.json", threshold=0.01, lesion_type="lung")
+    (made,) = run(data, tmp_path / "out", rounds=1, certificate=certificate).rounds
+    rows = load_manifest(tmp_path / "out" / "manifest" / "pseudo3d-r1.parquet")
+    masks = rows[rows["label_path"].notna()]
+    assert len(masks) and (masks["certificate"] == sha256_file(certificate)).all()
+    assert made.filtered.kept == masks["certified"].sum() == (rows["status"] == "ok").sum()
+    assert made.filtered.removed == (rows["reason"] == "filtered").sum()
+    assert any("1 models" in text for text in made.filtered.warnings)

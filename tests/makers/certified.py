@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uls_data.certificates.certificate import Certificate, Evidence
+from uls_data.certificates.score import Score, Term
 from uls_data.io import sha256_voxels
 from uls_data.manifest import write_manifest
 from uls_data.measure.label import describe_label
@@ -90,3 +92,42 @@ def write_pseudo(
     manifest = out / "manifest" / "own.parquet"
     write_manifest(rows, manifest)
     return manifest
+
+
+def write_certificate(path: Path, *, threshold: float = 0.75, lesion_type: str = "liver") -> Path:
+    """Write a certificate that nothing was tested for: masks of about the ellipsoid's volume."""
+    term = Term(measure="volume_ratio", low=0, middle=0.5, high=1, first=1.5, second=3)
+    evidence = Evidence(
+        layer="pseudo3d-r1",
+        manifests=(),
+        masks_sha256="0" * 64,
+        truth_sha256="0" * 64,
+        models=(),
+        lines_jitter=None,
+        patients=50,
+        masks=50,
+        fitted_patients=20,
+        tested_patients=30,
+        kept_patients=30,
+        failures=0,
+        p_value=0.04,
+        groups=(),
+    )
+    certificate = Certificate(
+        sentence="Of the kept masks at most 0.1 have a Dice under 0.7.",
+        risk=0.1,
+        dice=0.7,
+        confidence=0.95,
+        members=(),
+        score=Score(intercept=2.5, terms=(term,)),
+        threshold=threshold,
+        accepted={"lesion_type": {lesion_type: 50}, "size": {"10 to 20 mm": 50}},
+        refused={"lesion_type": {}, "size": {}},
+        evidence=evidence,
+        values={"spacing_z_mm": (2.0,) * 50},
+        types={lesion_type: 50},
+        seed=0,
+        software={},
+    )
+    path.write_bytes(certificate.to_bytes())
+    return path

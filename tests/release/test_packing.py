@@ -27,12 +27,16 @@ from makers.builds import (
     voi_row,
     write_rows,
 )
+from makers.certified import write_certificate
+from makers.shared import linked
 
 from demo.sources import make_archives
 from uls_data import build, query, stats
 from uls_data.cli import main
 from uls_data.errors import UlsDataError
-from uls_data.io import sha256_bytes
+from uls_data.io import sha256_bytes, sha256_file
+from uls_data.manifest import write_manifest
+from uls_data.manifest.parquet import iterate_rows
 from uls_data.manifest.schema import document
 from uls_data.release import release_build, release_verify
 from uls_data.release.parts import Member, part_bytes, split, write_part
@@ -107,6 +111,31 @@ def test_data_card_tells_the_manifests_numbers(released: Path) -> None:
             row.source == "all"
         )
         assert f"| {row.long_mean:.2f} |" in card
+
+
+def test_the_card_quotes_what_certificates_promise(released: Path, tmp_path: Path) -> None:
+    certificate = write_certificate(tmp_path / "c.json")
+    sha256 = sha256_file(certificate)
+    out = linked(released / "out", tmp_path / "out")
+    path = out / "manifest" / "kits21.parquet"
+    rows = list(iterate_rows(path))
+    ok = [row for row in rows if row["status"] == "ok"]
+    for number, row in enumerate(ok):
+        row["certificate"], row["certified"] = sha256, number > 0
+    path.unlink()
+    write_manifest(rows, path)
+    says = f"- {len(ok) - 1} of {len(ok)} masks are certified by `{sha256}`: "
+    release_build(out, tmp_path / "bare", "1.0")
+    bare = (tmp_path / "bare" / "README.md").read_text()
+    assert says + "The certificate is not part of this release." in bare
+    release_build(out, tmp_path / "full", "1.0", certificates=[certificate])
+    full = (tmp_path / "full" / "README.md").read_text()
+    assert says + "Of the kept masks at most 0.1 have a Dice under 0.7." in full
+    copied = tmp_path / "full" / "certificates" / f"{sha256}.json"
+    assert copied.read_bytes() == certificate.read_bytes()
+    assert release_verify(tmp_path / "full").findings == []
+    copied.write_bytes(b"{}")
+    assert len(release_verify(tmp_path / "full").findings) == 1
 
 
 def test_unpacked_it_is_a_build(released: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from uls_data.certificates.judged import Judged
+from uls_data.certificates.judged import Judged, identity_of
 from uls_data.certificates.measures import judged
 from uls_data.engine import Pool, run_tasks
 from uls_data.ensemble.member import Mask, member_of
@@ -19,9 +19,10 @@ from uls_data.errors import CaseError, ManifestError
 from uls_data.ids import draw, hash_of
 from uls_data.manifest.choice import Choice, is_ellipsoid, layer_of, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
+from uls_data.manifest.row import Row
 from uls_data.measure import axes
 from uls_data.measure.lines import Lines, jittered
-from uls_data.outcome import Reason, Supervision
+from uls_data.outcome import Reason, Status, Supervision
 from uls_data.tables import Record
 
 Paths = str | Path | Sequence[str | Path]
@@ -37,7 +38,7 @@ class Gathered:
     masks : list of Judged
         By patient and identity.
     failed : list of dict
-        Masks that cannot be read: `voi_id`, `reason`, `detail`.
+        Masks that cannot be read: `identity`, `voi_id`, `reason`, `detail`.
     labels_sha256, truth_sha256 : str
         Over the hashes of the voxels of all masks, and of their truths, in order.
     models : list of str
@@ -76,7 +77,13 @@ class _Task:
     truth: Path | None
 
 
-def find_masks(manifests: Paths, layer: str | None, beside: Sequence[str | Path] = ()) -> Found:
+def find_masks(
+    manifests: Paths,
+    layer: str | None,
+    beside: Sequence[str | Path] = (),
+    *,
+    filtered: bool = False,
+) -> Found:
     """Pseudo-masks in 3D of one layer that count.
 
     Parameters
@@ -85,6 +92,8 @@ def find_masks(manifests: Paths, layer: str | None, beside: Sequence[str | Path]
         Default: the only one; ellipsoids of lines only where there is no other.
     beside : sequence of path
         Manifests with further layers of the same VOIs, or their images.
+    filtered : bool
+        Take masks, too, that a filter removed before.
 
     Raises
     ------
@@ -98,7 +107,9 @@ def find_masks(manifests: Paths, layer: str | None, beside: Sequence[str | Path]
     counted = [
         example
         for example in pictured[: len(everything)]
-        if choice.counts(example.row) and example.row["label_path"]
+        if example.row["label_path"] and choice.why_not(example.row) is None
+        if example.row["status"] == Status.OK
+        or (filtered and example.row["reason"] == Reason.FILTERED)
     ]
     solid = [one for one in counted if one.row["supervision"] == Supervision.PSEUDO_3D]
     if layer is None:
@@ -208,13 +219,13 @@ def _measured(
             if lines.problem() is None:
                 subject = replace(subject, lines=lines, key_slice=row["key_slice_voi"])
         elif draw_lines and truth is not None:
-            subject = _with_drawn_lines(subject, truth, jitter, seed)
+            subject = with_drawn_lines(subject, truth, jitter, seed)
         return judged(subject, mask, [member_of(name) for name in members], truth)
     except CaseError as error:
-        return {"voi_id": row["voi_id"], "reason": error.reason.value, "detail": error.detail}
+        return _failed(row, error.reason, error.detail)
 
 
-def _with_drawn_lines(subject: Subject, truth: Mask, jitter: float, seed: int) -> Subject:
+def with_drawn_lines(subject: Subject, truth: Mask, jitter: float, seed: int) -> Subject:
     """Lines on the slice of the long axis, with the noise of a reader."""
     at = axes.measure(truth).slice_index
     lines = None if at is None else Lines.from_mask(truth[:, :, at])
@@ -229,5 +240,9 @@ def _with_drawn_lines(subject: Subject, truth: Mask, jitter: float, seed: int) -
 
 
 def _lost(task: _Task, detail: str) -> Record:
-    voi = task.example.row["voi_id"]
-    return {"voi_id": voi, "reason": Reason.WORKER_LOST.value, "detail": detail}
+    return _failed(task.example.row, Reason.WORKER_LOST, detail)
+
+
+def _failed(row: Row, reason: Reason, detail: str) -> Record:
+    about = {"identity": identity_of(row), "voi_id": row["voi_id"]}
+    return {**about, "reason": reason.value, "detail": detail}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from uls_data.ids import draw
+from uls_data.manifest.row import Row
 
 # Measures that the score may use: 1 where more is worse, -1 where more is better.
 WORSE: dict[str, int] = {
@@ -75,6 +76,12 @@ def size_band(long_axis_mm: float | None) -> str:
     if at == len(SIZES_MM):
         return f"{SIZES_MM[-1]:g} mm and more"
     return f"{SIZES_MM[at - 1]:g} to {SIZES_MM[at]:g} mm"
+
+
+def identity_of(row: Row) -> tuple[Any, ...]:
+    """Source, case, lesion, sample and layer of a row."""
+    lesion, sample = row["lesion_index"] or 0, row["sample_index"] or 0
+    return row["source"], row["case_id"], lesion, sample, row["layer"]
 
 
 def in_drawn_order(masks: Sequence[Judged], seed: int) -> list[Judged]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from uls_data.certificates.certificate import Certificate, read_certificate
 from uls_data.certificates.gather import Gathered, Paths, find_masks, gather
+from uls_data.certificates.judged import identity_of
 from uls_data.certificates.learning import STRATUM
 from uls_data.errors import SourceError
 from uls_data.manifest.expected import EXPECTED, FROM_CERTIFICATE
@@ -29,6 +30,8 @@ class Marks:
     ----------
     sha256 : str
         Of the certificate.
+    threshold : float
+        Expected Dice from which masks are kept.
     certified : dict of tuple to bool
         By source, case, lesion, sample and layer: whether the mask meets the rule.
     expected_dice : dict of tuple to float
@@ -38,10 +41,11 @@ class Marks:
     warnings : list of str
         Why the promise may not hold of these masks.
     failed : list of dict
-        Masks that cannot be read: `voi_id`, `reason`, `detail`. They are not certified.
+        Masks that cannot be read: `identity`, `voi_id`, `reason`, `detail`. They are not certified.
     """
 
     sha256: str
+    threshold: float
     certified: dict[tuple[Any, ...], bool]
     expected_dice: dict[tuple[Any, ...], float]
     coverage: list[Record]
@@ -53,12 +57,21 @@ class Marks:
         """Masks that meet the rule."""
         return sum(self.certified.values())
 
+    def why_not(self, row: Row) -> str:
+        """Why a mask is not certified."""
+        expected = self.expected_dice.get(identity_of(row))
+        if expected is None:
+            return "a measure that the score needs is not known"
+        if expected < self.threshold:
+            return f"expected Dice {expected:.3f}, kept from {self.threshold:.3f}"
+        return "too few calibration patients of its lesion type or size"
+
     def row(self, row: Row) -> Row:
         """Row with `certified`, `certificate` and the Dice that the certificate expects.
 
         What an earlier certificate said of a mask is gone.
         """
-        identity = _identity(row)
+        identity = identity_of(row)
         scores = [
             score for score in row["candidate_scores"] or () if score["candidate"] != EXPECTED
         ]
@@ -80,6 +93,7 @@ def mark(
     *,
     layer: str | None = None,
     beside: Sequence[str | Path] = (),
+    filtered: bool = False,
     workers: int = 0,
     started: Callable[[int], None] | None = None,
     progress: Callable[[int], None] | None = None,
@@ -90,7 +104,7 @@ def mark(
     ----------
     certificate : path
         As `certify` wrote it.
-    layer, beside
+    layer, beside, filtered
         See `uls_data.certificates.gather.find_masks`.
 
     Raises
@@ -99,7 +113,7 @@ def mark(
         No certificate, or no masks.
     """
     known = read_certificate(certificate)
-    found = find_masks(manifests, layer, beside)
+    found = find_masks(manifests, layer, beside, filtered=filtered)
     if started is not None:
         started(len(found.examples))
     gathered = gather(found, known.members, workers=workers, progress=progress)
@@ -111,7 +125,8 @@ def marks_of(known: Certificate, gathered: Gathered) -> Marks:
     masks = gathered.masks
     kept = known.keeps(masks)
     expected = known.score.expected_dice(masks)
-    certified = {mask.identity: bool(k) for mask, k in zip(masks, kept, strict=True)}
+    certified = {row["identity"]: False for row in gathered.failed}
+    certified |= {mask.identity: bool(k) for mask, k in zip(masks, kept, strict=True)}
     dice = {
         mask.identity: round(float(value), 6)
         for mask, value in zip(masks, expected, strict=True)
@@ -142,7 +157,9 @@ def marks_of(known: Certificate, gathered: Gathered) -> Marks:
         for name in sorted({of(mask) for mask in masks}):
             of_it = [certified[mask.identity] for mask in masks if of(mask) == name]
             coverage.append({"by": by, "name": name, "masks": len(of_it), "kept": sum(of_it)})
-    return Marks(known.sha256, certified, dice, coverage, warnings, gathered.failed)
+    return Marks(
+        known.sha256, known.threshold, certified, dice, coverage, warnings, gathered.failed
+    )
 
 
 def write_marked(manifests: Paths, out: Path, marks: Marks) -> int:
@@ -162,8 +179,3 @@ def write_marked(manifests: Paths, out: Path, marks: Marks) -> int:
         return write_manifest(rows, out)
     except OSError as error:
         raise SourceError(f"--manifest-out {out}: cannot be written: {error.strerror}") from error
-
-
-def _identity(row: Row) -> tuple[Any, ...]:
-    lesion, sample = row["lesion_index"] or 0, row["sample_index"] or 0
-    return row["source"], row["case_id"], lesion, sample, row["layer"]

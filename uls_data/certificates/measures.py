@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data.certificates.judged import Judged
+from uls_data.certificates.judged import Judged, identity_of
 from uls_data.ensemble.agreement import key_slice_columns
 from uls_data.ensemble.disagreement import disagreement, in_one_box
 from uls_data.ensemble.member import Masks, Member, masks_of
@@ -54,13 +54,7 @@ def judged(
         **_of_image(subject, mask),
     }
     return Judged(
-        identity=(
-            row["source"],
-            row["case_id"],
-            row["lesion_index"] or 0,
-            row["sample_index"] or 0,
-            row["layer"],
-        ),
+        identity=identity_of(row),
         patient=patient_key(row),
         lesion_type=row["lesion_type"] or "unknown",
         measures=measures,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from uls_data.cli.model_options import certificate_option
 from uls_data.cli.output import json_line, json_option, next_step, table
 
 
@@ -17,6 +18,7 @@ Examples:
   uls-data filter --manifest m.parquet --out kept.parquet --max-axis-error-vox 5
   uls-data filter --manifest m.parquet --out kept.parquet \\
       --rule 'predicted_dice >= 0.8 and not flagged("cut_by_voi")'
+  uls-data filter --manifest loop --out kept.parquet --certificate cert.json --beside weak
 """
 )
 @click.option(
@@ -39,10 +41,20 @@ Examples:
     metavar="paper|combined|EXPRESSION",
     help="Default: combined. EXPRESSION is a condition over columns, as for `query`.",
 )
+@certificate_option
+@click.option("--layer", help="Of the masks that a certificate judges, where there are several.")
+@click.option(
+    "--beside",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="M3",
+    help="Images and further layers of the VOIs, for a certificate; may be repeated.",
+)
+@click.option(
+    "--workers", default=0, show_default=True, help="Processes that measure for a certificate."
+)
 @json_option
-def command(
-    manifest: Path, out: Path, max_axis_error_vox: float | None, rule: str | None, as_json: bool
-) -> int:
+def command(manifest: Path, out: Path, as_json: bool, **options: Any) -> int:
     """Keep the pseudo-masks that meet a rule.
 
     paper: long and short axis, measured on the key slice, each within 5 pixels of the
@@ -53,13 +65,18 @@ def command(
     M2 has every row of M; what breaks the rule is skipped with reason `filtered` and
     the broken clauses. Rows with full masks are not judged. Printed is what each clause
     removes alone, what it alone removes, and what it removes after those above it.
+
+    A certificate (`certify`) keeps the masks that meet it, and says why its promise may
+    not hold of them.
     """
     from uls_data.filtering import filter as filter_manifest
 
-    report = filter_manifest(manifest, out, rule=rule, max_axis_error_vox=max_axis_error_vox)
+    report = filter_manifest(manifest, out, **options)
     counts: dict[str, Any] = {
         name: getattr(report, name) for name in ("rows", "kept", "removed", "full", "not_ok")
     }
+    for text in report.warnings:
+        click.echo(f"Warning: {text}", err=True)
     if as_json:
         for clause in report.clauses:
             json_line({"kind": "clause", **clause})

@@ -41,6 +41,14 @@ Examples:
     help="Recipe of a source of your own, for its licence terms.",
 )
 @click.option(
+    "--certificate",
+    "certificates",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="CERT",
+    help="Certificate of `certify` that rows name: the card quotes it.",
+)
+@click.option(
     "--part-size",
     type=click.IntRange(min=1),
     default=2_000_000_000,
@@ -61,6 +69,7 @@ def build(
     sources: tuple[str, ...],
     layers: tuple[str, ...],
     recipes: tuple[Path, ...],
+    certificates: tuple[Path, ...],
     part_size: int,
     local_only: bool,
     drop_leaks: bool,
@@ -88,6 +97,7 @@ def build(
             sources=sources,
             layers=layers,
             recipes=recipes,
+            certificates=certificates,
             part_size=part_size,
             local_only=local_only,
             drop_leaks=drop_leaks,

@@ -10,6 +10,7 @@ import click
 
 from uls_data.cli.model_options import (
     batch_size_option,
+    certificate_option,
     device_option,
     jitter_option,
     precision_option,
@@ -79,6 +80,7 @@ Examples:
 @click.option(
     "--max-axis-error-vox", type=float, help="Bound of the paper's rule in pixels, as for `filter`."
 )
+@certificate_option
 @tta_option
 @jitter_option
 @click.option(
@@ -130,6 +132,8 @@ def command(
     else:
         _print(report, out)
     for made in report.rounds:
+        for text in made.filtered.warnings:
+            click.echo(f"{made.layer}: {text}", err=True)
         if not made.predicted["ok"]:
             click.echo(
                 f"{made.layer}: its network finds no lesion at all. Look at curves.csv beside "

@@ -29,7 +29,8 @@ class Subject:
     ----------
     row : dict
         Of the mask that is judged.
-    image : Path or None
+    image : Path, ndarray or None
+        A file, or the voxels in HU, shape (256, 256, 128).
     layers : dict of str to Path
         Label files of the VOI's other layers.
     lines : Lines or None
@@ -38,7 +39,7 @@ class Subject:
     """
 
     row: Row
-    image: Path | None = None
+    image: Path | NDArray[np.integer] | None = None
     layers: Mapping[str, Path] = field(default_factory=dict)
     lines: Lines | None = None
     key_slice: int | None = None
@@ -54,7 +55,7 @@ class Subject:
         """
         if self.image is None:
             raise CaseError(Reason.IMAGE_MISSING, f"{self.row['voi_id']}: no image")
-        return read_image(self.image)
+        return read_image(self.image) if isinstance(self.image, Path) else self.image
 
     @property
     def spacing_mm(self) -> tuple[float, float, float] | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from uls_data.certificates.judged import identity_of
+from uls_data.certificates.marking import Marks, mark
 from uls_data.errors import ManifestError, SourceError
 from uls_data.filtering.rule import (
     COMBINED,
@@ -21,12 +23,14 @@ from uls_data.manifest.choice import COLUMNS, Choice
 from uls_data.manifest.parquet import iterate_rows, manifest_files, read_table, write_manifest
 from uls_data.manifest.paths import with_moved_paths
 from uls_data.manifest.query import query
-from uls_data.manifest.row import Row
+from uls_data.manifest.row import Column, Row
 from uls_data.outcome import Reason, Status
 from uls_data.tables import Record
 
 # What another rule removed before is judged anew: a manifest may be filtered in its place.
 _JUDGED = '(status == "ok" or reason == "filtered") and supervision != "full"'
+
+_CERTIFICATE = Clause("certificate", "certified")
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,15 @@ class FilterReport:
     rows, kept, removed : int
         Of the manifest; of its pseudo-masks that meet the rule, and that do not.
     full : int
-        Rows with a full mask, which no rule judges.
+        Rows that the rule does not judge: with a full mask; by a certificate, all but the 3D masks
+        of one layer.
     not_ok : int
         Rows that were skipped or failed before, or that corrections take away.
     clauses : list of dict
         `name`, `expression`, `alone`: masks that this clause removes by itself; `only`: that no
         other clause removes; `in_sequence`: that it removes after those above it.
+    warnings : list of str
+        Why what a certificate promises may not hold of these masks.
     """
 
     rows: int
@@ -52,6 +59,7 @@ class FilterReport:
     full: int
     not_ok: int
     clauses: list[Record]
+    warnings: list[str] = field(default_factory=list)
 
 
 def filter(
@@ -60,6 +68,10 @@ def filter(
     *,
     rule: str | None = None,
     max_axis_error_vox: float | None = None,
+    certificate: str | Path | None = None,
+    layer: str | None = None,
+    beside: Sequence[str | Path] = (),
+    workers: int = 0,
 ) -> FilterReport:
     """Write a manifest in which the pseudo-masks that break a rule are skipped.
 
@@ -80,19 +92,36 @@ def filter(
         is given.
     max_axis_error_vox : float, optional
         Bound of the paper's rule in both; default 5.
+    certificate : path, optional
+        Keep the masks in 3D that meet a certificate of `uls_data.certify`, by no other rule: its
+        promise is of all masks that it keeps. Rows get `certified` and `certificate`.
+    layer : str, optional
+        Of the masks that a certificate judges, where there are several in 3D.
+    beside : sequence of path
+        Manifests with images and further layers of the VOIs, which a certificate's measures need.
+    workers : int
+        Local processes that measure masks for a certificate; 0 for this one.
 
     Raises
     ------
     ManifestError, SourceError
         Not a manifest, a bad rule, or `out` cannot be written.
     """
-    clauses = _clauses(rule, max_axis_error_vox)
+    clauses = _clauses(rule, max_axis_error_vox, certificate)
     files = manifest_files(manifest)
     left_out = _left_out(files)
-    judged = set(_rows_that_meet(files, _JUDGED)) - left_out
-    broken = {
-        clause.name: judged - set(_rows_that_meet(files, clause.expression)) for clause in clauses
-    }
+    marks = None
+    if certificate is not None:
+        marks = mark(
+            manifest, certificate, layer=layer, beside=beside, filtered=True, workers=workers
+        )
+        judged, broken = _by_certificate(files, marks)
+    else:
+        judged = set(_rows_that_meet(files, _JUDGED)) - left_out
+        broken = {
+            clause.name: judged - set(_rows_that_meet(files, clause.expression))
+            for clause in clauses
+        }
     out = Path(out)
     rows: list[Row] = []
     full = 0
@@ -100,13 +129,15 @@ def filter(
         for row in iterate_rows(file):
             number = len(rows)
             failing = [clause for clause in clauses if number in broken[clause.name]]
+            if marks is not None:
+                row = marks.row(row)
             if row["reason"] == Reason.FILTERED.value and number in judged:
                 row |= {"status": Status.OK.value, "reason": None, "detail": None}
             if failing:
                 row |= {
                     "status": Status.SKIPPED.value,
                     "reason": Reason.FILTERED.value,
-                    "detail": "; ".join(_detail(clause, row) for clause in failing),
+                    "detail": "; ".join(_detail(clause, row, marks) for clause in failing),
                 }
             elif row["status"] == Status.OK.value and number not in judged | left_out:
                 full += 1
@@ -123,10 +154,27 @@ def filter(
         full=full,
         not_ok=len(rows) - len(judged) - full,
         clauses=_counts(clauses, broken),
+        warnings=[] if marks is None else marks.warnings,
     )
 
 
-def _clauses(rule: str | None, bound: float | None) -> list[Clause]:
+def _by_certificate(files: Sequence[Path], marks: Marks) -> tuple[set[int], dict[str, set[int]]]:
+    """Numbers of the rows that a certificate judges, and of those that do not meet it."""
+    names: tuple[Column, ...] = ("source", "case_id", "lesion_index", "sample_index", "layer")
+    rows: list[Row] = read_table(files, names).to_pylist()
+    known = {n: marks.certified.get(identity_of(row)) for n, row in enumerate(rows)}
+    judged = {n for n, certified in known.items() if certified is not None}
+    return judged, {_CERTIFICATE.name: {n for n in judged if not known[n]}}
+
+
+def _clauses(rule: str | None, bound: float | None, certificate: str | Path | None) -> list[Clause]:
+    if certificate is not None:
+        if rule is not None or bound is not None:
+            raise ManifestError(
+                "--certificate goes with no other rule: what it promises is of all masks that it "
+                "keeps, and another rule would keep other ones"
+            )
+        return [_CERTIFICATE]
     if bound is not None and not 0 <= bound < float("inf"):
         raise ManifestError(f"--max-axis-error-vox {bound}: expected pixels, 0 or more")
     if rule is None:
@@ -156,9 +204,12 @@ def _rows_that_meet(files: Sequence[Path], expression: str) -> list[int]:
     return [int(at) for at in query(files, expression, ["status"]).index]
 
 
-def _detail(clause: Clause, row: Mapping[str, Any]) -> str:
+def _detail(clause: Clause, row: Row, marks: Marks | None) -> str:
+    if marks is not None:
+        return f"{clause.name}: {marks.why_not(row)}"
+    values: Mapping[str, Any] = row
     numbers = [
-        f"{name} {_text(row[name])}"
+        f"{name} {_text(values[name])}"
         for name in clause.columns
         if name not in ("status", "qc_flags")
     ]

@@ -92,6 +92,7 @@ def selftrain(
     weak_slices: Weak = "ignore",
     rule: str | None = None,
     max_axis_error_vox: float | None = None,
+    certificate: str | Path | None = None,
     tta: bool = False,
     jitter: int = 0,
     include_heldout: bool = False,
@@ -129,8 +130,9 @@ def selftrain(
         `jury`, or the only one.
     weak_slices : str
         What slices without annotation are: `ignore` or `background`.
-    rule, max_axis_error_vox
-        As for `filter`.
+    rule, max_axis_error_vox, certificate
+        As for `filter`. A certificate speaks of masks of the models that it was made with: the
+        report warns where a round has others, or its lesions look unlike the calibration.
     include_heldout : bool
         As the paper's final training.
     tta, jitter, device, precision, batch_size, seed, workers
@@ -164,7 +166,9 @@ def selftrain(
         seed=seed,
         workers=workers,
     )
-    chosen = {"rule": rule, "max_axis_error_vox": max_axis_error_vox}
+    chosen: dict[str, Any] = {"rule": rule, "max_axis_error_vox": max_axis_error_vox}
+    if certificate is not None:
+        chosen |= {"certificate": certificate, "beside": (weak,)}
     loop = _Loop(
         Path(weak), Path(full), Path(out), parents, seed, plan, training, prediction, stage
     )

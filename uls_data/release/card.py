@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from uls_data.certificates import Certificate
 from uls_data.errata import change_log
 from uls_data.manifest.row import Column, Row
 from uls_data.manifest.stats import stats
@@ -62,6 +63,7 @@ def card_text(
     record: Record,
     contents: Sequence[Content],
     terms: Mapping[str, Terms],
+    certificates: Sequence[Certificate],
     manifests: Sequence[Path],
 ) -> bytes:
     """`README.md` of a release: its numbers come from the manifests alone."""
@@ -81,6 +83,7 @@ def card_text(
         ["## Numbers", "", "Axes in pixels, mean and standard deviation.", "", *_table1(manifests)],
         ["## Licences", "", *_licences(record, terms)],
         ["## How it was made", "", *_made(rows)],
+        _promises(ok, certificates),
         ["## Rows without a VOI", "", *_counts(rows, ("source", "status", "reason"), bad=True)],
         ["## Things to know of VOIs", "", *_flags(ok)],
         ["## Leaks between training and held-out data", "", *_leaks(record, ok)],
@@ -156,6 +159,21 @@ def _counts(rows: Sequence[Row], names: Sequence[Column], *, bad: bool = False) 
     if not found:
         return ["None."]
     return _table((*names, "rows"), [(*key, count) for key, count in sorted(found.items())])
+
+
+def _promises(ok: Sequence[Row], certificates: Sequence[Certificate]) -> list[str]:
+    """Say what is promised of the pseudo-masks; nothing where no row names a certificate."""
+    judged = Counter(row.get("certificate") for row in ok)
+    kept = Counter(row.get("certificate") for row in ok if row.get("certified"))
+    judged.pop(None, None)
+    if not judged:
+        return []
+    known = {its.sha256: its.sentence for its in certificates}
+    lines = ["## Risk of pseudo-masks", ""]
+    for name, count in sorted(judged.items()):
+        says = known.get(name or "", "The certificate is not part of this release.")
+        lines.append(f"- {kept[name]} of {count} masks are certified by `{name}`: {says}")
+    return lines
 
 
 def _flags(ok: Sequence[Row]) -> list[str]:

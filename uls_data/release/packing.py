@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from uls_data._version import __version__
+from uls_data.certificates import Certificate, read_certificate
 from uls_data.errors import SourceError, UlsDataError
 from uls_data.ids import hash_of
 from uls_data.io import TEMPORARY_PREFIX, remove_temporaries, sha256_bytes, write_bytes
@@ -70,6 +71,7 @@ def release_build(
     sources: Sequence[str] = (),
     layers: Sequence[str] = (),
     recipes: Sequence[str | Path] = (),
+    certificates: Sequence[str | Path] = (),
     part_size: int = PART_BYTES,
     local_only: bool = False,
     drop_leaks: bool = False,
@@ -90,6 +92,8 @@ def release_build(
         Only these; default: all. A correction belongs to the layer that it corrects.
     recipes : sequence of paths
         Of sources that are not shipped: their licence terms are taken from there.
+    certificates : sequence of paths
+        Of `certify`, which rows name: they are part of the release, and the card quotes them.
     part_size : int
         Bytes that no part exceeds.
     local_only : bool
@@ -106,13 +110,16 @@ def release_build(
     """
     if not _VERSION.fullmatch(version):
         raise UlsDataError(f"--version {version}: expected something like 2026.1")
+    promises = [read_certificate(path) for path in certificates]
     # At once: the second of two processes need not check all VOIs to learn of the first.
     with locked(Path(to) / LOCK, f"--to {to}"):
         contents, terms = _checked(
             Path(out), sources, layers, recipes, local_only, drop_leaks, started, progress
         )
         try:
-            return _write(contents, terms, Path(to), version, part_size, local_only, progress)
+            return _write(
+                contents, terms, promises, Path(to), version, part_size, local_only, progress
+            )
         except OSError as error:
             raise SourceError(f"--to {to}: cannot be written: {error.strerror or error}") from error
 
@@ -184,6 +191,7 @@ class _Part:
 def _write(
     contents: Sequence[Content],
     terms: dict[str, Terms],
+    promises: Sequence[Certificate],
     to: Path,
     version: str,
     part_size: int,
@@ -198,6 +206,7 @@ def _write(
         front = _front(content, terms[content.source], mark)
         texts |= {member.name: member.data for member in front}
         parts += _parts(content, front, part_size, f"-{LOCAL}" if local_only else "")
+    texts |= {f"certificates/{its.sha256}.json": its.to_bytes() for its in promises}
     texts["CHANGELOG.md"] = changelog_text(version, contents)
     texts["CITATION.cff"] = citation_text(record)
     texts["CITATION.bib"] = _joined(terms)
@@ -217,7 +226,7 @@ def _write(
     for name, data in sorted(texts.items()):
         write_bytes(to / name, data)
     manifests = [to / "manifest" / f"{content.source}.parquet" for content in contents]
-    texts["README.md"] = card_text(record, contents, terms, manifests)
+    texts["README.md"] = card_text(record, contents, terms, promises, manifests)
     write_bytes(to / "README.md", texts["README.md"])
     files = [
         FileRecord(path=name, bytes=len(data), sha256=sha256_bytes(data))
