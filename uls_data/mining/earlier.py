@@ -22,6 +22,10 @@ class _Patterns:
         self.right_before = re.compile(
             alternatives(words.phrases("previous_right_before")) + loosely
         )
+        self.changed_from = re.compile(
+            alternatives(words.phrases("changed"))
+            + rf"\s{{1,2}}{alternatives(words.phrases('change_from'))}{loosely}"
+        )
         self.after = re.compile(rf"[\s(]{{0,2}}{alternatives(words.phrases('previous_after'))}")
         self.seen = re.compile(
             rf"[\s-]{{0,2}}(?:\w+\s)?{alternatives(words.phrases('previous_seen'))}"
@@ -53,7 +57,7 @@ def previous_ones(page: Page, together: Sequence[Seat]) -> list[bool]:
 def _is_previous(page: Page, together: Sequence[Seat], number: int) -> bool:
     seat = together[number]
     patterns = _patterns(page.words)
-    if seat.size.was:
+    if seat.size.was or patterns.changed_from.search(page.text, seat.pre[0], seat.size.start):
         return True
     if seat.sentence.section == "comparison":
         return True

@@ -75,7 +75,7 @@ class _Patterns:
         )
         self.change_after = re.compile(rf"\s{{0,2}}{alternatives(words.phrases('change_after'))}")
         self.governed = re.compile(
-            rf"{alternatives(words.phrases('preposition'))}\s+(?:[^\W\d]+[\s-]+){{0,2}}$"
+            rf"{alternatives(words.phrases('preposition'))}\s+(?:[^\W\d]+[\s-]+){{0,3}}$"
         )
         size_word = alternatives(words.phrases("size_word"))
         self.size_of = re.compile(rf"{size_word}\s+(?:of|van|in)\s+(?:[^\W\d]+[\s-]+){{0,2}}$")
@@ -192,7 +192,11 @@ def _last_before(
         modifies = following is not None and following[0] - end <= 2 and following[2] in (
             "lesion", "node",
         )  # fmt: skip
-        governed = patterns.governed.search(lead) and not patterns.size_of.search(lead)
+        ruler = patterns.governed.search(lead)
+        # What a lesion is told to be "with" may be what was measured: "with skin thickening of".
+        governed = (
+            ruler and ruler[0][:4] not in ("with", "met ") and not patterns.size_of.search(lead)
+        )
         if not modifies and (not governed or key == "part"):
             heads.append((start, end, key))
     last = lesions[-1] if lesions else None

@@ -15,8 +15,9 @@ from uls_data.mining.word_places import Page, Span
 _LONGEST_LEAD, _LONGEST_ITEM = 80, 120
 _WIDEST_PAGE, _NARROWEST_LINE, _WRAPPED_SHARE = 110, 36, 0.68
 _BULLET = re.compile(
-    r"[ \t]*(?:[-*•·–>+o](?=\s)|[-•*](?=[^\W\d])|\(?\d{1,2}[.)](?=\s|[^\W\d])|\d{1,2}:(?=\s)"
-    r"|\d{1,2}\s{2,}(?=[^\W\d])|\(?[a-h][.)]\s|(?:n?tl|target)\s?\d{1,2}\b|[tl]\s?\d{1,2}\s?[:)=]|#\s?\d)",
+    r"[ \t]*(?:[-*•·–+o](?=\s)|>(?=\s[^\d\s])|[-•*](?=[^\W\d])|\(?\d{1,2}[.)](?=\s|[^\W\d])"
+    r"|\d{1,2}:(?=\s)|\d{1,2}\s{2,}(?=[^\W\d])|\(?[a-h][.)]\s|(?:n?tl|target)\s?\d{1,2}\b"
+    r"|[tl]\s?\d{1,2}\s?[:)=]|#\s?\d)"
 )
 _DRESS = re.compile(r"[\s*#_=>-]*")
 _END = re.compile(r"[.!?]+(?=[\"')\]]{0,2}(?:\s|$))|(?<=[a-z)])\.(?=[^\W\d_]{2})")

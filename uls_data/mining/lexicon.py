@@ -169,10 +169,14 @@ def alternatives(phrases: tuple[str, ...], end: str = r"(?!\w)") -> str:
         What must follow a word: that it has ended.
     """
     ordered = sorted(set(phrases), key=lambda phrase: (-len(phrase), phrase))
-    words = "|".join(_expression(one, end) for one in ordered if one[0].isalnum())
-    signs = "|".join(_expression(one, end) for one in ordered if not one[0].isalnum())
+    words = "|".join(_expression(one, end) for one in ordered if _is_word(one))
+    signs = "|".join(_expression(one, end) for one in ordered if not _is_word(one))
     parts = [rf"(?<!\w)(?:{words})"] if words else []
     return "(?:" + "|".join([*parts, *([signs] if signs else [])]) + ")" if ordered else "(?!)"
+
+
+def _is_word(phrase: str) -> bool:
+    return phrase[0].isalnum() or phrase[0] == "*"
 
 
 def _expression(phrase: str, end: str) -> str:

@@ -57,6 +57,7 @@ def read_mentions(page: Page) -> list[Mention]:
             f"expected a report with at most {MAXIMUM_MENTIONS:,} sizes and references; "
             "give each report a file of its own",
         )
+    page.hidden = [one.span for one in refs]
     told = [cell.size.span for cell in cells if cell.size is not None]
     whole = sorted([size.span for size in sizes] + [one.span for one in refs] + told)
     parts = sentences(page, whole, [one.span for one in refs])
@@ -211,7 +212,7 @@ def _mention(page: Page, seat: Seat, before: _Before) -> Mention:
         own_type = LesionType.LUNG
     inherited = False
     small = seat.reference is not None and max(size.axes_mm) < _ORGAN_AT_LEAST_MM
-    listed = sentence.target == "target" and seat.number == 0
+    listed = sentence.target == "target" and (seat.number == 0 or seat.reference is not None)
     if subject is not None and subject.kind == Kind.ORGAN and (small or listed):
         # Nobody gives the image of a normal organ: "liver hilum: 11 mm (3-86)".
         subject = None
@@ -222,7 +223,11 @@ def _mention(page: Page, seat: Seat, before: _Before) -> Mention:
             subject, inherited = back, True
     lesion_type = own_type
     if lesion_type is None or (
-        inherited and subject is not None and subject.node and _node_fits(lesion_type)
+        inherited
+        and subject is not None
+        and subject.node
+        and not sentence.target
+        and _node_fits(lesion_type)
     ):
         near = before.sentence is not None and (
             in_list or before.sentence.paragraph == sentence.paragraph
@@ -258,7 +263,8 @@ def _mention(page: Page, seat: Seat, before: _Before) -> Mention:
         kind = Kind.LIMIT
     if subject is None or subject.kind in (Kind.LESION, Kind.ORGAN):
         before.subject = replace(subject, noun=None) if subject is not None else None
-        before.lesion_type = lesion_type
+        if kind == Kind.LESION or lesion_type is not None:
+            before.lesion_type = lesion_type
         if lesion_type != LesionType.LYMPH_NODE:
             before.place = lesion_type
         before.sentence = sentence

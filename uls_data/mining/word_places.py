@@ -36,6 +36,8 @@ class Page:
     text : str
         In lower case, with one kind of blank, dash, quote and times sign; as long as `raw`, so
         that an offset means the same in both.
+    hidden : list of (int, int)
+        Where no word is a place: "S2" of a reference is no vertebra.
     """
 
     def __init__(self, raw: str, words: Words) -> None:
@@ -45,6 +47,7 @@ class Page:
             lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in self.raw)
         self.text = lowered
         self.words = words
+        self.hidden: list[Span] = []
         self._hits: dict[str, list[Span]] = {}
 
     def hits(self, name: str) -> list[Span]:
@@ -78,6 +81,8 @@ class Page:
         found.sort(key=lambda hit: (hit[0] - hit[1], hit[0], hit[2]))
         taken: list[tuple[int, int, str]] = []
         covered = bytearray(len(self.text))
+        for start, end in self.hidden:
+            covered[start:end] = b"\1" * (end - start)
         for start, end, key in found:
             if not any(covered[start:end]):
                 covered[start:end] = b"\1" * (end - start)
