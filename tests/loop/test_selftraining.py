@@ -78,6 +78,8 @@ def looped(data: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) ->
     # The teacher of round 1 learned from the 2D masks of the six; nobody learned from p9.
     assert [made.teacher_saw for made in report.rounds] == [6, 4]
     assert report.rounds[0].gain is None
+    beside = report.rounds[0].beside_ellipsoid
+    assert beside is not None and beside["lesions"] == 1
     assert report.rounds[1].gain is not None and report.rounds[1].gain["lesions"] == 1
     return out
 

@@ -13,8 +13,8 @@ from makers.builds import ball, put, voi_row, write_rows
 from uls_data.cli import main
 from uls_data.manifest.row import Row
 from uls_data.measure.overlap import dice
-from uls_data.scoring.least import has_least, least, least_volume_mm3
-from uls_data.scoring.volumes import evaluate
+from uls_data.scoring.least import across, has_least, least, least_volume_mm3
+from uls_data.scoring.volumes import evaluate, evaluate_ellipsoids
 
 SPACING = (0.8, 0.8, 2.5)
 LINES = [118.0, 128.0, 138.0, 128.0, 128.0, 121.0, 128.0, 135.0]
@@ -96,3 +96,20 @@ def test_tables_and_files(out: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_masks_of_anything_else_have_none_beside_them(out: Path) -> None:
     assert evaluate(out / "truth", out / "truth").ellipsoid is None
+
+
+def test_ellipsoids_across_true_masks(out: Path) -> None:
+    found = evaluate_ellipsoids(out / "truth", vois={"case_00001_lesion_01_sample_0"})
+    (row,) = found.rows
+    # A ball of 9 voxels is squeezed along z by the spacing; its ellipsoid is round in mm.
+    drawn = across(ball(9) != 0, SPACING)
+    assert row["dice"] == pytest.approx(dice(drawn, ball(9) != 0))
+    heights = np.flatnonzero(drawn.any(axis=(0, 1)))
+    assert heights[0] == 64 - 2 and heights[-1] == 64 + 2
+
+
+def test_a_round_mask_is_its_own_ellipsoid_and_a_speck_has_none() -> None:
+    x, y, z = np.indices((30, 30, 30)) - 15
+    mask = x**2 + y**2 + z**2 <= 100
+    assert dice(across(mask, (1.0, 1.0, 1.0)), mask) > 0.95
+    assert not across((x == 0) & (y == 0) & (z == 0), (1.0, 1.0, 1.0)).any()

@@ -156,6 +156,7 @@ def _plain(made: Round) -> dict[str, Any]:
         "teacher_saw": made.teacher_saw,
         "heldout": made.heldout,
         "gain": made.gain,
+        "beside_ellipsoid": made.beside_ellipsoid,
     }
 
 
@@ -172,10 +173,6 @@ def print_rounds(rounds: list[Round]) -> None:
     for made in rounds:
         judged = made.filtered.kept + made.filtered.removed
         everything = next((row for row in made.heldout if row["group"] == "all"), None)
-        gain = "-"
-        if made.gain is not None and made.gain["dice"] is not None:
-            numbers = [made.gain[name] for name in ("dice", "dice_low", "dice_high")]
-            gain = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*numbers)
         lines.append(
             [
                 str(made.number),
@@ -184,10 +181,21 @@ def print_rounds(rounds: list[Round]) -> None:
                 str(made.teacher_saw),
                 "-" if everything is None else f"{everything['dice']:.3f}",
                 "-" if everything is None else str(everything["lesions"]),
-                gain,
+                _gain(made.gain),
+                _gain(made.beside_ellipsoid),
             ]
         )
     table(
         lines,
-        ["round", "masks", "kept", "teacher saw", "held-out dice", "lesions", "gain [95 %]"],
+        [
+            *("round", "masks", "kept", "teacher saw", "held-out dice", "lesions", "gain [95 %]"),
+            "beside the lines' ellipsoid",
+        ],
     )
+
+
+def _gain(found: dict[str, Any] | None) -> str:
+    if found is None or found["dice"] is None:
+        return "-"
+    low, high = found["dice_low"], found["dice_high"]
+    return f"{found['dice']:+.3f}" + ("" if low is None else f" [{low:+.3f}, {high:+.3f}]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from uls_data.network.prediction_report import PredictReport
 from uls_data.network.training import train
 from uls_data.network.voxels import Weak
 from uls_data.scoring.comparison import compare
-from uls_data.scoring.volumes import VolumeEvaluation, evaluate
+from uls_data.scoring.volumes import VolumeEvaluation, evaluate, evaluate_ellipsoids
 
 
 @dataclass
@@ -50,6 +51,9 @@ class Round:
     gain : dict or None
         Dice of this round minus that of the round before, paired, on the same held-out lesions
         (see `uls_data.scoring.comparison.compare`).
+    beside_ellipsoid : dict or None
+        Likewise, minus that of the ellipsoids of lines across the held-out lesions, which are the
+        least to beat.
     """
 
     number: int
@@ -60,6 +64,7 @@ class Round:
     filtered: FilterReport
     heldout: list[dict[str, Any]] = field(default_factory=list)
     gain: dict[str, Any] | None = None
+    beside_ellipsoid: dict[str, Any] | None = None
 
 
 @dataclass
@@ -279,6 +284,7 @@ class _Loop:
             made.heldout = [*scored.summary("lesion_type"), *scored.summary()]
             if before is not None:
                 (made.gain,) = compare(scored.rows, before.rows)
+            (made.beside_ellipsoid,) = compare(scored.rows, self.ellipsoids.rows)
         model = models[0]
         if last and self.folds:
             model = self._network(number, "all", base, layers, set())
@@ -327,6 +333,11 @@ class _Loop:
         )
         told.end()
         return report
+
+    @cached_property
+    def ellipsoids(self) -> VolumeEvaluation:
+        """Scores of ellipsoids of lines across the held-out lesions."""
+        return evaluate_ellipsoids(self.full, vois=self.heldout)
 
     def _score(self, number: int, model: Path) -> VolumeEvaluation | None:
         """Scores of held-out lesions with full masks."""

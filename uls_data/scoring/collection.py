@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.errors import CaseError, ManifestError
-from uls_data.geometry import Affine
+from uls_data.geometry import Affine, spacing_mm
 from uls_data.manifest.archive import Name, Names, entries, read_voi
 from uls_data.manifest.choice import (
     ANNOTATED,
@@ -30,7 +30,7 @@ from uls_data.outcome import Reason
 from uls_data.scoring.consistency import Offset
 from uls_data.scoring.job import Stack, read_json, read_spacings
 from uls_data.scoring.least import COLUMNS as LEAST_COLUMNS
-from uls_data.scoring.least import has_least, least
+from uls_data.scoring.least import across, has_least, least
 
 _COLUMNS = (*CHOICE_COLUMNS, "patient_id", "voi_id", "label_path", "affine", *LEAST_COLUMNS)
 _OWN = Names("own")
@@ -59,6 +59,8 @@ class Item:
         As a manifest states it; else the file's is taken.
     lines : dict, optional
         Row of a measured lesion: the mask is the ellipsoid of its lines, no file's.
+    across : bool
+        Whether the mask is the ellipsoid of lines across the file's.
     """
 
     voi_id: str
@@ -71,6 +73,7 @@ class Item:
     number: int | None = None
     affine: Affine | None = None
     lines: Row | None = None
+    across: bool = False
 
     def read(self) -> tuple[NDArray[np.bool_], Affine | None, NDArray[np.bool_]]:
         """Mask in RAS order, its affine (None where there is none), and the mask as stored.
@@ -82,6 +85,13 @@ class Item:
         if self.lines is not None:
             drawn = least(self.lines)
             return drawn, self.affine, drawn
+        if self.across:
+            mask, affine, _ = replace(self, across=False).read()
+            if affine is None:
+                detail = f"{self.path.name}: an ellipsoid has a height in mm"
+                raise CaseError(Reason.SPACING_UNKNOWN, detail)
+            drawn = across(mask, spacing_mm(affine))
+            return drawn, affine, drawn
         if self.number is not None:
             mask = np.asarray(_stack(self.path)[self.number]) != 0
             return mask, None, mask

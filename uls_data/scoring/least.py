@@ -13,6 +13,7 @@ from uls_data.outcome import Supervision
 from uls_data.pseudomask.solid import solid
 from uls_data.voi import VOI_SHAPE
 
+Triple = tuple[float, float, float]
 # What an ellipsoid is drawn from.
 COLUMNS: tuple[Column, ...] = (
     *("recist_points_vox", "key_slice_voi", "spacing_x_mm", "spacing_y_mm", "spacing_z_mm"),
@@ -33,6 +34,35 @@ def least_volume_mm3(row: Row) -> float:
     x, y, _ = (mm or 0.0 for mm in spacing_of(row))
     long, short = Lines.of(row["recist_points_vox"]).length_mm((x, y))
     return float(np.pi / 6 * (long * short) ** 1.5)
+
+
+def across(mask: NDArray[np.bool_], spacing_mm: Triple) -> NDArray[np.bool_]:
+    """Ellipsoid of the lines that a reader draws across a mask where it is longest.
+
+    Lines out of the mask that scores them flatter: a reader's own would do worse.
+
+    Parameters
+    ----------
+    mask : ndarray, shape (x, y, z), bool
+    spacing_mm : tuple of 3 float
+        x, y, z.
+
+    Returns
+    -------
+    ndarray of bool, same shape
+        Empty where no slice shows two axes.
+    """
+    lines = {
+        at: found
+        for at in np.flatnonzero(mask.any(axis=(0, 1))).tolist()
+        if (found := Lines.from_mask(mask[:, :, at])) is not None and found.problem() is None
+    }
+    drawn = np.zeros_like(mask, bool)
+    if lines:
+        at = max(lines, key=lambda key: lines[key].long_vox)
+        x, y, z = mask.shape
+        drawn[tuple(solid(lines[at], at, (x, y, z), spacing_mm).T)] = True
+    return drawn
 
 
 def least(row: Row) -> NDArray[np.bool_]:

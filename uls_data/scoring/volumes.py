@@ -187,6 +187,31 @@ def evaluate(
     return VolumeEvaluation(*_scored(tasks, workers, progress), other, ellipsoid)
 
 
+def evaluate_ellipsoids(
+    truth: str | Path, *, vois: Set[str] | None = None, workers: int = 0
+) -> VolumeEvaluation:
+    """Scores of the ellipsoids of lines drawn across the true masks themselves.
+
+    What two lines say of lesions that nobody measured; a network that sees them does worse than a
+    formula where it does not beat that. See `uls_data.scoring.least.across`.
+
+    Parameters
+    ----------
+    truth, vois, workers
+        As for `evaluate`.
+
+    Raises
+    ------
+    ManifestError, SourceError
+        Nothing to score.
+    """
+    true = collect(truth)
+    names = [name for name in true.items if vois is None or name in vois]
+    true = replace(true, items={name: true.items[name] for name in names})
+    drawn = {name: replace(item, across=True) for name, item in true.items.items()}
+    return VolumeEvaluation(*_scored(_tasks(true, Collection(drawn), truth), workers, None))
+
+
 def _tasks(truth: Collection, pred: Collection, path: str | Path) -> list[_Task]:
     if not truth.items:
         raise ManifestError("none of the VOIs to score is in the truth")
