@@ -165,6 +165,8 @@ def test_axes() -> None:
     assert axes("12 x 30 mm") == (30.0, 12.0, None)
     assert axes("12 x 30 x 20 mm") == (30.0, 20.0, 12.0)
     assert axes("2.0 (AP) x 3.0 (TR) x 4.0 (CC) cm") == (30.0, 20.0, 40.0)
+    assert axes("7 mm average diameter (7.5 x 6.4 mm)") == (7.5, 6.4, None)
+    assert axes("8 x 6 mm (mean 7 mm)") == (8.0, 6.0, None)
     assert axes("12 mm in short axis") == (None, 12.0, None)
     assert axes("22 mm in long axis and 14 mm in short axis") == (22.0, 14.0, None)
 

@@ -49,6 +49,7 @@ class Lexicon(_Part):
     and_: Phrases = Field((), alias="and")
     axis: dict[Literal["long", "short", "craniocaudal", "other"], Phrases] = {}
     about: Phrases = ()
+    mean: Phrases = ()
     at_most: Phrases = ()
     below: Phrases = ()
     above: Phrases = ()

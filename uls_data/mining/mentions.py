@@ -9,6 +9,7 @@ from itertools import groupby
 
 from uls_data.errors import CaseError
 from uls_data.mining.earlier import is_negated, previous_ones
+from uls_data.mining.joined_sizes import axes_together
 from uls_data.mining.kinds import Kind, Subject, is_segment, lesion_type_of, subject_of
 from uls_data.mining.layout import Sentence, sentences
 from uls_data.mining.mention import Mention, doubts_of, mark_repeated
@@ -62,7 +63,7 @@ def read_mentions(page: Page) -> list[Mention]:
     whole = sorted([size.span for size in sizes] + [one.span for one in refs] + told)
     parts = sentences(page, whole, [one.span for one in refs])
     placed, loose = seats(page, parts, sizes, refs)
-    placed = _axes_together(page, placed)
+    placed = axes_together(page, placed)
     found: list[Mention] = []
     before = _Before()
     by_sentence = {
@@ -80,43 +81,6 @@ def read_mentions(page: Page) -> list[Mention]:
     found.sort(key=lambda mention: mention.span)
     mark_repeated(found)
     return found
-
-
-def _axes_together(page: Page, placed: Sequence[Seat]) -> list[Seat]:
-    """Join "22 mm in long axis and 14 mm in short axis" into one size."""
-    joined: list[Seat] = []
-    for seat in placed:
-        last = joined[-1] if joined else None
-        if last is not None and _same_lesion(page, last, seat):
-            size = replace(
-                last.size,
-                span=(last.size.start, seat.size.end),
-                axes_mm=(*last.size.axes_mm, *seat.size.axes_mm),
-                labels=(*last.size.labels, *seat.size.labels),
-            )
-            reference = last.reference or seat.reference
-            joined[-1] = replace(last, size=size, post=seat.post, reference=reference)
-        else:
-            joined.append(seat)
-    return joined
-
-
-def _same_lesion(page: Page, first: Seat, second: Seat) -> bool:
-    labels = (*first.size.labels, *second.size.labels)
-    if len(labels) > 3 or not all(labels) or first.size.was or second.size.was:
-        return False
-    if len(set(labels) - {"other"}) < len([one for one in labels if one != "other"]):
-        return False
-    start, end = first.size.end, second.size.start
-    gap = page.text[start:end]
-    if len(gap) > 60 or gap.count("\n") > 1 or "(" in gap.replace("(long", "").replace("(ap", ""):
-        return False
-    return not (
-        page.has("lesion", start, end)
-        or page.has("previous_before", start, end)
-        or page.has("now", start, end)
-        or page.places_within(start, end)
-    )
 
 
 def _read(

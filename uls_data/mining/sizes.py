@@ -277,8 +277,9 @@ def _told(size: Size, page: Page, patterns: _Patterns) -> Size:
     before = page.text[max(0, size.start - _LOOK_BACK) : size.start]
     bound: Bound = size.bound
     if bound == "exact":
+        arrow = size.listed and before.rstrip().endswith(">")
         for name, pattern in patterns.bounds:
-            if pattern.search(before):
+            if not arrow and pattern.search(before):
                 bound = name  # type: ignore[assignment]
                 break
     if bound in ("exact", "at_most"):
