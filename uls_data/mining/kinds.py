@@ -235,7 +235,7 @@ def lesion_type_of(
     if subject is not None and subject.node:
         return LesionType.LYMPH_NODE
     level, beside = (
-        re.compile(rf"{alternatives(page.words.phrases(name))}\s+(?:\w+\s+){{0,2}}$")
+        re.compile(rf"{alternatives(page.words.phrases(name))}\s+(?:\w+\s+){{0,3}}$")
         for name in ("level_of", "beside")
     )
     weak: LesionType | None = None
