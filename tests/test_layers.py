@@ -52,6 +52,7 @@ ONLY = {
     "triton": {"network"},
     "monai": {"network"},
     "dynamic_network_architectures": {"network"},
+    "onnxruntime": {"ensemble"},
 }
 # Only these know the formats of raw archives.
 KNOW_SOURCES = {"factory", "provenance", "cli", "sources"}
@@ -190,8 +191,8 @@ def test_dependencies_are_what_is_imported() -> None:
     required = named(project["dependencies"])
     optional = named(project["optional-dependencies"]["network"])
     assert required <= used | PLUGINS
-    # tensorboard and triton are used where somebody has them.
-    assert used - {"uls-data", "tensorboard", "triton"} <= required | optional
+    # These are used where somebody has them.
+    assert used - {"uls-data", "onnxruntime", "tensorboard", "triton"} <= required | optional
 
 
 def test_one_name_means_one_thing() -> None:

@@ -1,1 +1,19 @@
 """Members that each make a mask of a lesion, and how far they disagree."""
+
+from uls_data.ensemble.disagreement import disagreement
+from uls_data.ensemble.member import Ellipsoid, Flat, Layer, Member, member_of
+from uls_data.ensemble.onnx import OnnxMember
+from uls_data.ensemble.subject import Subject
+from uls_data.ensemble.writing import write_layer
+
+__all__ = [
+    "Ellipsoid",
+    "Flat",
+    "Layer",
+    "Member",
+    "OnnxMember",
+    "Subject",
+    "disagreement",
+    "member_of",
+    "write_layer",
+]

@@ -1,0 +1,131 @@
+"""Members of an ensemble, what they make, and how far they disagree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from makers.certified import AFFINE, ball, write_pseudo
+from makers.vois import write_voi, write_vois
+
+from uls_data.ensemble import Ellipsoid, Flat, Layer, Subject, disagreement, member_of, write_layer
+from uls_data.ensemble.disagreement import in_one_box
+from uls_data.ensemble.member import masks_of
+from uls_data.errors import CaseError, ManifestError
+from uls_data.manifest.parquet import iterate_rows
+from uls_data.measure.lines import Lines
+from uls_data.measure.overlap import dice
+from uls_data.nifti_writer import nifti_gz
+from uls_data.voi import VOI_SHAPE
+
+LINES = Lines((120, 128, 136, 128), (128, 120, 128, 136))
+ROW: dict[str, Any] = {
+    "source": "s",
+    "case_id": "a",
+    "lesion_index": 1,
+    "voi_id": "a_1",
+    **{f"spacing_{axis}_mm": mm for axis, mm in zip("xyz", (1.0, 1.0, 2.0), strict=True)},
+    **{f"pad_{side}_{axis}_vox": 0 for side in ("before", "after") for axis in "xyz"},
+}
+DISC = ball(8) * (np.arange(128) == 64)
+
+
+def subject(**changes: Any) -> Subject:
+    hu = np.full(VOI_SHAPE, -100, np.int16)
+    hu[ball(8) == 1] = 60
+    about = {"row": ROW, "image": hu, "lines": LINES, "key_slice": 64, **changes}
+    return Subject(**about)
+
+
+def test_an_ellipsoid_of_equal_axes_is_a_ball() -> None:
+    found = Ellipsoid().mask(subject())
+    assert found is not None and dice(found, ball(8)) > 0.97
+    assert Ellipsoid().mask(subject(lines=None)) is None
+    assert Ellipsoid().mask(subject(row={**ROW, "spacing_z_mm": None})) is None
+
+
+def test_nothing_is_drawn_into_padding() -> None:
+    found = Ellipsoid().mask(subject(row={**ROW, "pad_after_z_vox": 62, "pad_before_x_vox": 125}))
+    assert found is not None and found.any()
+    assert not found[:, :, 66:].any() and not found[:125].any()
+
+
+def test_a_2d_method_gives_the_key_slice() -> None:
+    for name in ("ellipse", "jury"):
+        found = Flat(name).mask(subject())
+        assert found is not None and found.shape == VOI_SHAPE[:2]
+        assert dice(found, DISC[:, :, 64]) > 0.85
+    assert Flat("jury").mask(subject(lines=None)) is None
+    assert Flat("ellipse").mask(subject(image=None)) is not None
+    with pytest.raises(CaseError, match="no image"):
+        Flat("jury").mask(subject(image=None))
+    assert Flat("jury").needs == {"lines", "image"} and Flat("ellipse").needs == {"lines"}
+
+
+def test_layers_flat_and_solid(tmp_path: Path) -> None:
+    for name, mask in (("solid", ball(8)), ("flat", DISC)):
+        data = nifti_gz(mask.astype(np.uint8), AFFINE)
+        (tmp_path / f"{name}.nii.gz").write_bytes(data)
+    layers = {name: tmp_path / f"{name}.nii.gz" for name in ("solid", "flat")}
+    its = subject(layers=layers)
+    solid, flat = Layer("solid").mask(its), Layer("flat").mask(its)
+    assert solid is not None and np.array_equal(solid, ball(8) == 1)
+    assert flat is not None and np.array_equal(flat, DISC[:, :, 64] == 1)
+    assert Layer("absent").mask(its) is None
+    # A layer of a member's name stands for what the member would make.
+    its = subject(layers={**layers, "ellipsoid": layers["flat"]})
+    made = masks_of([member_of("ellipsoid"), member_of("solid")], its)
+    assert set(made.flat) == {"ellipsoid"} and set(made.solid) == {"solid"}
+
+
+def test_what_cannot_be_read_is_a_problem_of_that_member_alone(tmp_path: Path) -> None:
+    (tmp_path / "bad.nii.gz").write_bytes(b"no gzip")
+    its = subject(layers={"bad": tmp_path / "bad.nii.gz", "gone": tmp_path / "gone.nii.gz"})
+    made = masks_of([member_of(name) for name in ("bad", "gone", "ellipsoid")], its)
+    assert set(made.problems) == {"bad", "gone"} and set(made.solid) == {"ellipsoid"}
+
+
+def test_disagreement_by_hand() -> None:
+    a, b, c = np.zeros((3, 4, 1, 1), bool)
+    a[:2], b[1:3], c[:2] = True, True, True
+    assert disagreement([a, b, c]) == pytest.approx(1 - (0.5 + 1 + 0.5) / 3)
+    assert disagreement([a]) is None and disagreement([]) is None
+    # Flat masks: with each other and with what the solid ones are there, not solid with solid.
+    plane = [mask[:, :, 0] for mask in (a, b)]
+    assert disagreement(plane, [c[:, :, 0]]) == pytest.approx(1 - (1 + 0.5) / 2)
+    assert disagreement(plane, []) is None
+
+
+def test_a_box_changes_no_dice() -> None:
+    one, other = ball(8) == 1, ball(6, 1.0) == 1
+    small = in_one_box([one, other])
+    assert small[0].shape == small[1].shape != one.shape
+    assert dice(*small) == dice(one, other)
+    empty = np.zeros(VOI_SHAPE, bool)
+    assert [mask.size for mask in in_one_box([empty, empty])] == [0, 0]
+
+
+def test_a_member_becomes_a_layer(tmp_path: Path) -> None:
+    rows = [
+        write_voi(tmp_path / "weak", name, 8, supervision="weak_2d", layer="jury", **more)
+        for name, more in (
+            ("a", {"recist_points_vox": LINES.points.ravel().tolist(), "key_slice_voi": 64}),
+            ("b", {}),
+        )
+    ]
+    write_vois(tmp_path / "weak", rows)
+    path = write_layer(tmp_path / "weak", Ellipsoid(), tmp_path / "more")
+    with_lines, without = iterate_rows(path)
+    assert (with_lines["status"], with_lines["layer"]) == ("ok", "ellipsoid")
+    assert with_lines["supervision"] == "pseudo_3d" and with_lines["parent_layer"] == "jury"
+    assert (tmp_path / "more" / str(with_lines["label_path"])).is_file()
+    assert (without["status"], without["reason"]) == ("skipped", "not_measured")
+    flat = next(iterate_rows(write_layer(tmp_path / "weak", Flat("ellipse"), tmp_path / "more")))
+    assert flat["supervision"] == "weak_2d" and flat["long_axis_slice_voi"] == 64
+    with pytest.raises(ManifestError, match="layer 'No Name'"):
+        write_layer(tmp_path / "weak", Layer("No Name"), tmp_path / "more")
+    bare = write_pseudo(tmp_path / "bare", range(1))
+    with pytest.raises(ManifestError, match="an image"):
+        write_layer(bare, Ellipsoid(), tmp_path / "more")

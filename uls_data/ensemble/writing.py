@@ -1,0 +1,100 @@
+"""Write what a member makes of VOIs as a layer, so that others can use it as one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from uls_data.ensemble.member import Member
+from uls_data.ensemble.subject import Subject
+from uls_data.errors import CaseError, ManifestError
+from uls_data.manifest.choice import Choice, best, voi_of
+from uls_data.manifest.derived import derived_row, ended, with_label
+from uls_data.manifest.example import Example, read_examples, with_images
+from uls_data.manifest.parquet import write_manifest
+from uls_data.manifest.row import Row
+from uls_data.measure.lines import Lines
+from uls_data.outcome import Reason, Supervision
+from uls_data.voi import VOI_SHAPE
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+
+
+def write_layer(
+    manifests: str | Path | Sequence[str | Path],
+    member: Member,
+    out: str | Path,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Path:
+    """Make a layer of what a member makes of every VOI with an image.
+
+    Parameters
+    ----------
+    manifests : path or sequence of paths
+        Whose images and lines are read.
+    member : Member
+        Its name is the layer's.
+    out : path
+        OUT folder: `<source>/labels/<layer>/` and `manifest/<layer>.parquet`.
+
+    Returns
+    -------
+    Path
+        The manifest: a row for each VOI, with its reason where the member made no mask.
+
+    Raises
+    ------
+    ManifestError
+        No VOI with an image, or a name that no layer can have.
+    """
+    out = Path(out)
+    if not _NAME.fullmatch(member.name):
+        raise ManifestError(f"layer {member.name!r}: expected a name such as medsam2")
+    examples = list(read_examples(manifests))
+    choice = Choice(example.row for example in examples)
+    vois: dict[object, list[Example]] = {}
+    for example in with_images(examples):
+        if choice.counts(example.row) and example.row["image_path"]:
+            vois.setdefault(voi_of(example.row), []).append(example)
+    if not vois:
+        raise ManifestError(f"{manifests}: no row with status ok and an image")
+    rows = []
+    for several in vois.values():
+        first = best([one.row for one in several])
+        rows.append(_made(next(one for one in several if one.row is first), member, out))
+        if progress is not None:
+            progress(1)
+    path = out / "manifest" / f"{member.name}.parquet"
+    write_manifest(rows, path)
+    return path
+
+
+def _made(example: Example, member: Member, out: Path) -> Row:
+    parent = example.row
+    root = example.image_root or example.root
+    row = derived_row(parent, member.name, keep_image=root.absolute() == out.absolute())
+    row |= {"parent_layer": parent["layer"], "supervision": Supervision.PSEUDO_3D.value}
+    subject = Subject(parent, example.image)
+    if len(parent["recist_points_vox"] or ()) == 8 and parent["key_slice_voi"] is not None:
+        lines = Lines.of(parent["recist_points_vox"])
+        subject = replace(subject, lines=lines, key_slice=parent["key_slice_voi"])
+    try:
+        mask = member.mask(subject)
+        if mask is None:
+            needs = ", ".join(sorted(member.needs))
+            return ended(row, Reason.NOT_MEASURED, f"{member.name} needs {needs}")
+        if mask.ndim == 2:
+            row |= {"supervision": Supervision.WEAK_2D.value}
+            whole = np.zeros(VOI_SHAPE, bool, order="F")
+            whole[:, :, parent["key_slice_voi"]] = mask
+            mask = whole
+        if not mask.any():
+            return ended(row, Reason.EMPTY_PREDICTION, f"{member.name} found no lesion")
+        return with_label(row, mask, out)
+    except CaseError as error:
+        return ended(row, error.reason, error.detail)
