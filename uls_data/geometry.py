@@ -23,6 +23,8 @@ LPS_TO_RAS: Affine = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Headers are float32: two honest copies of one geometry differ by rounding only.
 AFFINE_TOLERANCE_MM = 1e-3
 OBLIQUE_TOLERANCE = 1e-3
+# Micro-CT of a specimen has 0.02 mm, no clinical scan steps by more than 25 mm.
+SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.02, 25.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def check_affine(affine: NDArray[Any]) -> Affine:
     Raises
     ------
     CaseError
-        `bad_affine`: not 4x4, not finite, bottom row not (0, 0, 0, 1), or singular.
+        `bad_affine`: not 4x4, not finite, bottom row not (0, 0, 0, 1), singular, or of voxels
+        that no scan has.
     """
     matrix = np.array(affine, dtype=np.float64)
     if matrix.shape != (4, 4):
@@ -73,8 +76,13 @@ def check_affine(affine: NDArray[Any]) -> Affine:
         raise CaseError(Reason.BAD_AFFINE, f"bottom row is not 0 0 0 1: {describe(matrix)}")
     with np.errstate(over="ignore"):
         lengths = spacing_mm(matrix)
-    if min(lengths) < 1e-6 or max(lengths) > 1e6:
-        raise CaseError(Reason.BAD_AFFINE, f"spacing {lengths} mm is not a scan's")
+    if not SMALLEST_SPACING_MM <= min(lengths) <= max(lengths) <= LARGEST_SPACING_MM:
+        found = " x ".join(f"{length:g}" for length in lengths)
+        raise CaseError(
+            Reason.BAD_AFFINE,
+            f"expected voxels of {SMALLEST_SPACING_MM:g} to {LARGEST_SPACING_MM:g} mm, found "
+            f"{found} mm; are they in another unit? Mend the header",
+        )
     volume = abs(np.linalg.det(matrix[:3, :3] / lengths))
     if volume < 1e-3:
         raise CaseError(Reason.BAD_AFFINE, f"affine is singular: {describe(matrix)}")
@@ -166,6 +174,30 @@ def affine_difference_mm(one: Affine, other: Affine, shape: tuple[int, ...]) -> 
         np.meshgrid(*[(0, max(n - 1, 1)) for n in shape], indexing="ij"), axis=-1
     ).reshape(-1, 3)
     return float(np.linalg.norm(to_mm(one, corners) - to_mm(other, corners), axis=1).max())
+
+
+def same_but_flipped(one: Affine, other: Affine, shape: tuple[int, ...]) -> bool:
+    """Whether two affines of one stored grid differ by no more than careless writers' habits.
+
+    Those are axes that run the other way, from the same corner or from the opposite one, or whose
+    sign was confused with the origin's (LPS and RAS); an origin within one voxel; and a spacing
+    within 1 %.
+    """
+    lengths = np.array(spacing_mm(one)), np.array(spacing_mm(other))
+    if np.abs(lengths[0] / lengths[1] - 1).max() > 0.01:
+        return False
+    ways = one[:3, :3] / lengths[0], other[:3, :3] / lengths[1]
+    cosines = (ways[0] * ways[1]).sum(axis=0)
+    if np.abs(cosines).min() < 1 - OBLIQUE_TOLERANCE:
+        return False
+    reach_mm = lengths[1].max()
+    flips = np.where(cosines < 0, -1.0, 1.0)
+    steps = np.array(shape[:3]) - 1
+    opposite = to_mm(one, np.where(flips < 0, steps, 0))
+    # What turned an axis of the patient about may have turned the origin with it.
+    turned = one[:3, 3] * np.where((np.abs(ways[1]) * (flips < 0)).max(axis=1) > 0.5, -1.0, 1.0)
+    candidates = (one[:3, 3], opposite, turned)
+    return any(np.linalg.norm(it - other[:3, 3]) <= reach_mm for it in candidates)
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Triple]:

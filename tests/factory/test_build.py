@@ -23,6 +23,7 @@ from makers.small_build import (
     run,
     tree,
 )
+from numpy.typing import NDArray
 
 from demo.phantom import ORIENTATIONS
 from uls_data.lesions import find_lesions
@@ -173,12 +174,15 @@ def test_orientation_of_the_files_changes_nothing(tmp_path: Path) -> None:
 def test_image_wins_where_the_mask_says_another_place(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     moved = AFFINE.copy()
-    moved[:3, 3] += (40, -3, 1000)
+    moved[:3, 3] += (0.5, -0.3, 2)
     put(raw, "moved", TWO, mask_affine=moved)
-    turned = np.diag([-0.8, -0.8, 2.5, 1.0])
+    turned = AFFINE @ np.diag([-1.0, -1.0, 1.0, 1.0])
     put(raw, "turned", TWO, mask_affine=turned)
-    report = run(raw, tmp_path / "out")
-    assert report.ok == 4
+    confused = np.diag([-1.0, -1.0, 1.0, 1.0]) @ AFFINE
+    put(raw, "confused", TWO, mask_affine=confused)
+    put(raw, "thicker", TWO, mask_affine=AFFINE @ np.diag([1.0, 1.0, 1.005, 1.0]))
+    report = run(raw, tmp_path / "out", {"quirks": ["image_affine_wins"]})
+    assert report.ok == 8 and report.flags["mask_affine_ignored"] == 8
     for row in report.rows:
         assert "mask_affine_ignored" in row["qc_flags"]
         part = TWO[row["lesion_index"] - 1]
@@ -187,6 +191,24 @@ def test_image_wins_where_the_mask_says_another_place(tmp_path: Path) -> None:
     strict = run(raw, tmp_path / "strict", {"quirks": []})
     assert {row["reason"] for row in strict.rows} == {"affine_mismatch"}
     assert all("image_affine_wins" in row["detail"] for row in strict.rows)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        np.array([[1, 0, 0, 100], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]),
+        np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 4], [0, 0, 0, 1.0]]),
+        np.diag([1.0, 1.0, 1.02, 1.0]),
+        np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]),
+    ],
+)
+def test_a_mask_of_another_scan_is_never_laid_over_an_image(
+    tmp_path: Path, change: NDArray[np.float64]
+) -> None:
+    raw = tmp_path / "raw"
+    put(raw, "a", mask_affine=change @ AFFINE)
+    row = only_row(run(raw, tmp_path / "out", {"quirks": ["image_affine_wins"]}))
+    assert row["reason"] == "affine_mismatch" and "another scan" in row["detail"]
 
 
 def test_a_tenth_of_a_voxel_is_one_grid(tmp_path: Path) -> None:
@@ -213,8 +235,15 @@ def test_identity_affine_hides_spacing(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     put(raw, "lost", affine=np.eye(4))
     put(raw, "kept", affine=np.diag([1.0, 1.0, 2.0, 1.0]))
+    # Copies of a scan that lost its spacing: turned, cropped, saved anew as float32.
+    put(raw, "turned", affine=np.diag([-1.0, -1.0, 1.0, 1.0]), codes="LPS")
+    cropped = np.diag([1.0000002, 1, 1, 1])
+    cropped[:3, 3] = 12, -7, 3
+    put(raw, "cropped", affine=cropped)
     quirks = {"quirks": ["identity_affine_hides_spacing"]}
     rows = {row["case_id"]: row for row in run(raw, tmp_path / "out", quirks).rows}
+    for copy in ("turned", "cropped"):
+        assert "spacing_unknown" in rows[copy]["qc_flags"] and rows[copy]["long_axis_mm"] is None
     lost, kept = rows["lost"], rows["kept"]
     assert "spacing_unknown" in lost["qc_flags"] and "spacing_unknown" not in kept["qc_flags"]
     for column in ("spacing_x_mm", "spacing_z_mm", "volume_mm3", "long_axis_mm", "short_axis_mm"):

@@ -144,6 +144,10 @@ def _summary(report: Any) -> None:
         if reason is not None:
             click.echo(f"  {status:8} {reason:24} {count}")
     failures(report.failures(SHOWN_FAILURES), "case_id", report.failed)
+    if report.flags:
+        click.echo("Flags, and how many rows have them:")
+        for flag, count in report.flags.items():
+            click.echo(f"  {flag:28} {count}")
     for note in report.notes:
         click.echo(f"  {note}", err=True)
     _expectation(report, load_recipe)

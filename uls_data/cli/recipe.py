@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from uls_data.cli.output import json_line, json_option, next_step, prose, table
+
+if TYPE_CHECKING:
+    from uls_data.recipe.model import MinimumSize
 
 
 @click.group()
@@ -41,6 +45,12 @@ def list_(as_json: bool) -> int:
     return 0
 
 
+def _size_rule(rule: MinimumSize | None) -> str:
+    if rule is None:
+        return "none"
+    return f"{rule.measure} {'>' if rule.exclusive else '>='} {rule.at_least:g}"
+
+
 @command.command(epilog="Example: uls-data recipe show lits")
 @click.argument("recipe", metavar="NAME|FILE")
 @click.option("--quirks", is_flag=True, help="Say what each of its quirks does.")
@@ -65,8 +75,7 @@ def show(recipe: str, quirks: bool, as_json: bool) -> int:
     for line in it.reader.described():
         click.echo(line)
     click.echo(f"Lesions: {it.instances.model_dump_json()}")
-    size = it.minimum_size
-    click.echo(f"Minimum size: {f'{size.measure} >= {size.at_least:g}' if size else 'none'}")
+    click.echo(f"Minimum size: {_size_rule(it.minimum_size)}")
     click.echo(f"VOI names: {it.voi_name}")
     click.echo(f"Quirks: {', '.join(it.quirks) or 'none'}")
     if quirks:

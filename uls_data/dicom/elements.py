@@ -40,6 +40,7 @@ class Tag(IntEnum):
     PIXEL_REPRESENTATION = 0x00280103
     PIXEL_PADDING_VALUE = 0x00280120
     PIXEL_PADDING_RANGE_LIMIT = 0x00280121
+    BURNED_IN_ANNOTATION = 0x00280301
     RESCALE_INTERCEPT = 0x00281052
     RESCALE_SLOPE = 0x00281053
     FLOAT_PIXEL_DATA = 0x7FE00008
@@ -114,6 +115,10 @@ class Header:
                 f"{self.name}: {tag.label} must hold {count} number{'s' * (count > 1)}, "
                 f"found {len(parts)} value{'s' * (len(parts) > 1)} of text",
             ) from None
+
+    def says_yes(self, tag: Tag) -> bool:
+        """Whether the value is YES; no other text is looked at."""
+        return self.text(tag).upper() == "YES"
 
     def integer(self, tag: Tag) -> int | None:
         """Value of a binary integer (VR US); None where absent or empty.

@@ -319,5 +319,8 @@ def _flags(slices: list[_Slice], scale: _Scale, stack: Stack, padded: bool) -> t
         Flag.PER_SLICE_RESCALE: scale.per_slice,
         Flag.SLICES_REPAIRED: stack.dropped,
         Flag.OUT_OF_FIELD: padded,
+        Flag.BURNED_IN_ANNOTATION: any(
+            one.header.says_yes(Tag.BURNED_IN_ANNOTATION) for one in slices
+        ),
     }
     return tuple(flag for flag, raised in flags.items() if raised)

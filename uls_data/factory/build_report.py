@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from uls_data.manifest.flags import count_flags
 from uls_data.manifest.parquet import iterate_rows, read_table
 from uls_data.manifest.row import Row
 from uls_data.outcome import Status
@@ -49,6 +50,13 @@ class BuildReport:
         return Counter(
             {(row["status"], row["reason"]): row["count_all"] for row in groups.to_pylist()}
         )
+
+    @cached_property
+    def flags(self) -> dict[str, int]:
+        """How many rows of the manifest have each flag, most first."""
+        if not self.manifest.is_file() or self.planned:
+            return {}
+        return count_flags(self.manifest)
 
     @cached_property
     def rows(self) -> list[Row]:

@@ -14,12 +14,13 @@ from uls_data import geometry
 from uls_data.errors import CaseError, UlsDataError
 from uls_data.factory.layers import Layer, Measurements, annotated_layers
 from uls_data.factory.options import Built, Options, Position, Task
+from uls_data.factory.plausible import check_hu
 from uls_data.factory.replay import find_origin
 from uls_data.factory.rows import case_row, ended, line_columns, position_columns, told
 from uls_data.factory.writer import Writer
 from uls_data.geometry import Affine, Triple
 from uls_data.ids import voi_id
-from uls_data.lesions import Lesion, click_of
+from uls_data.lesions import Lesion, click_of, flag_shared
 from uls_data.manifest.by_axis import spacing_columns
 from uls_data.manifest.row import Row
 from uls_data.measure.label import describe_label
@@ -27,7 +28,6 @@ from uls_data.measure.size import below_minimum
 from uls_data.outcome import Flag, Reason, Status
 from uls_data.pictures.thumbnail import thumbnail_path
 from uls_data.pictures.thumbnails import thumbnail_later
-from uls_data.recipe.model import Quirk
 from uls_data.sources.open import open_case
 from uls_data.voi import (
     VOI_SHAPE,
@@ -100,7 +100,9 @@ class _Case:
             labels_only=not options.needs_scan,
             profile=options.profile,
         )
-        self.scan, self.lesions, self.marks = opened.scan, opened.lesions, opened.marks
+        self.scan, self.marks = opened.scan, opened.marks
+        self.lesions = flag_shared(opened.lesions)
+        self.found = opened.found
         row["image_source_sha256"] = opened.image_sha256
         row["label_source_sha256"] = opened.label_sha256
         reference = opened.reference
@@ -108,12 +110,12 @@ class _Case:
         self.affine: Affine = reference.affine
         self.flags = {Flag(flag) for flag in row["qc_flags"]} | opened.flags
         self.flags |= set(geometry.affine_flags(self.affine))
+        if self.scan is not None:
+            self.flags |= check_hu(self.scan)
         self.spacing_mm: tuple[float, ...] | None = geometry.spacing_mm(self.affine)
         if Flag.SPACING_UNKNOWN in self.flags:
             self.spacing_mm = None
-        if Quirk.IDENTITY_AFFINE_HIDES_SPACING in recipe.quirks and np.array_equal(
-            np.abs(reference.stored_affine), np.eye(4)
-        ):
+        if recipe.hides_spacing(geometry.spacing_mm(self.affine)):
             self.spacing_mm = None
             self.flags.add(Flag.SPACING_UNKNOWN)
         self.pad_value_hu: int | None = None
@@ -137,7 +139,10 @@ class _Case:
             yield from self._replayed(self.task.positions)
             return
         if not self.lesions and not self.marks:
-            detail = "the mask holds no voxel of a lesion value; check the recipe if it should"
+            detail = "the mask holds no voxel of a lesion value"
+            if self.found:
+                detail += f": {self.found}"
+            detail += "; check the recipe if it should"
             yield self._skipped(None, Reason.NO_LESION, detail)
         for lesion in self.lesions:
             prepared = self._prepared(lesion)

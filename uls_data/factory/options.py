@@ -15,7 +15,7 @@ from uls_data.sources.case_files import CaseFiles
 from uls_data.volumes.metaheader import voxel_files
 
 # Raised when the same inputs and recipe would give other files or rows.
-STEP_VERSION = 1
+STEP_VERSION = 2
 
 
 @dataclass(frozen=True)

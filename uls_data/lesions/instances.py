@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from uls_data.volumes.volume import Volume
 
 MAXIMUM_INSTANCES = 10_000
 _LARGEST_NUMBER = 1 << 30
+_SHOWN_VALUES = 10
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def find_lesions(mask: Volume, recipe: Recipe, name: str) -> list[Lesion]:
     rule = recipe.instances
     allowed = Quirk.FLOAT_MASK in recipe.quirks
     if isinstance(rule, Components):
-        chosen = _voxels_of(mask, rule.values, name, allowed)
+        chosen = _voxels_of(mask, rule, name, allowed)
         groups: list[NDArray[np.int32]] = []
         for box, start in ras_boxes(mask, chosen):
             labels = cc3d.connected_components(box, connectivity=rule.connectivity)
@@ -126,8 +127,13 @@ def find_lesions(mask: Volume, recipe: Recipe, name: str) -> list[Lesion]:
         if rule.keep == "largest" and lesions:
             largest = max(lesions, key=lambda lesion: (len(lesion.voxels), -lesion.index))
             other = (Reason.NOT_LARGEST_COMPONENT, "the recipe keeps a case's largest component")
+            sizes = sorted(len(lesion.voxels) for lesion in lesions)
+            unclear = len(sizes) > 1 and 2 * sizes[-2] >= sizes[-1]
+            flags = (Flag.LARGEST_COMPONENT_UNCLEAR,) if unclear else ()
             lesions = [
-                lesion if lesion is largest else replace(lesion, skipped=other)
+                replace(lesion, flags=flags)
+                if lesion is largest
+                else replace(lesion, skipped=other, flags=flags)
                 for lesion in lesions
             ]
         return lesions
@@ -190,15 +196,58 @@ def join_votes(
     return lesions
 
 
-def _voxels_of(
-    mask: Volume, values: tuple[int, ...], name: str, float_allowed: bool
-) -> NDArray[np.bool_]:
-    """Voxels that hold a lesion value, in stored order."""
+def _voxels_of(mask: Volume, rule: Components, name: str, float_allowed: bool) -> NDArray[np.bool_]:
+    """Voxels that hold a lesion value, in stored order; the values of the mask are checked."""
     numbers = _whole_numbers(mask, name, float_allowed)
-    chosen: NDArray[np.bool_] = numbers == values[0]
-    for value in values[1:]:
+    if rule.allowed is not None:
+        _check_values(numbers, rule.allowed, name)
+    chosen: NDArray[np.bool_] = numbers == rule.values[0]
+    for value in rule.values[1:]:
         chosen |= numbers == value
     return chosen
+
+
+def _check_values(numbers: NDArray[Any], allowed: tuple[int, ...], name: str) -> None:
+    """Refuse a mask that holds a value which the recipe does not know."""
+    low, high = int(numbers.min()), int(numbers.max())
+    gapless = len(allowed) == allowed[-1] - allowed[0] + 1
+    if low >= allowed[0] and high <= allowed[-1] and (gapless or high == low == 0):
+        return
+    found = values_of(numbers)
+    strange = [value for value in found if value not in allowed]
+    if strange:
+        raise CaseError(
+            Reason.UNEXPECTED_MASK_VALUE,
+            f"{name}: expected values {_listed(allowed)}, found {_listed(found)}; is it of another "
+            "release, whose numbers mean other things? If they are right, say so in "
+            "instances.others of the recipe",
+        )
+
+
+def values_of(numbers: NDArray[Any]) -> list[int]:
+    """Distinct values of a mask, ascending."""
+    if numbers.dtype == np.uint8:
+        return [int(value) for value in np.flatnonzero(np.bincount(numbers.ravel("K")))]
+    return [int(value) for value in np.unique(numbers)]
+
+
+def values_text(mask: Volume) -> str:
+    """Values that a mask holds, for a message about a lesion value that is not among them."""
+    stored = mask.stored
+    if stored.dtype.kind not in "iu":
+        stored = stored[np.isfinite(stored)]
+    if stored.dtype == np.uint8:
+        found = np.flatnonzero(np.bincount(stored.ravel("K")))
+    else:
+        found = np.unique(stored)
+    return _listed([float(value) * mask.slope + mask.intercept for value in found])
+
+
+def _listed(values: Sequence[float]) -> str:
+    """Values in words, the first of many."""
+    shown = ", ".join(f"{value:g}" for value in values[:_SHOWN_VALUES])
+    more = len(values) - _SHOWN_VALUES
+    return f"{shown} and {more} more" if more > 0 else shown or "none"
 
 
 def _whole_numbers(mask: Volume, name: str, float_allowed: bool) -> NDArray[Any]:

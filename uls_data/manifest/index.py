@@ -21,7 +21,7 @@ from uls_data.manifest.parquet import row_key, write_manifest
 from uls_data.manifest.row import Row
 from uls_data.measure.label import describe_label
 from uls_data.outcome import Flag, Reason, Status, Supervision
-from uls_data.recipe import Quirk, Recipe, load_recipe
+from uls_data.recipe import Recipe, load_recipe
 from uls_data.voi import VOI_SHAPE
 
 _ENTRIES_A_TASK = 32
@@ -202,11 +202,7 @@ def _label_columns(path: Path, recipe: Recipe | None) -> tuple[Row, set[Flag]]:
         raise CaseError(Reason.MASK_NOT_INTEGER, f"{path.name}: expected values 0 and 1 only")
     spacing: tuple[float, ...] | None = geometry.spacing_mm(label.affine)
     flags = {*label.flags, *geometry.affine_flags(label.affine)}
-    if (
-        recipe is not None
-        and Quirk.IDENTITY_AFFINE_HIDES_SPACING in recipe.quirks
-        and spacing == (1.0, 1.0, 1.0)
-    ):
+    if recipe is not None and recipe.hides_spacing(geometry.spacing_mm(label.affine)):
         spacing = None
         flags.add(Flag.SPACING_UNKNOWN)
     measured, seen = describe_label(mask, spacing)

@@ -31,12 +31,13 @@ class Quirk(StrEnum):
 
 QUIRK_MEANING = {
     Quirk.IDENTITY_AFFINE_HIDES_SPACING: (
-        "an identity affine (1 x 1 x 1 mm at the origin) means that the spacing was lost: mm "
-        "columns are null, flagged `spacing_unknown`. Without it, 1 mm is believed."
+        "voxels of 1 x 1 x 1 mm mean that the spacing was lost, whatever the orientation and "
+        "the origin: mm columns are null, flagged `spacing_unknown`. Without it, 1 mm is believed."
     ),
     Quirk.IMAGE_AFFINE_WINS: (
-        "a mask whose affine disagrees with the image's on an equal grid is laid over it voxel "
-        "by voxel, flagged `mask_affine_ignored`. Without it, such a case fails."
+        "a mask on an equal grid whose header has axes flipped, an origin within a voxel or a "
+        "spacing within 1 % of the image's is laid over it voxel by voxel, flagged "
+        "`mask_affine_ignored`. Anything farther off fails; without it, so does this."
     ),
     Quirk.FLOAT_MASK: (
         "masks stored as floating point, or with a scale, are read if every value is whole. "
@@ -51,7 +52,8 @@ QUIRK_MEANING = {
         "otherwise (KiTS19 before April 2019) fails instead of giving turned volumes."
     ),
 }
-DEFAULT_QUIRKS = (Quirk.IMAGE_AFFINE_WINS, Quirk.FLOAT_MASK, Quirk.TRAILING_AXIS)
+DEFAULT_QUIRKS = (Quirk.FLOAT_MASK, Quirk.TRAILING_AXIS)
+_LOST_SPACING_MM = 1e-3
 
 
 class SizeMeasure(StrEnum):
@@ -93,10 +95,18 @@ class Components(Part):
     rule: Literal["components"]
     values: tuple[int, ...] = Field(min_length=1)
     """Mask values that are lesion; all others are background."""
+    others: tuple[int, ...] | None = None
+    """Values beside them and 0 that masks may hold. A mask with any other fails: it may be of
+    another release, where the same numbers mean other things. Null: any value may occur."""
     connectivity: Literal[6, 18, 26] = 6
     """Published: 6 (faces only)."""
     keep: Literal["all", "largest"] = "all"
     """`largest` keeps one lesion a case: the component with most voxels."""
+
+    @property
+    def allowed(self) -> tuple[int, ...] | None:
+        """All values that masks may hold, 0 among them; None where any may occur."""
+        return None if self.others is None else tuple(sorted({0, *self.values, *self.others}))
 
 
 class Values(Part):
@@ -211,6 +221,12 @@ class Recipe(Part):
     def patient_of(self, case_id: str) -> str | None:
         """Patient id of a case by the recipe's rule; None where its name does not tell it."""
         return self.reader.patient_of(case_id)
+
+    def hides_spacing(self, spacing_mm: tuple[float, ...]) -> bool:
+        """Whether voxels of this size (RAS, mm) mean that the source lost their true size."""
+        return Quirk.IDENTITY_AFFINE_HIDES_SPACING in self.quirks and all(
+            abs(length - 1) <= _LOST_SPACING_MM for length in spacing_mm
+        )
 
     def split_of(self, patient_id: str | None) -> Literal["train", "heldout"] | None:
         """`heldout` for the recipe's held-out patients; None where the patient is not known."""

@@ -174,6 +174,10 @@ class DicomObjects(_DicomReader):
     structures: Annotated[str, BeforeValidator(_regex)] = r".*"
     """Regular expression that the name of a lesion's ROI, or its segment's label, fits as a whole.
     Names are free text and never reach an output."""
+    several: Literal["all", "latest", "fail"] = "all"
+    """What to do with several objects of one series, as corrected structure sets are: read all, and
+    flag masks that are equal or overlap; read only the one that was written last, by its header's
+    date; or fail."""
 
 
 class Reference(Part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from uls_data.errors import RecipeError
 from uls_data.manifest.row import Row
+from uls_data.manifest.schema import document
 from uls_data.outcome import Status
 from uls_data.recipe import load_recipe, recipe_names
 from uls_data.tables import Record
@@ -70,6 +72,22 @@ def _expected(source: str) -> Record:
         "long_axis_expected": expect.long_axis_vox[0] if expect.long_axis_vox else None,
         "short_axis_expected": expect.short_axis_vox[0] if expect.short_axis_vox else None,
     }
+
+
+def flags(rows: Iterable[Row]) -> list[Record]:
+    """Count the flags of rows, most frequent first.
+
+    Returns
+    -------
+    list of dict
+        `flag`, `rows` (how many have it), `meaning`.
+    """
+    counts = Counter(flag for row in rows for flag in row["qc_flags"] or ())
+    meanings = document()["closed_lists"]["qc_flags"]
+    return [
+        {"flag": flag, "rows": count, "meaning": meanings.get(flag, "")}
+        for flag, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
 def reasons(rows: Iterable[Row]) -> list[Record]:

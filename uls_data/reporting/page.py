@@ -34,7 +34,7 @@ class Page:
     title, about : str
     numbers : list of (str, int)
         Headline: what, how many.
-    built, reasons, stats : list of dict
+    built, reasons, flags, stats : list of dict
         As `uls_data.reporting.outcomes` and `uls_data.manifest.stats` give them.
     figures : list of Figure
     rankings : list of Ranking
@@ -56,6 +56,7 @@ class Page:
     numbers: list[tuple[str, int]]
     built: list[Record]
     reasons: list[Record]
+    flags: list[Record]
     stats: list[Record]
     figures: list[Figure]
     rankings: list[Ranking]

@@ -27,7 +27,7 @@ from uls_data.outcome import Reason, Status
 from uls_data.pictures.thumbnail import SUFFIX, thumbnail_numbers, thumbnail_path
 from uls_data.pictures.thumbnails import Subject, make_thumbnail
 from uls_data.reporting.figures import figures
-from uls_data.reporting.outcomes import built, reasons
+from uls_data.reporting.outcomes import built, flags, reasons
 from uls_data.reporting.outliers import rankings
 from uls_data.reporting.page import Page, outlier_table, render
 from uls_data.reporting.ranking import Ranking
@@ -286,6 +286,7 @@ def _write(
         ],
         built=built(rows),
         reasons=reasons(rows),
+        flags=flags(rows),
         stats=[{str(k): v for k, v in row.items()} for row in stats(files).to_dict("records")],
         figures=drawn,
         rankings=made.rankings,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from uls_data.ids import hash_of
-from uls_data.lesions.instances import find_lesions, join_votes
-from uls_data.recipe.model import Files, Quirk
+from uls_data.lesions.instances import find_lesions, join_votes, values_text
+from uls_data.recipe.model import Components, Files, Quirk
 from uls_data.sources.opening import Opened, Opening
 from uls_data.volumes import Volume
 
@@ -20,7 +20,12 @@ def open_masks(opening: Opening, scan: Volume | None) -> Opened:
     assert path is not None
     mask = opening.aligned(opening.read(path), path, scan)
     lesions = find_lesions(mask, opening.recipe, path.name)
-    return opening.result(scan or mask, scan, lesions, label_sha256=mask.sha256)
+    opened = opening.result(scan or mask, scan, lesions, label_sha256=mask.sha256)
+    if not lesions:
+        rule = opening.recipe.instances
+        wanted = rule.values if isinstance(rule, Components) else "any but 0"
+        opened.found = f"expected lesion values {wanted}, found {values_text(mask)}"
+    return opened
 
 
 def _by_files(opening: Opening, scan: Volume | None) -> Opened:

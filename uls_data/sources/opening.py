@@ -42,6 +42,8 @@ class Opened:
         What the source marks and is no lesion mask.
     flags : set of Flag
     image_sha256, label_sha256 : str or None
+    found : str
+        What there is where lesions were looked for and none was found.
     """
 
     reference: Volume
@@ -51,6 +53,7 @@ class Opened:
     flags: set[Flag] = field(default_factory=set)
     image_sha256: str | None = None
     label_sha256: str | None = None
+    found: str = ""
 
 
 @dataclass
@@ -121,12 +124,22 @@ class Opening:
                 f"({geometry.axis_codes(scan.stored_affine)}); they must be one grid, masks are "
                 "never resampled",
             )
-        if Quirk.IMAGE_AFFINE_WINS not in self.recipe.quirks:
+        # A header that lost its spacing says nothing of a place either.
+        small = geometry.same_but_flipped(
+            mask.stored_affine, scan.stored_affine, mask.stored.shape
+        ) or self.recipe.hides_spacing(geometry.spacing_mm(mask.affine))
+        if not small or Quirk.IMAGE_AFFINE_WINS not in self.recipe.quirks:
             raise CaseError(
                 Reason.AFFINE_MISMATCH,
                 f"{path.name}: mask {geometry.describe(mask.stored_affine)}, "
-                f"image {geometry.describe(scan.stored_affine)}; if the voxels still match one "
-                f"by one, list the quirk {Quirk.IMAGE_AFFINE_WINS} in the recipe",
+                f"image {geometry.describe(scan.stored_affine)}; "
+                + (
+                    "if the voxels still match one by one, list the quirk "
+                    f"{Quirk.IMAGE_AFFINE_WINS} in the recipe"
+                    if small
+                    else "more than flipped axes, an origin within a voxel and a spacing within "
+                    "1 % apart: is it the mask of another scan? Export it again"
+                ),
             )
         self.flags.add(Flag.MASK_AFFINE_IGNORED)
         return replace(mask, stored_affine=scan.stored_affine)

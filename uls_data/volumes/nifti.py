@@ -184,4 +184,8 @@ def _volume(
             affine = header.affine()
         except ValueError as error:
             raise CaseError(Reason.BAD_AFFINE, f"affine cannot be read: {error}") from error
+    if header.unit_mm != 1:
+        affine = affine.copy()
+        affine[:3] *= header.unit_mm
+        flags = (*flags, Flag.UNITS_CONVERTED)
     return Volume(array, geometry.check_affine(affine), slope, intercept, sha256, flags)

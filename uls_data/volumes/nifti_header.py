@@ -46,6 +46,7 @@ _FIELDS: dict[int, dict[str, tuple[str, int]]] = {
         "scl_inter": ("f8", 184),
         "qform_code": ("i4", 344),
         "sform_code": ("i4", 348),
+        "xyzt_units": ("i4", 500),
         "srow": ("(3,4)f8", 400),
     },
 }
@@ -53,7 +54,8 @@ SIZES = tuple(_FIELDS)
 _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
 _TYPES |= {1024: "i8", 1280: "u8"}
 _CODES = {np.dtype(name): code for code, name in _TYPES.items()}
-_MM = 2
+_METRES, _MM, _MICROMETRES = 1, 2, 3
+_IN_MM = {_METRES: 1000.0, _MICROMETRES: 0.001}
 
 Order = Literal["<", ">"]
 
@@ -119,8 +121,13 @@ class NiftiHeader:
         found = np.dtype(_TYPES[code]) if code in _TYPES else self._of_library().get_data_dtype()
         return found.newbyteorder(self.order)
 
+    @property
+    def unit_mm(self) -> float:
+        """Length of the header's unit in mm; what names no length is taken as mm."""
+        return _IN_MM.get(int(self["xyzt_units"]) & 7, 1.0)
+
     def affine(self) -> Affine:
-        """Affine that counts: sform, else qform, else voxel sizes around the middle.
+        """Affine that counts, in the header's unit: sform, else qform, else voxel sizes.
 
         Raises
         ------

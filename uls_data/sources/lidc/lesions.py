@@ -7,7 +7,7 @@ are one lesion, a nodule in two pieces is two. With `rule: given` each nodule is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,8 @@ def lidc_lesions(
     """
     readings = _readings(case, raw)
     shape: Triple = series.volume.stored.shape
-    filled = fill_readings(readings, _slice_of(series), shape, Ring(reader.outline))
+    slice_of = _SliceOf(series)
+    filled = fill_readings(readings, slice_of, shape, Ring(reader.outline))
     nodules = read_nodules(filled.readings, Agreement(reader.consensus), Span(reader.span))
     marks = [
         Mark(
@@ -87,7 +88,8 @@ def lidc_lesions(
             _lesion(number, ras_voxels(nodule.voxels, series.volume), [nodule], series.volume)
             for number, nodule in enumerate(chosen, start=1)
         ]
-    return lesions, marks, set(filled.flags)
+    flags = {*filled.flags, *([Flag.UID_CONTRADICTS_POSITION] if slice_of.contradicted else [])}
+    return lesions, marks, flags
 
 
 _MEANING = {
@@ -112,19 +114,30 @@ def _readings(case: CaseFiles, raw: Path) -> Readings:
     return found[0]
 
 
-def _slice_of(series: Series) -> Callable[[Contour], int | None]:
-    """Look up an outline's slice by its SOP instance, else by its position."""
-    by_uid = {uid: at for at, uid in enumerate(series.sop_instance_uids) if uid}
-    affine = series.volume.stored_affine
-    z_mm = affine[2, 3] + affine[2, 2] * np.arange(series.volume.stored.shape[2])
+class _SliceOf:
+    """Looks up an outline's slice by its SOP instance, else by its position.
 
-    def find(contour: Contour) -> int | None:
-        if contour.sop_instance_uid in by_uid:
-            return by_uid[contour.sop_instance_uid]
-        at = int(slices_at(np.array([contour.z_mm]), z_mm, _NEAR_MM)[0])
+    Attributes
+    ----------
+    contradicted : bool
+        Whether an outline named a slice and gave the position of another.
+    """
+
+    def __init__(self, series: Series) -> None:
+        self._by_uid = {uid: at for at, uid in enumerate(series.sop_instance_uids) if uid}
+        affine = series.volume.stored_affine
+        self._z_mm = affine[2, 3] + affine[2, 2] * np.arange(series.volume.stored.shape[2])
+        self.contradicted = False
+
+    def __call__(self, contour: Contour) -> int | None:
+        named = self._by_uid.get(contour.sop_instance_uid or "")
+        if named is not None:
+            # Half a step away is another slice; so is any other slice's own position.
+            reach_mm = abs(self._z_mm[-1] - self._z_mm[0]) / max(len(self._z_mm) - 1, 1) / 2
+            self.contradicted |= bool(abs(self._z_mm[named] - contour.z_mm) > reach_mm)
+            return named
+        at = int(slices_at(np.array([contour.z_mm]), self._z_mm, _NEAR_MM)[0])
         return at if at >= 0 else None
-
-    return find
 
 
 def _components(nodules: Sequence[ReadNodule], volume: Volume) -> list[Lesion]:

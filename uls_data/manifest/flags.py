@@ -1,0 +1,25 @@
+"""How often each flag occurs in a manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from uls_data.manifest.parquet import read_table
+
+
+def count_flags(paths: str | Path | Sequence[str | Path]) -> dict[str, int]:
+    """Rows with each flag, most first.
+
+    Raises
+    ------
+    ManifestError
+    """
+    column = read_table(paths, ["qc_flags"])["qc_flags"]
+    counts: Counter[str] = Counter()
+    for found in pc.value_counts(pc.list_flatten(column.combine_chunks())).to_pylist():
+        counts[found["values"]] += found["counts"]
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
