@@ -110,7 +110,7 @@ def _expect(found: int, expected: int, name: str, part: str) -> None:
 def _with_trailing(
     trailing: int, flags: tuple[Flag, ...], shape: tuple[int, ...], dtype: np.dtype[Any], name: str
 ) -> tuple[Flag, ...]:
-    """Flags, with one more where bytes follow the voxels; many of them contradict the header."""
+    """Add a flag where bytes follow the voxels; many of them contradict the header."""
     if trailing > max(_MOST_TRAILING_BYTES, math.prod(shape[:2]) * dtype.itemsize):
         raise CaseError(
             Reason.UNREADABLE,
