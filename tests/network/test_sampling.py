@@ -35,6 +35,31 @@ def test_weights_by_type_and_size() -> None:
     assert np.isfinite(odd).all() and (odd > 0).all()
 
 
+def test_weights_by_expected_dice() -> None:
+    def masked(supervision: str, dice: float | None, scores: Any = None) -> Example:
+        row = {"predicted_dice": dice, "supervision": supervision, "candidate_scores": scores}
+        return Example(Path(), {**made("lung", 10.0).row, **row})
+
+    certified = [{"candidate": "certificate", "measure": "expected_dice", "value": 0.5}]
+    examples = [
+        masked("full", None),
+        masked("pseudo_3d", 0.9, certified),
+        masked("pseudo_3d", 0.5),
+        masked("pseudo_3d", 0.0),
+        masked("pseudo_3d", None),
+    ]
+    np.testing.assert_allclose(weights(examples, tiny_plan().training), 1 / 5)
+    squared = weights(examples, tiny_plan(dice_power=2).training)
+    np.testing.assert_allclose(squared / squared[0], [1, 0.25, 0.25, 0.05**2, 0.64])
+
+
+def test_masks_in_manifests_have_an_expected_dice(vois: Path) -> None:
+    found = find_examples(vois)
+    chosen = weights(found.train, tiny_plan(dice_power=1).training)
+    assert len(chosen) == len(found.train)
+    assert chosen.sum() == pytest.approx(1)
+
+
 def test_draws_follow_the_weights() -> None:
     examples = [made("lung", 10.0), made("lung", 30.0)]
     sampler = Sampler(examples, tiny_plan(size_power=1), 0, "ignore")

@@ -114,6 +114,8 @@ class Training(_Part):
     """0: every lesion is drawn alike; 1: every lesion type is; between: in between."""
     size_power: float = Field(default=0.0, ge=-3, le=3)
     """Lesions are drawn in proportion to their long axis to this power (1: large ones more)."""
+    dice_power: float = Field(default=0.0, ge=0, le=10)
+    """Masks are drawn in proportion to the Dice that is expected of them to this power."""
     validate_every: Count = 10
     """Epochs between two validations; there is one at the end too."""
     checkpoint_every: Count = 1

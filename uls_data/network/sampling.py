@@ -21,6 +21,7 @@ from uls_data.errors import CaseError, ManifestError
 from uls_data.geometry import Triple
 from uls_data.ids import draw
 from uls_data.manifest.example import Example
+from uls_data.manifest.expected import expected_dice
 from uls_data.network.plan import VOI_ZYX, Plan, Training
 from uls_data.network.voxels import LESION, Region, Weak, read_region
 
@@ -29,16 +30,22 @@ Result = TypeVar("Result")
 _FINE = 1 << 53
 _TRIES = 20
 _USUAL_VOX = 20.0
+# Where nobody knows; and the least that counts, for every mask is to be drawn now and then.
+_USUAL_DICE, _LEAST_DICE = 0.8, 0.05
 
 
 def weights(examples: Sequence[Example], training: Training) -> NDArray[np.float64]:
-    """Probability of each example, by lesion type and size as the plan says."""
+    """Probability of each example, by lesion type, size and expected Dice as the plan says."""
     types = [example.row["lesion_type"] for example in examples]
     counts = Counter(types)
     share = np.array([counts[name] ** -training.type_balance for name in types])
     sizes = np.array([e.row["long_axis_vox"] or _USUAL_VOX for e in examples], dtype=np.float64)
     # A lesion of one voxel has no axis, and must neither be lost nor outweigh all others.
     share *= np.maximum(sizes, 1.0) ** training.size_power
+    if training.dice_power:
+        known = [expected_dice(example.row) for example in examples]
+        dice = np.array([_USUAL_DICE if one is None else one for one in known])
+        share *= np.maximum(dice, _LEAST_DICE) ** training.dice_power
     result: NDArray[np.float64] = share / share.sum()
     return result
 
