@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from demo.loop import described, run_loop
+from demo.loop import run_loop
 from demo.sources import make_archives
 from uls_data import build, release_build, release_verify, report
 from uls_data.cli.stats import print_stats
@@ -49,7 +49,7 @@ def run(folder: Path, workers: int, seed: int, only: Sequence[str] | None = None
         print("\nThe model in the loop is left out: it needs pip install 'uls-data[network]'")
     elif not only:
         print("\nThe model in the loop (paper, Figure 3), with a small network:")
-        for line in described(run_loop(folder / "loop", workers, seed, print)):
+        for line in run_loop(folder / "loop", workers, seed, print):
             print(line)
     recipes = [raw / f"{source}.yaml" for source, raw in archives.items()]
     page = report(vois).page

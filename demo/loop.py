@@ -1,41 +1,23 @@
-"""The model in the loop on hard made-up lesions, and what each round of it was worth."""
+"""The model in the loop on hard made-up lesions, and what its masks are worth."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-from demo.hard import make_hard, make_hard_weak, write_truth
-from uls_data import build, evaluate, filter, load_manifest, selftrain
+from demo.tables import side_by_side
+from demo.trial import Trial, demo_plan
+from uls_data import evaluate, load_manifest, selftrain
 from uls_data.cli.selftrain import print_rounds
-from uls_data.network.plan import Plan, load_plan
-from uls_data.scoring.comparison import compare
+from uls_data.tables import Record
 
 TRAIN_PATIENTS, HELDOUT_PATIENTS, WEAK_PATIENTS = 14, 16, 20
 ROUNDS = 2
+ELLIPSOID = "the ellipsoid of the lines"
 
 
-def demo_plan() -> Plan:
-    """Return `small` for lesions of at most 3 cm, and for some thirty seconds."""
-    plan = load_plan("small")
-    training = plan.training.model_copy(
-        update={
-            "epochs": 7,
-            "fine_tune_epochs": 5,
-            "steps_per_epoch": 20,
-            "learning_rate": 0.02,
-            "fine_tune_factor": 0.5,
-            "validate_every": 100,
-        }
-    )
-    return plan.model_copy(update={"name": "demo", "crop": (16, 48, 48), "training": training})
-
-
-def run_loop(
-    folder: Path, workers: int, seed: int, say: Callable[[str], None]
-) -> list[dict[str, Any]]:
+def run_loop(folder: Path, workers: int, seed: int, say: Callable[[str], None]) -> list[str]:
     """Make two archives, build them, run the paper's Figure 3 on them, and score it.
 
     Parameters
@@ -45,23 +27,16 @@ def run_loop(
 
     Returns
     -------
-    list of dict
-        For each round: `layer`; `masks`, `kept`, `rejected`: numbers; `dice_kept`,
-        `dice_rejected`, `dice`: against the truth that no stage has seen; `gain`, `gain_low`,
-        `gain_high`: Dice over the round before, paired, with its 95 % interval by patient.
+    list of str
+        Two tables: of all masks of the measured lesions, against the truth that no stage has
+        seen; and of networks on the held-out lesions, by the masks that they were pre-trained on.
     """
-    say("Hard lesions: lobulated, contrast 1 to 2 times the noise, against like tissue, touched")
-    make_hard(folder / "raw" / "hard", seed, TRAIN_PATIENTS, HELDOUT_PATIENTS)
-    make_hard_weak(folder / "raw" / "weak", seed, WEAK_PATIENTS)
-    recipe = folder / "raw" / "hard" / "hard.yaml"
-    build(str(recipe), folder / "raw" / "hard", folder / "full", workers=workers)
-    build("deeplesion", folder / "raw" / "weak", folder / "weak", workers=workers)
-    write_truth(
-        folder / "weak" / "manifest" / "deeplesion.parquet", folder / "truth", seed, WEAK_PATIENTS
-    )
+    say("Hard lesions: aslant, lobulated, eaten into, faint, against like tissue, touched")
+    trial = Trial(folder, seed, workers, say)
+    trial.make(TRAIN_PATIENTS, HELDOUT_PATIENTS, WEAK_PATIENTS)
     report = selftrain(
-        folder / "weak",
-        folder / "full",
+        trial.weak,
+        trial.full,
         folder / "loop",
         rounds=ROUNDS,
         plan=demo_plan(),
@@ -71,56 +46,43 @@ def run_loop(
         stage=lambda name: say(f"  {name}"),
     )
     print_rounds(report.rounds)
-    rows = []
-    before = None
+    masks: dict[str, list[Record]] = {ELLIPSOID: []}
+    kept: list[str] = []
+    students: dict[str, list[Record]] = {}
+    before = "2D masks"
     for made in report.rounds:
-        manifest = folder / "loop" / "manifest" / f"{made.layer}.parquet"
         if not made.predicted["ok"]:
             say(f"  {made.layer}: its network finds no lesion at all")
             break
-        # Rejected masks are scored, too: that is what the filter is worth.
-        unfiltered = folder / "loop" / f"{made.layer}-unfiltered.parquet"
-        filter(manifest, unfiltered, rule="mask_voxels > 0")
-        scores = evaluate(unfiltered, folder / "truth").rows
-        dice = {row["voi_id"]: row["dice"] for row in scores}
-        table = load_manifest(manifest, ["voi_id", "status"])
-        kept = [dice[row.voi_id] for row in table.itertuples() if row.status == "ok"]
-        rejected = [dice[row.voi_id] for row in table.itertuples() if row.status != "ok"]
-        row: dict[str, Any] = {
-            "layer": made.layer,
-            "masks": len(dice),
-            "kept": len(kept),
-            "rejected": len(rejected),
-            "dice_kept": fmean(kept) if kept else None,
-            "dice_rejected": fmean(rejected) if rejected else None,
-            "dice": fmean(dice.values()),
-            "gain": None,
-        }
-        if before is not None:
-            (gain,) = compare(scores, before)
-            row |= {
-                "gain": gain["dice"],
-                "gain_low": gain["dice_low"],
-                "gain_high": gain["dice_high"],
-            }
-        before = scores
-        rows.append(row)
-    return rows
+        name = f"the loop, round {made.number}"
+        manifest = folder / "loop" / "manifest" / f"{made.layer}.parquet"
+        judged = trial.judge(manifest)
+        masks[name] = judged.rows
+        assert judged.ellipsoid is not None  # every row of the archive has lines
+        masks[ELLIPSOID] = judged.ellipsoid.rows
+        kept.append(_kept(name, manifest, judged.rows))
+        examined = folder / "loop" / f"round-{made.number}" / "heldout"
+        names = {str(row["voi_id"]) for row in trial.heldout()}
+        students[before] = evaluate(examined, trial.full, vois=names).rows
+        before = f"masks of {name}"
+    if not students:
+        return ["No network of the loop found a lesion: nothing to compare"]
+    return [
+        f"Masks of {2 * WEAK_PATIENTS} measured lesions, rejected ones too, against the truth:",
+        *side_by_side(masks, (ELLIPSOID, "the loop, round 1"), "masks by"),
+        *kept,
+        f"Networks that see a click, on {2 * HELDOUT_PATIENTS} held-out lesions:",
+        *side_by_side(students, ("2D masks",), "pre-trained on"),
+    ]
 
 
-def described(rows: list[dict[str, Any]]) -> list[str]:
-    """Lines that say what `run_loop` found."""
-    lines = ["Against the truth of the measured lesions, which no stage has seen:"]
-    for row in rows:
-        numbers = [row[name] for name in ("dice_kept", "dice_rejected")]
-        kept, rejected = ("-" if value is None else f"{value:.3f}" for value in numbers)
-        lines.append(
-            f"  {row['layer']}: Dice {row['dice']:.3f}; kept {row['kept']} of {row['masks']} "
-            f"({kept}), rejected {row['rejected']} ({rejected})"
-        )
-        if row["gain"] is not None:
-            lines.append(
-                f"    beside the round before: {row['gain']:+.3f} "
-                f"[{row['gain_low']:+.3f}, {row['gain_high']:+.3f}] (95 %, by patient)"
-            )
-    return lines
+def _kept(name: str, manifest: Path, scores: list[Record]) -> str:
+    """Say what the filter kept of the masks of a manifest, and how good that is."""
+    dice = {row["voi_id"]: row["dice"] for row in scores}
+    table = load_manifest(manifest, ["voi_id", "status"])
+    both = [
+        [dice[row.voi_id] for row in table.itertuples() if (row.status == "ok") == keep]
+        for keep in (True, False)
+    ]
+    good, bad = (f"{len(part)} ({fmean(part):.3f})" if part else "0" for part in both)
+    return f"  {name}: the filter keeps {good}, rejects {bad}"

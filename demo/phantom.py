@@ -7,7 +7,7 @@ seed gives the same bytes again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
 from typing import Any
@@ -19,6 +19,8 @@ Affine = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Triple = tuple[int, int, int]
 Spacing = tuple[float, float, float]
+# Of a generator, the voxel that it holds, its radius in mm, the scan's shape and spacing.
+Form = Callable[[np.random.Generator, NDArray[np.int_], float, Triple, Spacing], Mask]
 
 AIR_HU = -1000
 BODY_HU = 40
@@ -54,6 +56,8 @@ class LesionSpec:
         Whether the lesion is centred on the scan's topmost slice, which cuts it.
     single_voxel : bool
         Whether the lesion is one voxel.
+    form : callable, optional
+        Draws its voxels; None: an ellipsoid with smaller ones that reach out of it.
     """
 
     centre: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -62,6 +66,7 @@ class LesionSpec:
     touches: int | None = None
     at_edge: bool = False
     single_voxel: bool = False
+    form: Form | None = None
 
 
 @dataclass(frozen=True)
@@ -243,7 +248,7 @@ def _lesion(
     mask = np.zeros(shape, dtype=bool)
     mask[tuple(centre)] = True
     if not spec.single_voxel:
-        mask |= _lobes(rng, centre, spec.radius_mm, shape, spacing_mm)
+        mask |= (spec.form or _lobes)(rng, centre, spec.radius_mm, shape, spacing_mm)
     if spec.touches is not None:
         mask = _laid_against(mask, label_map == spec.touches)
     mask &= label_map == 0
@@ -254,7 +259,7 @@ def _lobes(
     rng: np.random.Generator,
     centre: NDArray[np.int_],
     radius_mm: float,
-    shape: tuple[int, ...],
+    shape: Triple,
     spacing_mm: Spacing,
 ) -> Mask:
     """Union of an ellipsoid and three to five smaller ones that reach out of it.
@@ -270,11 +275,19 @@ def _lobes(
         direction = rng.standard_normal(3)
         direction /= np.sqrt((direction**2).sum())
         at = centre + direction * radii * (0 if lobe == 0 else rng.uniform(0.5, 0.9))
-        square = np.zeros(shape)
-        for axis in range(3):
-            along = (np.arange(shape[axis]) - at[axis]) / radii[axis]
-            square += _on_axis(along**2, axis)
-        result |= square <= 1
+        result |= ball(shape, at, radii)
+    return result
+
+
+def ball(
+    shape: tuple[int, ...], centre: NDArray[np.floating[Any]], radii: NDArray[np.floating[Any]]
+) -> Mask:
+    """Voxels of a grid in an ellipsoid along its axes; centre and radii in voxels."""
+    square = np.zeros(shape)
+    for axis in range(3):
+        along = (np.arange(shape[axis]) - centre[axis]) / radii[axis]
+        square += _on_axis(along**2, axis)
+    result: Mask = square <= 1
     return result
 
 

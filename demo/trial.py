@@ -1,0 +1,83 @@
+"""Teachers and students on hard made-up lesions: what each is trained on, and how it is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.hard import make_hard, make_hard_weak, write_truth
+from uls_data import build, evaluate, filter
+from uls_data.manifest.row import Row
+from uls_data.network.examples import find_vois
+from uls_data.network.plan import Plan, load_plan
+from uls_data.scoring.volumes import VolumeEvaluation
+
+# Keeps every mask that a filter removed: rejected ones are scored, too.
+EVERYTHING = "mask_voxels > 0"
+
+
+def demo_plan() -> Plan:
+    """Return `small` for lesions of at most 3 cm, and for some thirty seconds."""
+    plan = load_plan("small")
+    training = plan.training.model_copy(
+        update={
+            "epochs": 7,
+            "fine_tune_epochs": 5,
+            "steps_per_epoch": 20,
+            "learning_rate": 0.02,
+            "fine_tune_factor": 0.5,
+            "validate_every": 100,
+        }
+    )
+    return plan.model_copy(update={"name": "demo", "crop": (16, 48, 48), "training": training})
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Measured lesions, lesions with full masks, and networks on a CPU.
+
+    Attributes
+    ----------
+    folder : Path
+        `raw`, `weak`, `full`, `truth`, and what networks make.
+    seed : int
+        Of the archives and of all trainings.
+    """
+
+    folder: Path
+    seed: int
+    workers: int
+    say: Callable[[str], None]
+
+    @property
+    def weak(self) -> Path:
+        """OUT of the measured lesions."""
+        return self.folder / "weak"
+
+    @property
+    def full(self) -> Path:
+        """OUT of the lesions with full masks, some of them held out."""
+        return self.folder / "full"
+
+    def make(self, train: int, heldout: int, weak: int, masks: Sequence[str] = ()) -> None:
+        """Make and build two archives of so many patients, and the truth of the weak lesions."""
+        raw, seed = self.folder / "raw", self.seed
+        make_hard(raw / "hard", seed, train, heldout)
+        make_hard_weak(raw / "weak", seed, weak)
+        recipe = str(raw / "hard" / "hard.yaml")
+        build(recipe, raw / "hard", self.full, workers=self.workers)
+        build("deeplesion", raw / "weak", self.weak, workers=self.workers, masks=masks)
+        manifest = self.weak / "manifest" / "deeplesion.parquet"
+        write_truth(manifest, self.folder / "truth", seed, weak)
+
+    def judge(self, manifest: Path) -> VolumeEvaluation:
+        """Scores of masks of the measured lesions, rejected ones too."""
+        # Not beside its like: an OUT folder holds each layer once.
+        whole = manifest.parent.parent / f"{manifest.stem}-unfiltered.parquet"
+        filter(manifest, whole, rule=EVERYTHING)
+        return evaluate(whole, self.folder / "truth")
+
+    def heldout(self) -> list[Row]:
+        """Rows of the held-out lesions."""
+        return [one.row for one in find_vois(self.full) if one.row["split"] == "heldout"]
