@@ -152,7 +152,7 @@ def nnunets_way(vois: Path, model: Path, out: Path, device: Any, most: int = 24)
 def nnunets_network(clock: Clock, model: Path, example: Example) -> float:
     """Median seconds of one VOI in float16 autocast, as torch lays it out."""
     loaded = load_model(model, str(clock.device))
-    image = torch.from_numpy(loaded.image(read_image(example, loaded.plan.crop)))[None, None]
+    image = torch.from_numpy(loaded.image(read_image(example, loaded.plan.crop)))[None]
     image = image.to(clock.device)
     with (
         torch.inference_mode(),

@@ -87,7 +87,7 @@ def test_a_network_begins_by_calling_little_lesion(kind: str) -> None:
 
 
 def test_a_copied_plan_is_the_same(tmp_path: Path) -> None:
-    assert plan_names() == ["baseline", "small"]
+    assert plan_names() == ["baseline", "prompted", "small"]
     for name in plan_names():
         (tmp_path / "mine.yaml").write_text(load_plan(name).text(), encoding="utf-8")
         assert load_plan(tmp_path / "mine.yaml") == load_plan(name)

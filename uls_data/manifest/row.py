@@ -54,6 +54,7 @@ class Row(TypedDict, total=False):
     annotator: str | None  # mask
     agreement_level: int | None  # mask
     teacher_saw_lesion: bool | None  # mask
+    teacher_prompt: str | None  # mask
     spacing_x_mm: float | None  # scan
     spacing_y_mm: float | None  # scan
     spacing_z_mm: float | None  # scan
@@ -144,6 +145,7 @@ Column = Literal[
     "annotator",
     "agreement_level",
     "teacher_saw_lesion",
+    "teacher_prompt",
     "spacing_x_mm",
     "spacing_y_mm",
     "spacing_z_mm",

@@ -15,10 +15,17 @@ CLASSES = 2  # background, lesion
 
 # Logit of lesion minus that of background before training: a probability of 1.8 %.
 _FIRST_MARGIN = -4.0
+# Of the heads of a network that corrects an ellipsoid.
+_FIRST_WEIGHT = 0.01
 
 
-def build_network(architecture: Architecture, seed: int | None = None) -> Any:
-    """Network (torch.nn.Module) of one channel and two classes.
+# Which channel of a prompted image tells the ellipsoid's radius (`uls_data.network.prompt`).
+_RADIUS = 2
+_SLOPE = 4.0
+
+
+def build_network(architecture: Architecture, seed: int | None = None, channels: int = 1) -> Any:
+    """Network (torch.nn.Module) of two classes.
 
     Parameters
     ----------
@@ -35,7 +42,7 @@ def build_network(architecture: Architecture, seed: int | None = None) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0 if seed is None else seed)
         network = kinds[kind](
-            input_channels=1,
+            input_channels=channels,
             n_stages=len(architecture.features),
             features_per_stage=list(architecture.features),
             conv_op=torch.nn.Conv3d,
@@ -55,7 +62,10 @@ def build_network(architecture: Architecture, seed: int | None = None) -> Any:
             network.apply(network.initialize)
             for head in network.decoder.seg_layers:
                 torch.nn.init.constant_(head.bias, 0)
-                head.bias.data[1:] = _FIRST_MARGIN
+                if channels == 1:
+                    head.bias.data[1:] = _FIRST_MARGIN
+                else:
+                    torch.nn.init.normal_(head.weight, std=_FIRST_WEIGHT)
     return network
 
 
@@ -64,7 +74,7 @@ def deep_logits(network: Any, plan: Plan, images: Any) -> list[Any]:
 
     Parameters
     ----------
-    images : tensor, shape (batch, 1, z, y, x) with the plan's crop; normalised
+    images : tensor, shape (batch, channels, z, y, x) with the plan's crop; normalised
 
     Returns
     -------
@@ -79,7 +89,15 @@ def deep_logits(network: Any, plan: Plan, images: Any) -> list[Any]:
         outputs[0] = functional.interpolate(
             outputs[0], size=images.shape[2:], mode="trilinear", align_corners=False
         )
-    return outputs
+    return outputs if plan.prompt is None else [_corrected(logits, images) for logits in outputs]
+
+
+def _corrected(logits: Any, images: Any) -> Any:
+    """Logits as a correction of the ellipsoid of the lines: a probability of 1/2 on its surface."""
+    radius = images[:, _RADIUS : _RADIUS + 1].to(logits.dtype)
+    if radius.shape[2:] != logits.shape[2:]:
+        radius = functional.adaptive_avg_pool3d(radius, logits.shape[2:])
+    return torch.cat([logits[:, :1], logits[:, 1:] + _SLOPE * (radius - 1)], dim=1)
 
 
 def cost(plan: Plan) -> tuple[int, int]:
@@ -90,9 +108,9 @@ def cost(plan: Plan) -> tuple[int, int]:
     are left out. For `baseline`: 190,062,284 and 5.82e12.
     """
     with torch.device("meta"):
-        network = build_network(plan.architecture)
+        network = build_network(plan.architecture, channels=plan.channels)
         network.decoder.deep_supervision = True
         parameters = sum(weights.numel() for weights in network.parameters())
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            network(torch.empty(1, 1, *plan.network_shape))
+            network(torch.empty(1, plan.channels, *plan.network_shape))
     return parameters, int(counter.get_total_flops())

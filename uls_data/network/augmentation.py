@@ -19,6 +19,7 @@ from monai.transforms import (
 
 _IMAGE = ["image"]
 _ALL = ["image", "lesion", "known"]
+_MODES = ["bilinear", "nearest", "nearest"]
 
 
 class Augmentation:
@@ -28,19 +29,24 @@ class Augmentation:
     slice would fall apart. The click stays at the centre.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, prompted: bool = False) -> None:
+        everything, modes = list(_ALL), list(_MODES)
+        if prompted:
+            # The prompt is turned with the image, and left alone otherwise.
+            everything.append("prompt")
+            modes.append("bilinear")
         self._compose = Compose(
             [
                 RandAffined(
-                    keys=_ALL,
+                    keys=everything,
                     prob=0.35,
                     rotate_range=(math.pi / 6, 0, 0),
                     scale_range=((0, 0), (-0.3, 0.4), (-0.3, 0.4)),
-                    mode=("bilinear", "nearest", "nearest"),
+                    mode=modes,
                     padding_mode="border",
                     cache_grid=False,
                 ),
-                *(RandFlipd(keys=_ALL, prob=0.5, spatial_axis=axis) for axis in range(3)),
+                *(RandFlipd(keys=everything, prob=0.5, spatial_axis=axis) for axis in range(3)),
                 RandGaussianNoised(keys=_IMAGE, prob=0.1, std=0.1),
                 RandGaussianSmoothd(
                     keys=_IMAGE, prob=0.1, sigma_x=(0.5, 1), sigma_y=(0.5, 1), sigma_z=(0.5, 1)
@@ -52,7 +58,7 @@ class Augmentation:
         )
 
     def __call__(self, example: dict[str, Any], seed: int) -> dict[str, Any]:
-        """Change tensors `image`, `lesion` and `known`, shape (1, z, y, x), by a seed."""
+        """Change tensors `image`, `lesion`, `known` and maybe `prompt`, (channels, z, y, x)."""
         self._compose.set_random_state(seed)
         with torch.no_grad():
             changed = self._compose(example)

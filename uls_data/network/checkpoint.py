@@ -22,12 +22,13 @@ from uls_data.network.architecture import build_network, deep_logits
 from uls_data.network.nnunet_model import (
     CONFIGURATION,
     nnunet_dataset,
+    nnunet_files,
     nnunet_plans,
     plan_from_nnunet,
     read_json,
 )
 from uls_data.network.plan import Intensities, ModelError, Plan, parse_plan
-from uls_data.network.voxels import Region, image_of
+from uls_data.network.voxels import Region, channels_of
 
 OURS = "uls_data"
 FINAL, LATEST = "checkpoint_final.pth", "checkpoint_latest.pth"
@@ -72,8 +73,8 @@ class Model:
         return self.plan.intensities
 
     def image(self, voi: Region) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Normalised crop of a VOI, shape (z, y, x) of the plan's crop, float32."""
-        return image_of(voi.cut(voi.click, self.plan.crop), self.intensities)
+        """Normalised crop of a VOI, shape (channels, z, y, x) of the plan's crop, float32."""
+        return channels_of(voi.cut(voi.click, self.plan.crop), self.intensities)
 
     def logits(self, images: Any) -> Any:
         """Logits of background and lesion, shape (batch, 2, z, y, x), of normalised crops."""
@@ -118,7 +119,7 @@ def _loaded(file: Path) -> tuple[Plan, Any, dict[str, Any], tuple[str, ...]]:
     if not isinstance(plan.intensities, Intensities):
         raise ModelError(f"{file}: its plan has no intensities")
     with torch.device("meta"):
-        network = build_network(plan.architecture)
+        network = build_network(plan.architecture, channels=plan.channels)
     load_weights(network, stored["network_weights"], str(file))
     return plan, network, record, notes
 
@@ -167,10 +168,9 @@ def write_model_files(folder: Path, plan: Plan, training: int) -> None:
     """Write what belongs to a model folder beside its checkpoints."""
     if not isinstance(plan.intensities, Intensities):
         raise ModelError(f"plan {plan.name}: no intensities yet")
-    for name, content in [
-        ("plans.json", nnunet_plans(plan, plan.intensities)),
-        ("dataset.json", nnunet_dataset(training)),
-    ]:
+    # nnU-Net has no lines to tell: it must not take such a model for one of its own.
+    files = {} if plan.prompt is not None else nnunet_files(plan, plan.intensities, training)
+    for name, content in files.items():
         write_bytes(folder / name, (json.dumps(content, indent=1) + "\n").encode())
     write_bytes(folder / "plan.yaml", plan.text().encode())
 
@@ -188,7 +188,9 @@ def nnunet_checkpoint(
         "logging": {name: [] for name in _LOGGED},
         "_best_ema": None,
         "current_epoch": epoch,
-        "init_args": {
+        "init_args": {}
+        if plan.prompt is not None
+        else {
             "plans": nnunet_plans(plan, plan.intensities),
             "configuration": CONFIGURATION,
             "fold": 0,

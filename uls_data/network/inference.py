@@ -21,10 +21,12 @@ from uls_data.network.checkpoint import Model
 from uls_data.network.fused import Replayed, fused_margin
 from uls_data.network.norm import keep_layout
 from uls_data.network.plan import ModelError
-from uls_data.network.voxels import VALID, Region
+from uls_data.network.voxels import VALID, Region, channels_of
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16", "float16")
+Rule = Literal["auto", "replace", "blend", "leave"]
+RULES: tuple[Rule, ...] = ("auto", "replace", "blend", "leave")
 Item = TypeVar("Item")
 _MIRRORS = [axes for count in range(4) for axes in combinations((2, 3, 4), count)]
 
@@ -41,6 +43,7 @@ class Settings:
     compiled: bool = False
     seed: int = 0
     workers: int = 2
+    key_slice: Rule = "auto"
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ class Predictor:
             # The choice among algorithms may not depend on what ran before.
             torch.backends.cudnn.benchmark = False
         self._fused: Callable[[Any], Any] | None = None
-        if self.on_gpu and not compiled and model.plan.pool == (1, 1, 1):
+        plain = model.plan.pool == (1, 1, 1) and model.plan.prompt is None
+        if self.on_gpu and not compiled and plain:
             fused = fused_margin(model.network)
             self._fused = None if fused is None else Replayed(fused)
         if self.on_gpu and self._fused is None:
@@ -215,7 +219,10 @@ class Predictor:
         return Answer(arrays[0], arrays[1] if len(arrays) > 1 else None, len(self._views))
 
     def _image(self, crop: Region) -> Any:
-        """Normalised image on the device, (1, 1, z, y, x), equal to `voxels.image_of`."""
+        """Normalised image on the device, (1, channels, z, y, x), equal to `channels_of`."""
+        if crop.prompt is not None:
+            channels = self._sent(channels_of(crop, self.model.intensities))
+            return channels[None].to(self._dtype, memory_format=torch.channels_last_3d)
         hu, marks = (self._sent(part) for part in (crop.hu, crop.marks))
         numbers = self.model.intensities
         low, high = numbers.percentile_00_5, numbers.percentile_99_5

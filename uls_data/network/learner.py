@@ -13,7 +13,7 @@ from uls_data.network.checkpoint import load_weights
 from uls_data.network.loss import deep_loss
 from uls_data.network.norm import keep_layout
 from uls_data.network.plan import Intensities, ModelError, Plan
-from uls_data.network.voxels import LESION, SUPERVISED, Region, image_of
+from uls_data.network.voxels import LESION, SUPERVISED, Region, channels_of
 
 if TYPE_CHECKING:
     from uls_data.network.augmentation import Augmentation
@@ -51,7 +51,7 @@ class Learner:
         self.plan, self.intensities, self.device = plan, plan.intensities, device
         self.seed, self.steps, self.rate = seed, steps, rate
         training = plan.training
-        self.network = build_network(plan.architecture, seed)
+        self.network = build_network(plan.architecture, seed, plan.channels)
         if weights is not None:
             load_weights(self.network, weights, "checkpoint to start from")
         self._on_gpu = device.type == "cuda"
@@ -75,7 +75,7 @@ class Learner:
         if training.augment:
             from uls_data.network import augmentation  # MONAI takes seconds to load
 
-            self._augmentation = augmentation.Augmentation()
+            self._augmentation = augmentation.Augmentation(prompted=plan.prompt is not None)
 
     def resume(self, checkpoint: dict[str, Any]) -> None:
         """Take momentum and loss scale over from a checkpoint of the same training."""
@@ -132,20 +132,26 @@ class Learner:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), norm)
 
     def _tensors(self, batch: list[Region], step: int) -> tuple[Any, Any, Any]:
-        """Images, lesion and known voxels, each (batch, 1, z, y, x) on the device."""
+        """Images, lesion and known voxels, each (batch, channels, z, y, x) on the device."""
         examples = []
         for slot, region in enumerate(batch):
             marks = torch.from_numpy(region.marks)[None].to(self.device)
-            image = torch.from_numpy(image_of(region, self.intensities))[None]
+            image = torch.from_numpy(channels_of(region, self.intensities))
+            told = 0 if region.prompt is None else len(region.prompt)
+            image, prompt = image.to(self.device).split([len(image) - told, told])
             example = {
-                "image": image.to(self.device),
+                "image": image,
                 "lesion": ((marks & LESION) != 0).float(),
                 "known": ((marks & SUPERVISED) != 0).float(),
             }
+            if told:
+                example["prompt"] = prompt
             if self._augmentation is not None:
                 example = self._augmentation(
                     example, draw(1 << 32, self.seed, "augment", step, slot)
                 )
+            if told:
+                example["image"] = torch.cat([example["image"], example.pop("prompt")])
             examples.append(example)
         images, lesion, known = (
             torch.stack([example[name] for example in examples])

@@ -98,6 +98,12 @@ def nnunet_dataset(training: int) -> dict[str, Any]:
     }
 
 
+def nnunet_files(plan: Plan, intensities: Intensities, training: int) -> dict[str, Any]:
+    """Files of a model folder, by name."""
+    plans, dataset = nnunet_plans(plan, intensities), nnunet_dataset(training)
+    return {"plans.json": plans, "dataset.json": dataset}
+
+
 def plan_from_nnunet(plans: Any, configuration: str, where: str) -> tuple[Plan, tuple[str, ...]]:
     """Plan of a model folder that nnU-Net wrote, and what to know about it.
 

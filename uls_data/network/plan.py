@@ -122,6 +122,19 @@ class Training(_Part):
     """Epochs between two checkpoints, from which an interrupted training goes on."""
 
 
+class Prompt(_Part):
+    """A reader's lines, given to the network; it then sees the lesion on a grid as they measure it.
+
+    `crop` is the size of that grid, whose extent is a share of the axes.
+    """
+
+    kind: Literal["lines"] = "lines"
+    extent_in_plane: float = Field(default=2.0, ge=1, le=10)
+    """Along x and y, times the long axis."""
+    extent_z: float = Field(default=3.0, ge=1, le=10)
+    """Along z, times the geometric mean of both axes."""
+
+
 class Plan(_Part):
     """A network, what it sees of a VOI, and its training."""
 
@@ -132,6 +145,8 @@ class Plan(_Part):
     """Part of the VOI about the click that the network sees; the whole VOI if left out."""
     pool: Zyx = (1, 1, 1)
     """The crop is averaged over blocks of this size, and the answer interpolated back."""
+    prompt: Prompt | None = None
+    """What the network is told beside the image; the click alone if left out."""
     intensities: Intensities | Literal["fingerprint"]
     """`fingerprint`: measured on the lesions that training is given."""
     training: Training
@@ -149,6 +164,8 @@ class Plan(_Part):
                     f"crop: {size} along {axis} is no multiple of pool x strides = "
                     f"{pool} x {reduction}"
                 )
+        if self.prompt is not None and self.pool != (1, 1, 1):
+            raise ValueError("pool: a plan with a prompt has a grid of its own, and no pool")
         if self.network_shape == reductions:
             raise ValueError("crop: one voxel is left at the coarsest stage; it needs two or more")
         return self
@@ -158,6 +175,16 @@ class Plan(_Part):
         """Size (z, y, x) of what enters the network."""
         z, y, x = (n // p for n, p in zip(self.crop, self.pool, strict=True))
         return z, y, x
+
+    @property
+    def channels(self) -> int:
+        """Channels that enter the network: CT; with lines, CT about the lesion's level, and two."""
+        return 1 if self.prompt is None else 4
+
+    @property
+    def sees(self) -> str:
+        """`click` or `lines`: the manifest's `teacher_prompt`."""
+        return "click" if self.prompt is None else self.prompt.kind
 
     def text(self) -> str:
         """Return the plan as YAML that `load_plan` reads."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uls_data._version import __version__
 from uls_data.ensemble.agreement import key_slice_columns
@@ -23,16 +24,18 @@ from uls_data.manifest.example import Example
 from uls_data.manifest.parquet import write_manifest
 from uls_data.manifest.row import Row, Score
 from uls_data.network.checkpoint import Model, load_model
-from uls_data.network.clicks import Job
 from uls_data.network.device import usable_device
+from uls_data.network.drawn import respected, rule_of
 from uls_data.network.examples import find_vois
-from uls_data.network.inference import Answer, Precision, Predictor, Settings
-from uls_data.network.lesion import Found, clicked, find_lesion, moved_dice
+from uls_data.network.inference import Answer, Precision, Predictor, Rule, Settings
+from uls_data.network.lesion import Found
 from uls_data.network.plan import VOI_ZYX, ModelError
 from uls_data.network.prediction_report import PredictReport
 from uls_data.network.progress import Progress
+from uls_data.network.prompt import drawn_of
 from uls_data.network.sampling import read_ahead
-from uls_data.network.voxels import CENTRE_ZYX, Region, read_image, read_mask
+from uls_data.network.view import Job, read_job
+from uls_data.network.voxels import Region
 from uls_data.outcome import Reason, Supervision
 from uls_data.voi import VOI_SHAPE
 
@@ -55,6 +58,7 @@ def predict(
     compiled: bool = False,
     seed: int = 0,
     workers: int = 2,
+    key_slice: Rule = "auto",
     dry_run: bool = False,
     started: Callable[[int, int], None] | None = None,
     progress: Callable[[int], None] | None = None,
@@ -85,8 +89,8 @@ def predict(
     tta : bool
         Average the eight mirrored views, and measure how far they disagree.
     jitter : int
-        Predict anew from so many other clicks on the found lesion, and measure the Dice of what
-        they find with the mask.
+        Predict anew from so many other clicks on the found lesion, or from lines that other
+        readers may draw, and measure the Dice of what they find with the mask.
     device, precision : str
         See `usable_device` and `Predictor`.
     batch_size : int
@@ -97,6 +101,10 @@ def predict(
         Of the other clicks.
     workers : int
         Threads that read, and as many that measure and write.
+    key_slice : str
+        `replace`, `blend` or `leave`: how the mask respects what was drawn, where rows have lines
+        and a 2D mask (`uls_data.network.drawn`). `auto`: `replace` by a model that is told the
+        lines, `leave` by others. The rows' key-slice columns are measured before.
     dry_run : bool
         Only say how many VOIs there are and how many are done; nothing is touched.
     started, progress, warned : callable, optional
@@ -117,6 +125,7 @@ def predict(
         compiled=compiled,
         seed=seed,
         workers=workers,
+        key_slice=key_slice,
     )
     return predict_vois(
         find_vois(manifests, parents),
@@ -169,6 +178,7 @@ def predict_vois(
         "tta": settings.tta,
         "jitter": settings.jitter,
         "seed": settings.seed,
+        "key_slice": rule_of(settings.key_slice, loaded.plan),
         "software_version": __version__,
     }
     run = _Run(out, layer, predictor, settings, warned)
@@ -225,6 +235,7 @@ class _Run:
     ) -> None:
         self.out, self.layer, self.predictor = out, layer, predictor
         self.jitter, self.seed = settings.jitter, settings.seed
+        self.rule: Rule = rule_of(settings.key_slice, predictor.model.plan)
         self.in_flight, self._warned = settings.batch_size, warned
         self.done: dict[tuple[Any, ...], Row] = {}
         self.model: Model = predictor.model
@@ -256,7 +267,7 @@ class _Run:
                     while again:
                         yield again.popleft()
                     if isinstance(read, Job):
-                        yield read, read.region
+                        yield read, read.view.region
                     else:
                         example, error = read
                         ended_jobs.append((example, writers.submit(self._failed, example, error)))
@@ -266,7 +277,7 @@ class _Run:
                 for job, answer in self.predictor.answers(stream, self.in_flight, self._halved):
                     if not self.jitter:
                         finish(job, answer)
-                    elif self._clicked_again(job, answer, again):
+                    elif self._looked_again(job, answer, again):
                         finish(job, None)
                     # Bounded: what is found waits for what is written, not in memory.
                     while len(ended_jobs) > 2 * workers + 2:
@@ -284,30 +295,21 @@ class _Run:
 
     def _read(self, example: Example) -> Job | tuple[Example, CaseError]:
         try:
-            plane = None
-            row = example.row
-            if row["label_path"] is not None and row["key_slice_voi"] is not None:
-                plane = read_mask(example)[row["key_slice_voi"]]
-            return Job(example, read_image(example, self._shape), plane)
+            return read_job(example, self.model.plan, self._shape)
         except CaseError as error:
             return example, error
 
-    def _clicked_again(self, job: Job, answer: Answer, again: deque[tuple[Job, Region]]) -> bool:
-        """Take an answer of a job with several clicks; True when it was the last."""
-        z, y, x = (n // 2 for n in self.crop)
-        if not job.clicks:
-            job.found = find_lesion(answer, (z, y, x), _spacing(job.example.row))
-            others = job.other_clicks(self.jitter, self.seed, self.crop, self._margin)
-            job.clicks = [job.region.click, *others]
+    def _looked_again(self, job: Job, answer: Answer, again: deque[tuple[Job, Region]]) -> bool:
+        """Take an answer of a job with several views; True when it was the last."""
+        spacing = _spacing(job.example.row)
+        if job.found is None:
+            job.take(answer, spacing)
+            job.look_again(self.jitter, self.seed, self.model.plan, self._margin)
         else:
-            at = job.clicks[len(job.click_dice) + 1]
-            moved = tuple(a - b for a, b in zip(at, job.region.click, strict=True))
-            assert job.found is not None
-            part = clicked(answer.margin > 0, (z, y, x), _spacing(job.example.row))
-            job.click_dice.append(moved_dice(job.found, part, moved))
-        if len(job.click_dice) + 1 == len(job.clicks):
+            job.compare(answer, spacing)
+        if len(job.other_dice) == len(job.other_views):
             return True
-        again.append((job, job.region.cut(job.clicks[len(job.click_dice) + 1], self.crop)))
+        again.append((job, job.other_views[len(job.other_dice)].region))
         return False
 
     def _base(self, example: Example) -> Row:
@@ -320,6 +322,7 @@ class _Run:
             "supervision": Supervision.PSEUDO_3D.value,
             "model_sha256": self.model.sha256,
             "software_version": __version__,
+            "teacher_prompt": self.model.plan.sees,
             "teacher_saw_lesion": None if self._seen is None else example.lesion in self._seen,
         }
 
@@ -328,26 +331,31 @@ class _Run:
 
     def _finish(self, job: Job, answer: Answer | None) -> Row:
         row = self._base(job.example)
-        found = job.found
         if answer is not None:
-            z, y, x = (n // 2 for n in self.crop)
-            found = find_lesion(answer, (z, y, x), _spacing(row))
+            job.take(answer, _spacing(row))
+        found = job.found
         if found is None:
             return ended(row, Reason.EMPTY_PREDICTION, "no lesion within 5 mm of the click")
         mask = np.zeros(VOI_SHAPE, bool, order="F")
-        corner = [at - n // 2 for at, n in zip(CENTRE_ZYX, self.crop, strict=True)]
-        place = tuple(
-            slice(part.start + low, part.stop + low)
-            for part, low in zip(found.box, corner, strict=True)
-        )
-        mask.T[place] = found.mask
+        mask.T[found.box] = found.mask
         row["predicted_dice"], row["uncertainty"] = found.soft_dice, found.entropy_bits
-        row["candidate_scores"] = _scores(found, job.click_dice)
+        row["candidate_scores"] = _scores(found, job.other_dice)
+        # What the network says of the key slice tells how far to trust it elsewhere.
         row |= key_slice_columns(mask, row, None if job.plane is None else job.plane.T)
+        if self.rule != "leave" and job.plane is not None:
+            mask.T[...] = self._respected(mask.T, job.plane, row)
         try:
             return with_label(row, mask, self.out)
         except CaseError as error:
             return ended(row, error.reason, error.detail)
+
+    def _respected(
+        self, mask: NDArray[np.bool_], plane: NDArray[np.bool_], row: Row
+    ) -> NDArray[np.bool_]:
+        try:
+            return respected(mask, plane, drawn_of(row), self.rule)
+        except CaseError:  # without lines there is nothing to respect
+            return mask
 
 
 def _ended(waiting: deque[tuple[Example, Future[Row]]]) -> tuple[Example, Row]:
@@ -361,7 +369,7 @@ def _spacing(row: Row) -> tuple[float, float, float]:
     return z, y, x
 
 
-def _scores(found: Found, click_dice: list[float]) -> list[Score]:
+def _scores(found: Found, other_dice: list[float]) -> list[Score]:
     scores = {
         "mean_probability": found.mean_probability,
         "entropy_bits": found.entropy_bits,
@@ -369,8 +377,8 @@ def _scores(found: Found, click_dice: list[float]) -> list[Score]:
     }
     if found.view_disagreement is not None:
         scores["view_disagreement"] = found.view_disagreement
-    if click_dice:
-        scores["click_dice"] = float(np.mean(click_dice))
+    if other_dice:
+        scores["click_dice"] = float(np.mean(other_dice))
     return [
         {"candidate": "network", "measure": name, "value": value} for name, value in scores.items()
     ]

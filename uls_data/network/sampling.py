@@ -23,6 +23,7 @@ from uls_data.ids import draw
 from uls_data.manifest.example import Example
 from uls_data.manifest.expected import expected_dice
 from uls_data.network.plan import VOI_ZYX, Plan, Training
+from uls_data.network.prompted import Prompted
 from uls_data.network.voxels import LESION, Region, Weak, read_region
 
 Item = TypeVar("Item")
@@ -102,6 +103,11 @@ class Sampler:
             min(n + 2 * margin, whole)
             for n, margin, whole in zip(self.plan.crop, self._margin, VOI_ZYX, strict=True)
         )
+        self._prompted: Prompted | None = None
+        if self.plan.prompt is not None:
+            # Lines tell how much of the VOI is seen; it may be all of it.
+            self._shape = VOI_ZYX
+            self._prompted = Prompted(self.plan.prompt, self.plan.crop)
 
     def chosen(self, step: int, slot: int, attempt: int = 0) -> int:
         """Index of the example at a place of a step's batch."""
@@ -127,6 +133,9 @@ class Sampler:
                 with self._lock:
                     self.failed[index] = error
                 continue
+            if self._prompted is not None:
+                random = np.random.default_rng(draw(_FINE, self.seed, "lines", step, slot))
+                return self._prompted.framed(index, region, random)
             return region.cut(self._centre(region, step, slot), self.plan.crop)
         raise ManifestError(f"{_TRIES} VOIs in a row cannot be read; the last: {last}")
 
@@ -145,7 +154,10 @@ class Sampler:
             if index in self._cache:
                 self._cache.move_to_end(index)
                 return self._cache[index]
-        region = read_region(self.examples[index], self.weak, self._shape)
+        example = self.examples[index]
+        region = read_region(example, self.weak, self._shape)
+        if self._prompted is not None:
+            region = self._prompted.needed(index, example.row, region)
         size = region.hu.nbytes + region.marks.nbytes
         with self._lock:
             if index not in self._cache and size <= self.cache_bytes:

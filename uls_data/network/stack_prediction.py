@@ -17,6 +17,7 @@ from uls_data.network.checkpoint import load_model
 from uls_data.network.device import usable_device
 from uls_data.network.inference import Answer, Precision, Predictor
 from uls_data.network.lesion import find_lesion
+from uls_data.network.plan import ModelError
 from uls_data.network.sampling import read_ahead
 from uls_data.network.voxels import CENTRE_ZYX, Region, voi_part
 from uls_data.scoring.job import MASKS, Stack, read_spacings, writing
@@ -73,6 +74,8 @@ def predict_stack(
     predictor = Predictor(
         load_model(model), usable_device(device), precision=precision, mirror=tta, compiled=compiled
     )
+    if predictor.model.plan.prompt is not None:
+        raise ModelError(f"{model}: needs a reader's lines, which a stack does not hold")
     crop = predictor.model.plan.crop
 
     def region(number: int) -> tuple[int, Region]:

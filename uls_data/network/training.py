@@ -150,7 +150,10 @@ def train(
         **_seen(found, start),
     }
     record["request"] = hash_of(
-        [chosen.model_dump_json(), repr(sorted(record.items()))]
+        [
+            chosen.model_dump_json(exclude={"prompt"} if chosen.prompt is None else None),
+            repr(sorted(record.items())),
+        ]
         + [repr((e.identity, e.row)) for e in (*found.train, *found.heldout)]
     )
     record["software_version"] = __version__
@@ -170,7 +173,7 @@ def _plan(plan: str | Path | Plan | None, start: Model | None) -> Plan:
     chosen = plan if isinstance(plan, Plan) else load_plan(plan or "baseline")
     if start is None:
         return chosen
-    for name in ("architecture", "crop", "pool"):
+    for name in ("architecture", "crop", "pool", "prompt"):
         if getattr(chosen, name) != getattr(start.plan, name):
             raise ModelError(
                 f"plan {chosen.name}: {name} differs from that of the checkpoint to start from; "

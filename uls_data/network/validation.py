@@ -14,8 +14,9 @@ from uls_data.errors import CaseError
 from uls_data.manifest.example import Example
 from uls_data.network.architecture import deep_logits
 from uls_data.network.plan import Intensities, Plan
+from uls_data.network.prompted import clean
 from uls_data.network.sampling import read_ahead
-from uls_data.network.voxels import LESION, SUPERVISED, image_of, read_region
+from uls_data.network.voxels import LESION, SUPERVISED, channels_of, read_region
 
 
 def heldout_dice(
@@ -28,7 +29,8 @@ def heldout_dice(
 ) -> list[dict[str, Any]]:
     """Dice of the raw answer (no component is chosen) in the whole VOI, by lesion type.
 
-    What lies outside the plan's crop counts as background. Where only some slices are
+    What lies outside the plan's crop counts as background. A network that is told the lines is
+    given the longest on each lesion, and scored on its own grid. Where only some slices are
     annotated, only those count.
 
     Returns
@@ -45,8 +47,16 @@ def heldout_dice(
         except CaseError:
             return None
         total = int(((whole.marks & wanted) == wanted).sum())
-        part = whole.cut(whole.click, plan.crop)
-        return str(example.row["lesion_type"]), image_of(part, intensities), part.marks, total
+        if plan.prompt is None:
+            part = whole.cut(whole.click, plan.crop)
+        else:
+            try:
+                part = clean(example.row, whole, plan.prompt, plan.crop)
+            except CaseError:
+                return None
+            total = int(((part.marks & wanted) == wanted).sum())
+        image = channels_of(part, intensities)
+        return str(example.row["lesion_type"]), image, part.marks, total
 
     scores: dict[str, list[float]] = defaultdict(list)
     network.eval()
@@ -55,7 +65,7 @@ def heldout_dice(
             if item is None:
                 continue
             kind, image, marks, total = item
-            images = torch.from_numpy(image)[None, None].to(device)
+            images = torch.from_numpy(image)[None].to(device)
             answer = deep_logits(network, plan, images)[0].argmax(dim=1)[0].cpu().numpy() == 1
             answer &= (marks & SUPERVISED) != 0
             hit = int((answer & ((marks & LESION) != 0)).sum())

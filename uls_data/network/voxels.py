@@ -25,6 +25,7 @@ CENTRE_ZYX: Triple = (VOI_ZYX[0] // 2, VOI_ZYX[1] // 2, VOI_ZYX[2] // 2)
 # Bits of `Region.marks`.
 VALID, LESION, SUPERVISED = 1, 2, 4
 _LOWEST, _HIGHEST = -32768, 32767
+_LEVEL_HU, _LEVELS = 60, 4
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,17 @@ class Region:
         Sum of 1: a voxel of the scan, no padding; 2: lesion; 4: the mask says what it is.
     click : tuple of 3 int
         Index (z, y, x) of the VOI's centre in the region.
+    prompt : ndarray, shape (channels, z, y, x), float32, or None
+        What the network is told beside the image (`uls_data.network.prompt`).
+    level_hu : float
+        Median HU inside the lines, where there is a prompt.
     """
 
     hu: NDArray[np.int16]
     marks: NDArray[np.uint8]
     click: Triple
+    prompt: NDArray[np.float32] | None = None
+    level_hu: float = 0.0
 
     def cut(self, centre: Triple, shape: Triple) -> Region:
         """Part of a given shape with `centre` at its middle; beyond the region it is padding.
@@ -151,6 +158,20 @@ def image_of(region: Region, intensities: Intensities) -> NDArray[np.float32]:
     image -= np.float32(intensities.mean)
     image /= np.float32(intensities.std)
     return image
+
+
+def channels_of(region: Region, intensities: Intensities) -> NDArray[np.float32]:
+    """Everything that enters the network, shape (channels, z, y, x).
+
+    `image_of`; with a prompt also the HU above its level, in units of 60 HU and between -4 and 4,
+    which look alike in every organ; then the prompt's channels.
+    """
+    image = image_of(region, intensities)
+    if region.prompt is None:
+        return image[None]
+    above = (region.hu.astype(np.float32) - np.float32(region.level_hu)) / np.float32(_LEVEL_HU)
+    above[(region.marks & VALID) == 0] = -_LEVELS
+    return np.concatenate([image[None], np.clip(above, -_LEVELS, _LEVELS)[None], region.prompt])
 
 
 class Fingerprint:
