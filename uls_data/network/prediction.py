@@ -35,7 +35,7 @@ from uls_data.network.progress import Progress
 from uls_data.network.prompt import drawn_of
 from uls_data.network.sampling import read_ahead
 from uls_data.network.view import Job, read_job
-from uls_data.network.voxels import Region
+from uls_data.network.voxels import CENTRE_ZYX, Region
 from uls_data.outcome import Reason, Supervision
 from uls_data.voi import VOI_SHAPE
 
@@ -66,10 +66,11 @@ def predict(
 ) -> PredictReport:
     """Predict the clicked lesion of every VOI of manifests.
 
-    The mask is the 6-connected component at the VOI's centre (the click). Where the centre is no
-    lesion it is the component nearest to it within 5 mm (the row is flagged
-    `centre_outside_mask`); without one the row is skipped (`empty_prediction`). Masks do not
-    depend on `batch_size`, `workers`, or which other VOIs there are. The same call again goes on
+    The mask is the 6-connected component at the VOI's centre (the click), or, by a model that is
+    told a reader's lines, at the middle of their ellipse. Where that is no lesion it is the
+    component nearest to it within 5 mm (a row whose centre lies outside is flagged
+    `centre_outside_mask`); without one the row is skipped (`empty_prediction`). Masks do not depend
+    on `batch_size`, `workers`, or which other VOIs there are. The same call again goes on
     where an earlier one ended.
 
     Parameters
@@ -343,17 +344,17 @@ class _Run:
         # What the network says of the key slice tells how far to trust it elsewhere.
         row |= key_slice_columns(mask, row, None if job.plane is None else job.plane.T)
         if self.rule != "leave" and job.plane is not None:
-            mask.T[...] = self._respected(mask.T, job.plane, row)
+            mask.T[...] = self._respected(mask.T, job, row)
         try:
             return with_label(row, mask, self.out)
         except CaseError as error:
             return ended(row, error.reason, error.detail)
 
-    def _respected(
-        self, mask: NDArray[np.bool_], plane: NDArray[np.bool_], row: Row
-    ) -> NDArray[np.bool_]:
+    def _respected(self, mask: NDArray[np.bool_], job: Job, row: Row) -> NDArray[np.bool_]:
+        place = CENTRE_ZYX if job.view.frame is None else job.view.frame.middle
+        assert job.plane is not None
         try:
-            return respected(mask, plane, drawn_of(row), self.rule)
+            return respected(mask, job.plane, drawn_of(row), self.rule, place)
         except CaseError:  # without lines there is nothing to respect
             return mask
 

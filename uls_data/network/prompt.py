@@ -182,6 +182,12 @@ class Frame:
         centre = (float(drawn.slice_vox), float(middle[1]), float(middle[0]))
         return Frame(drawn, centre, (z, y, x), shape)
 
+    @property
+    def middle(self) -> Triple:
+        """Voxel (z, y, x) of the array nearest to the ellipse's centre on the key slice."""
+        z, y, x = (round(at) for at in self.centre)
+        return z, y, x
+
     def moved(self, corner: Triple) -> Frame:
         """Return the same grid over a part of the array that starts at `corner` (z, y, x)."""
         z, y, x = (c - at for c, at in zip(self.centre, corner, strict=True))

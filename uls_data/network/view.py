@@ -40,7 +40,10 @@ class View:
     frame: Frame | None = None
 
     def answer(self, answer: Answer) -> tuple[Answer, Triple, Triple]:
-        """Answer on the VOI's voxels, the corner (z, y, x) where it begins, and the click in it."""
+        """Answer on the VOI's voxels, the corner (z, y, x) where it begins, and the lesion's place.
+
+        The place, in the answer, is the click; where there are lines, the middle of their ellipse.
+        """
         if self.frame is None:
             z, y, x = (n // 2 for n in answer.margin.shape)
             return answer, self.corner, (z, y, x)
@@ -50,10 +53,9 @@ class View:
             votes = np.rint(self.frame.spread(votes, box)).astype(np.uint8)
         there = replace(answer, margin=self.frame.spread(answer.margin, box), votes=votes)
         corner: Triple = tuple(part.start for part in box)
-        # The click lies between the lines, hence in the box, unless a VOI was cut or edited.
         z, y, x = (
             int(np.clip(at - low, 0, n - 1))
-            for at, low, n in zip(CENTRE_ZYX, corner, there.margin.shape, strict=True)
+            for at, low, n in zip(self.frame.middle, corner, there.margin.shape, strict=True)
         )
         return there, corner, (z, y, x)
 
