@@ -65,6 +65,9 @@ def predict_stack(
     ModelError, ManifestError
         The model, the stack or the spacings cannot be used.
     """
+    loaded = load_model(model)
+    if loaded.plan.prompt is not None:
+        raise ModelError(f"{model}: needs a reader's lines, which a stack does not hold")
     path = Path(stack)
     try:
         vois = Stack(path)
@@ -72,10 +75,8 @@ def predict_stack(
     except CaseError as error:
         raise ManifestError(f"{path}: {error.detail}") from error
     predictor = Predictor(
-        load_model(model), usable_device(device), precision=precision, mirror=tta, compiled=compiled
+        loaded, usable_device(device), precision=precision, mirror=tta, compiled=compiled
     )
-    if predictor.model.plan.prompt is not None:
-        raise ModelError(f"{model}: needs a reader's lines, which a stack does not hold")
     crop = predictor.model.plan.crop
 
     def region(number: int) -> tuple[int, Region]:

@@ -1,0 +1,229 @@
+"""The grid about a reader's lines, there and back, and networks that are told them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from makers.vois import ball, tiny_plan, write_voi, write_vois
+
+from uls_data import predict, train
+from uls_data.errors import CaseError
+from uls_data.manifest.example import read_examples
+from uls_data.measure.lines import Lines
+from uls_data.measure.overlap import dice
+from uls_data.network.checkpoint import load_model
+from uls_data.network.drawn import respected
+from uls_data.network.plan import ModelError, Plan, Prompt
+from uls_data.network.prompt import Drawn, Frame, drawn_of, framed, longest, simulated
+from uls_data.network.prompted import Prompted
+from uls_data.network.stack_prediction import predict_stack
+from uls_data.network.voxels import LESION, SUPERVISED, VALID, Region, channels_of
+
+SHAPE = (16, 32, 32)
+
+
+def prompted_plan(**training: object) -> Plan:
+    plan = tiny_plan(**training)
+    return plan.model_copy(update={"crop": SHAPE, "pool": (1, 1, 1), "prompt": Prompt()})
+
+
+def across(x: float, y: float, long: float, short: float) -> Lines:
+    return Lines.of([[x - long / 2, y], [x + long / 2, y], [x, y - short / 2], [x, y + short / 2]])
+
+
+def region(shape: tuple[int, int, int], lesion: np.ndarray) -> Region:
+    marks = np.where(lesion, VALID | LESION | SUPERVISED, VALID | SUPERVISED).astype(np.uint8)
+    hu = np.where(lesion, 60, -50).astype(np.int16)
+    z, y, x = (n // 2 for n in shape)
+    return Region(hu, marks, (z, y, x))
+
+
+@settings(deadline=None, max_examples=12)
+@given(st.floats(6, 30), st.floats(0.4, 1), st.floats(0.5, 2), st.floats(1, 5), st.integers(20, 40))
+def test_a_mask_comes_back_from_the_grid(
+    long: float, ratio: float, pixel: float, step: float, at: int
+) -> None:
+    drawn = Drawn(across(31.3, 30.2, long, ratio * long), at, (pixel, pixel, step))
+    frame = Frame.about(drawn, Prompt(), (32, 48, 48))
+    z, y, x = np.ogrid[:64, :64, :64]
+    half_z = max(long * np.sqrt(ratio) * pixel / step / 2, 1.5)
+    ellipsoid = (
+        ((x - 31.3) / (long / 2)) ** 2
+        + ((y - 30.2) / (ratio * long / 2)) ** 2
+        + ((z - at) / half_z) ** 2
+    ) <= 1
+    on_grid = frame.sampled(ellipsoid, 1, 0)
+    box = frame.box(ellipsoid.shape)
+    back = np.zeros_like(ellipsoid)
+    back[box] = frame.spread(on_grid, box) >= 0.5
+    assert dice(back, ellipsoid) > 0.8
+    # The grid's middle is the ellipse's, on the key slice itself.
+    assert frame.centre == pytest.approx((at, 30.2, 31.3))
+    assert frame.middle == (at, 30, 31)
+
+
+def test_channels_show_the_lines() -> None:
+    lesion = ball(10.0).T.astype(bool)
+    drawn = longest(simulated(lesion, (1.0, 1.0, 1.0)))
+    assert drawn.slice_vox == 64 and drawn.lines.long_vox == pytest.approx(20, abs=1)
+    seen = framed(region(lesion.shape, lesion), Frame.about(drawn, Prompt(), SHAPE))
+    assert seen.hu.shape == SHAPE and seen.level_hu == 60
+    assert seen.prompt is not None and seen.prompt.shape == (2, *SHAPE)
+    radius, key = seen.prompt
+    assert radius[8, 16, 16] > 1.8 and radius.min() == -1
+    assert (radius > 1).mean() == pytest.approx(np.pi / 6 * (1 / 2) ** 2 / 3, rel=0.2)
+    assert set(np.unique(key[8])) == {-1.0, 1.0} and not key[:8].any() and not key[9:].any()
+    assert dice(key[8] > 0, (seen.marks[8] & LESION) != 0) > 0.9
+    intensities = tiny_plan().model_copy().intensities
+    if not isinstance(intensities, str):
+        assert channels_of(seen, intensities).shape == (4, *SHAPE)
+
+
+def test_beyond_the_voi_is_padding() -> None:
+    lesion = np.zeros((64, 64, 64), bool)
+    lesion[0:4, 0:8, 0:8] = True
+    drawn = Drawn(across(3, 3, 8, 8), 1, (1.0, 1.0, 1.0))
+    seen = framed(region(lesion.shape, lesion), Frame.about(drawn, Prompt(), SHAPE))
+    valid = (seen.marks & VALID) != 0
+    assert not valid[0].any() and not valid[:, 0].any() and valid[8, 16, 16]
+    assert ((seen.marks & SUPERVISED) != 0)[~valid].all()
+
+
+def test_simulated_lines_lie_near_the_longest_slice() -> None:
+    lesion = ball(12.0).T.astype(bool)
+    found = simulated(lesion, (1.0, 1.0, 1.0))
+    lengths = [drawn.lines.long_vox for drawn in found]
+    assert len(found) > 3 and min(lengths) >= 0.75 * max(lengths)
+    assert simulated(np.zeros((4, 9, 9), bool), (1.0, 1.0, 1.0)) == []
+
+
+def test_training_parts_hold_every_frame(tmp_path: Path) -> None:
+    write_vois(tmp_path, [write_voi(tmp_path, "p1", 10)])
+    (example,) = read_examples(tmp_path)
+    lesion = ball(10.0).T.astype(bool)
+    whole = region(lesion.shape, lesion)
+    prompted = Prompted(Prompt(), SHAPE)
+    part = prompted.needed(0, example.row, whole)
+    assert part.hu.size < whole.hu.size / 20
+    for seed in range(5):
+        seen = prompted.framed(0, part, np.random.default_rng(seed))
+        again = prompted.framed(0, part, np.random.default_rng(seed))
+        assert (seen.hu == again.hu).all() and (seen.marks == again.marks).all()
+        # All of the lesion is seen, and no padding, which there is none of.
+        assert ((seen.marks & VALID) != 0).all()
+        marks = (seen.marks & LESION) != 0
+        assert marks.any() and not marks[0].any() and not marks[:, 0].any()
+
+
+def test_rows_without_lines_or_spacing_say_so() -> None:
+    row = write_row_of()
+    with pytest.raises(CaseError) as caught:
+        drawn_of({**row, "recist_points_vox": None})
+    assert caught.value.reason == "not_measured"
+    with pytest.raises(CaseError) as caught:
+        drawn_of({**row, "spacing_z_mm": None})
+    assert caught.value.reason == "spacing_unknown"
+    with pytest.raises(CaseError) as caught:
+        drawn_of({**row, "recist_points_vox": [1.0, 1, 9, 1, 2, 1, 8, 1]})
+    assert caught.value.reason == "degenerate_lines"
+
+
+def write_row_of() -> dict[str, object]:
+    points = [118.0, 128.0, 138.0, 128.0, 128.0, 118.0, 128.0, 138.0]
+    spacing = {f"spacing_{axis}_mm": 1.0 for axis in "xyz"}
+    return {"recist_points_vox": points, "key_slice_voi": 64, **spacing}
+
+
+WEAK = {
+    "supervision": "weak_2d", "layer": "jury", "key_slice_voi": 64,
+    "recist_long_vox": 20.0, "recist_short_vox": 20.0,
+    "recist_points_vox": write_row_of()["recist_points_vox"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def weak(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("weak")
+    rows = [write_voi(out, f"w{n}", 10, **WEAK) for n in range(2)]
+    rows.append(write_voi(out, "w9", 10, **{**WEAK, "recist_points_vox": None}))
+    write_vois(out, rows)
+    return out
+
+
+@pytest.fixture(scope="module")
+def teacher(vois: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained on full masks with simulated lines: hardly more than the ellipsoid it starts from."""
+    out = tmp_path_factory.mktemp("teacher")
+    report = train(vois, out, plan=prompted_plan(augment=True), device="cpu", steps=3, workers=1)
+    assert report.failed == [] and report.validation[-1]["dice"] > 0.65
+    return out
+
+
+def test_a_prompted_model_predicts_by_the_lines(weak: Path, teacher: Path, tmp_path: Path) -> None:
+    masks = []
+    for batch, workers in [(1, 1), (3, 2)]:
+        out = tmp_path / str(batch)
+        report = predict(
+            weak, teacher, out, device="cpu", batch_size=batch, workers=workers, jitter=2, tta=True
+        )
+        assert report.counts == {"ok": 2, "skipped": 1}
+        for row in report.rows[:2]:
+            assert row["teacher_prompt"] == "lines" and row["layer"] == "pseudo3d-r1"
+            measures = {score["measure"] for score in row["candidate_scores"]}
+            assert {"click_dice", "view_disagreement"} <= measures
+            # The lesion is half as high as its lines would have it.
+            assert 0.9 * ball(10.0).sum() < row["mask_voxels"] < 2.3 * ball(10.0).sum()
+        assert report.rows[2]["reason"] == "not_measured"
+        masks.append([row["label_voxels_sha256"] for row in report.rows[:2]])
+    assert masks[0] == masks[1]
+
+
+def test_the_key_slice_follows_the_rule(weak: Path, teacher: Path, tmp_path: Path) -> None:
+    examples = [e for e in read_examples(weak) if e.row["case_id"] == "w0"]
+    plane = ball(10.0)[:, :, 64] != 0
+    found = {}
+    for rule in ("replace", "blend", "leave", "auto"):
+        report = predict(weak, teacher, tmp_path / rule, device="cpu", key_slice=rule)  # type: ignore[arg-type]
+        (label,) = (tmp_path / rule).rglob("w0*.nii.gz")
+        found[rule] = np.asarray(nibabel.load(label).dataobj) != 0
+        # Columns tell what the network said, whatever the rule.
+        assert report.rows[0]["key_slice_dice"] == pytest.approx(
+            dice(found["leave"][:, :, 64], plane) if "leave" in found else 0.9, abs=0.12
+        )
+    assert (found["replace"][:, :, 64] == plane).all() and examples
+    assert (found["auto"] == found["replace"]).all()
+    with pytest.raises(ModelError, match="replace, blend, leave"):
+        predict(weak, teacher, tmp_path / "x", device="cpu", key_slice="other")  # type: ignore[arg-type]
+
+
+def test_one_component_no_farther_than_the_long_axis() -> None:
+    mask = np.zeros((128, 256, 256), bool)
+    mask[30:110, 120:137, 120:137] = True
+    mask[64, 10:20, 10:20] = True
+    plane = np.zeros((256, 256), bool)
+    plane[118:139, 118:139] = True
+    drawn = Drawn(across(128, 128, 20, 20), 64, (1.0, 1.0, 1.0))
+    made = respected(mask, plane, drawn, "replace")
+    assert (made[64] == plane).all()
+    slices = np.flatnonzero(made.any(axis=(1, 2)))
+    assert slices.min() == 64 - 21 and slices.max() == 64 + 21 and (np.diff(slices) == 1).all()
+    assert (respected(mask, plane, drawn, "leave") == mask).all()
+    blended = respected(mask, plane, drawn, "blend")
+    assert blended[64, 128, 128] and not blended[64, 118, 118]
+
+
+def test_what_a_prompted_model_is_no_good_for(teacher: Path, tmp_path: Path) -> None:
+    assert not (teacher / "plans.json").exists()
+    loaded = load_model(teacher)
+    assert loaded.plan.prompt is not None and loaded.plan.channels == 4
+    with pytest.raises(ModelError, match="lines"):
+        stack = tmp_path / "a.mha"
+        predict_stack(stack, teacher, tmp_path / "out", device="cpu")
+    with pytest.raises(ModelError, match="prompt differs"):
+        clicks = prompted_plan().model_copy(update={"prompt": None})
+        train(tmp_path, tmp_path / "m", init=teacher, plan=clicks, device="cpu")
