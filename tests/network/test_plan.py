@@ -125,6 +125,6 @@ def test_files_that_are_no_plans(tmp_path: Path, text: str) -> None:
     (tmp_path / "p.yaml").write_text(text)
     with pytest.raises(ModelError):
         load_plan(tmp_path / "p.yaml")
-    with pytest.raises(ModelError, match="baseline, small"):
+    with pytest.raises(ModelError, match="baseline, prompted, small"):
         load_plan("smal")
     assert yaml.safe_load(load_plan("small").text())["name"] == "small"

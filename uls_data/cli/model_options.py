@@ -38,6 +38,13 @@ jitter_option = click.option(
     help="Predict anew from so many other clicks on what was found, and measure their Dice.  "
     "[default: 0]",
 )
+key_slice_option = click.option(
+    "--key-slice",
+    type=click.Choice(["replace", "blend", "leave"]),
+    help="How masks respect the 2D mask on the slice that a reader measured: hold it, hold what "
+    "two of network, 2D mask and ellipse say, or leave the network's.  [default: replace for "
+    "models that are told the lines, else leave]",
+)
 batch_size_option = click.option(
     "--batch-size",
     type=click.IntRange(min=1),

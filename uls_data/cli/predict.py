@@ -11,6 +11,7 @@ from uls_data.cli.model_options import (
     batch_size_option,
     device_option,
     jitter_option,
+    key_slice_option,
     precision_option,
     threads_option,
     tta_option,
@@ -66,6 +67,7 @@ Examples:
 )
 @tta_option
 @jitter_option
+@key_slice_option
 @device_option
 @precision_option
 @batch_size_option
@@ -108,11 +110,11 @@ def command(
     options = {name: value for name, value in options.items() if value not in (None, ())}
     try:
         if stack is not None:
-            wrong = {"layer", "parents", "jitter", "seed"} & options.keys()
+            wrong = {"layer", "parents", "jitter", "seed", "key_slice"} & options.keys()
             if sources or wrong or dry_run:
                 raise ManifestError(
                     "--stack stands alone: leave out manifests, --layer, --parent, --jitter, "
-                    "--seed, --dry-run"
+                    "--key-slice, --seed, --dry-run"
                 )
             target = predict_stack(stack, model, out, spacings=spacings, **options, **told)
         elif spacings is not None:

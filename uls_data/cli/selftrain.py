@@ -13,6 +13,7 @@ from uls_data.cli.model_options import (
     certificate_option,
     device_option,
     jitter_option,
+    key_slice_option,
     precision_option,
     threads_option,
     tta_option,
@@ -31,6 +32,7 @@ Examples:
   uls-data selftrain --weak weak --full vois --out loop --rounds 2
   uls-data selftrain --weak weak --full vois --out loop --plan small --cross-fit 5
   uls-data selftrain --weak weak --full vois --out loop --rule paper --tta
+  uls-data selftrain --weak weak --full vois --out loop --teacher prompted --rounds 1
 """,
 )
 @click.option(
@@ -58,6 +60,12 @@ Examples:
 )
 @click.option("--plan", help="baseline, small or a file.  [default: baseline]")
 @click.option(
+    "--teacher",
+    metavar="PLAN",
+    help="Plan of the networks that make masks, such as prompted; a student by --plan learns from "
+    "them.",
+)
+@click.option(
     "--parent",
     "parents",
     multiple=True,
@@ -83,6 +91,7 @@ Examples:
 @certificate_option
 @tta_option
 @jitter_option
+@key_slice_option
 @click.option(
     "--include-heldout",
     is_flag=True,
@@ -125,6 +134,7 @@ def command(
         return Progress(steps, steps)
 
     options["jitter"] = options["jitter"] or 0
+    options["key_slice"] = options["key_slice"] or "auto"
     report = selftrain(weak, full, out, parents=parents + layers, stage=stage, **options)
     if as_json:
         for made in report.rounds:
@@ -149,6 +159,7 @@ def _plain(made: Round) -> dict[str, Any]:
     return {
         "round": made.number,
         "layer": made.layer,
+        "teacher_prompt": made.teacher_prompt,
         "models": [str(model) for model in made.models],
         **made.predicted,
         "kept": judged.kept,
@@ -162,6 +173,9 @@ def _plain(made: Round) -> dict[str, Any]:
 
 def _print(report: LoopReport, out: Path) -> None:
     print_rounds(report.rounds)
+    for row in report.student:
+        if row["group"] == "all":
+            click.echo(f"\nStudent: Dice {row['dice']:.3f} on {row['lesions']} held-out lesions")
     click.echo(f"\nModel: {report.model}")
     click.echo(f"Masks: {out / 'manifest'} (layers {', '.join(r.layer for r in report.rounds)})")
     next_step(f"uls-data evaluate, or uls-data query {out} 'reason == \"filtered\"'")

@@ -4,85 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from uls_data.errors import ManifestError
-from uls_data.filtering import FilterReport, filter
+from uls_data.filtering import filter
 from uls_data.ids import draw
 from uls_data.io import write_bytes
 from uls_data.io.lock import LOCK, locked
+from uls_data.loop.rounds import LoopReport, Round
 from uls_data.loop.stage import Stage, Told
 from uls_data.manifest.parquet import write_manifest
 from uls_data.manifest.patients import patient_key
 from uls_data.network.examples import find_vois, heldout_patients
-from uls_data.network.inference import Precision, Settings
-from uls_data.network.plan import ModelError, Plan
+from uls_data.network.inference import Precision, Rule, Settings
+from uls_data.network.plan import ModelError, Plan, as_plan
 from uls_data.network.prediction import predict_vois
 from uls_data.network.prediction_report import PredictReport
 from uls_data.network.training import train
 from uls_data.network.voxels import Weak
 from uls_data.scoring.comparison import compare
 from uls_data.scoring.volumes import VolumeEvaluation, evaluate, evaluate_ellipsoids
-
-
-@dataclass
-class Round:
-    """One round: networks, their masks of the weak lesions, and how good they are.
-
-    Attributes
-    ----------
-    number : int
-        From 1.
-    models : list of Path
-        Model folders; one, or one a fold.
-    layer : str
-        `pseudo3d-rN`.
-    predicted : dict
-        Weak VOIs by status: `ok`, `skipped`, `failed`.
-    teacher_saw : int
-        Masks by a teacher that was trained on the lesion.
-    filtered : FilterReport
-    heldout : list of dict
-        Scores of the round's (first) network on held-out lesions, by lesion type, `all` among
-        them; empty without held-out patients (see `uls_data.scoring.aggregates`).
-    gain : dict or None
-        Dice of this round minus that of the round before, paired, on the same held-out lesions
-        (see `uls_data.scoring.comparison.compare`).
-    beside_ellipsoid : dict or None
-        Likewise, minus that of the ellipsoids of lines across the held-out lesions, which are the
-        least to beat.
-    """
-
-    number: int
-    models: list[Path]
-    layer: str
-    predicted: dict[str, int]
-    teacher_saw: int
-    filtered: FilterReport
-    heldout: list[dict[str, Any]] = field(default_factory=list)
-    gain: dict[str, Any] | None = None
-    beside_ellipsoid: dict[str, Any] | None = None
-
-
-@dataclass
-class LoopReport:
-    """What a loop did.
-
-    Attributes
-    ----------
-    rounds : list of Round
-    model : Path
-        Model folder of the last round; with folds, of a network trained on all of them.
-    failed : list of dict
-        VOIs that could not be read: `voi_id`, `layer`, `reason`, `detail`.
-    """
-
-    rounds: list[Round]
-    model: Path
-    failed: list[dict[str, str]]
 
 
 def selftrain(
@@ -93,6 +37,7 @@ def selftrain(
     rounds: int = 2,
     cross_fit: int = 0,
     plan: str | Path | Plan | None = None,
+    teacher: str | Path | Plan | None = None,
     parents: tuple[str, ...] = (),
     weak_slices: Weak = "ignore",
     rule: str | None = None,
@@ -100,6 +45,7 @@ def selftrain(
     certificate: str | Path | None = None,
     tta: bool = False,
     jitter: int = 0,
+    key_slice: Rule = "auto",
     include_heldout: bool = False,
     device: str = "auto",
     precision: Precision = "auto",
@@ -130,6 +76,9 @@ def selftrain(
         that saw none of its patients; 0: one teacher sees all. The last network sees all folds.
     plan : name, path or Plan, optional
         As for `train`; its `fine_tune_epochs` are those of fine-tuning.
+    teacher : name, path or Plan, optional
+        Plan of the networks that make masks, such as `prompted`. A student by `plan` is then
+        trained on the masks that the last round kept.
     parents : tuple of str
         Layers of `weak` to pre-train on, which the masks of every round continue; default
         `jury`, or the only one.
@@ -140,7 +89,7 @@ def selftrain(
         report warns where a round has others, or its lesions look unlike the calibration.
     include_heldout : bool
         As the paper's final training.
-    tta, jitter, device, precision, batch_size, seed, workers
+    tta, jitter, key_slice, device, precision, batch_size, seed, workers
         As for `train` and `predict`.
     stage : callable, optional
         Called with the name of each stage; what it returns is told of progress.
@@ -170,12 +119,22 @@ def selftrain(
         batch_size=batch_size,
         seed=seed,
         workers=workers,
+        key_slice=key_slice,
     )
     chosen: dict[str, Any] = {"rule": rule, "max_axis_error_vox": max_axis_error_vox}
     if certificate is not None:
         chosen |= {"certificate": certificate, "beside": (weak,)}
     loop = _Loop(
-        Path(weak), Path(full), Path(out), parents, seed, plan, training, prediction, stage
+        Path(weak),
+        Path(full),
+        Path(out),
+        parents,
+        seed,
+        as_plan(plan or "baseline"),
+        None if teacher is None else as_plan(teacher),
+        training,
+        prediction,
+        stage,
     )
     loop.deal(cross_fit)
     with locked(loop.out / LOCK, f"--out {out}"):
@@ -190,13 +149,15 @@ class _Loop:
         out: Path,
         parents: tuple[str, ...],
         seed: int,
-        plan: str | Path | Plan | None,
+        plan: Plan,
+        teacher: Plan | None,
         training: dict[str, Any],
         prediction: Settings,
         stage: Callable[[str], Stage | None] | None,
     ) -> None:
         self.weak, self.full, self.out = weak, full, out
-        self.seed, self.plan, self.training, self.prediction = seed, plan, training, prediction
+        self.seed, self.training, self.prediction = seed, training, prediction
+        self.plan, self.teacher = plan, teacher
         self.stage = stage or (lambda _name: None)
         self.failed: list[dict[str, str]] = []
         self.parents = parents
@@ -239,7 +200,13 @@ class _Loop:
                 )
             base = [self.weak, self.out / "manifest" / f"{made.layer}.parquet"]
             layers = (made.layer,)
-        return LoopReport(done, model, self.failed)
+        if self.teacher is None:
+            return LoopReport(done, model, self.failed)
+        model = self._network("student", self.plan, base, layers, set())
+        write_bytes(self.out / "loop.json", _document(done, model, self.out))
+        scored = self._score("student", model)
+        student = [] if scored is None else [*scored.summary("lesion_type"), *scored.summary()]
+        return LoopReport(done, model, self.failed, student)
 
     def _round(
         self,
@@ -253,8 +220,9 @@ class _Loop:
     ) -> tuple[Round, VolumeEvaluation | None, Path]:
         layer = f"pseudo3d-r{number}"
         names = [f"fold-{n}" for n in range(len(self.folds))] or ["all"]
+        plan = self.teacher or self.plan
         models = [
-            self._network(number, name, base, layers, fold)
+            self._network(f"round-{number}/{name}", plan, base, layers, fold)
             for name, fold in zip(names, self.folds or [set()], strict=True)
         ]
         rows = []
@@ -275,40 +243,44 @@ class _Loop:
             number,
             models,
             layer,
+            plan.sees,
             {status: statuses.count(status) for status in ("ok", "skipped", "failed")},
             sum(bool(row["teacher_saw_lesion"]) for row in rows if row["status"] == "ok"),
             judged,
         )
-        scored = self._score(number, models[0])
+        scored = None
+        if plan.prompt is None:
+            scored = self._score(f"round-{number}", models[0])
         if scored is not None:
             made.heldout = [*scored.summary("lesion_type"), *scored.summary()]
             if before is not None:
                 (made.gain,) = compare(scored.rows, before.rows)
             (made.beside_ellipsoid,) = compare(scored.rows, self.ellipsoids.rows)
         model = models[0]
-        if last and self.folds:
-            model = self._network(number, "all", base, layers, set())
+        if last and self.folds and self.teacher is None:
+            model = self._network(f"round-{number}/all", plan, base, layers, set())
         return made, scored, model
 
     def _network(
-        self, number: int, name: str, base: list[Path], layers: tuple[str, ...], fold: set[str]
+        self, name: str, plan: Plan, base: list[Path], layers: tuple[str, ...], fold: set[str]
     ) -> Path:
         """Train a network that sees nobody of a fold: on weak lesions, then on full masks."""
-        folder = self.out / f"round-{number}" / name
+        folder = self.out / name
         common = {**self.training, "leave_out": fold | self.left_out}
-        seed = draw(1 << 31, self.seed, "round", number, name)
-        told = Told(self.stage(f"round {number}, {name}: pre-train"))
+        title = name.replace("round-", "round ").replace("/", ", ")
+        seed = draw(1 << 31, self.seed, *_identity(name))
+        told = Told(self.stage(f"{title}: pre-train"))
         pretrained = train(
             base,
             folder / "pretrained",
-            plan=self.plan,
+            plan=plan,
             layers=layers,
             seed=seed,
             **told.steps(),
             **common,
         )
         told.end()
-        told = Told(self.stage(f"round {number}, {name}: fine-tune"))
+        told = Told(self.stage(f"{title}: fine-tune"))
         tuned = train(
             self.full,
             folder / "model",
@@ -339,12 +311,12 @@ class _Loop:
         """Scores of ellipsoids of lines across the held-out lesions."""
         return evaluate_ellipsoids(self.full, vois=self.heldout)
 
-    def _score(self, number: int, model: Path) -> VolumeEvaluation | None:
+    def _score(self, name: str, model: Path) -> VolumeEvaluation | None:
         """Scores of held-out lesions with full masks."""
         if not self.heldout or self.training["include_heldout"]:
             return None
-        folder = self.out / f"round-{number}" / "heldout"
-        told = Told(self.stage(f"round {number}, score held-out lesions"))
+        folder = self.out / name / "heldout"
+        told = Told(self.stage(f"{name.replace('-', ' ')}, score held-out lesions"))
         vois = [e for e in find_vois(self.full) if patient_key(e.row) in self.held]
         settings = replace(self.prediction, jitter=0)
         report = predict_vois(vois, model, folder, "heldout", settings, **told.vois())
@@ -352,6 +324,12 @@ class _Loop:
         if not report.counts["ok"]:
             return None
         return evaluate(report.manifest, self.full, vois=self.heldout)
+
+
+def _identity(name: str) -> tuple[str | int, ...]:
+    """Return what the seed of a network hangs on, beside that of the loop."""
+    about, _, rest = name.partition("/")
+    return ("round", int(about.removeprefix("round-")), rest) if rest else (about,)
 
 
 def _document(rounds: list[Round], model: Path, out: Path) -> bytes:

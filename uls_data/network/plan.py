@@ -220,6 +220,11 @@ def load_plan(name_or_file: str | Path) -> Plan:
     return parse_plan(document, str(path))
 
 
+def as_plan(plan: str | Path | Plan) -> Plan:
+    """Return the plan itself, or the one of a name or file."""
+    return plan if isinstance(plan, Plan) else load_plan(plan)
+
+
 def parse_plan(document: Any, where: str) -> Plan:
     """Check a plan that was read from `where`."""
     if not isinstance(document, dict):

@@ -31,7 +31,7 @@ from uls_data.network.curves import Board, write_curves
 from uls_data.network.device import usable_device
 from uls_data.network.examples import Examples, find_examples, split_by
 from uls_data.network.learner import Learner
-from uls_data.network.plan import Intensities, ModelError, Plan, load_plan
+from uls_data.network.plan import Intensities, ModelError, Plan, as_plan
 from uls_data.network.sampling import Sampler, read_ahead
 from uls_data.network.validation import heldout_dice
 from uls_data.network.voxels import WEAK, Fingerprint, Region, Weak, read_region
@@ -170,7 +170,7 @@ def train(
 def _plan(plan: str | Path | Plan | None, start: Model | None) -> Plan:
     if start is not None and plan is None:
         return start.plan
-    chosen = plan if isinstance(plan, Plan) else load_plan(plan or "baseline")
+    chosen = as_plan(plan or "baseline")
     if start is None:
         return chosen
     for name in ("architecture", "crop", "pool", "prompt"):
