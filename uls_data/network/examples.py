@@ -22,10 +22,6 @@ COLUMNS = (
     *("status", "image_path", "label_path", "pad_value_hu", "lesion_type", "supervision", "split"),
     *(f"pad_{side}_{axis}_vox" for side in ("before", "after") for axis in "xyz"),
     *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "long_axis_vox", "long_axis_mm"),
-<<<<<<< HEAD
-    *("key_slice_voi", "image_voxels_sha256", "reason", "parent_layer", "qc_flags"),
-    *("label_voxels_sha256", "source_lesion_id", "predicted_dice", "candidate_scores"),
-=======
     *(
         "key_slice_voi",
         "recist_points_vox",
@@ -34,8 +30,7 @@ COLUMNS = (
         "parent_layer",
         "qc_flags",
     ),
-    *("label_voxels_sha256", "source_lesion_id"),
->>>>>>> 141f43f (A network may be told the reader's lines: it sees every lesion equally large, and corrects the ellipsoid of the lines)
+    *("label_voxels_sha256", "source_lesion_id", "predicted_dice", "candidate_scores"),
 )
 
 
