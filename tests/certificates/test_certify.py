@@ -122,7 +122,8 @@ def test_a_file_that_cannot_be_read_is_not_certified(certificate: Path, tmp_path
     manifest = write_pseudo(tmp_path, range(500, 503), truth=False)
     next(tmp_path.glob("own/labels/*/*_0501_*")).write_bytes(b"no gzip")
     marks = mark(manifest, certificate)
-    assert len(marks.certified) == 2 and [row["voi_id"][4:8] for row in marks.failed] == ["0501"]
+    assert [row["voi_id"][4:8] for row in marks.failed] == ["0501"]
+    assert len(marks.certified) == 3 and not marks.certified["own", "0501", 1, 0, "pseudo3d-r1"]
 
 
 @pytest.mark.parametrize(
@@ -151,6 +152,22 @@ def test_no_truth_and_several_layers(known: Path, new: Path, tmp_path: Path) -> 
     write_manifest([*rows, *({**row, "layer": "pseudo3d-r2"} for row in rows)], tmp_path / "m")
     with pytest.raises(ManifestError, match="several layers of masks in 3D"):
         certify(tmp_path / "m", known, tmp_path / "c.json", members=MEMBERS, **WEAK)
+
+
+def test_masks_of_lesions_that_the_teacher_knew_are_left_out(
+    known: Path, new: Path, tmp_path: Path
+) -> None:
+    rows = list(iterate_rows(known))
+    for row in rows:
+        row["teacher_saw_lesion"] = row["case_id"] < "0004"
+    some, every = known.parent / "some.seen", known.parent / "every.seen"
+    write_manifest(rows, some)
+    report = certify(new, some, tmp_path / "c.json", members=MEMBERS, **WEAK)
+    evidence = report.certificate.evidence
+    assert (evidence.patients, evidence.left_out_seen) == (26, 4)
+    write_manifest([{**row, "teacher_saw_lesion": True} for row in rows], every)
+    with pytest.raises(ManifestError, match="30 masks are by a teacher"):
+        certify(new, every, tmp_path / "c.json", members=MEMBERS, **WEAK)
 
 
 def test_truth_may_lie_in_another_manifest(

@@ -3,47 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from makers.judged import lesions
 
-from uls_data.certificates.judged import WORSE, Judged, one_a_patient, size_band
+from uls_data.certificates.judged import WORSE, one_a_patient, size_band
 from uls_data.certificates.learning import Learned, NotLearned, Promise, find_strata, learn
 from uls_data.certificates.score import fit_score
 from uls_data.certificates.shift import differences, reference
 
 PROMISE = Promise(0.1, 0.7, 0.95)
-
-
-def lesions(
-    count: int, seed: int = 0, *, each: int = 1, bad: float = 0.25, **measures: Any
-) -> list[Judged]:
-    """Masks whose measures tell of their Dice, with noise; several of a patient fail together."""
-    random = np.random.default_rng(seed)
-    found = []
-    for patient in range(count):
-        fails = random.random() < bad
-        for lesion in range(each):
-            dice = float(np.clip(random.normal(0.45 if fails else 0.85, 0.07), 0, 1))
-            found.append(
-                Judged(
-                    identity=("s", f"{patient:04d}", lesion + 1, 0, "pseudo3d-r1"),
-                    patient=f"s/{patient:04d}",
-                    lesion_type="liver",
-                    measures={
-                        "disagreement": float(1 - dice + random.normal(0, 0.1)),
-                        "predicted_dice": float(dice + random.normal(0, 0.2)),
-                        "long_axis_mm": float(random.uniform(12, 19)),
-                        "noise_hu": float(random.normal(15, 2)),
-                        **measures,
-                    },
-                    dice=dice,
-                )
-            )
-    return found
 
 
 def test_a_rule_keeps_its_promise_and_most_of_the_good() -> None:

@@ -104,6 +104,7 @@ def write_certificate(path: Path, *, threshold: float = 0.75, lesion_type: str =
         truth_sha256="0" * 64,
         models=(),
         lines_jitter=None,
+        left_out_seen=0,
         patients=50,
         masks=50,
         fitted_patients=20,

@@ -66,6 +66,8 @@ class Evidence(_Part):
     models: tuple[str, ...]
     lines_jitter: float | None
     """Noise of lines that were drawn from the truth; null where rows held lines or none had."""
+    left_out_seen: Count
+    """Masks that were not taken, as their teacher was trained on the lesion."""
     patients: Count
     masks: Count
     fitted_patients: Count
@@ -140,6 +142,7 @@ def certificate_of(
     files: Sequence[File],
     *,
     lines_jitter: float | None,
+    seen: int,
     seed: int,
 ) -> Certificate:
     """Write down what was learned."""
@@ -153,6 +156,7 @@ def certificate_of(
         truth_sha256=gathered.truth_sha256,
         models=tuple(gathered.models),
         lines_jitter=lines_jitter,
+        left_out_seen=seen,
         patients=len({mask.patient for mask in gathered.masks}),
         masks=len(gathered.masks),
         fitted_patients=len({mask.patient for mask in learned.fit}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from uls_data.certificates.certificate import Certificate, File, certificate_of
@@ -75,7 +75,8 @@ def certify(
     manifests : path or sequence of paths
         Pseudo-masks in 3D to certify.
     calibration : path or sequence of paths
-        Pseudo-masks, made in the same way, of lesions with full masks.
+        Pseudo-masks, made in the same way, of lesions with full masks. Those by a teacher that was
+        trained on the lesion are left out.
     out : path
         JSON to write.
     truth : path or sequence of paths
@@ -116,6 +117,10 @@ def certify(
         member_of(name)
     new = find_masks(manifests, layer, beside)
     known = find_masks(calibration, calibration_layer, beside)
+    # A teacher is better at what it was trained on than at what it will be certified for.
+    unseen = [one for one in known.examples if not one.row["teacher_saw_lesion"]]
+    seen = len(known.examples) - len(unseen)
+    known = replace(known, examples=unseen)
     truths = find_truth([*_several(calibration), *_several(truth)])
     if started is not None:
         started(len(new.examples) + len(known.examples))
@@ -134,6 +139,7 @@ def certify(
         raise ManifestError(
             "no pseudo-mask of the calibration has a full mask of the same VOI beside it: "
             "--calibration must hold both, or --truth the full masks"
+            + (f"; {seen} masks are by a teacher that was trained on the lesion" if seen else "")
         )
     promise = Promise(risk, dice, confidence)
     learned = learn(calibrated.masks, promise, seed=seed, least_patients=least_patients)
@@ -149,6 +155,7 @@ def certify(
             for file in manifest_files([*_several(calibration), *_several(truth)])
         ],
         lines_jitter=jitter if draw_lines else None,
+        seen=seen,
         seed=seed,
     )
     gathered = gather(new, members, workers=workers, progress=progress)

@@ -126,6 +126,11 @@ def command(
         )
     else:
         prose(certificate.sentence)
+        if certificate.evidence.left_out_seen:
+            click.echo(
+                f"{certificate.evidence.left_out_seen} calibration masks are left out: their "
+                "teacher was trained on the lesion."
+            )
         click.echo("\nOn the calibration patients that tested it:")
         table(
             [

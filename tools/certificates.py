@@ -1,0 +1,181 @@
+"""`python -m tools.certificates SARCOMAS`: does the promise of `certify` hold when it is tried?
+
+The population is finite: the sarcomas of the IBSI validation set (a folder of `STS_*` with
+`CT_image.nii.gz` and `CT_mask.nii.gz`) and made-up lesions, several of some patients.
+Calibrations are drawn from it by patient, with replacement, so that the true risk of a rule is
+known exactly: it is that of the whole population. Masks are made of the image between two shells
+of the lines' ellipsoid: wrong often enough to need a rule.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from tools.certified_lesions import SHIFTED, USUAL, Look, Tried, made_up, sarcoma
+from uls_data.certificates.judged import Judged
+from uls_data.certificates.learning import Learned, Promise, learn
+from uls_data.certificates.shift import differences, reference
+from uls_data.filtering.rule import MAXIMUM_AXIS_ERROR_VOX
+
+PROMISE = Promise(0.1, 0.7, 0.95)
+
+
+def resampled(population: Sequence[Tried], size: int, number: int) -> list[Judged]:
+    """Calibration of so many patients, drawn with replacement; copies are patients of their own."""
+    by_patient: dict[str, list[Judged]] = {}
+    for one in population:
+        by_patient.setdefault(one.mask.patient, []).append(one.mask)
+    names = sorted(by_patient)
+    random = np.random.default_rng(number)
+    found = []
+    for copy, at in enumerate(random.integers(0, len(names), size)):
+        for mask in by_patient[names[at]]:
+            identity = (*mask.identity[:1], f"{mask.identity[1]}-{copy}", *mask.identity[2:])
+            found.append(replace(mask, patient=f"{mask.patient}-{copy}", identity=identity))
+    return found
+
+
+def risk_of(masks: Sequence[Judged], kept: NDArray[np.bool_], dice: float) -> tuple[float, float]:
+    """Risk of a kept mask drawn from a random patient who has one, and that of a random one."""
+    fails: dict[str, list[bool]] = {}
+    for mask, stays in zip(masks, kept, strict=True):
+        if stays:
+            fails.setdefault(mask.patient, []).append((mask.dice or 0.0) < dice)
+    if not fails:
+        return 0.0, 0.0
+    by_patient = float(np.mean([np.mean(each) for each in fails.values()]))
+    return by_patient, float(np.mean([one for each in fails.values() for one in each]))
+
+
+def experiment(
+    population: Sequence[Tried], resamplings: int, patients: int, promise: Promise = PROMISE
+) -> dict[str, Any]:
+    """Certify again and again, and count how often the true risk is above what was promised."""
+    masks = [one.mask for one in population]
+    errors = np.array([one.axis_error_vox for one in population])
+    broken = none = 0
+    coverages, risks, by_lesion = [], [], []
+    for number in range(resamplings):
+        learned = learn(resampled(population, patients, number), promise, seed=number)
+        if not isinstance(learned, Learned):
+            none += 1
+            continue
+        kept = learned.keeps(masks)
+        risk, risk_of_lesions = risk_of(masks, kept, promise.dice)
+        broken += risk > promise.risk
+        coverages.append(float(kept.mean()))
+        risks.append(risk)
+        by_lesion.append(risk_of_lesions)
+    interval = stats.binomtest(broken, resamplings).proportion_ci(method="exact")
+    everything = np.ones(len(masks), bool)
+    return {
+        "patients": len({mask.patient for mask in masks}),
+        "lesions": len(masks),
+        "calibration_patients": patients,
+        "resamplings": resamplings,
+        "broken": broken,
+        "broken_interval": [float(interval.low), float(interval.high)],
+        "no_certificate": none,
+        "coverage": _spread(coverages),
+        "risk": _spread(risks),
+        "risk_of_lesions": _spread(by_lesion),
+        "all": _summary(masks, everything, promise),
+        "paper": _summary(masks, errors <= MAXIMUM_AXIS_ERROR_VOX, promise),
+        "paper_keeping_as_many": _summary(
+            masks, errors <= np.quantile(errors, np.median(coverages or [0])), promise
+        ),
+    }
+
+
+def _summary(
+    masks: Sequence[Judged], kept: NDArray[np.bool_], promise: Promise
+) -> dict[str, float]:
+    risk, of_lesions = risk_of(masks, kept, promise.dice)
+    return {"coverage": float(kept.mean()), "risk": risk, "risk_of_lesions": of_lesions}
+
+
+def _spread(values: Sequence[float]) -> list[float] | None:
+    """Lowest, 10 %, median, 90 %, highest."""
+    return [float(v) for v in np.quantile(values, (0, 0.1, 0.5, 0.9, 1))] if values else None
+
+
+def warned_of(population: Sequence[Tried], others: dict[str, list[Tried]]) -> dict[str, list[str]]:
+    """Differences that a user is warned of, of sets of other lesions."""
+    values, types = reference([one.mask for one in population], 0)
+    return {
+        name: [
+            str(found)
+            for found in differences(values, types, [one.mask for one in those], 0)
+            if found.matters
+        ]
+        for name, those in others.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("sarcomas", type=Path)
+    parser.add_argument("--made-up", type=int, default=250, help="made-up patients")
+    parser.add_argument("--shifted", type=int, default=25, help="patients of each shifted set")
+    parser.add_argument("--patients", type=int, default=200, help="of each calibration")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--resamplings", type=int, default=100)
+    parser.add_argument("--measured", type=Path, help="file to keep measured lesions in")
+    options = parser.parse_args()
+    if options.measured and options.measured.exists():
+        sets = _loaded(options.measured)
+    else:
+        sets = _measured(options.sarcomas, options.made_up, options.shifted, options.workers)
+        if options.measured:
+            text = json.dumps({name: [asdict(one) for one in its] for name, its in sets.items()})
+            options.measured.write_text(text, encoding="utf-8")
+    population = sets.pop("sarcomas") + sets.pop("made up")
+    found = experiment(population, options.resamplings, options.patients)
+    found["warned"] = warned_of(population, sets)
+    print(json.dumps(found, indent=1))
+
+
+def _measured(folder: Path, made: int, shifted: int, workers: int) -> dict[str, list[Tried]]:
+    """Measure all sets; those beside the population are of other patients."""
+    others = {"like the calibration": USUAL, **SHIFTED}
+    with ProcessPoolExecutor(workers) as pool:
+        jobs = {
+            "sarcomas": [pool.submit(sarcoma, case, 0) for case in sorted(folder.glob("STS_*"))],
+            "made up": [pool.submit(_patient, number, USUAL) for number in range(made)],
+        }
+        for name, look in others.items():
+            count = range(made, made + shifted)
+            jobs[name] = [pool.submit(_patient, number, look) for number in count]
+        return {name: [one for job in its for one in job.result()] for name, its in jobs.items()}
+
+
+def _patient(number: int, look: Look) -> list[Tried]:
+    return list(made_up(number, 0, look))
+
+
+def _loaded(path: Path) -> dict[str, list[Tried]]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        name: [
+            Tried(
+                Judged(**{**one["mask"], "identity": tuple(one["mask"]["identity"])}),
+                one["axis_error_vox"],
+            )
+            for one in its
+        ]
+        for name, its in content.items()
+    }
+
+
+if __name__ == "__main__":
+    main()
