@@ -201,9 +201,10 @@ def write_csv(path: Path, rows: Sequence[Record]) -> None:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))
     writer.writeheader()
-    writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
+    writer.writerows({name: inert(value) for name, value in row.items()} for row in rows)
     write_bytes(path, text.getvalue().encode())
 
 
-def _inert(value: Any) -> Any:
+def inert(value: Any) -> Any:
+    """Return text that a spreadsheet would run as a formula with an apostrophe in front."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

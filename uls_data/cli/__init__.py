@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
+import errno
 import os
 import signal
 import sys
@@ -14,6 +17,7 @@ import click
 from uls_data import __version__
 from uls_data.errors import UlsDataError
 
+_MOMENT_S = 0.02
 # Commands are imported when used: `--help` must not wait for pandas.
 _COMMANDS = {
     "recipe": ("recipe", "List, show, check and start recipes: what is known of each source."),
@@ -88,8 +92,12 @@ def main(arguments: list[str] | None = None) -> Any:
     """Entry point of `uls-data`; returns the exit code to the shell."""
     # A cluster ends its jobs with SIGTERM: answered like Ctrl-C, with a code of its own.
     ended: list[int] = []
+    lost: list[bool] = []
 
     def stop(number: int, _frame: Any) -> None:
+        if lost:
+            lost.clear()
+            raise KeyboardInterrupt
         ended.append(number)
         if len(ended) > 1:
             # Somebody does not want to wait: workers end with us, the next run cleans up.
@@ -97,7 +105,17 @@ def main(arguments: list[str] | None = None) -> Any:
             os._exit(128 + number)
         raise KeyboardInterrupt
 
+    def swallowed(unraisable: Any) -> None:
+        # Python prints and forgets what is raised in a callback of the garbage collector.
+        if ended and issubclass(unraisable.exc_type, KeyboardInterrupt):
+            lost.append(True)
+            # Here it would be swallowed again: in a moment, when the callback has returned.
+            threading.Timer(_MOMENT_S, _thread.interrupt_main, [signal.Signals(ended[0])]).start()
+        else:
+            sys.__unraisablehook__(unraisable)
+
     if threading.current_thread() is threading.main_thread():
+        sys.unraisablehook = swallowed
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
     try:
@@ -117,4 +135,16 @@ def main(arguments: list[str] | None = None) -> Any:
         # `uls-data query ... | head`: the reader has what it wanted.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _leave_stdout()
+        click.echo(f"uls-data: the output cannot be written: {error.strerror}", err=True)
+        sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _leave_stdout() -> None:
+    """Point standard output at nothing: what it still holds cannot be written at the end either."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

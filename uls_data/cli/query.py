@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from uls_data.cli.output import json_lines, json_option, plain, table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _DEFAULT_COLUMNS = "voi_id,status,reason,lesion_type,long_axis_vox,short_axis_vox,qc_flags"
 _ROWS_OF_A_TABLE = 50
@@ -38,30 +42,51 @@ def command(
     M is a manifest, or the OUT folder of a build; EXPRESSION is a condition over
     its columns as pandas takes it. Without one, all rows are printed.
     """
-    from uls_data.manifest.query import query
-    from uls_data.manifest.schema import document
+    from uls_data.manifest.query import query, query_pieces
 
     *paths, last = manifests
     expression = ""
-    if paths and not last.exists():
+    if paths and not _is_there(last):
         expression = str(last)
     else:
         paths = list(manifests)
     if columns is None and not (as_csv or as_json):
         columns = _DEFAULT_COLUMNS
     wanted = columns.split(",") if columns else None
+    if as_json or as_csv:
+        for number, piece in enumerate(query_pieces(paths, expression, wanted)):
+            if as_json:
+                json_lines(piece)
+            else:
+                _csv(piece, number == 0)
+        sys.stdout.flush()
+        return 0
     frame = query(paths, expression, wanted)
-    if as_json:
-        json_lines(frame)
-    elif as_csv:
-        lists = {c["name"] for c in document()["columns"] if c["type"].startswith("list")}
-        for name in lists.intersection(frame.columns):
-            frame[name] = [None if (v := plain(x)) is None else json.dumps(v) for x in frame[name]]
-        frame.to_csv(sys.stdout, index=False)
-    else:
-        shown = frame if as_table else frame.head(_ROWS_OF_A_TABLE)
-        table(shown.itertuples(index=False, name=None), frame.columns)
-        if len(shown) < len(frame):
-            click.echo(f"... {len(frame) - len(shown)} more rows; --table prints all", err=True)
-        click.echo(f"{len(frame)} rows", err=True)
+    shown = frame if as_table else frame.head(_ROWS_OF_A_TABLE)
+    table(shown.itertuples(index=False, name=None), frame.columns)
+    if len(shown) < len(frame):
+        click.echo(f"... {len(frame) - len(shown)} more rows; --table prints all", err=True)
+    click.echo(f"{len(frame)} rows", err=True)
     return 0
+
+
+def _is_there(path: Path) -> bool:
+    """Whether an argument is a file or a folder; an expression may be no path at all."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _csv(frame: pd.DataFrame, header: bool) -> None:
+    """Print rows as CSV: lists as JSON, and no cell that a spreadsheet would run."""
+    from uls_data.manifest.schema import document
+    from uls_data.tables import inert
+
+    lists = {c["name"] for c in document()["columns"] if c["type"].startswith("list")}
+    for name in frame.columns:
+        if name in lists:
+            frame[name] = [None if (v := plain(x)) is None else json.dumps(v) for x in frame[name]]
+        elif frame[name].dtype in ("string", "object"):
+            frame[name] = frame[name].map(inert, na_action="ignore")
+    frame.to_csv(sys.stdout, index=False, header=header)

@@ -110,6 +110,20 @@ def iterate_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[R
         raise ManifestError(f"{path}: not a readable manifest: {error}") from error
 
 
+def count_rows(path: Path) -> int:
+    """Rows of one manifest, by its footer.
+
+    Raises
+    ------
+    ManifestError
+        Not a readable manifest.
+    """
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise ManifestError(f"{path}: not a readable manifest: {error}") from error
+
+
 def manifest_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     """Parquet files behind paths: files, folders of them, or a build's OUT folder.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,30 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from uls_data.errors import ManifestError
-from uls_data.manifest.parquet import frame_of, load_manifest, manifest_files, read_rows, read_table
+from uls_data.manifest.parquet import (
+    count_rows,
+    frame_of,
+    load_manifest,
+    manifest_files,
+    read_rows,
+    read_table,
+)
 from uls_data.manifest.schema import column_names, document
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _FLAG = "_flag_"
+_ROWS_A_PIECE = 1 << 13
+_LONGEST, _MOST_NODES, _DEEPEST, _LARGEST_POWER, _SHOWN = 10_000, 2_000, 60, 16, 60
+_KNOWN = (
+    *(ast.Expression, ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.keyword),
+    *(ast.Attribute, ast.Name, ast.Constant, ast.List, ast.Tuple, ast.Load, ast.Subscript),
+    *(ast.And, ast.Or, ast.Not, ast.Invert, ast.UAdd, ast.USub, ast.Slice),
+    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow),
+    *(ast.BitAnd, ast.BitOr, ast.BitXor),
+    *(ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn, ast.Is, ast.IsNot),
+)
 _EXAMPLE = 'Example: status == "ok" and long_axis_mm > 30 and flagged("cut_by_voi")'
 # What an expression may call on a column; pandas has others that write files.
 _METHODS = (
@@ -67,20 +84,54 @@ def query(
     wanted = None if columns is None else list(columns)
     if tree is None:
         return load_manifest(paths, wanted)
+    files = manifest_files(paths)
+    met = _met(files, tree, expression)
+    return frame_of(read_rows(files, list(met), wanted)).set_index(met)
+
+
+def query_pieces(
+    paths: str | Path | Sequence[str | Path],
+    expression: str = "",
+    columns: Sequence[str] | None = None,
+) -> Iterator[pd.DataFrame]:
+    """Rows that meet an expression, as `query` gives them, few in memory at a time.
+
+    Yields
+    ------
+    DataFrame
+        At least one, which is empty where no row meets the expression.
+
+    Raises
+    ------
+    ManifestError
+        As `query`.
+    """
+    tree = _parsed(expression)
+    files = manifest_files(paths)
+    if tree is None:
+        met = np.arange(sum(count_rows(file) for file in files))
+    else:
+        met = np.asarray(_met(files, tree, expression))
+    wanted = None if columns is None else list(columns)
+    for start in range(0, max(len(met), 1), _ROWS_A_PIECE):
+        yield frame_of(read_rows(files, met[start : start + _ROWS_A_PIECE].tolist(), wanted))
+
+
+def _met(files: Sequence[Path], tree: ast.Expression, expression: str) -> pd.Index[int]:
+    """Numbers of the rows that meet an expression, from its own columns alone."""
     flags = _Flags()
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     text = ast.unparse(flags.visit(tree))
     tested = sorted(names & set(column_names()) | {"status"})
-    files = manifest_files(paths)
     table = read_table(files, sorted({*tested, "qc_flags"} if flags.found else tested))
     frame = frame_of(table.select(tested))
     for flag in flags.found:
         frame[_FLAG + flag] = _holds(table["qc_flags"], flag)
     try:
-        met = frame.query(text, engine="python").index
+        return frame.query(text, engine="python").index
     except Exception as error:
-        raise ManifestError(f"query {expression!r}: {error}\n  {_EXAMPLE}") from error
-    return frame_of(read_rows(files, list(met), wanted)).set_index(met)
+        said = (str(error).splitlines() or [type(error).__name__])[0][:_SHOWN]
+        raise ManifestError(f"query {_short(expression)}: {said}\n  {_EXAMPLE}") from error
 
 
 def _holds(flags: pa.ChunkedArray, flag: str) -> NDArray[np.bool_]:
@@ -96,25 +147,81 @@ def _parsed(expression: str) -> ast.Expression | None:
     """Syntax tree of an expression, known to hold nothing but a condition on columns."""
     if not expression.strip():
         return None
+    if len(expression) > _LONGEST:
+        raise ManifestError(f"query: {len(expression):,} characters; at most {_LONGEST:,} are read")
     try:
         tree = ast.parse(expression.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        said = getattr(error, "msg", None) or str(error) or type(error).__name__
         raise ManifestError(
-            f"query {expression!r}: not an expression ({error}).\n  {_EXAMPLE}"
+            f"query {_short(expression)}: not an expression ({said[:_SHOWN]}).\n  {_EXAMPLE}"
         ) from error
+    _check_bounds(tree, expression)
     functions = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr not in _METHODS:
             raise ManifestError(
-                f"query {expression!r}: .{node.attr} cannot be used; known: {', '.join(_METHODS)}"
+                f"query {_short(expression)}: .{node.attr[:_SHOWN]} cannot be used; "
+                f"known: {', '.join(_METHODS)}"
             )
         if isinstance(node, ast.Name) and node in functions and node.id != "flagged":
-            raise ManifestError(f"query {expression!r}: {node.id}() is not known; flagged() is")
+            raise ManifestError(
+                f"query {_short(expression)}: {node.id[:_SHOWN]}() is not known; flagged() is"
+            )
         if isinstance(node, ast.Name) and node not in functions and node.id not in column_names():
-            near = difflib.get_close_matches(node.id, column_names(), n=1)
+            near = difflib.get_close_matches(node.id[:_SHOWN], column_names(), n=1)
             hint = f"did you mean {near[0]}?" if near else "text must stand in quotes."
-            raise ManifestError(f"query {expression!r}: no column {node.id!r}; {hint}")
+            raise ManifestError(
+                f"query {_short(expression)}: no column {node.id[:_SHOWN]!r}; {hint}"
+            )
     return tree
+
+
+def _check_bounds(tree: ast.Expression, expression: str) -> None:
+    """Refuse what takes long to work out, or is no condition, before anything is evaluated."""
+
+    def refuse(why: str) -> None:
+        raise ManifestError(f"query {_short(expression)}: {why}.\n  {_EXAMPLE}")
+
+    if isinstance(tree.body, ast.Constant):
+        refuse("a value is no condition on a column")
+    level: list[ast.AST] = [tree]
+    count = depth = 0
+    while level:
+        count, depth = count + len(level), depth + 1
+        if count > _MOST_NODES or depth > _DEEPEST:
+            refuse(f"more than {_MOST_NODES:,} parts, or nested more than {_DEEPEST} deep")
+        for node in level:
+            if not isinstance(node, _KNOWN):
+                refuse(f"{type(node).__name__} cannot be used")
+            if isinstance(node, ast.BinOp):
+                _check_sum(node, refuse)
+            value = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(value, int) and abs(value) >= 1 << 63:
+                refuse("a number is too large")
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+
+
+def _check_sum(node: ast.BinOp, refuse: Callable[[str], None]) -> None:
+    """Refuse powers of powers, and text or lists in sums: what they give may have any size."""
+    sides = (node.left, node.right)
+    if any(isinstance(side, ast.List | ast.Tuple) for side in sides) or any(
+        isinstance(side, ast.Constant) and not isinstance(side.value, int | float) for side in sides
+    ):
+        refuse("text and lists cannot be summed or multiplied")
+    if not isinstance(node.op, ast.Pow):
+        return
+    exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
+    small = isinstance(exponent, ast.Constant) and isinstance(exponent.value, int | float)
+    if not small or abs(exponent.value) > _LARGEST_POWER:  # type: ignore[attr-defined]
+        refuse(f"an exponent must be a number up to {_LARGEST_POWER}")
+    if any(isinstance(part, ast.BinOp) for part in ast.walk(node.left)):
+        refuse("a power of a sum or of a power cannot be used")
+
+
+def _short(expression: str) -> str:
+    text = repr(expression)
+    return text if len(text) <= 2 * _SHOWN else f"{text[: 2 * _SHOWN]}..."
 
 
 class _Flags(ast.NodeTransformer):

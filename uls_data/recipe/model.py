@@ -134,7 +134,7 @@ class MinimumSize(Part):
     """A lesion below it becomes a row with status `skipped`."""
 
     measure: SizeMeasure
-    at_least: float = Field(gt=0)
+    at_least: float = Field(gt=0, allow_inf_nan=False)
     exclusive: bool = False
     """Whether a lesion of exactly that size is too small as well."""
 

@@ -17,6 +17,9 @@ from pydantic import (
     model_validator,
 )
 
+# Each * multiplies what a search may try on one name.
+_MOST_STARS, _LONGEST_PATTERN = 12, 500
+
 
 class Part(BaseModel):
     """Base of all parts: unknown fields are errors, values do not change."""
@@ -70,6 +73,10 @@ class Layout(Part):
     def _pattern(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None:
             return None
+        if len(re.sub(r"\*+", "*", value)) > _LONGEST_PATTERN or value.count("*") > _MOST_STARS:
+            raise ValueError(
+                f"more than {_MOST_STARS} * or {_LONGEST_PATTERN} characters: no file needs that"
+            )
         if value.startswith("/") or ".." in value.split("/"):
             raise ValueError("must lie below the raw root: no leading / and no ..")
         fields = re.findall(r"\{(\w*)", value)

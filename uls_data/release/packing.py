@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -235,8 +235,19 @@ def _write(
     record = record.model_copy(update={"files": files, "parts": written})
     write_bytes(to / RECORD, record.text())
     write_bytes(to / SUMS, record.sums_text())
+    _open_to_all(to, [*names, *(its.path for its in files)])
     unfinished.remove()
     return ReleaseReport(to, record)
+
+
+def _open_to_all(to: Path, names: Iterable[str]) -> None:
+    """Give files and folders of a release the modes of a public one, whatever the umask."""
+    for name in names:
+        (to / name).chmod(0o644)
+        for folder in (to / name).parents:
+            folder.chmod(0o755)
+            if folder == to:
+                break
 
 
 def _record(

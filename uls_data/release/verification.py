@@ -20,6 +20,7 @@ from uls_data.io.journal import Journal
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.outcome import Status
 from uls_data.release.finding import Differences, Fault
+from uls_data.release.inside import faults_inside
 from uls_data.release.parts import content_of, open_part, sha256_stream
 from uls_data.release.record import (
     PART_NAME,
@@ -67,10 +68,12 @@ def release_verify(
     """Read every file of a release and compare it with what was released.
 
     Parts are hashed whole; in a damaged one the members are named that differ. Unpacked VOIs are
-    compared with their rows. A part may be absent if its VOIs are unpacked, and the other way
-    round. Nothing is written into the release. Beside it, `.NAME.verify` lists the files that
-    were found right until a run ends: the next run, if this one is killed, does not read those
-    again to which nothing was written since (size, times and inode are the same).
+    compared with their rows, and so is what a part holds: members that are no plain file, lead out
+    of the root, come twice or are not the manifest's are named. A part may be absent if its VOIs
+    are unpacked, and the other way round. Nothing is written into the release. Beside it,
+    `.NAME.verify` lists the files that were found right until a run ends: the next run, if this
+    one is killed, does not read those again to which nothing was written since (size, times and
+    inode are the same).
 
     Parameters
     ----------
@@ -155,6 +158,26 @@ class _Check:
         self.differ.found[name] = found
         if found == expected:
             self.differ.forget(name)
+            if PART_NAME.fullmatch(name) and self.record is not None:
+                self._look_inside(path, name)
+
+    def _look_inside(self, path: Path, part: str) -> None:
+        """Hold the members of a part that is as it was released against its manifest."""
+        try:
+            self.findings += faults_inside(path, part, self._members_of(part))
+        except OSError as error:
+            self.add("wrong", part, f"cannot be read: {error.strerror}")
+
+    def _members_of(self, part: str) -> dict[str, str]:
+        """Hashes of everything that a part holds: what every part begins with, and its VOIs."""
+        source = _source_of(part)
+        front = [
+            name
+            for name in self.files
+            if name == f"manifest/{source}.parquet" or name.startswith(f"{source}/")
+        ]
+        group = next((unpacked for packed, unpacked in self.groups if part in packed), set())
+        return {**{n: self.files[n] for n in front}, **{n: self.members[n] for n in group}}
 
     def _hash(self, path: Path, name: str, expected: str | None) -> str:
         if expected is not None and self.seen.has(name, path):
@@ -221,7 +244,8 @@ class _Check:
     def conclude(self) -> None:
         """Say what became of each file that is not as it should be."""
         for finding in self.differ.findings():
-            if finding.kind == "changed" and PART_NAME.fullmatch(finding.file):
+            plain = self.present.get(finding.file, False)
+            if finding.kind == "changed" and plain and PART_NAME.fullmatch(finding.file):
                 inside, detail = self._inside(finding.file)
                 self.add("changed", finding.file, f"{finding.detail}; {detail}")
                 self.findings += inside
@@ -236,14 +260,7 @@ class _Check:
     def _inside(self, part: str) -> tuple[list[Fault], str]:
         """Members of a damaged part that differ, and a word about the part."""
         differ = Differences()
-        group = next((unpacked for packed, unpacked in self.groups if part in packed), set())
-        source = _source_of(part)
-        front = [
-            name
-            for name in self.files
-            if name == f"manifest/{source}.parquet" or name.startswith(f"{source}/")
-        ]
-        expected = {**{n: self.files[n] for n in front}, **{n: self.members[n] for n in group}}
+        expected = self._members_of(part)
         detail = "could be read to its end"
         try:
             with open_part(self.folder / part) as tar:

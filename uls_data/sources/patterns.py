@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection
 from pathlib import Path
 
 from uls_data.volumes.volume import SUFFIXES
 
-_TOKEN = re.compile(r"\*\*/|\*|\?|\{case\}|\{ext\}|\{instance\}|\{annotation\}")
+_TOKEN = re.compile(r"\*\*/|\*+|\?|\{case\}|\{ext\}|\{instance\}|\{annotation\}")
+# What stands for itself alone, as `re.escape` writes it, or for one character.
+_FIXED = re.compile(r"(?:[^\\/()\[\]{}*?+|^$.]|\\[^A-Za-z0-9/]|\[\^/\])*")
 
 
 def pattern_regex(pattern: str, case: str) -> re.Pattern[str]:
     """Regular expression of a recipe's file pattern, with groups for its fields."""
     parts: list[str] = []
+    stars: list[int] = []
     at, named = 0, False
     for token in _TOKEN.finditer(pattern):
         parts.append(re.escape(pattern[at : token.start()]))
@@ -21,8 +25,6 @@ def pattern_regex(pattern: str, case: str) -> re.Pattern[str]:
         match token[0]:
             case "**/":
                 parts.append("(?:[^/]+/)*")
-            case "*":
-                parts.append("[^/]*")
             case "?":
                 parts.append("[^/]")
             case "{ext}":
@@ -30,9 +32,17 @@ def pattern_regex(pattern: str, case: str) -> re.Pattern[str]:
             case "{case}":
                 parts.append("(?P=case)" if named else f"(?P<case>{case})")
                 named = True
+            case text if text.startswith("*"):
+                stars.append(len(parts))
+                parts.append("[^/]*")
             case field_name:
                 parts.append(f"(?P<{field_name[1:-1]}>[0-9]{{1,6}})")
     parts.append(re.escape(pattern[at:]))
+    for one, other in itertools.pairwise(stars):
+        # Between two stars the first place of a fixed text is as good as any: it is kept.
+        if all(_FIXED.fullmatch(text) for text in parts[one + 1 : other]):
+            parts[one] = "(?>[^/]*?"
+            parts[other - 1] += ")"
     return re.compile("".join(parts), re.DOTALL)
 
 

@@ -19,6 +19,7 @@ from uls_data import geometry
 from uls_data.errors import CaseError
 from uls_data.io import sha256_file
 from uls_data.outcome import Flag, Reason
+from uls_data.volumes.advice import LOOKED_AT_BYTES, unpacked_advice
 from uls_data.volumes.nifti_header import SIZES, NiftiHeader, Order
 from uls_data.volumes.packed import MAXIMUM_RATIO, PackedReader
 from uls_data.volumes.volume import Volume, check_size, squeeze_trailing
@@ -57,7 +58,11 @@ def _start(source: Any, name: str) -> NiftiHeader:
         _expect(len(start) + len(piece), len(start) + 1, name, "header")
         start += piece
         if len(start) == 4:
-            wanted, order = _header_size(start, name)
+            try:
+                wanted, order = _header_size(start, name)
+            except CaseError:
+                rest = source.read(LOOKED_AT_BYTES - len(start))
+                raise unpacked_advice(start + rest, name) or _no_nifti(start, name) from None
     return NiftiHeader(start, order)
 
 
@@ -127,7 +132,13 @@ def _header_size(start: bytes, name: str) -> tuple[int, Order]:
         (size,) = struct.unpack(f"{order}i", start)
         if size in SIZES:
             return size, order
-    raise CaseError(Reason.UNREADABLE, f"{name}: not a NIfTI file (starts with {start!r})")
+    raise _no_nifti(start, name)
+
+
+def _no_nifti(start: bytes, name: str) -> CaseError:
+    return CaseError(
+        Reason.UNREADABLE, f"{name}: not a NIfTI file (starts with {start!r}); download it again"
+    )
 
 
 def _layout(

@@ -8,6 +8,7 @@ from pathlib import Path
 from uls_data.errors import CaseError
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Quirk
+from uls_data.volumes.advice import check_start
 from uls_data.volumes.metaheader import declared_size
 from uls_data.volumes.nifti import nifti_size, read_nifti
 from uls_data.volumes.volume import SUFFIXES, Volume, check_file, suffix_of
@@ -32,6 +33,7 @@ def read_volume(path: Path, root: Path, quirks: Collection[Quirk] = tuple(Quirk)
     """
     try:
         check_file(path)
+        check_start(path)
         if suffix_of(path) in (".nii", ".nii.gz"):
             volume = read_nifti(path)
         elif suffix_of(path):

@@ -14,6 +14,8 @@ from uls_data.sources.case_files import CaseFiles, natural_key
 from uls_data.sources.format import Search
 from uls_data.sources.patterns import matching
 
+_PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
+
 
 @dataclass
 class _Found:
@@ -40,19 +42,61 @@ def find_pairs(search: Search, reader: VolumePairs) -> list[CaseFiles]:
         found = _match(layout, reader.case, files, by_files)
         # Masks decide: a folder of other images is not yet this source.
         if any(case.masks or case.instances for case in found.values()):
-            return [
+            cases = [
                 _case(case_id, found[case_id], root, search.need_images, by_files)
                 for case_id in sorted(found, key=natural_key)
             ]
+            return _with_other_layouts(cases, reader, layout, files, by_files)
     tried = "\n".join(
         f"    {layout.name}: {layout.image}  with  {layout.mask}" for layout in reader.layouts
     )
     some = "\n".join(f"    {path}" for path in files[:5]) or "    (no files at all)"
+    packed = [path.as_posix() for path in files if path.name.lower().endswith(_PACKED)]
+    if packed:
+        some += f"\n  {len(packed)} of them are packed, such as {packed[0]}: unpack them first"
     raise SourceError(
         f"--raw {root}: no case of {recipe.source} found. Expected one of\n{tried}\n"
         f"  found {len(files)} files, such as\n{some}\n"
         f"  `uls-data recipe show {recipe.source}` tells how to get the data and where to put it."
     )
+
+
+def _with_other_layouts(
+    cases: list[CaseFiles],
+    reader: VolumePairs,
+    used: Layout,
+    files: list[Path],
+    by_files: bool,
+) -> list[CaseFiles]:
+    """Cases without a mask that have one by another layout say so: years are mixed."""
+    missing = [it for it in cases if it.problem and it.problem[0] == Reason.MASK_MISSING]
+    if not missing:
+        return cases
+    others = {
+        layout.name: _match(layout, reader.case, files, by_files)
+        for layout in reader.layouts
+        if layout.name != used.name
+    }
+    packed = [path.as_posix() for path in files if path.name.lower().endswith(_PACKED)]
+
+    def told(case: CaseFiles) -> CaseFiles:
+        if case not in missing:
+            return case
+        assert case.problem is not None
+        for name, found in others.items():
+            there = found.get(case.case_id)
+            if there is not None and there.masks:
+                detail = (
+                    f"{case.problem[1]} by the layout {used.name!r}, which other cases have; "
+                    f"{there.masks[0]} is of the layout {name!r}: give --raw one of the two"
+                )
+                return replace(case, problem=(Reason.MASK_MISSING, detail))
+        if packed:
+            detail = f"{case.problem[1]}; {packed[0]} is still packed: unpack it if it is in there"
+            return replace(case, problem=(Reason.MASK_MISSING, detail))
+        return case
+
+    return [told(case) for case in cases]
 
 
 def _match(layout: Layout, case: str, files: list[Path], by_files: bool) -> dict[str, _Found]:

@@ -1,0 +1,99 @@
+"""Expressions that would take for ever, or are none, get one line; CSV comes in pieces."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from uls_data.errors import ManifestError
+from uls_data.manifest import query as queries
+from uls_data.manifest.parquet import write_manifest
+from uls_data.manifest.query import query, query_pieces
+
+HOSTILE = [
+    "9**9**9**9 > 1",
+    "10**10**8 == long_axis_mm",
+    "(long_axis_mm**16)**16 > 1",
+    "long_axis_mm ** -100 > 1",
+    "'1'",
+    "1",
+    "a" * 5000 + " > 1",
+    "(" * 5000 + "1" + ")" * 5000,
+    "not " * 3000 + "redistributable",
+    " or ".join(["long_axis_mm > 1"] * 3000),
+    "'a' * 1000000000 == case_id",
+    "[1] * 1000000000 == case_id",
+    "1 << 1000000000 > long_axis_mm",
+    "[x for x in case_id]",
+    "(lambda: 1)() > 1",
+    "9" * 100 + " > long_axis_mm",
+    "case_id == f'{case_id}'",
+]
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("m") / "mine.parquet"
+    rows = [
+        {
+            "source": "mine",
+            "case_id": "=cmd|x" if number == 3 else f"c{number:05}",
+            "layer": "annotated",
+            "lesion_index": 1,
+            "sample_index": 0,
+            "status": "ok",
+            "long_axis_mm": float(number) / 7,
+            "qc_flags": ["oblique"] if number % 3 else [],
+        }
+        for number in range(50)
+    ]
+    write_manifest(rows, path)
+    return path
+
+
+@pytest.mark.parametrize("expression", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_expressions_get_a_short_answer_at_once(manifest: Path, expression: str) -> None:
+    begin = time.monotonic()
+    with pytest.raises(ManifestError) as caught:
+        query(manifest, expression)
+    assert time.monotonic() - begin < 2
+    lines = str(caught.value).splitlines()
+    assert len(lines) <= 2 and all(len(line) < 400 for line in lines)
+
+
+def test_honest_powers_and_lists_are_answered(manifest: Path) -> None:
+    assert len(query(manifest, "long_axis_mm ** 2 > 4 and case_id in ['c00020', 'c00030']")) == 2
+    assert len(query(manifest, "long_axis_mm ** -0.5 < 1 or case_id.str.contains('c0004')")) == 42
+
+
+def test_pieces_are_the_whole(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "_ROWS_A_PIECE", 7)
+    for expression in ("", "long_axis_mm > 3", "long_axis_mm > 1000"):
+        pieces = list(query_pieces(manifest, expression))
+        assert pieces and all(len(piece) <= 7 for piece in pieces)
+        whole = query(manifest, expression).reset_index(drop=True)
+        pd.testing.assert_frame_equal(pd.concat(pieces, ignore_index=True), whole)
+
+
+def test_csv_has_no_formula_and_a_full_disk_no_traceback(manifest: Path) -> None:
+    command = [sys.executable, "-m", "uls_data", "query", str(manifest), "--csv"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    frame = pd.read_csv(io.StringIO(run.stdout))
+    assert len(frame) == 50 and frame["case_id"].str.startswith("'=cmd").sum() == 1
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert run.returncode == 2 and "Traceback" not in run.stderr
+    assert "No space left" in run.stderr
+
+
+def test_an_expression_longer_than_a_path_is_one(manifest: Path) -> None:
+    text = " or ".join(["long_axis_mm > 100"] * 40)
+    command = [sys.executable, "-m", "uls_data", "query", str(manifest), text, "--csv"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(run.stdout.splitlines()) == 1
