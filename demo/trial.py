@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from demo.hard import make_hard, make_hard_weak, write_truth
-from uls_data import build, evaluate, filter
+from uls_data import build, evaluate, filter, predict, train
+from uls_data.manifest.example import Example
 from uls_data.manifest.row import Row
 from uls_data.network.examples import find_vois
-from uls_data.network.plan import Plan, load_plan
+from uls_data.network.inference import Settings
+from uls_data.network.plan import Plan, Prompt, load_plan
+from uls_data.network.prediction import predict_vois
 from uls_data.scoring.volumes import VolumeEvaluation
+from uls_data.tables import Record
 
 # Keeps every mask that a filter removed: rejected ones are scored, too.
 EVERYTHING = "mask_voxels > 0"
@@ -31,6 +36,12 @@ def demo_plan() -> Plan:
         }
     )
     return plan.model_copy(update={"name": "demo", "crop": (16, 48, 48), "training": training})
+
+
+def prompted(plan: Plan) -> Plan:
+    """Return a plan for a teacher that is told the lines, with as many voxels to look at."""
+    told = {"name": f"{plan.name}-prompted", "prompt": Prompt()}
+    return plan.model_copy(update={**told, "crop": plan.network_shape, "pool": (1, 1, 1)})
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,41 @@ class Trial:
         manifest = self.weak / "manifest" / "deeplesion.parquet"
         write_truth(manifest, self.folder / "truth", seed, weak)
 
+    def network(
+        self, name: str, plan: Plan, layer: str, masks: Sequence[Path] = (), seed: int = 0
+    ) -> Path:
+        """Network that is pre-trained on a layer of masks and fine-tuned on full masks.
+
+        Parameters
+        ----------
+        masks : sequence of Path
+            Manifests of the layer, beside that of the measured lesions.
+        """
+        common: dict[str, Any] = {"device": "cpu", "seed": seed, "workers": self.workers}
+        folder = self.folder / "networks" / name
+        self.say(f"  {name}: pre-train on {layer}")
+        first = train(
+            [self.weak, *masks], folder / "pretrained", plan=plan, layers=[layer], **common
+        )
+        self.say(f"  {name}: fine-tune on full masks")
+        return train(self.full, folder / "model", init=first.model, **common).model
+
+    def teach(self, model: Path, layer: str) -> tuple[Path, VolumeEvaluation]:
+        """Masks of a teacher: the manifest with those that are kept, and the scores of all."""
+        out = self.folder / "masks"
+        made = predict(
+            self.weak,
+            model,
+            out,
+            layer=layer,
+            parents=["jury"],
+            device="cpu",
+            workers=self.workers,
+        )
+        kept = out / f"{layer}-kept.parquet"
+        filter(made.manifest, kept)
+        return kept, self.judge(made.manifest)
+
     def judge(self, manifest: Path) -> VolumeEvaluation:
         """Scores of masks of the measured lesions, rejected ones too."""
         # Not beside its like: an OUT folder holds each layer once.
@@ -80,4 +126,15 @@ class Trial:
 
     def heldout(self) -> list[Row]:
         """Rows of the held-out lesions."""
-        return [one.row for one in find_vois(self.full) if one.row["split"] == "heldout"]
+        return [one.row for one in self._heldout()]
+
+    def _heldout(self) -> list[Example]:
+        return [one for one in find_vois(self.full) if one.row["split"] == "heldout"]
+
+    def examine(self, model: Path, name: str) -> list[Record]:
+        """Scores of a student on held-out lesions."""
+        vois = self._heldout()
+        settings = Settings(device="cpu", workers=self.workers)
+        made = predict_vois(vois, model, self.folder / "examined" / name, "examined", settings)
+        names = {str(one.row["voi_id"]) for one in vois}
+        return evaluate(made.manifest, self.full, vois=names).rows
