@@ -134,6 +134,7 @@ class Flag(StrEnum):
     NO_AIR = "no_air"
     HU_OFFSET_SUSPECTED = "hu_offset_suspected"
     CUT_BY_VOI = "cut_by_voi"
+    CUT_BY_VIEW = "cut_by_view"
     TOUCHES_X_LOW = "touches_x_low"
     TOUCHES_X_HIGH = "touches_x_high"
     TOUCHES_Y_LOW = "touches_y_low"

@@ -36,7 +36,7 @@ from uls_data.network.prompt import drawn_of
 from uls_data.network.sampling import read_ahead
 from uls_data.network.view import Job, read_job
 from uls_data.network.voxels import CENTRE_ZYX, Region
-from uls_data.outcome import Reason, Supervision
+from uls_data.outcome import Flag, Reason, Supervision
 from uls_data.voi import VOI_SHAPE
 
 LAYER = "pseudo3d-r1"
@@ -341,6 +341,8 @@ class _Run:
         mask.T[found.box] = found.mask
         row["predicted_dice"], row["uncertainty"] = found.soft_dice, found.entropy_bits
         row["candidate_scores"] = _scores(found, job.other_dice)
+        if job.view.cuts(found.box):
+            row["qc_flags"] = [*row["qc_flags"], Flag.CUT_BY_VIEW.value]
         # What the network says of the key slice tells how far to trust it elsewhere.
         row |= key_slice_columns(mask, row, None if job.plane is None else job.plane.T)
         if self.rule != "leave" and job.plane is not None:

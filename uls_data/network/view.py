@@ -59,6 +59,18 @@ class View:
         )
         return there, corner, (z, y, x)
 
+    def cuts(self, mask_box: Box) -> bool:
+        """Whether a mask in a box of the VOI reaches a border of what is seen within the VOI."""
+        if self.frame is not None:
+            seen = self.frame.box(VOI_ZYX)
+        else:
+            seen = _moved(_all_of(self.region), self.corner)
+        return any(
+            (part.start <= there.start and there.start > 0)
+            or (part.stop >= there.stop and there.stop < whole)
+            for part, there, whole in zip(mask_box, seen, VOI_ZYX, strict=True)
+        )
+
 
 @dataclass
 class Job:
@@ -158,6 +170,11 @@ def read_job(example: Example, plan: Plan, shape: Triple) -> Job:
         return Job(example, region, plane, View(region.cut(region.click, plan.crop), corner))
     frame = Frame.about(drawn, plan.prompt, plan.crop)
     return Job(example, region, plane, View(framed(region, frame), frame=frame))
+
+
+def _all_of(region: Region) -> Box:
+    z, y, x = (slice(0, n) for n in region.hu.shape)
+    return z, y, x
 
 
 def _moved(box: Box, corner: Triple) -> Box:
