@@ -2,8 +2,8 @@
 
 Three lesions of DeepLesion: the lines of NIH's readers, against 3D masks that a model made and
 experts checked. Two lungs: a scan of pyradiomics and the phantom of the IBSI, with lines across
-their masks. DATA holds `medsam2-deeplesion/CT_Lesion_*.npz` (huggingface.co/datasets,
-wanglab/CT_DeepLesion-MedSAM2), `deeplesion/Kaggle_DL_info.csv`, `pyradiomics-lung1/` and
+their masks. DATA holds `medsam2-deeplesion/CT_Lesion_*.npz` (github.com/bowang-lab/MedSAM2,
+`data/RECIST_train_npz`), `deeplesion/Kaggle_DL_info.csv`, `pyradiomics-lung1/` and
 `ibsi-ct-phantom/nifti/`.
 
     python -m tools.elsewhere DATA --model OUT/models/prompted --to FOLDER
