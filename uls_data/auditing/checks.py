@@ -175,6 +175,7 @@ def _same_scan(
     """Find scans with one name in two sources, or one series, or whose voxels say so."""
     names: dict[Hashable, set[_Scan]] = defaultdict(set)
     of_scan: dict[_Scan, list[int]] = defaultdict(list)
+    by_hash: dict[str, list[int]] = defaultdict(list)
     for number in use:
         row = rows[number]
         scan = (row["source"], row["case_id"])
@@ -182,6 +183,14 @@ def _same_scan(
         names[_scan(row)].add(scan)
         if row["series_instance_uid"]:
             names["uid", row["series_instance_uid"]].add(scan)
+        if row["image_source_sha256"]:
+            # The very same files: key slices of one volume are not told of, being one patient's.
+            by_hash[row["image_source_sha256"]].append(number)
+    for numbers in by_hash.values():
+        if len({patient_key(rows[n]) for n in numbers}) > 1:
+            names["sha256", rows[numbers[0]]["image_source_sha256"]] = {
+                (rows[n]["source"], rows[n]["case_id"]) for n in numbers
+            }
     pairs = [pair for scans in names.values() for pair in combinations(sorted(scans), 2)]
     pairs += _alike(rows, prints)
     return [

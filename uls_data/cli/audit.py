@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from uls_data.auditing import AuditReport, Match
 
 _SHOWN = 20
+_MEMBERS = 6
 
 
 @click.command(
@@ -74,6 +75,7 @@ def command(
             leaks = [finding for finding in some if finding.leak]
             counts.append([check, len(some), _rows(some), len(leaks), _rows(leaks), meaning])
         table(counts, ("check", "groups", "rows", "leaks", "leaking rows", "meaning"))
+        _print_groups(report)
         _print_flags(report)
         if out is not None:
             click.echo(f"Written: {out}")
@@ -95,6 +97,23 @@ def _record(report: AuditReport, finding: Match) -> dict[str, object]:
     names: tuple[Column, ...] = ("source", "voi_id", "layer", "patient_id", "split")
     rows = [{name: report.rows[number][name] for name in names} for number in finding.rows]
     return {"check": finding.check, "leak": finding.leak, "rows": rows}
+
+
+def _print_groups(report: AuditReport) -> None:
+    """Name the members of each group, leaks first; --json names them all."""
+    found = sorted(report.findings, key=lambda finding: not finding.leak)
+    for finding in found[:_SHOWN]:
+        members = sorted(
+            {
+                f"{row['source']} {row['case_id']} ({row['split'] or 'no split'})"
+                for row in (report.rows[number] for number in finding.rows)
+            }
+        )
+        more = f", ... {len(members) - _MEMBERS} more" if len(members) > _MEMBERS else ""
+        leak = ", a leak" if finding.leak else ""
+        click.echo(f"  {finding.check}{leak}: {', '.join(members[:_MEMBERS])}{more}")
+    if len(found) > _SHOWN:
+        click.echo(f"  ... {len(found) - _SHOWN} more groups; --json names them all")
 
 
 def _print_flags(report: AuditReport) -> None:

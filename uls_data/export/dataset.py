@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 from uls_data.errors import ManifestError
 from uls_data.ids import draw
 from uls_data.manifest.example import Example
-from uls_data.manifest.patients import patient_key
+from uls_data.manifest.patients import patient_groups, patient_key
+from uls_data.manifest.row import Row
 from uls_data.network.examples import find_examples
 from uls_data.outcome import Supervision
 
@@ -30,16 +31,43 @@ class Dataset:
         Of cross-validation.
     left_out : Counter
         Rows that are neither, by reason.
+    fold_of : dict of str to int
+        Fold of each patient; patients who share a scan are in one.
     """
 
     train: list[Example]
     heldout: list[Example]
     folds: int
     left_out: Counter[str]
+    fold_of: dict[str, int]
 
     def fold(self, example: Example) -> int:
-        """Fold of a VOI: a function of its patient alone, whatever else is in the dataset."""
-        return draw(self.folds, "fold", patient_key(example.row))
+        """Fold of a VOI, by its patient."""
+        return self.fold_of[patient_key(example.row)]
+
+
+def deal(patients: Iterable[Row], folds: int) -> dict[str, int]:
+    """Fold of each patient: drawn by who they are alone, or dealt evenly where few are.
+
+    Patients who share a scan get one fold (`patient_groups`).
+
+    Raises
+    ------
+    ManifestError
+        Fewer groups of patients than folds.
+    """
+    group_of = patient_groups(patients)
+    groups = sorted(set(group_of.values()))
+    drawn = {group: draw(folds, "fold", group) for group in groups}
+    if len(groups) < folds:
+        raise ManifestError(
+            f"{len(groups)} patients (who share no scan) leave {folds - len(groups)} of {folds} "
+            "folds empty; take fewer --folds"
+        )
+    if len(set(drawn.values())) < folds:
+        shuffled = sorted(groups, key=lambda group: (draw(1 << 64, "deal", group), group))
+        drawn = {group: at % folds for at, group in enumerate(shuffled)}
+    return {patient: drawn[group] for patient, group in group_of.items()}
 
 
 @dataclass(frozen=True)
@@ -94,17 +122,11 @@ def choose(
         if len(full) < len(part):
             left_out["of one slice only (see --weak)"] += len(part) - len(full)
         parts.append(full)
-    dataset = Dataset(parts[0], parts[1], folds, left_out)
     names = Counter(example.row["voi_id"] for part in parts for example in part)
     name, count = max(names.items(), key=lambda item: item[1], default=("", 0))
     if count > 1:
         raise ManifestError(f"{count} rows are called {name}: say --layer, or export them apart")
-    if not dataset.train:
+    if not parts[0]:
         raise ManifestError("no VOI to train on; masks of one slice are taken with --weak")
-    filled = {dataset.fold(example) for example in dataset.train}
-    if len(filled) < folds:
-        raise ManifestError(
-            f"{len({patient_key(e.row) for e in dataset.train})} patients leave "
-            f"{folds - len(filled)} of {folds} folds empty; take fewer --folds"
-        )
-    return dataset
+    fold_of = deal((example.row for example in parts[0]), folds)
+    return Dataset(parts[0], parts[1], folds, left_out, fold_of)

@@ -17,7 +17,7 @@ from uls_data.io.lock import LOCK, locked
 from uls_data.loop.rounds import LoopReport, Round
 from uls_data.loop.stage import Stage, Told
 from uls_data.manifest.parquet import write_manifest
-from uls_data.manifest.patients import patient_key
+from uls_data.manifest.patients import patient_groups, patient_key
 from uls_data.network.examples import find_vois, heldout_patients
 from uls_data.network.inference import Precision, Rule, Settings
 from uls_data.network.plan import ModelError, Plan, as_plan
@@ -170,17 +170,21 @@ class _Loop:
         self.heldout = {str(row["voi_id"]) for row in rows if patient_key(row) in held}
         self.left_out = set() if training["include_heldout"] else set(held)
         self.held = set(held)
+        self.group_of = patient_groups([*rows, *weak_rows])
         self.full_patients = {patient_key(row) for row in rows}
         self.weak_patients = {patient_key(row) for row in weak_rows} - self.full_patients
         self.folds: list[set[str]] = []
 
     def deal(self, folds: int) -> None:
-        """Deal patients into folds of equal size, by who they are."""
+        """Deal patients into folds of equal size, by who they are; who share a scan share one."""
         self.folds = [set() for _ in range(folds)]
+        dealt: dict[str, int] = {}
         for patients in (self.full_patients, self.weak_patients) if folds else ():
             shuffled = sorted(patients, key=lambda who: draw(1 << 64, self.seed, "fold", who))
-            for at, patient in enumerate(shuffled):
-                self.folds[at % folds].add(patient)
+            before = len(dealt)
+            for patient in shuffled:
+                fold = dealt.setdefault(self.group_of[patient], (len(dealt) - before) % folds)
+                self.folds[fold].add(patient)
 
     def run(self, rounds: int, layers: tuple[str, ...], chosen: dict[str, Any]) -> LoopReport:
         """Do all rounds."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from uls_data.manifest.row import Row
 
 # Sources whose patients are those of another source, under the same ids.
@@ -19,3 +21,27 @@ def patient_key(row: Row) -> str:
     if row["patient_id"] is None:
         return f"{space}/case/{row['case_id']}"
     return f"{space}/{row['patient_id']}"
+
+
+def patient_groups(rows: Iterable[Row]) -> dict[str, str]:
+    """Patients who share a scan go by one name: the first of theirs, in order.
+
+    A scan is shared where rows of two patients have the same `image_source_sha256` or
+    `image_voxels_sha256`.
+
+    Returns
+    -------
+    dict of str to str
+        Name of the group of each patient, by `patient_key`.
+    """
+    group: dict[str, set[str]] = {}
+    owner: dict[str, str] = {}
+    for row in rows:
+        patient = patient_key(row)
+        mine = group.setdefault(patient, {patient})
+        for sha256 in (row.get("image_source_sha256"), row.get("image_voxels_sha256")):
+            theirs = group[owner.setdefault(sha256, patient)] if sha256 else mine
+            if theirs is not mine:
+                mine |= theirs
+                group.update(dict.fromkeys(theirs, mine))
+    return {patient: min(members) for patient, members in group.items()}

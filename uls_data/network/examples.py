@@ -25,6 +25,7 @@ COLUMNS = (
     *(
         "key_slice_voi",
         "recist_points_vox",
+        "image_source_sha256",
         "image_voxels_sha256",
         "reason",
         "parent_layer",
