@@ -119,6 +119,9 @@ def check(recipe: str, as_json: bool) -> int:
         json_line({"recipe": recipe, "source": loaded.recipe.source, "sha256": loaded.sha256})
     else:
         click.echo(f"{recipe}: valid. {loaded.recipe.title} ({loaded.recipe.licence.name})")
+        left = loaded.path.read_text(encoding="utf-8").count("EDIT")
+        if left > 1:  # the heading names the word once
+            click.echo(f"{left - 1} lines are still marked EDIT: check those, and drop the word")
         next_step(f"uls-data build {recipe} --raw DIR --out OUT --dry-run")
     return 0
 
