@@ -18,9 +18,11 @@ from pydicom.encaps import encapsulate
 
 from uls_data.dicom import series as dicom_series
 from uls_data.dicom.elements import Tag
+from uls_data.dicom.inventory import find_series
 from uls_data.dicom.series import read_series, series_size
 from uls_data.errors import CaseError
 from uls_data.outcome import Flag, Reason
+from uls_data.volumes.raw_root import RawRoot
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,8 @@ from uls_data.outcome import Flag, Reason
         (at(Modality="MR"), Reason.NOT_CT, "expected modality CT, found MR"),
         (at(Modality="MUSTER"), Reason.NOT_CT, "none that DICOM defines"),
         (without("Modality"), Reason.NOT_CT, "none"),
-        (at(2, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), Reason.LOCALIZER, "0002.dcm"),
+        (at(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), Reason.LOCALIZER, "0001.dcm"),
+        (at(2, ImageType=["ORIGINAL", "LOCALIZER"]), Reason.MISSING_SLICES, "1 of 4 slices"),
         (at(NumberOfFrames=3), Reason.MULTI_FRAME, "found 3"),
         (at(SOPClassUID=uid.EnhancedCTImageStorage), Reason.MULTI_FRAME, "Enhanced"),
         (without("ImagePositionPatient"), Reason.BAD_AFFINE, "(0020,0032) is missing"),
@@ -119,7 +122,7 @@ def test_damaged_files(tmp_path: Path) -> None:
     deflated = file_bytes(
         slice_of(VOLUME[:, :, 0].T.copy(), (0, 0, 0)), uid.DeflatedExplicitVRLittleEndian
     )
-    assert "deflated" in replaced(tmp_path, deflated).detail
+    assert "deflated data end too early" in replaced(tmp_path, deflated[:-40]).detail
     other = whole.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.9.9\0", 1)
     assert "1.2.840.10008.1.9.9" in replaced(tmp_path, other).detail
     (tmp_path / "0002.dcm").write_bytes(whole)
@@ -137,7 +140,7 @@ J2K_SIZ = b"\xff\x4f\xff\x51"
 
 
 def compressed(frame: bytes, syntax: str) -> bytes:
-    dataset = slice_of(VOLUME[:, :, 2].T.copy(), positions_mm(3)[2], 2)
+    dataset = slice_of(VOLUME[:, :, 2].T.copy(), positions_mm(3)[2], 9)
     return file_bytes(encapsulated(dataset, frame), syntax)
 
 
@@ -249,3 +252,33 @@ def test_padding_behind_the_pixels(tmp_path: Path) -> None:
     series = written(tmp_path, change=pad)
     np.testing.assert_array_equal(series.volume.stored, VOLUME)
     assert series.volume.flags == (Flag.TRAILING_BYTES,)
+
+
+def test_scouts_beside_a_stack_are_left_out(tmp_path: Path) -> None:
+    write_series(tmp_path, VOLUME)
+    whole = read(tmp_path)
+    for number, name in enumerate(("0000.dcm", "scout.dcm")):
+        scout = slice_of(np.zeros((9, 40), np.uint16), (0, 0, 0), 100 + number)
+        scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        scout.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+        (tmp_path / name).write_bytes(file_bytes(scout))
+    series = read(tmp_path)
+    np.testing.assert_array_equal(series.volume.stored, VOLUME)
+    assert series.volume.flags == (Flag.SCOUT_LEFT_OUT,)
+    assert series.volume.sha256 != whole.volume.sha256
+    files = sorted(path.relative_to(tmp_path) for path in tmp_path.iterdir())
+    assert series_size(files, tmp_path)[0] == 37 * 35 * len(files)
+
+
+def test_a_deflated_series(tmp_path: Path) -> None:
+    series = written(tmp_path, syntax=uid.DeflatedExplicitVRLittleEndian)
+    np.testing.assert_array_equal(series.volume.stored, VOLUME)
+
+
+def test_slices_that_share_a_uid(tmp_path: Path) -> None:
+    """A de-identifier that gives all of them one: they are no copies of each other."""
+    write_series(tmp_path, VOLUME, change=at(SOPInstanceUID="1.2.3"))
+    error = failure(tmp_path)
+    assert error.reason is Reason.DUPLICATE_UIDS and "1.2.3" in error.detail
+    (found,) = find_series(RawRoot(tmp_path))
+    assert len(found.files) == VOLUME.shape[2]

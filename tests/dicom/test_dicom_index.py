@@ -40,7 +40,8 @@ def test_files_are_known_by_content(tmp_path: Path) -> None:
     (root / "11.dcm").symlink_to(tmp_path / "outside/10.dcm")
     (root / "12.dcm").symlink_to(root / "a/2.dcm")
     (root / "again").symlink_to(root)
-    first, second = find_series(RawRoot(root, root / "out"))
+    unplaced, first, second = find_series(RawRoot(root, root / "out"))
+    assert unplaced.files == (Path("empty.dcm"), Path("notes.dcm"))
     assert first.files == tuple(
         map(Path, ["12.dcm", "a/3.txt", "a/4.DCM", "b/IM1", "no_preamble.dcm"])
     )

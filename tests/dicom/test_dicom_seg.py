@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import re
 import tracemalloc
 import warnings
@@ -20,6 +22,7 @@ from makers.seg import (
     encoded,
     grid,
     masks_of,
+    placed,
     read,
     refusal,
     segmentation,
@@ -37,7 +40,8 @@ from demo.phantom import store
 from uls_data.dicom import objects as dicom_object
 from uls_data.dicom import seg as dicom_seg
 from uls_data.dicom.placement import place_segment
-from uls_data.dicom.seg import Code
+from uls_data.dicom.referred import references_of
+from uls_data.dicom.seg import Code, read_seg
 from uls_data.errors import CaseError
 from uls_data.outcome import Reason
 
@@ -50,7 +54,9 @@ def test_what_is_read(tmp_path: Path, syntax: str, shared: bool) -> None:
     stored, affine = store(masks_of(1)[1], RAS, "LPS")
     data = encoded(segmentation({3: stored, 1: ~stored}, affine, shared), syntax)
     seg = read(tmp_path, data)
-    assert (seg.series_instance_uid, seg.frame_of_reference_uid) == (SERIES, f"{SERIES}.800")
+    refers = references_of(tmp_path / "SEG.dcm", "seg", slices=True)
+    assert (refers.series, refers.frames) == ({SERIES}, {f"{SERIES}.800"})
+    assert refers.slices <= {f"{SERIES}.{number}" for number in range(1, 5)} and refers.slices
     assert [one.number for one in seg.segments] == [1, 3]
     assert {one.property_type for one in seg.segments} == {Code("M-03010", "SRT")}
     assert {one.category for one in seg.segments} == {Code("49755003", "SCT")}
@@ -79,7 +85,7 @@ DAMAGES: dict[str, tuple[Callable[[Dataset], Any], Reason, str]] = {
     "other class": (
         lambda ds: setattr(ds, "SOPClassUID", CTImageStorage),
         Reason.ANNOTATION_UNREADABLE,
-        "expected Segmentation Storage, found CT Image Storage",
+        "found CT Image Storage",
     ),
     "pixels missing": (
         lambda ds: setattr(ds, "PixelData", ds.PixelData[:-4]),
@@ -87,7 +93,7 @@ DAMAGES: dict[str, tuple[Callable[[Dataset], Any], Reason, str]] = {
         "need",
     ),
     "pixels too many": (
-        lambda ds: setattr(ds, "PixelData", ds.PixelData + bytes(2)),
+        lambda ds: setattr(ds, "PixelData", ds.PixelData + bytes(len(ds.PixelData) + 4)),
         Reason.ANNOTATION_UNREADABLE,
         "bytes of pixels",
     ),
@@ -178,7 +184,75 @@ def test_compressed_frames_are_refused_by_name(tmp_path: Path) -> None:
     ds["PixelData"].is_undefined_length = True
     error = refusal(tmp_path, encoded(ds, RLELossless))
     assert error.reason is Reason.UNSUPPORTED_FORMAT
-    assert "found RLE Lossless" in error.detail
+    assert "of 1 bits as RLE Lossless" in error.detail
+
+
+def as_labelmap(ds: Dataset, masks: dict[int, Any], dtype: str = "u1") -> Dataset:
+    """The same masks, which share no voxel, as a label map: one frame a slice."""
+    slices = next(iter(masks.values())).shape[2]
+    kept, pixels = [], []
+    for at in range(slices):
+        frame = next(
+            (
+                one
+                for one in ds.PerFrameFunctionalGroupsSequence
+                if one.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+                == f"{SERIES}.{at + 1}"
+            ),
+            None,
+        )
+        if frame is None:
+            continue
+        frame = copy.deepcopy(frame)
+        del frame.SegmentIdentificationSequence
+        kept.append(frame)
+        pixels.append(sum(mask[..., at].T.astype(dtype) * number for number, mask in masks.items()))
+    ds.PerFrameFunctionalGroupsSequence = kept
+    ds.SOPClassUID, ds.SegmentationType = "1.2.840.10008.5.1.4.1.1.66.7", "LABELMAP"
+    bits = 8 * np.dtype(dtype).itemsize
+    ds.NumberOfFrames, ds.BitsAllocated, ds.BitsStored, ds.HighBit = len(kept), bits, bits, bits - 1
+    data = np.stack(pixels).astype(f"<{dtype}").tobytes()
+    ds.PixelData = data + b"\0" * (len(data) % 2)
+    ds["PixelData"].VR = "OB" if bits == 8 else "OW"
+    return ds
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_label_maps(tmp_path: Path, dtype: str, packed: bool) -> None:
+    one, affine = grid()
+    masks = {1: one, 3: ~one & (np.indices(one.shape)[0] % 2 == 0)}
+    ds = as_labelmap(segmentation(masks, affine, empty=True), masks, dtype)
+    data = encoded(ds)
+    if packed:
+        ds = pydicom.dcmread(io.BytesIO(data))
+        ds.compress(RLELossless, generate_instance_uid=False)
+        data = encoded(ds, RLELossless)
+    seg = read(tmp_path, data)
+    for number, mask in masks.items():
+        assert np.array_equal(placed(seg, number, mask.shape, affine), mask)
+
+
+def test_fractional_frames_packed_by_runs(tmp_path: Path) -> None:
+    stored, affine = grid()
+    ds = segmentation({1: stored, 2: ~stored}, affine, fraction=255)
+    ds = pydicom.dcmread(io.BytesIO(encoded(ds)))
+    ds.compress(RLELossless, generate_instance_uid=False)
+    seg = read(tmp_path, encoded(ds, RLELossless))
+    assert np.array_equal(placed(seg, 1, stored.shape, affine), stored)
+
+
+def test_a_fault_of_another_segment_is_none_of_the_wanted_one(tmp_path: Path) -> None:
+    stored, affine = grid()
+    ds = segmentation({1: stored, 2: ~stored}, affine)
+    for frame in ds.PerFrameFunctionalGroupsSequence:
+        if frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 2:
+            frame.PlanePositionSequence[0].ImagePositionPatient = ["0", "0", "1e300"]
+    (tmp_path / "SEG.dcm").write_bytes(encoded(ds))
+    seg = read_seg(tmp_path / "SEG.dcm", re.compile("Lesion 1"))
+    assert np.array_equal(placed(seg, 1, stored.shape, affine), stored)
+    with pytest.raises(CaseError):
+        read_seg(tmp_path / "SEG.dcm")
 
 
 # --- files that mean harm ---
@@ -236,7 +310,7 @@ def test_damaged_files(tmp_path: Path, syntax: str) -> None:
 def test_only_so_much_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(segmentation({1: grid()[0]}, RAS))
     with monkeypatch.context() as patch:
-        patch.setattr(dicom_seg, "_MAXIMUM_SEG_BYTES", len(data) - 1)
+        patch.setattr(dicom_seg, "MAXIMUM_BYTES", len(data) - 1)
         assert refusal(tmp_path, data).reason is Reason.TOO_LARGE
     with monkeypatch.context() as patch:
         patch.setattr(dicom_object, "_MAXIMUM_READS", 50)

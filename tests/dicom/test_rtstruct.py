@@ -35,6 +35,7 @@ from pydicom.uid import (
     JPEG2000Lossless,
 )
 
+from uls_data.dicom.referred import references_of
 from uls_data.dicom.rtstruct import read_rtstruct
 from uls_data.errors import CaseError
 from uls_data.outcome import Reason
@@ -44,10 +45,11 @@ from uls_data.outcome import Reason
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_what_is_read(tmp_path: Path, syntax: str, undefined: bool) -> None:
     found = read(tmp_path, encoded(structure_set(TWO), syntax, undefined))
-    assert found.series_instance_uid == SERIES
+    refers = references_of(tmp_path / "RS.dcm", "rtstruct", slices=True)
+    assert refers.series == {SERIES} and refers.frames == {f"{SERIES}.800"}
+    assert refers.slices == {SLICES[0], *SLICES[1:3]}
     assert [roi.number for roi in found.rois] == [1, 7]
     first, second = found.rois
-    assert first.frame_of_reference_uid == f"{SERIES}.800"
     assert [one.sop_uid for one in first.contours] == SLICES[1:3]
     assert [one.kind for one in second.contours] == ["POINT", "CLOSED_PLANAR"]
     for roi in found.rois:
@@ -66,13 +68,14 @@ def test_names_leave_only_by_a_pattern_that_matches_all(tmp_path: Path) -> None:
     assert "GTV" not in repr(found) and MARK not in repr(found)
 
 
-def test_several_series_are_none(tmp_path: Path) -> None:
+def test_several_series(tmp_path: Path) -> None:
     ds = structure_set(TWO)
     study = ds.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
     other = Dataset()
     other.SeriesInstanceUID = f"{SERIES}.1"
     study.RTReferencedSeriesSequence.append(other)
-    assert read(tmp_path, encoded(ds)).series_instance_uid is None
+    read(tmp_path, encoded(ds))
+    assert references_of(tmp_path / "RS.dcm", "rtstruct").series == {SERIES, f"{SERIES}.1"}
 
 
 DAMAGES: dict[str, tuple[Callable[[Dataset], Any], Reason, str]] = {
@@ -89,7 +92,7 @@ DAMAGES: dict[str, tuple[Callable[[Dataset], Any], Reason, str]] = {
     "points missing": (
         lambda ds: setattr(points_of(ds), "NumberOfContourPoints", 5),
         Reason.ANNOTATION_UNREADABLE,
-        "ROI 1, contour 2: expected 5 points",
+        "ROI 1 of 2, contour 2: expected 5 points",
     ),
     "number missing": (
         lambda ds: setattr(points_of(ds), "ContourData", ["1"] * 11),
@@ -116,15 +119,20 @@ DAMAGES: dict[str, tuple[Callable[[Dataset], Any], Reason, str]] = {
         Reason.ANNOTATION_UNREADABLE,
         "ROI 1 is described twice",
     ),
-    "not described": (
-        lambda ds: ds.StructureSetROISequence.pop(1),
+    "none described": (
+        lambda ds: ds.pop("StructureSetROISequence"),
         Reason.ANNOTATION_UNREADABLE,
-        "describes 1 ROIs, and 1 others not",
+        "describes 0 ROIs",
+    ),
+    "contours twice": (
+        lambda ds: setattr(ds.ROIContourSequence[1], "ReferencedROINumber", 1),
+        Reason.ANNOTATION_UNREADABLE,
+        "ROI 1 has contours twice",
     ),
     "half a number": (
         lambda ds: ds.StructureSetROISequence[0].add_new("ROINumber", "DS", "1.5"),
         Reason.ANNOTATION_UNREADABLE,
-        "one whole number",
+        "it has no number",
     ),
     "contours not a sequence": (
         lambda ds: ds.add_new("ROIContourSequence", "LO", MARK),
@@ -154,7 +162,10 @@ def test_objects_that_cannot_be_used(tmp_path: Path, name: str) -> None:
 def test_files_that_are_no_structure_set(tmp_path: Path) -> None:
     good = encoded(structure_set(TWO))
     assert refusal(tmp_path, b"").reason is Reason.ANNOTATION_UNREADABLE
-    assert refusal(tmp_path, good[132:]).reason is Reason.ANNOTATION_UNREADABLE
+    assert refusal(tmp_path, b"no DICOM" * 20).reason is Reason.ANNOTATION_UNREADABLE
+    bare = read(tmp_path, good[132:])  # without preamble
+    assert not bare.has_preamble and bare.rois[0].contours
+    assert read(tmp_path, good).has_preamble
     for syntax in (ExplicitVRBigEndian, JPEG2000Lossless):
         ds = structure_set(TWO)
         ds.remove_private_tags()
@@ -212,3 +223,26 @@ def test_a_sequence_of_unknown_representation(tmp_path: Path) -> None:
     unknown = head.replace(b"SQ", b"UN") + struct.pack("<L", len(value)) + value
     found = read(tmp_path, data[:at] + unknown + data[at + 12 + length :])
     assert [len(roi.contours) for roi in found.rois] == [2, 2]
+
+
+def test_a_fault_in_another_roi_is_none_of_the_wanted_one(tmp_path: Path) -> None:
+    for damage, _, _ in (
+        DAMAGES[name] for name in ("points missing", "not finite", "text for numbers")
+    ):
+        ds = structure_set({**TWO, 2: ("GTV-2", TWO[1][1])})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            damage(ds)  # of the first
+        (tmp_path / "RS.dcm").write_bytes(encoded(ds))
+        other = read_rtstruct(tmp_path / "RS.dcm", re.compile("GTV-2"))
+        assert [roi.problem for roi in other.rois] == [None] * 3
+        assert [len(roi.contours) for roi in other.rois] == [0, 2, 0]
+        both = read_rtstruct(tmp_path / "RS.dcm", re.compile("GTV-.")).rois
+        assert [roi.problem is None for roi in both] == [False, True, True]
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_a_bare_data_set_shows_its_encoding(tmp_path: Path, syntax: str) -> None:
+    data = encoded(structure_set(TWO), syntax)
+    found = read(tmp_path, data[data.index(b"\x08\0\x16\0") :])
+    assert not found.has_preamble and len(found.rois[0].contours) == 2

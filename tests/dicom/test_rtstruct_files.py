@@ -84,7 +84,7 @@ def test_damaged_files(tmp_path: Path, syntax: str, undefined: bool) -> None:
 
 
 def test_files_that_would_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rtstruct, "_MAXIMUM_BYTES", 1 << 20)
+    monkeypatch.setattr(rtstruct, "MAXIMUM_BYTES", 1 << 20)
     monkeypatch.setattr(dicom_object, "_MAXIMUM_READS", 1 << 12)
     monkeypatch.setattr(dicom_object, "_MAXIMUM_NUMBERS_BYTES", 1 << 12)
     good = encoded(structure_set(TWO))

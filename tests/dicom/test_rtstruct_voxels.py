@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from makers.rtstruct import AFFINE, SERIES, SHAPE, SLICES, SQUARE, contour, fill, mask_of
 from numpy.typing import NDArray
 
-from uls_data.dicom import rtstruct
+from uls_data.dicom import polygons
 from uls_data.dicom.rtstruct import Contour, rasterise
 from uls_data.errors import CaseError
 from uls_data.outcome import Reason
@@ -126,10 +126,16 @@ def test_what_becomes_of_each_contour() -> None:
     assert counts() == {"voxels": 0}
     assert counts(contour(SQUARE)) == {"drawn": 1, "voxels": 35}
     assert counts(contour(SQUARE, 2.09)) == {"drawn": 1, "voxels": 35}
-    assert counts(contour(SQUARE, 2.11)) == {"off_slice": 1, "voxels": 0}
+    far = {"farthest_mm": pytest.approx(0.11 * 2.5)}
+    assert counts(contour(SQUARE, 2.11)) == {"off_slice": 1, "voxels": 0, **far}
+    # Less than half a step from the slice that it names, a contour is that slice's.
+    for at, there in ((2.11, 1), (1.6, 1), (2.49, 1), (2.51, 0), (1.4, 0)):
+        named = counts(contour(SQUARE, at, sop_uid=SLICES[2]), sop_uids=SLICES)
+        assert named.get("moved", 0) == there and bool(named["voxels"]) == bool(there)
     tilted = [(x, y, 2 + 0.05 * x) for x, y in SQUARE]
-    assert counts(contour(tilted)) == {"off_slice": 1, "voxels": 0}
-    assert counts(contour(SQUARE, 5), contour(SQUARE, -1)) == {"off_slice": 2, "voxels": 0}
+    assert counts(contour(tilted))["off_slice"] == 1
+    beyond_ends = counts(contour(SQUARE, 5), contour(SQUARE, -1))
+    assert beyond_ends == {"off_slice": 2, "voxels": 0, "farthest_mm": pytest.approx(2.5)}
     assert counts(contour(SQUARE), contour(SQUARE)) == {"drawn": 1, "repeated": 1, "voxels": 35}
     across = [(x + 3, y) for x, y in SQUARE]
     assert counts(contour(SQUARE), contour(across)) == {"drawn": 2, "crossing": 1, "voxels": 30}
@@ -162,7 +168,7 @@ def test_contours_of_another_scan_or_beyond_reason(monkeypatch: pytest.MonkeyPat
     assert caught.value.reason is Reason.ANNOTATION_MISMATCH
     for limit, most in (("_MAXIMUM_CROSSINGS", 9), ("_MAXIMUM_FILLED_VOXELS", 34)):
         with monkeypatch.context() as patch:
-            patch.setattr(rtstruct, limit, most)
+            patch.setattr(polygons, limit, most)
             with pytest.raises(CaseError) as caught:
                 rasterise([contour(SQUARE)], SHAPE, AFFINE)
             assert caught.value.reason is Reason.TOO_LARGE
@@ -172,5 +178,5 @@ def test_contours_of_another_scan_or_beyond_reason(monkeypatch: pytest.MonkeyPat
 def test_large_contours_are_filled_in_parts(polygon: list[Any]) -> None:
     whole = fill(polygon)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rtstruct, "_CROSSINGS_AT_ONCE", 1)
+        patch.setattr(polygons, "_CROSSINGS_AT_ONCE", 1)
         assert np.array_equal(fill(polygon), whole)

@@ -164,16 +164,30 @@ def test_a_changed_recipe_is_another_build(raw: Path, tmp_path: Path) -> None:
     assert (report.ok, report.skipped) == (0, 4) and voi_files(out) == set()
 
 
-def test_a_removed_case_disappears(raw: Path, tmp_path: Path) -> None:
+def test_a_removed_case_stays_until_it_is_pruned(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(raw, out)
+    before = tree(out)
     for folder in ("images", "masks"):
         (raw / folder / "b.nii").unlink()
     report = run(raw, out)
-    assert any("b" in note and "no longer" in note for note in report.notes)
+    assert any("such as b" in note and "--prune" in note for note in report.notes)
+    assert tree(out) == before
+    report = run(raw, out, prune=True)
+    assert any("b" in note and "were removed" in note for note in report.notes)
     assert set(load_manifest(out)["case_id"]) == {"a", "c"}
     run(raw, tmp_path / "fresh")
     assert tree(out) == tree(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("left", [0, 1000])
+def test_a_finished_file_that_was_cut_is_made_again(raw: Path, tmp_path: Path, left: int) -> None:
+    out = tmp_path / "out"
+    run(raw, out)
+    before = tree(out)
+    os.truncate(next((out / "mine/images").glob("b_*")), left)
+    assert redone(raw, out) == ["b"]
+    assert tree(out) == before
 
 
 def test_leftovers_of_a_kill_are_removed(raw: Path, tmp_path: Path) -> None:

@@ -155,7 +155,9 @@ def read(folder: Path, data: bytes) -> Structures:
 
 def refusal(folder: Path, data: bytes) -> CaseError:
     with pytest.raises(CaseError) as caught:
-        read(folder, data)
+        for roi in read(folder, data).rois:
+            if roi.problem is not None:
+                raise roi.problem
     assert "RS.dcm" in caught.value.detail
     assert str(folder) not in caught.value.detail
     assert MARK[:6] not in caught.value.detail

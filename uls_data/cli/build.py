@@ -82,6 +82,9 @@ Examples:
     metavar="FILE",
     help="What `uls-data calibrate` learned of your own lesions, for predicted_dice.",
 )
+@click.option(
+    "--prune", is_flag=True, help="Remove the VOIs of cases that are gone from the raw data."
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be read; touch nothing.")
 @json_option
 def command(as_json: bool, **arguments: Any) -> int:
@@ -89,7 +92,8 @@ def command(as_json: bool, **arguments: Any) -> int:
 
     NAME is a shipped recipe (`uls-data recipe list`), FILE one of your own. The
     same command again continues an interrupted build. Every lesion, and every
-    case that failed, is a row of OUT/manifest/<source>.parquet.
+    case that failed, is a row of OUT/manifest/<source>.parquet. Exit code 1: some
+    failed, or nothing came of all of it.
     """
     from uls_data.factory import build
 
@@ -110,7 +114,7 @@ def command(as_json: bool, **arguments: Any) -> int:
             json_line({column: row.get(column) for column in _JSON_COLUMNS})
     else:
         _summary(report)
-    return 1 if report.failed else 0
+    return 1 if report.failed or not report.ok else 0
 
 
 def _made(rows: list[Row]) -> int:

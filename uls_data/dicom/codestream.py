@@ -44,6 +44,7 @@ _PACKAGES: dict[str, str] = {
     uid.JPEGLSLossless: _LIBJPEG,
     uid.JPEGLSNearLossless: _LIBJPEG,
 }
+COMPRESSED = frozenset(_PACKAGES)
 # A slice of air shrinks by a thousand and more, a series of slices by 2 to 20.
 MAXIMUM_RATIO = 1000
 _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
@@ -59,24 +60,29 @@ def check_syntax(header: Header) -> None:
     CaseError
         `unsupported_format`, with the package that would decode it.
     """
-    syntax = header.transfer_syntax
-    if syntax in NATIVE:
-        return
+    if header.transfer_syntax not in NATIVE:
+        _plugin(header.transfer_syntax, header.name)
+
+
+def _plugin(syntax: str, name: str) -> str:
+    """Plugin of pydicom that decodes a transfer syntax, of those that are installed."""
     package = _PACKAGES.get(syntax)
     if package is None:
         raise CaseError(
             Reason.UNSUPPORTED_FORMAT,
-            f"{header.name}: transfer syntax {syntax} is not read; decompress the files first, as "
+            f"{name}: transfer syntax {syntax} is not read; decompress the files first, as "
             "with gdcmconv --raw",
         )
     from pydicom.pixels.decoders.base import get_decoder
 
-    if "pylibjpeg" not in get_decoder(syntax).available_plugins:
+    plugins = get_decoder(syntax).available_plugins
+    if not plugins:
         raise CaseError(
             Reason.UNSUPPORTED_FORMAT,
-            f"{header.name}: {uid.UID(syntax).name} needs the package {package}: "
+            f"{name}: {uid.UID(syntax).name} needs the package {package}: "
             f"`pip install {package}`, or decompress the files first, as with gdcmconv --raw",
         )
+    return "pylibjpeg" if "pylibjpeg" in plugins else str(plugins[0])
 
 
 def decode(data: bytes, header: Header, form: PixelFormat) -> NDArray[Any]:
@@ -94,12 +100,23 @@ def decode(data: bytes, header: Header, form: PixelFormat) -> NDArray[Any]:
     CaseError
         `unreadable` or `truncated_file`.
     """
+    return decode_frame(_frame(data, header), header.transfer_syntax, form, header.name)
+
+
+def decode_frame(frame: bytes, syntax: str, form: PixelFormat, name: str) -> NDArray[Any]:
+    """Decode the codestream of one frame to stored values, shape (rows, columns).
+
+    Raises
+    ------
+    CaseError
+        `unreadable`, `truncated_file` or `unsupported_format`.
+    """
     from pydicom.encaps import encapsulate
     from pydicom.pixels.decoders.base import get_decoder
 
-    frame = _frame(data, header)
-    if header.transfer_syntax != uid.RLELossless:
-        _check_codestream(frame, header, form)
+    plugin = _plugin(syntax, name)
+    if syntax != uid.RLELossless:
+        _check_codestream(frame, name, form)
     options: dict[str, Any] = {
         "rows": form.rows,
         "columns": form.columns,
@@ -114,8 +131,8 @@ def decode(data: bytes, header: Header, form: PixelFormat) -> NDArray[Any]:
     try:
         with _quiet():
             decoded: NDArray[Any]
-            decoded, _ = get_decoder(header.transfer_syntax).as_array(
-                encapsulate([frame]), raw=True, decoding_plugin="pylibjpeg", **options
+            decoded, _ = get_decoder(syntax).as_array(
+                encapsulate([frame]), raw=True, decoding_plugin=plugin, **options
             )
     except BaseException as error:
         # A panic of the RLE decoder, which is Rust, is no `Exception`.
@@ -123,13 +140,12 @@ def decode(data: bytes, header: Header, form: PixelFormat) -> NDArray[Any]:
             raise
         raise CaseError(
             Reason.UNREADABLE,
-            f"{header.name}: {uid.UID(header.transfer_syntax).name} pixel data cannot be decoded; "
-            "download the file again",
+            f"{name}: {uid.UID(syntax).name} pixel data cannot be decoded; download the file again",
         ) from None
     if decoded.shape != (form.rows, form.columns) or decoded.dtype != form.dtype:
         raise CaseError(
             Reason.UNREADABLE,
-            f"{header.name}: expected {form.rows} rows of {form.columns} {form.dtype}, decoded "
+            f"{name}: expected {form.rows} rows of {form.columns} {form.dtype}, decoded "
             f"{decoded.shape} {decoded.dtype}",
         )
     return decoded
@@ -175,7 +191,7 @@ def _frame(data: bytes, header: Header) -> bytes:
     return b"".join(items[1:])
 
 
-def _check_codestream(frame: bytes, header: Header, form: PixelFormat) -> None:
+def _check_codestream(frame: bytes, name: str, form: PixelFormat) -> None:
     """Hold the size that a JPEG or JPEG 2000 codestream claims against the header's."""
     if frame[:4] == b"\xff\x4f\xff\x51":
         # SIZ: extent and origin of the image, and the number of its components.
@@ -190,13 +206,13 @@ def _check_codestream(frame: bytes, header: Header, form: PixelFormat) -> None:
     if found != (form.columns, form.rows, 1):
         raise CaseError(
             Reason.UNREADABLE,
-            f"{header.name}: header says {form.columns} x {form.rows} pixels of 1 component, its "
+            f"{name}: header says {form.columns} x {form.rows} pixels of 1 component, its "
             f"codestream {found[0]} x {found[1]} of {found[2]}",
         )
     if not frame.rstrip(b"\0").endswith(b"\xff\xd9"):
         raise CaseError(
             Reason.TRUNCATED_FILE,
-            f"{header.name}: the codestream has no end; download the file again",
+            f"{name}: the codestream has no end; download the file again",
         )
 
 

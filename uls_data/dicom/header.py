@@ -12,6 +12,7 @@ of that, never warns, and is bounded in elements, depth and bytes.
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from struct import Struct
@@ -36,6 +37,10 @@ _MAXIMUM_ELEMENTS = 100_000
 _DEEPEST = 128
 _LONGEST_VALUE = 1 << 12
 _UNDEFINED = 0xFFFFFFFF
+# A deflated slice is inflated whole: one of 4,096 x 4,096 pixels of 32 bits fits.
+_DEFLATED = DeflatedExplicitVRLittleEndian.encode()
+_MOST_META_BYTES = 1 << 12
+_MOST_INFLATED_BYTES = (1 << 26) + (1 << 20)
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 # Of explicit elements, from tag to length, by VR (PS3.5 section 7.1.2).
 _HEAD_BYTES = {vr.encode("ascii"): 12 if vr in EXPLICIT_VR_LENGTH_32 else 8 for vr in STANDARD_VR}
@@ -214,11 +219,13 @@ def parse_header(
     Raises
     ------
     CaseError
-        `unreadable`, `truncated_file`, or `unsupported_format` for a deflated file.
+        `unreadable`, `truncated_file` or `too_large`.
     """
     source = _Source(data, more or (lambda at: data[at:]), name)
     values: dict[int, bytes] = {}
     at, syntax, encoding = _file_meta(source, 132 if data[128:132] == b"DICM" else 0)
+    if syntax == DeflatedExplicitVRLittleEndian:
+        syntax = str(ExplicitVRLittleEndian)  # `inflated` took care of the rest
     end = min(max(wanted) + 1, Tag.FLOAT_PIXEL_DATA)
     while (stop := _scan(source, at, encoding, end, wanted, values)) is not None:
         if stop.tag in _PIXELS:
@@ -230,6 +237,35 @@ def parse_header(
     return Header(name, values, syntax, encoding.little)
 
 
+def inflated(data: bytes, name: str) -> bytes:
+    """Return a file, its data set inflated where it is deflated (PS3.5 A.5), bounded.
+
+    Raises
+    ------
+    CaseError
+        `too_large`, `truncated_file` or `unreadable`.
+    """
+    if _DEFLATED not in data[:_MOST_META_BYTES]:
+        return data
+    source = _Source(data, lambda at: data[at:], name)
+    at, syntax, _ = _file_meta(source, 132 if data[128:132] == b"DICM" else 0)
+    if syntax != DeflatedExplicitVRLittleEndian:
+        return data
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        rest = inflater.decompress(data[at:], _MOST_INFLATED_BYTES)
+    except zlib.error:
+        raise CaseError(Reason.UNREADABLE, f"{name}: damaged deflated data; get it again") from None
+    if not inflater.eof:
+        long = len(rest) >= _MOST_INFLATED_BYTES
+        raise CaseError(
+            Reason.TOO_LARGE if long else Reason.TRUNCATED_FILE,
+            f"{name}: deflated data "
+            + (f"take more than {_MOST_INFLATED_BYTES:,} bytes" if long else "end too early"),
+        )
+    return data[:at] + rest
+
+
 def _file_meta(source: _Source, at: int) -> tuple[int, str, _Encoding]:
     """Where the data set starts, its transfer syntax, and how it is encoded."""
     # Group 0002 is explicit and little endian whatever follows (PS3.10 section 7.1).
@@ -239,11 +275,7 @@ def _file_meta(source: _Source, at: int) -> tuple[int, str, _Encoding]:
     at = at if stop is None else stop.head
     syntax = values.get(Tag.TRANSFER_SYNTAX_UID, b"").decode("latin-1").strip(" \0")
     if syntax == DeflatedExplicitVRLittleEndian:
-        raise CaseError(
-            Reason.UNSUPPORTED_FORMAT,
-            f"{source.name}: deflated DICOM ({syntax}) is not read; decompress it first, "
-            "as with dcmconv or gdcmconv",
-        )
+        return at, syntax, _Encoding(little=True, explicit=True)
     explicit = _shows_vr(source, at)
     if not syntax:
         # A first group 0008 shows its byte order.
@@ -257,7 +289,7 @@ def _file_meta(source: _Source, at: int) -> tuple[int, str, _Encoding]:
 
 
 def read_header(path: Path, name: str, wanted: frozenset[int]) -> tuple[Header, int]:
-    """Header of a file that is known to be one, and the size of the file in bytes.
+    """Header of a file that is known to be one, and the size of the file in bytes, inflated.
 
     Reads the file in pieces of 16 KiB, only those where elements start.
 
@@ -276,6 +308,9 @@ def read_header(path: Path, name: str, wanted: frozenset[int]) -> tuple[Header, 
         start = os.pread(descriptor, CHUNK_BYTES, 0)
         if not looks_like_dicom(start, path.name):
             raise NotDicomError(Reason.UNSUPPORTED_FORMAT, f"{name}: not a DICOM file")
+        if _DEFLATED in start[:_MOST_META_BYTES] and size <= _MOST_INFLATED_BYTES:
+            data = inflated(os.pread(descriptor, size, 0), name)
+            return parse_header(data, name, wanted), len(data)
         header = parse_header(start, name, wanted, lambda at: os.pread(descriptor, CHUNK_BYTES, at))
     finally:
         os.close(descriptor)

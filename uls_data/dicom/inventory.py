@@ -22,7 +22,8 @@ from uls_data.dicom.elements import Header, Tag, is_uid
 from uls_data.dicom.header import NotDicomError, read_header
 from uls_data.errors import CaseError
 from uls_data.ids import readable
-from uls_data.io import write_bytes
+from uls_data.io import sha256_file, write_bytes
+from uls_data.outcome import Reason
 from uls_data.volumes.raw_root import RawRoot
 
 # PS3.3 C.7.3.1.1.1, what collections of images and annotations hold. Anything else in that
@@ -44,7 +45,14 @@ _WANTED = frozenset(
         Tag.FRAME_OF_REFERENCE_UID,
     )
 )
-_CACHE_FORMAT = "uls-data dicom index 1"
+# Objects that annotate images, by SOP class: they may stand in the series of those.
+_OBJECTS = {
+    "1.2.840.10008.5.1.4.1.1.481.3": "RTSTRUCT",
+    "1.2.840.10008.5.1.4.1.1.66.4": "SEG",
+    "1.2.840.10008.5.1.4.1.1.66.7": "SEG",
+}
+_SHORTEST = 132
+_CACHE_FORMAT = "uls-data dicom index 2"
 _MAXIMUM_CACHE_BYTES = 1 << 31
 _LONGEST_PATIENT_ID = 64
 _ANYTHING, _NOTHING = r"(?s).*", r"(?!)"
@@ -57,12 +65,13 @@ class SeriesFiles:
     Attributes
     ----------
     series_instance_uid : str
-        Empty for the one entry, if any, that holds the DICOM files which name no series
-        or cannot be read: a DICOMDIR, a deflated or damaged file.
+        Empty for the one entry, if any, that holds the files which name no series or cannot
+        be read.
     study_instance_uid, frame_of_reference_uid, sop_class_uid : str
         What most files of the series say; empty where they say none.
     modality : str
-        A defined term of PS3.3 C.7.3.1.1.1, such as `CT`, `SEG`, `RTSTRUCT`, or empty.
+        A defined term of PS3.3 C.7.3.1.1.1, such as `CT`, `SEG`, `RTSTRUCT`, or empty: that of
+        most files. Objects that stand in the series of their images are an entry of their own.
     patient_key : str or None
         PatientID of the header, for matching against the id pattern of a public
         collection and for nothing else: it must never be written or shown. None where
@@ -70,6 +79,10 @@ class SeriesFiles:
         always where there is a cache but no pattern.
     files : tuple of Path
         Relative to the root, sorted; of copies of one SOP instance the first.
+    sop_instance_uids : frozenset of str
+        Of those files.
+    problems : tuple of (Reason, str)
+        Of each file, why it is in no series.
     """
 
     series_instance_uid: str
@@ -79,6 +92,8 @@ class SeriesFiles:
     files: tuple[Path, ...]
     frame_of_reference_uid: str
     sop_class_uid: str
+    sop_instance_uids: frozenset[str] = field(default=frozenset(), repr=False)
+    problems: tuple[tuple[Reason, str], ...] = ()
 
 
 class _Entry(NamedTuple):
@@ -93,7 +108,12 @@ class _Entry(NamedTuple):
     patient: str | None
 
 
-_UNPLACED = _Entry("", "", "", "", "", "", None)
+class _Unplaced(NamedTuple):
+    """Why a file is in no series."""
+
+    reason: Reason
+    detail: str
+    series: str = ""
 
 
 class _File(NamedTuple):
@@ -104,6 +124,7 @@ class _File(NamedTuple):
 
 # None for a file that is no DICOM: it is not opened again either.
 _Known = dict[_File, _Entry | None]
+_Seen = dict[_File, _Entry | _Unplaced | None]
 
 
 def find_series(
@@ -115,8 +136,10 @@ def find_series(
 
     Names that start with `.` are passed over, links are followed only while they stay
     inside the root, and only regular files are opened. A file without the DICOM preamble
-    counts only with the suffix `.dcm`. Files of one series and size that name the same SOP
-    instance are copies of it; their pixels are not compared.
+    counts only with the suffix `.dcm`; with that suffix, a file that is no DICOM is one that
+    cannot be read, and so is one too short to be DICOM among DICOM files of its suffix. Files of
+    one series, size and SOP instance are copies where they show the same position, or hold the
+    same bytes.
 
     Parameters
     ----------
@@ -137,19 +160,51 @@ def find_series(
     otherwise = _ANYTHING if cache is None else _NOTHING
     pattern = re.compile(otherwise if patient_pattern is None else patient_pattern)
     known = _read_cache(cache, patient_pattern) if cache is not None else {}
-    entries: _Known = {}
+    entries: _Seen = {}
     for file in _regular_files(raw, cache):
         entries[file] = known[file] if file in known else _entry(raw.path, file, pattern)
     if cache is not None:
         # Whatever could not be read is tried again.
-        lasting = {file: entry for file, entry in entries.items() if entry is None or entry.series}
+        lasting = {
+            file: entry for file, entry in entries.items() if not isinstance(entry, _Unplaced)
+        }
         if lasting != known:
             _write_cache(cache, patient_pattern, lasting)
-    by_series: dict[str, list[tuple[_File, _Entry]]] = {}
+    by_series: dict[tuple[str, str], list[tuple[_File, _Entry]]] = {}
     for file, entry in entries.items():
-        if entry is not None:
-            by_series.setdefault(entry.series, []).append((file, entry))
-    return [_series(uid, by_series[uid]) for uid in sorted(by_series)]
+        if isinstance(entry, _Entry):
+            kind = _OBJECTS.get(entry.sop_class) or entry.modality
+            kind = kind if kind in _OBJECTS.values() else ""
+            by_series.setdefault((entry.series, kind), []).append((file, entry))
+    found = [_series(raw.path, *key, by_series[key]) for key in sorted(by_series)]
+    unplaced = {file: entry for file, entry in entries.items() if isinstance(entry, _Unplaced)}
+    unplaced |= _too_short(entries)
+    return [_without_series(unplaced), *found] if unplaced else found
+
+
+def _too_short(entries: _Seen) -> dict[_File, _Unplaced]:
+    """Files that are too short for any DICOM, among files of the same suffix that are."""
+    beside = {
+        (Path(file.path).parent, Path(file.path).suffix)
+        for file, entry in entries.items()
+        if isinstance(entry, _Entry)
+    }
+    found = {}
+    for file, entry in entries.items():
+        path = Path(file.path)
+        if entry is None and file.size < _SHORTEST and (path.parent, path.suffix) in beside:
+            name = readable(file.path)
+            detail = f"{name}: {file.size} bytes, the files beside it are DICOM; get it again"
+            found[file] = _Unplaced(Reason.TRUNCATED_FILE, detail)
+    return found
+
+
+def _without_series(unplaced: dict[_File, _Unplaced]) -> SeriesFiles:
+    """Return the entry of files that are in no series."""
+    members = sorted(unplaced.items(), key=lambda item: item[0].path.split("/"))
+    files = tuple(Path(file.path) for file, _ in members)
+    problems = tuple((entry.reason, entry.detail) for _, entry in members)
+    return SeriesFiles("", "", "", None, files, "", "", problems=problems)
 
 
 def _regular_files(raw: RawRoot, cache: Path | None) -> Iterator[_File]:
@@ -168,14 +223,23 @@ def _regular_files(raw: RawRoot, cache: Path | None) -> Iterator[_File]:
             yield _File(name, status.st_size, status.st_mtime_ns)
 
 
-def _entry(root: Path, file: _File, pattern: re.Pattern[str]) -> _Entry | None:
+def _entry(root: Path, file: _File, pattern: re.Pattern[str]) -> _Entry | _Unplaced | None:
+    name = readable(file.path)
+    # What cannot be read must not vanish from a series without a trace.
     try:
-        header, _ = read_header(root / file.path, readable(file.path), _WANTED)
+        header, _ = read_header(root / file.path, name, _WANTED)
     except NotDicomError:
-        return None
-    except (CaseError, OSError):
-        # What cannot be read must not vanish from a series without a trace.
-        return _UNPLACED
+        if not name.lower().endswith(".dcm"):
+            return None
+        return _Unplaced(Reason.UNREADABLE, f"{name}: not a DICOM file; get it again")
+    except CaseError as error:
+        return _Unplaced(error.reason, error.detail)
+    except OSError as error:
+        return _Unplaced(Reason.IO_ERROR, f"{name}: {error.strerror or type(error).__name__}")
+    if not header.uid(Tag.SERIES_INSTANCE_UID):
+        if not header.values and Path(name).name.upper() == "DICOMDIR":
+            return None  # a directory of a medium, no image
+        return _Unplaced(Reason.UNREADABLE, f"{name}: its header names no series")
     patient = header.text(Tag.PATIENT_ID)[:_LONGEST_PATIENT_ID]
     return _Entry(
         # Mostly repeated: one copy of each serves all files.
@@ -195,25 +259,50 @@ def modality_of(header: Header) -> str:
     return text if text in _MODALITIES else ""
 
 
-def _series(uid: str, members: list[tuple[_File, _Entry]]) -> SeriesFiles:
+def _series(root: Path, uid: str, kind: str, members: list[tuple[_File, _Entry]]) -> SeriesFiles:
     members.sort(key=lambda member: member[0].path.split("/"))
-    if not uid:
-        return SeriesFiles("", "", "", None, tuple(Path(file.path) for file, _ in members), "", "")
-    # A copy has the size of its original too; what only shares its UID is kept, and the
-    # reader of the series says that two slices share a position.
-    first: dict[tuple[str, int, str], _File] = {}
-    for file, entry in members:
-        first.setdefault((entry.sop, file.size, "" if entry.sop else file.path), file)
+    members = _without_copies(root, members)
     patients = {entry.patient for _, entry in members}
     return SeriesFiles(
         series_instance_uid=uid,
         study_instance_uid=_most_common(entry.study for _, entry in members),
-        modality=_most_common(entry.modality for _, entry in members),
+        modality=kind or _most_common(entry.modality for _, entry in members),
         patient_key=patients.pop() if len(patients) == 1 else None,
-        files=tuple(Path(file.path) for file in first.values()),
+        files=tuple(Path(file.path) for file, _ in members),
         frame_of_reference_uid=_most_common(entry.frame_of_reference for _, entry in members),
         sop_class_uid=_most_common(entry.sop_class for _, entry in members),
+        sop_instance_uids=frozenset(entry.sop for _, entry in members if entry.sop),
     )
+
+
+def _without_copies(root: Path, members: list[tuple[_File, _Entry]]) -> list[tuple[_File, _Entry]]:
+    """Files without the copies of earlier ones.
+
+    De-identification may give all slices one UID: a copy also has the size of its original, and
+    its position or, where it has none, its bytes. The reader of the series sees to the others.
+    """
+    alike = Counter((entry.sop, file.size) for file, entry in members if entry.sop)
+    if not alike or alike.most_common(1)[0][1] == 1:
+        return members
+    kept, seen = [], set[tuple[str, int, str]]()
+    for file, entry in members:
+        if alike[entry.sop, file.size] > 1:
+            key = entry.sop, file.size, _place_of(root, file)
+            if key in seen:
+                continue
+            seen.add(key)
+        kept.append((file, entry))
+    return kept
+
+
+def _place_of(root: Path, file: _File) -> str:
+    """Position of a slice as its file states it; of a file without one, the hash of its bytes."""
+    tag = Tag.IMAGE_POSITION_PATIENT
+    try:
+        header, _ = read_header(root / file.path, readable(file.path), frozenset((tag,)))
+        return header.text(tag) or sha256_file(root / file.path)
+    except (CaseError, OSError):
+        return file.path
 
 
 def _most_common(values: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ import os
 import re
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -32,6 +32,7 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import TEXT_VR_DELIMS
 
+from uls_data.dicom.header import looks_like_dicom
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
 from uls_data.outcome import Reason
@@ -70,6 +71,9 @@ class Region:
     def voxels(self) -> NDArray[np.int32]:
         """Grid indices, shape (n, 3), in C order of the grid."""
         return np.argwhere(self.mask).astype(np.int32) + np.array(self.start, dtype=np.int32)
+
+
+NOTHING = Region(np.zeros((0, 0, 0), dtype=bool), (0, 0, 0))
 
 
 @dataclass(frozen=True)
@@ -132,8 +136,20 @@ class _Counted(BytesIO):
         return super().read(size)
 
 
-def read_object(path: Path, sop_class: UID, maximum_bytes: int) -> Dataset:
-    """Read a DICOM file (PS3.10) of one SOP class, little endian and uncompressed or deflated.
+def read_object(
+    path: Path, sop_classes: Collection[UID], maximum_bytes: int, encapsulated: Collection[UID] = ()
+) -> tuple[Dataset, UID, bool]:
+    """Read a DICOM file (PS3.10) of some SOP classes, little endian and uncompressed or deflated.
+
+    Parameters
+    ----------
+    encapsulated : collection of UID
+        Further transfer syntaxes, whose pixel data the caller decodes.
+
+    Returns
+    -------
+    Dataset, UID, bool
+        What it holds, its transfer syntax, and whether it has the preamble that it should have.
 
     Raises
     ------
@@ -154,14 +170,22 @@ def read_object(path: Path, sop_class: UID, maximum_bytes: int) -> Dataset:
         raise CaseError(
             Reason.TOO_LARGE, f"{name}: {size:,} bytes; at most {maximum_bytes:,} are read"
         )
-    if data[128:132] != b"DICM":
+    has_preamble = data[128:132] == b"DICM"
+    if not has_preamble and not looks_like_dicom(data, name):
         raise unreadable(name, "not a DICOM file (no DICM at byte 128)")
     stored = _Counted(data, name)
-    stored.seek(132)
-    meta = read_dataset(stored, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+    start = 132 if has_preamble else 0
+    stored.seek(start)
+    meta = Dataset()
+    if data[start : start + 2] == b"\x02\0":
+        meta = read_dataset(stored, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
     syntax = UID(uid(meta, "TransferSyntaxUID", name) or "")
+    if not syntax and not has_preamble:
+        vr = data[stored.tell() + 4 : stored.tell() + 6]
+        explicit = vr.isalpha() and vr.isupper()
+        syntax = ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian
     known = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
-    if syntax not in known:
+    if syntax not in known and syntax not in encapsulated:
         raise CaseError(
             Reason.UNSUPPORTED_FORMAT,
             f"{name}: expected transfer syntax {' or '.join(one.name for one in known)}, found "
@@ -178,9 +202,10 @@ def read_object(path: Path, sop_class: UID, maximum_bytes: int) -> Dataset:
         stored = _Counted(inflated, name)
     ds = read_dataset(stored, syntax == ImplicitVRLittleEndian, True)
     found = UID(uid(ds, "SOPClassUID", name) or "")
-    if found != sop_class:
-        raise unreadable(name, f"expected {sop_class.name}, found {found.name or 'no SOP class'}")
-    return ds
+    if found not in sop_classes:
+        expected = " or ".join(one.name for one in sop_classes)
+        raise unreadable(name, f"expected {expected}, found {found.name or 'no SOP class'}")
+    return ds, syntax, has_preamble
 
 
 def _element(ds: Dataset, keyword: str) -> DataElement | RawDataElement | None:

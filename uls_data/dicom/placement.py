@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.dicom.objects import GRID_TOLERANCE_VOX, Region
-from uls_data.dicom.seg import Segmentation
+from uls_data.dicom.seg import Frame, Segmentation
 from uls_data.errors import CaseError
 from uls_data.geometry import Affine, Triple
 from uls_data.outcome import Reason
@@ -41,10 +41,11 @@ def place_segment(
     found: list[tuple[int, NDArray[np.int64]]] = []
     planes: dict[tuple[int, int], int] = {}
     low, high = np.array(shape), np.zeros(3, dtype=np.int64)
-    for index, frame in enumerate(seg.frames):
-        if frame.segment != number:
-            continue
-        lattice = _lattice(seg, index, shape, affine)
+    for frame in seg.frames_of(number):
+        index = frame.index
+        if frame.segment is None and not seg.pixels(index, number).any():
+            continue  # of a label map, most frames show other segments
+        lattice = _lattice(seg, frame, shape, affine)
         axis = int(np.flatnonzero(~lattice[:, :2].any(axis=1))[0])
         at = int(lattice[axis, 2])
         other = planes.setdefault((axis, at), index)
@@ -61,7 +62,7 @@ def place_segment(
                 f"{seg.name}: frame {index + 1} lies on slice {at} of the scan but names "
                 f"slice {named}",
             )
-        box, start = _box(seg, index, lattice)
+        box, start = _box(seg, index, number, lattice)
         if box.size:
             found.append((index, lattice))
             low, high = np.minimum(low, start), np.maximum(high, start + box.shape)
@@ -70,17 +71,17 @@ def place_segment(
     # Unpacked twice, so that never more than the mask and one frame are in memory.
     mask = np.zeros(high - low, dtype=bool, order="F")
     for index, lattice in found:
-        box, start = _box(seg, index, lattice)
+        box, start = _box(seg, index, number, lattice)
         mask[tuple(slice(a, a + n) for a, n in zip(start - low, box.shape, strict=True))] |= box
     return Region(mask, (int(low[0]), int(low[1]), int(low[2])))
 
 
 def _box(
-    seg: Segmentation, index: int, lattice: NDArray[np.int64]
+    seg: Segmentation, index: int, number: int, lattice: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Smallest box of the grid that holds a frame's voxels, one voxel thick, and its start."""
     along_row, along_column = np.argmax(np.abs(lattice[:, :2]), axis=0).tolist()
-    pixels = seg.pixels(index).T[:: lattice[along_row, 0], :: lattice[along_column, 1]]
+    pixels = seg.pixels(index, number).T[:: lattice[along_row, 0], :: lattice[along_column, 1]]
     if along_row > along_column:
         pixels = pixels.T
     corners = lattice @ [[0, seg.columns - 1], [0, seg.rows - 1], [1, 1]]
@@ -88,9 +89,8 @@ def _box(
     return box, corners.min(axis=1) + start
 
 
-def _lattice(seg: Segmentation, index: int, shape: Triple, affine: Affine) -> NDArray[np.int64]:
+def _lattice(seg: Segmentation, frame: Frame, shape: Triple, affine: Affine) -> NDArray[np.int64]:
     """Whole-number matrix from (column, row, 1) of a frame to grid indices, shape (3, 3)."""
-    frame = seg.frames[index]
     steps = np.stack([frame.column_step_mm, frame.row_step_mm], axis=1)
     exact = np.linalg.solve(
         affine[:3, :3], np.column_stack([steps, frame.position_mm - affine[:3, 3]])
@@ -106,9 +106,9 @@ def _lattice(seg: Segmentation, index: int, shape: Triple, affine: Affine) -> ND
         expected = " x ".join(f"{length:g}" for length in geometry.spacing_mm(affine))
         raise CaseError(
             Reason.GRID_MISMATCH,
-            f"{seg.name}: frame {index + 1} lies up to {off:.3g} voxels off the scan's voxels, at "
-            f"most {GRID_TOLERANCE_VOX:g} is allowed; pixels of {found} mm, the scan's voxels "
-            f"{expected} mm; was it drawn on another scan?",
+            f"{seg.name}: frame {frame.index + 1} lies up to {off:.3g} voxels off the scan's "
+            f"voxels, at most {GRID_TOLERANCE_VOX:g} is allowed; pixels of {found} mm, the scan's "
+            f"voxels {expected} mm; was it drawn on another scan?",
         )
     if (corners < 0).any() or (corners >= np.array(shape)[:, None]).any():
         ends_at = [
@@ -116,8 +116,8 @@ def _lattice(seg: Segmentation, index: int, shape: Triple, affine: Affine) -> ND
         ]
         raise CaseError(
             Reason.GRID_MISMATCH,
-            f"{seg.name}: frame {index + 1} covers voxels {' to '.join(ends_at)}, the scan has "
-            f"shape {shape}; was it drawn on another scan?",
+            f"{seg.name}: frame {frame.index + 1} covers voxels {' to '.join(ends_at)}, the scan "
+            f"has shape {shape}; was it drawn on another scan?",
         )
     lattice: NDArray[np.int64] = rounded.astype(np.int64)
     return lattice

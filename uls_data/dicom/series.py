@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from uls_data.dicom.codestream import MAXIMUM_RATIO
 from uls_data.dicom.elements import Header, Tag
-from uls_data.dicom.header import parse_header, read_header
+from uls_data.dicom.header import inflated, parse_header, read_header
 from uls_data.dicom.inventory import modality_of
 from uls_data.dicom.pixel_format import PixelFormat
 from uls_data.dicom.pixels import (
@@ -121,7 +121,7 @@ def read_series(files: Sequence[Path], root: Path, policy: SeriesPolicy = STRICT
         `path_leaves_root`, `changed_while_read` or `io_error`.
     """
     try:
-        slices = [_open(root, file) for file in _inside(root, files)]
+        slices, scouts = _opened(root, _inside(root, files))
         if len(slices) < 2:
             raise CaseError(
                 Reason.TOO_FEW_SLICES, f"expected at least 2 slices, found {len(slices)}"
@@ -136,6 +136,7 @@ def read_series(files: Sequence[Path], root: Path, policy: SeriesPolicy = STRICT
         stored, hashes, padded = _fill(ordered, scale)
         kept = set(stack.order)
         hashes += [sha256_file(one.path) for k, one in enumerate(slices) if k not in kept]
+        hashes += [sha256_file(root / scout) for scout in scouts]
     except OSError as error:
         raise CaseError(
             Reason.IO_ERROR,
@@ -147,7 +148,7 @@ def read_series(files: Sequence[Path], root: Path, policy: SeriesPolicy = STRICT
         slope=scale.slope,
         intercept=scale.intercept,
         sha256=hash_of(sorted(hashes)),
-        flags=_flags(ordered, scale, stack, padded),
+        flags=_flags(ordered, scale, stack, padded, bool(scouts)),
     )
     uids = tuple(one.header.uid(Tag.SOP_INSTANCE_UID) for one in ordered)
     return Series(volume, uids, stack.positions_mm)
@@ -163,7 +164,13 @@ def series_size(files: Sequence[Path], root: Path) -> tuple[int, int]:
     """
     if not files:
         raise CaseError(Reason.TOO_FEW_SLICES, "expected at least 2 slices, found 0")
-    form = _open(root, next(iter(_inside(root, files[:1])))).form
+    for at, file in enumerate(_inside(root, files)):
+        try:
+            form = _open(root, file).form
+            break
+        except CaseError as error:
+            if error.reason is not Reason.LOCALIZER or at + 1 == len(files):
+                raise
     voxels = form.rows * form.columns * len(files)
     check_size(voxels, readable(files[0].as_posix()))
     return voxels, voxels * form.dtype.itemsize
@@ -182,6 +189,22 @@ def _inside(root: Path, files: Sequence[Path]) -> list[Path]:
     return sorted(files)
 
 
+def _opened(root: Path, files: list[Path]) -> tuple[list[_Slice], list[Path]]:
+    """Slices, and the scout views that lie among them."""
+    slices, scouts, first = [], [], None
+    for file in files:
+        try:
+            slices.append(_open(root, file))
+        except CaseError as error:
+            if error.reason is not Reason.LOCALIZER:
+                raise
+            scouts.append(file)
+            first = first or error
+    if first is not None and len(slices) < len(scouts):
+        raise first
+    return slices, scouts
+
+
 def _check_one_series(slices: list[_Slice]) -> None:
     uids = sorted({one.header.uid(Tag.SERIES_INSTANCE_UID) for one in slices})
     if len(uids) > 1:
@@ -189,6 +212,19 @@ def _check_one_series(slices: list[_Slice]) -> None:
             Reason.AMBIGUOUS_FILES,
             f"expected slices of one series, found {len(uids)}: {', '.join(uids[:3])}",
         )
+    first: dict[str, Header] = {}
+    for header in (one.header for one in slices):
+        uid, place = header.uid(Tag.SOP_INSTANCE_UID), Tag.IMAGE_POSITION_PATIENT
+        other = first.setdefault(uid, header)
+        if other is header or not uid or header.text(place) == other.text(place):
+            continue
+        if header.numbers(place, 3) != other.numbers(place, 3):
+            raise CaseError(
+                Reason.DUPLICATE_UIDS,
+                f"{other.name} and {header.name} lie apart and share the SOP instance UID {uid}: "
+                "which slice an annotation means cannot be told; get the series with UIDs of its "
+                "own",
+            )
 
 
 def _prefix(root: Path, name: Any) -> str:
@@ -293,6 +329,7 @@ def _fill(slices: list[_Slice], scale: _Scale) -> tuple[NDArray[Any], list[str],
     for one, plane in zip(slices, planes, strict=True):
         data = one.path.read_bytes()
         hashes.append(sha256_bytes(data))
+        data = inflated(data, one.header.name)
         if (
             len(data) != one.file_bytes
             or parse_header(data, one.header.name, _WANTED) != one.header
@@ -313,10 +350,13 @@ def _fill(slices: list[_Slice], scale: _Scale) -> tuple[NDArray[Any], list[str],
     return planes.T, hashes, padded
 
 
-def _flags(slices: list[_Slice], scale: _Scale, stack: Stack, padded: bool) -> tuple[Flag, ...]:
+def _flags(
+    slices: list[_Slice], scale: _Scale, stack: Stack, padded: bool, scouts: bool
+) -> tuple[Flag, ...]:
     flags = {
         Flag.TRAILING_BYTES: any(has_padding_behind(one.header, one.form) for one in slices),
         Flag.PER_SLICE_RESCALE: scale.per_slice,
+        Flag.SCOUT_LEFT_OUT: scouts,
         Flag.SLICES_REPAIRED: stack.dropped,
         Flag.OUT_OF_FIELD: padded,
         Flag.BURNED_IN_ANNOTATION: any(

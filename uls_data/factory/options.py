@@ -102,7 +102,14 @@ class Task:
         """Hash of options and inputs: size and time of every file, never its content."""
         case = self.case
         return hash_of(
-            [options_key, case.case_id, repr(case.problem), repr(self.positions), *self.inputs]
+            [
+                options_key,
+                case.case_id,
+                repr(case.problem),
+                repr(self.positions),
+                *self.inputs,
+                *(f"flag {flag}" for flag in case.flags),
+            ]
         )
 
     def inputs_now(self, raw: Path) -> tuple[str, ...]:

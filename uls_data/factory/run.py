@@ -54,6 +54,7 @@ def build(
     replay: str | Path | None = None,
     masks: Sequence[str] = (),
     calibration: str | Path | None = None,
+    prune: bool = False,
     dry_run: bool = False,
     started: Callable[[int, int], None] | None = None,
     progress: Progress | None = None,
@@ -95,6 +96,8 @@ def build(
         otherwise, `grabcut` under the profile `published`.
     calibration : path, optional
         What `calibrate` wrote, instead of what comes with the package.
+    prune : bool
+        Remove the VOIs of cases that are no longer in the raw data.
     dry_run : bool
         Touch nothing; the report's rows then say what would be read.
     started : callable, optional
@@ -156,7 +159,7 @@ def build(
     pool = Pool(workers, scheduler)
     try:
         with locked(state.folder / LOCK, f"--out {out} ({source})"):
-            _run(options, tasks, chosen, report, state, pool, started, progress)
+            _run(options, tasks, chosen, report, state, pool, prune, started, progress)
     except OSError as error:
         raise SourceError(
             f"--out {out}: cannot be written: {error.strerror or error}. "
@@ -172,6 +175,7 @@ def _run(
     report: BuildReport,
     state: State,
     pool: Pool,
+    prune: bool,
     started: Callable[[int, int], None] | None,
     progress: Progress | None,
 ) -> None:
@@ -180,14 +184,21 @@ def _run(
     remove_temporaries_of(state.manifest)
     finished = state.load()
     gone = finished.keys() - {task.case.case_id for task in tasks}
+    with_files = {case_id for case_id, files in state.files_by_case(gone).items() if files}
     if any(_is_unlisted(task.case) for task in tasks):
         # Whether they are gone or lie in that folder cannot be known: nothing is removed.
         chosen += [_hidden(case_id) for case_id in sorted(gone)] if report.complete else []
         gone = set()
+    elif with_files and not prune:
+        report.notes.append(
+            f"{len(with_files)} finished cases, such as {min(with_files)}, are no longer in the "
+            "raw data: their VOIs and rows are kept; --prune removes them"
+        )
+        gone -= with_files
     chosen = [task.planned(options.raw) for task in chosen]
     options_key = options.key()
     keys = {task.case.case_id: task.key(options_key) for task in chosen}
-    _refuse_mixture(finished, keys, options)
+    _refuse_mixture({name: finished[name] for name in finished.keys() - gone}, keys, options)
     waiting = [task for task in chosen if not _is_done(finished, task, keys)]
     stale = state.files_by_case({task.case.case_id for task in waiting} | gone)
     report.done_before = len(chosen) - len(waiting)
@@ -223,13 +234,20 @@ def _run(
         state.close()
         remove_folder(state.staging)
     for case_id in sorted(gone):
-        report.notes.append(f"{case_id} is no longer in the raw data: its VOIs were removed")
+        what = "its VOIs were removed" if case_id in with_files else "its row was removed"
+        report.notes.append(f"{case_id} is no longer in the raw data: {what}")
         state.remove(stale[case_id])
         del finished[case_id]
     if waiting or gone or state.journal.is_file() or not state.stored.is_file():
         state.finish(finished)
     elif not state.manifest.is_file():
         state.restore_manifest()
+    lost = {task.case.case_id for task in chosen} - state.case_ids()
+    if lost:
+        raise SourceError(
+            f"--out {options.out}: {len(lost)} cases ended without a row, such as {min(lost)}: a "
+            "fault of this program, please report it"
+        )
 
 
 def _is_unlisted(case: CaseFiles) -> bool:
@@ -269,5 +287,6 @@ def _refuse_mixture(finished: dict[str, Finished], keys: dict[str, str], options
         raise SourceError(
             f"--out {options.out} holds {len(foreign)} cases of {options.recipe.source}, such as "
             f"{foreign[0]}, that were built with another recipe or other parameters. "
-            "Build all cases (without --only or --limit), or name another --out."
+            "Build all cases (without --only or --limit; with --prune if some are no longer in the "
+            "raw data), or name another --out."
         )

@@ -42,12 +42,15 @@ class Finished:
     ----------
     at : int or None
         Byte offset of its line in the journal; None if they are in `rows.parquet`.
+    size : int or None
+        Bytes of its VOI files together; None where an earlier version did not write it down.
     """
 
     case_id: str
     options_key: str
     key: str
     at: int | None = None
+    size: int | None = None
 
 
 class State:
@@ -67,7 +70,10 @@ class State:
         self._unowned: set[str] = set()
 
     def load(self) -> dict[str, Finished]:
-        """Return the finished cases whose files are all there; damaged records do not count."""
+        """Return the finished cases whose files are all there and whole, by their sizes.
+
+        Damaged records do not count.
+        """
         present = self._present()
         self._unowned = set(present)
         found: dict[str, Finished] = {}
@@ -76,7 +82,7 @@ class State:
                 record = _record(content, None)
                 if record is not None:
                     found[record.case_id] = record
-            for case_id in self._incomplete(present, set(found)):
+            for case_id in self._incomplete(present, found):
                 found.pop(case_id, None)
         for at, content in self.journal.lines():
             record = _record(content, at)
@@ -85,33 +91,35 @@ class State:
             # A later line of a case replaces an earlier one.
             found.pop(record.case_id, None)
             self._unowned -= _files(content["rows"])
-            if content["rows"] and _files(content["rows"]) <= present:
+            if content["rows"] and _are_whole(_files(content["rows"]), present, record):
                 found[record.case_id] = record
         return found
 
-    def _present(self) -> set[str]:
-        """Names of the VOI files on disk, relative to OUT; one listing, not a look at each."""
-        names: set[str] = set()
+    def _present(self) -> dict[str, int]:
+        """Sizes in bytes of the VOI files on disk, by their names relative to OUT."""
+        names: dict[str, int] = {}
         labels = self.out / self.source / "labels"
         for folder in (self.out / self.source / "images", *labels.glob("*")):
             inside = folder.relative_to(self.out).as_posix()
             with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-                names.update(f"{inside}/{entry.name}" for entry in entries)
+                names.update((f"{inside}/{one.name}", one.stat().st_size) for one in entries)
         return names
 
-    def _incomplete(self, present: set[str], expected: set[str]) -> set[str]:
-        """Cases that lack a file, or their rows."""
+    def _incomplete(self, present: dict[str, int], expected: dict[str, Finished]) -> set[str]:
+        """Cases that lack a file or a part of one, or their rows."""
         broken: set[str] = set()
         seen: set[str] = set()
+        rows = iterate_rows(self.stored, ["case_id", *_PATHS])
         try:
-            for row in iterate_rows(self.stored, ["case_id", *_PATHS]):
-                seen.add(row["case_id"])
-                self._unowned -= _files([row])
-                if not _files([row]) <= present:
-                    broken.add(row["case_id"])
+            for case_id, group in groupby(rows, key=lambda row: str(row["case_id"])):
+                seen.add(case_id)
+                files = _files(group)
+                self._unowned -= files
+                if not _are_whole(files, present, expected.get(case_id)):
+                    broken.add(case_id)
         except ManifestError:
-            return expected
-        return broken | (expected - seen)
+            return set(expected)
+        return broken | (expected.keys() - seen)
 
     def files_by_case(self, case_ids: set[str]) -> dict[str, set[str]]:
         """Files that finished or half-finished builds wrote for some cases, relative to OUT."""
@@ -129,6 +137,10 @@ class State:
             if _record(content, 0) is not None and content["case_id"] in found:
                 found[content["case_id"]].update(_with_pictures(_files(content["rows"])))
         return found
+
+    def case_ids(self) -> set[str]:
+        """Names of the cases that have rows, once the build has ended."""
+        return set(read_table(self.stored, ["case_id"]).column("case_id").to_pylist())
 
     def rows_of(self, record: Finished) -> list[Row]:
         """Rows of one finished case."""
@@ -175,7 +187,9 @@ class State:
     def save(self, case_id: str, options_key: str, key: str, rows: list[Row]) -> Finished:
         """Write down a finished case at the end of the journal."""
         line = {"case_id": case_id, "options_key": options_key, "key": key, "rows": rows}
-        return Finished(case_id, options_key, key, self.journal.add(line))
+        size = sum((self.out / name).stat().st_size for name in _files(rows))
+        at = self.journal.add({**line, "bytes": size})
+        return Finished(case_id, options_key, key, at, size)
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files that no row names any more."""
@@ -204,6 +218,7 @@ class State:
         self.remove(_with_pictures(stray))
         self.cases.rewrite(
             {"case_id": r.case_id, "options_key": r.options_key, "key": r.key}
+            | ({} if r.size is None else {"bytes": r.size})
             for _, r in sorted(finished.items())
         )
         self.journal.remove()
@@ -249,7 +264,17 @@ def _record(content: Any, at: int | None) -> Finished | None:
         rows = content.get("rows")
         if not isinstance(rows, list) or not all(_is_row(row, texts[0]) for row in rows):
             return None
-    return Finished(str(texts[0]), str(texts[1]), str(texts[2]), at)
+    size = content.get("bytes")
+    size = size if isinstance(size, int) else None
+    return Finished(str(texts[0]), str(texts[1]), str(texts[2]), at, size)
+
+
+def _are_whole(files: set[str], present: dict[str, int], record: Finished | None) -> bool:
+    """Whether files are there, none of them empty, and have the bytes that were written down."""
+    if not all(present.get(name) for name in files):
+        return False
+    size = record.size if record is not None else None
+    return size is None or size == sum(present[name] for name in files)
 
 
 def _is_row(row: Any, case_id: Any) -> bool:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from uls_data.outcome import Reason
+from uls_data.outcome import Flag, Reason
 from uls_data.sources.measurement import Measurement, StackSpec
 
 
@@ -32,6 +32,10 @@ class CaseFiles:
     measurements : tuple of Measurement
         What those tables say of this case.
     series_instance_uid, study_instance_uid : str or None
+    beside : tuple of Path
+        Files that belong to the case and are not read: copies, or what its problem is about.
+    flags : tuple of Flag
+        What is to be known of how the files were found to be one case.
     problem : (Reason, str) or None
         Why the case cannot be read, known without opening a volume.
     """
@@ -46,6 +50,8 @@ class CaseFiles:
     measurements: tuple[Measurement, ...] = ()
     series_instance_uid: str | None = None
     study_instance_uid: str | None = None
+    beside: tuple[Path, ...] = ()
+    flags: tuple[Flag, ...] = ()
     problem: tuple[Reason, str] | None = None
 
     def files(self) -> list[Path]:

@@ -47,13 +47,29 @@ def find_cases(
             f"--raw {root}: no such folder; it must hold the raw data of {recipe.source}"
         )
     raw = RawRoot(root, leave_out)
+    search = Search(recipe, raw, need_images, cache)
     try:
-        cases = format_of(recipe).found(Search(recipe, raw, need_images, cache))
+        cases = with_unaccounted(format_of(recipe).found(search), search.selected)
     except SourceError as error:
         if not raw.unlisted:
             raise
         raise SourceError(f"{error}\n  Folders that cannot be listed: {_named(raw)}") from error
     return with_unlisted(cases, raw) if raw.unlisted else cases
+
+
+def with_unaccounted(cases: list[CaseFiles], selected: set[Path]) -> list[CaseFiles]:
+    """Cases, and a failed one for each selected file that none of them holds: nothing vanishes."""
+    if not selected:
+        return cases
+    held = {path for case in cases for path in (*case.files(), *case.beside)}
+    known = {case.case_id for case in cases}
+    lost = []
+    for path in sorted(selected - held):
+        name = readable(path.as_posix())
+        detail = f"{name} is selected by the recipe and ended in no case: please report this"
+        case_id = name if name not in known else f"{name} (file)"
+        lost.append(CaseFiles(case_id, problem=(Reason.UNACCOUNTED, detail)))
+    return sorted([*cases, *lost], key=lambda case: natural_key(case.case_id)) if lost else cases
 
 
 def with_unlisted(cases: list[CaseFiles], raw: RawRoot) -> list[CaseFiles]:

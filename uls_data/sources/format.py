@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,15 @@ class Search:
         Whether a case without an image is a problem.
     cache : Path or None
         File that remembers headers of DICOM files between calls.
+    selected : set of Path
+        Files that the recipe selects, as far as the format has seen them: each must end in a case.
     """
 
     recipe: Recipe
     raw: RawRoot
     need_images: bool = True
     cache: Path | None = None
+    selected: set[Path] = field(default_factory=set)
 
 
 @dataclass(frozen=True)

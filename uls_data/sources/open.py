@@ -40,7 +40,7 @@ def open_case(
     CaseError
         With the reason.
     """
-    opening = Opening(case, recipe, raw, labels_only, profile)
+    opening = Opening(case, recipe, raw, labels_only, profile, set(case.flags))
     opened: Opened = format_of(recipe).opener()(opening, recipe.reader)
     if Quirk.SLICES_ON_AXIS_0 in recipe.quirks and opened.reference.orientation.axes[2] != 0:
         codes = geometry.axis_codes(opened.reference.stored_affine)

@@ -17,6 +17,7 @@ from uls_data.profile import PROFILES, Profile
 from uls_data.recipe.model import Quirk, Recipe
 from uls_data.recipe.reader import DicomPolicy
 from uls_data.sources.case_files import CaseFiles
+from uls_data.sources.subgrid import on_grid_of
 from uls_data.volumes import Volume, read_volume
 
 if TYPE_CHECKING:
@@ -116,6 +117,10 @@ class Opening:
             off = geometry.affine_difference_mm(mask.affine, scan.affine, scan.ras.shape)
             if off <= _SAME_GRID_VOX * min(geometry.spacing_mm(scan.affine)):
                 return mask
+        placed = on_grid_of(mask, scan) if mask.ras.shape != scan.ras.shape else None
+        if placed is not None:
+            self.flags.add(Flag.MASK_ON_SUBGRID)
+            return placed
         if mask.stored.shape != scan.stored.shape:
             raise CaseError(
                 Reason.GRID_MISMATCH,

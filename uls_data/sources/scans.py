@@ -20,6 +20,8 @@ from uls_data.outcome import Reason
 from uls_data.sources.case_files import CaseFiles, natural_key
 from uls_data.sources.format import Search
 
+Strays = dict[Path, tuple[Reason, str]]
+
 
 @dataclass(frozen=True)
 class Scans:
@@ -30,13 +32,14 @@ class Scans:
     every : list of SeriesFiles
     ct : list of SeriesFiles
         Those of CT.
-    strays : dict of Path to Path
-        DICOM that names no series, by its folder: a damaged slice, where it lies among slices.
+    strays : dict of Path to (Reason, str)
+        Files that name no series or cannot be read, and why: damaged slices, where they lie among
+        slices.
     """
 
     every: list[SeriesFiles]
     ct: list[SeriesFiles]
-    strays: dict[Path, Path]
+    strays: Strays
 
     @classmethod
     def below(cls, search: Search, patient_pattern: str | None) -> Scans:
@@ -45,7 +48,11 @@ class Scans:
         return cls(
             every,
             [series for series in every if series.modality == "CT"],
-            {path.parent: path for series in every if not series.modality for path in series.files},
+            {
+                path: problem
+                for series in every
+                for path, problem in zip(series.files, series.problems, strict=False)
+            },
         )
 
     def by_uid(self) -> dict[str, SeriesFiles]:
@@ -55,13 +62,16 @@ class Scans:
     def checked(self, search: Search, cases: list[CaseFiles]) -> list[CaseFiles]:
         """Cases in order of their names; those with a stray file among their slices fail.
 
+        A stray file elsewhere is a failed case, named by its folder.
+
         Raises
         ------
         SourceError
             There is no case.
         """
         source = search.recipe.source
-        if not cases:
+        search.selected.update(self.strays)
+        if not any(case.annotations or case.mask for case in cases) and not self.strays:
             raise SourceError(
                 f"--raw {search.raw.path}: no case of {source} found: {len(self.ct)} CT series, "
                 f"and nothing that says where lesions are in one of them.\n"
@@ -69,27 +79,55 @@ class Scans:
                 "put it."
             )
         cases = [with_strays(case, self.strays) for case in cases]
+        held = {path for case in cases for path in case.beside}
+        names = {case.case_id for case in cases}
+        for path in sorted(self.strays.keys() - held):
+            case_id = free_name(readable(path.parent.as_posix()), path, names)
+            cases.append(CaseFiles(case_id, beside=(path,), problem=self.strays[path]))
         return sorted(cases, key=lambda case: natural_key(case.case_id))
 
 
-def with_strays(case: CaseFiles, stray: dict[Path, Path]) -> CaseFiles:
-    """Refuse a series among whose slices lies a file that cannot be read as one."""
+def with_strays(case: CaseFiles, strays: Strays) -> CaseFiles:
+    """Refuse a series among whose slices lie files that cannot be read as one."""
+    folders = {path.parent for path in case.slices} if strays else set()
+    beside = tuple(sorted(path for path in strays if path.parent in folders))
+    if not beside:
+        return case
+    case = replace(case, beside=(*case.beside, *beside))
     if case.problem is not None:
         return case
-    for folder in sorted({path.parent for path in case.slices} & stray.keys()):
-        name = readable(stray[folder].as_posix())
-        detail = f"{name}, among the slices of the series, cannot be read as one; get it again"
-        return replace(case, problem=(Reason.UNREADABLE, detail))
-    return case
+    name = readable(beside[0].as_posix())
+    more = f", as {len(beside) - 1} others" if len(beside) > 1 else ""
+    reason, why = strays[beside[0]]
+    why = why.removeprefix(f"{name}: ")
+    detail = f"{name}, among the slices of the series, cannot be read as one{more}: {why}"
+    return replace(case, problem=(reason, detail))
+
+
+def free_name(name: str, path: Path, taken: set[str]) -> str:
+    """Name of a case that a file makes: `name` or, where it is taken, with what tells it apart."""
+    whole = readable(path.as_posix())
+    name = name if name not in ("", ".") else whole
+    for one in (name, f"{name}_{readable(path.stem)}", whole, f"{whole} (file)"):
+        if one not in taken:
+            break
+    taken.add(one)
+    return one
+
+
+def named_by_folder(path: Path, case: str) -> str | None:
+    """Case that the deepest folder above a file names whose name fits."""
+    pattern = re.compile(case)
+    return next(
+        (readable(one) for one in reversed(path.parts[:-1]) if pattern.fullmatch(one)), None
+    )
 
 
 def name_of(series: SeriesFiles, case: str) -> str | None:
     """Case that a folder of the series, or its fitting PatientID, names."""
+    if series.files and (name := named_by_folder(series.files[0], case)) is not None:
+        return name
     pattern = re.compile(case)
-    folders = series.files[0].parts[:-1] if series.files else ()
-    for part in reversed(folders):
-        if pattern.fullmatch(part):
-            return readable(part)
     if series.patient_key is not None and pattern.fullmatch(series.patient_key):
         return series.patient_key
     return None
@@ -146,6 +184,10 @@ def case_of(
         mask=annotations[0] if as_mask and annotations else None,
         slices=series.files if series else (),
         annotations=() if as_mask else tuple(annotations),
+        beside=tuple(
+            [path for other in scans[1:] for path in other.files]
+            + (annotations[1:] if as_mask else [])
+        ),
         series_instance_uid=series.series_instance_uid if series else uid,
         study_instance_uid=series.study_instance_uid if series else None,
         problem=problem,

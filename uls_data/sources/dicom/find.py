@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from uls_data.dicom.inventory import SeriesFiles
 from uls_data.errors import CaseError
 from uls_data.ids import readable
+from uls_data.outcome import Flag, Reason
 from uls_data.recipe.reader import DicomMasks, DicomObjects
 from uls_data.sources.case_files import CaseFiles
+from uls_data.sources.dicom.resolving import Resolver
 from uls_data.sources.format import Search
 from uls_data.sources.patterns import matching
-from uls_data.sources.scans import Scans, case_of, name_of
+from uls_data.sources.scans import (
+    Scans,
+    Strays,
+    case_of,
+    free_name,
+    name_of,
+    named_by_folder,
+)
 
 
 def find_masked(search: Search, reader: DicomMasks) -> list[CaseFiles]:
@@ -21,11 +31,13 @@ def find_masked(search: Search, reader: DicomMasks) -> list[CaseFiles]:
     masks: dict[str, list[Path]] = {}
     for path, match in matching(reader.mask, reader.case, sorted(raw.walk())):
         masks.setdefault(readable(match["case"]), []).append(path)
+        search.selected.add(path)
     images: dict[str, list[SeriesFiles]] = {}
     for series in scans.ct:
         case_id = name_of(series, reader.case)
         if case_id is not None:
             images.setdefault(case_id, []).append(series)
+            search.selected.update(series.files)
     cases = [
         case_of(raw.path, case_id, images.get(case_id, []), masks.get(case_id, []), as_mask=True)
         for case_id in masks.keys() | images.keys()
@@ -34,40 +46,65 @@ def find_masked(search: Search, reader: DicomMasks) -> list[CaseFiles]:
 
 
 def find_referred(search: Search, reader: DicomObjects) -> list[CaseFiles]:
-    """Find series that RT structure sets or segmentations refer to."""
+    """Find series, and the RT structure sets or segmentations of each.
+
+    An object that cannot be read or is of no one series is a failed case, named by its folder; so
+    is a series that no object is of, which is skipped.
+    """
     root, scans = search.raw.path, Scans.below(search, reader.case)
     modality = {"rtstruct": "RTSTRUCT", "seg": "SEG"}[reader.kind]
-    by_uid = scans.by_uid()
-    objects: dict[str, list[Path]] = {}
-    for series in scans.every:
-        if series.modality == modality:
-            for path in series.files:
-                objects.setdefault(_referred(root / path, reader), []).append(path)
-    cases = []
-    for uid, paths in objects.items():
-        found = [by_uid[uid]] if uid in by_uid else []
-        named = name_of(found[0], reader.case) if found else None
-        cases.append(case_of(root, named or uid or "unknown", found, paths, as_mask=False, uid=uid))
-    names = [case.case_id for case in cases]
+    resolver = Resolver(
+        scans.ct,
+        {one.series_instance_uid: one.modality for one in scans.every if one.modality != "CT"},
+    )
+    of_series: dict[str, list[tuple[Path, bool]]] = {}
+    lost: Strays = {}
+    for path in (path for one in scans.every if one.modality == modality for path in one.files):
+        search.selected.add(path)
+        try:
+            name = readable(path.as_posix())
+            series, inferred = resolver.series_of(root / path, name, reader)
+            of_series.setdefault(series.series_instance_uid, []).append((path, inferred))
+        except CaseError as error:
+            lost[path] = error.reason, error.detail
+        except OSError as error:
+            lost[path] = Reason.IO_ERROR, f"{name}: {error.strerror or type(error).__name__}"
+    slices = {path.parent for series in scans.ct for path in series.files}
+    lost |= {path: why for path, why in scans.strays.items() if path.parent not in slices}
+    cases, alone = [], dict[str, list[CaseFiles]]()
+    for series in scans.ct:
+        search.selected.update(series.files)
+        objects = of_series.get(series.series_instance_uid, [])
+        paths = [path for path, _ in objects]
+        name = name_of(series, reader.case) or series.series_instance_uid
+        case = case_of(root, name, [series], paths, as_mask=False)
+        if objects:
+            flags = (Flag.REFERENCE_INFERRED,) if any(inferred for _, inferred in objects) else ()
+            cases.append(replace(case, flags=flags))
+        else:
+            detail = f"series {series.series_instance_uid}: no {modality} below the root is of it"
+            case = replace(case, problem=(Reason.NOT_ANNOTATED, detail))
+            alone.setdefault(name, []).append(case)
     # Several series of one folder: each is told by its own UID.
-    cases = [
-        replace(case, case_id=f"{case.case_id}_{case.series_instance_uid}")
-        if names.count(case.case_id) > 1 and case.series_instance_uid
-        else case
-        for case in cases
-    ]
+    names = Counter([case.case_id for case in cases] + [n for n, of in alone.items() for _ in of])
+    cases = [_apart(case, names) for case in cases]
+    taken = {case.case_id for case in cases}
+    for path, problem in sorted(lost.items()):
+        name = named_by_folder(path, reader.case) or readable(path.parent.as_posix())
+        scan = alone.get(name, [])
+        if len(scan) == 1 and names[name] == 1:
+            # What ought to annotate the only series there.
+            (case,) = alone.pop(name)
+            taken.add(name)
+            cases.append(replace(case, annotations=(path,), problem=problem))
+        else:
+            case_id = free_name(name, path, taken)
+            cases.append(CaseFiles(case_id, annotations=(path,), problem=problem))
+    cases += [_apart(case, names) for of in alone.values() for case in of]
     return scans.checked(search, cases)
 
 
-def _referred(path: Path, reader: DicomObjects) -> str:
-    """Series that an object refers to; empty where it cannot be told, which the case says."""
-    try:
-        if reader.kind == "rtstruct":
-            from uls_data.dicom.rtstruct import read_rtstruct
-
-            return read_rtstruct(path).series_instance_uid or ""
-        from uls_data.dicom.seg import read_seg
-
-        return read_seg(path).series_instance_uid or ""
-    except CaseError:
-        return ""
+def _apart(case: CaseFiles, names: Counter[str]) -> CaseFiles:
+    if names[case.case_id] == 1:
+        return case
+    return replace(case, case_id=f"{case.case_id}_{case.series_instance_uid}")

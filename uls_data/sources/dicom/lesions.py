@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from uls_data.dicom.objects import Region
+from uls_data.dicom.objects import NOTHING, Region
 from uls_data.dicom.placement import place_segment
-from uls_data.dicom.rtstruct import rasterise, read_rtstruct
-from uls_data.dicom.seg import read_seg
+from uls_data.dicom.rtstruct import Filled, Roi, rasterise, read_rtstruct
+from uls_data.dicom.seg import Segment, Segmentation, read_seg
 from uls_data.dicom.series import Series
 from uls_data.dicom.written import written_at
 from uls_data.errors import CaseError
+from uls_data.geometry import Affine, Triple
 from uls_data.ids import readable
 from uls_data.io import sha256_file
-from uls_data.lesions.instances import Lesion, find_lesions, ras_voxels
+from uls_data.lesions.instances import Lesion, Mark, find_lesions, ras_voxels
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Given, Recipe
 from uls_data.recipe.reader import DicomMasks, DicomObjects
@@ -26,6 +27,8 @@ from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.masks import open_masks
 from uls_data.sources.opening import Opened, Opening
 from uls_data.sources.scans import folder_of
+
+_Grid = tuple[Triple, Affine, Sequence[str]]
 
 
 def open_masked(opening: Opening, reader: DicomMasks) -> Opened:
@@ -37,37 +40,63 @@ def open_masked(opening: Opening, reader: DicomMasks) -> Opened:
 def open_referred(opening: Opening, reader: DicomObjects) -> Opened:
     """Open one series and the objects that refer to it; see `object_lesions`."""
     series = opening.series(reader.policy)
-    lesions, seen = object_lesions(opening.case, opening.raw, reader, opening.recipe, series)
+    lesions, marks, seen = object_lesions(opening.case, opening.raw, reader, opening.recipe, series)
     opening.flags |= seen
-    return opening.of_series(series, lesions)
+    return opening.of_series(series, lesions, marks)
+
+
+@dataclass(frozen=True)
+class _Structure:
+    """A structure whose name fits the recipe: its voxels, or why there are none."""
+
+    name: str
+    region: Region
+    flags: tuple[Flag, ...] = ()
+    problem: tuple[Reason, str] | None = None
+    path: Path = Path()
 
 
 def object_lesions(
     case: CaseFiles, raw: Path, reader: DicomObjects, recipe: Recipe, series: Series
-) -> tuple[list[Lesion], set[Flag]]:
-    """Lesions of the objects of a case.
+) -> tuple[list[Lesion], list[Mark], set[Flag]]:
+    """Lesions of the objects of a case, and what is selected there and is none.
 
     With `rule: given` each structure whose name fits the recipe is a lesion, numbered
     in the order of objects and structures; with `rule: components` their union is
-    split as a mask of value 1.
+    split as a mask of value 1. A structure without voxels is a lesion that says why, or
+    with `components` a mark, as is an object without a fitting structure.
 
     Raises
     ------
     CaseError
-        An object cannot be read, belongs elsewhere, or no structure's name fits.
+        No object of the case can be read, or no structure's name fits.
     """
     flags: set[Flag] = set()
+    structures: list[_Structure] = []
+    marks: list[Mark] = []
+    known, faults = 0, list[CaseError]()
     paths = _chosen(case.annotations, raw, reader)
     common = folder_of(paths)
-    regions: list[tuple[str, Path, Region]] = []
-    known = 0
+    for path in sorted(set(case.annotations) - set(paths)):
+        detail = f"{readable(path.as_posix())}: another object of this series was written later"
+        marks.append(Mark(Reason.DUPLICATE, detail))
     for path in paths:
-        for number, named, region in _structures(raw / path, reader, series, flags):
-            known += 1
-            if named:
-                own = readable(path.relative_to(common).as_posix())
-                regions.append((f"{own}/{number}" if len(paths) > 1 else number, path, region))
-    if not regions:
+        name = readable(path.as_posix())
+        try:
+            found, others = _structures(raw / path, reader, series, flags)
+        except CaseError as error:
+            faults.append(error)
+            marks.append(Mark(error.reason, error.detail))
+            continue
+        known += others
+        own = f"{readable(path.relative_to(common).as_posix())}/" if len(paths) > 1 else ""
+        structures += [replace(one, name=f"{own}{one.name}", path=path) for one in found]
+        if not found:
+            detail = f"{name}: none of its {others} structures fits {reader.structures!r}"
+            marks.append(Mark(Reason.NO_LESION, detail))
+    if faults and not structures:
+        raise faults[0]
+    if not structures:
         raise CaseError(
             Reason.ANNOTATION_MISMATCH,
             f"expected a structure whose name fits {reader.structures!r}, found {known} others; "
@@ -76,20 +105,29 @@ def object_lesions(
     volume = series.volume
     if not isinstance(recipe.instances, Given):
         mask = np.zeros(volume.stored.shape, dtype=np.uint8, order="F")
-        for *_, region in regions:
-            mask[tuple(region.voxels.T)] = 1
+        for one in structures:
+            mask[tuple(one.region.voxels.T)] = 1
+            flags.update(one.flags if one.problem is None else ())
         joined = replace(volume, stored=mask, slope=1.0, intercept=0.0)
-        return find_lesions(joined, recipe, case.annotations[0].name), flags
+        marks += [Mark(*one.problem, one.name) for one in structures if one.problem is not None]
+        return find_lesions(joined, recipe, case.annotations[0].name), marks, flags
     lesions = []
     hashes = {path: sha256_file(raw / path) for path in paths} if len(case.annotations) > 1 else {}
-    for index, (name, path, region) in enumerate(regions, start=1):
-        voxels = ras_voxels(region.voxels, volume)
-        if len(voxels):
-            columns = {"label_source": readable(path.as_posix())}
-            if path in hashes:
-                columns["label_source_sha256"] = hashes[path]
-            lesions.append(Lesion(index, voxels, name, columns=tuple(columns.items())))
-    return lesions, flags
+    for index, one in enumerate(structures, start=1):
+        columns = {"label_source": readable(one.path.as_posix())}
+        if one.path in hashes:
+            columns["label_source_sha256"] = hashes[one.path]
+        lesions.append(
+            Lesion(
+                index,
+                ras_voxels(one.region.voxels, volume),
+                one.name,
+                skipped=one.problem,
+                columns=tuple(columns.items()),
+                flags=one.flags,
+            )
+        )
+    return lesions, marks, flags
 
 
 def _chosen(paths: tuple[Path, ...], raw: Path, reader: DicomObjects) -> tuple[Path, ...]:
@@ -117,28 +155,79 @@ def _chosen(paths: tuple[Path, ...], raw: Path, reader: DicomObjects) -> tuple[P
 
 def _structures(
     path: Path, reader: DicomObjects, series: Series, flags: set[Flag]
-) -> Iterator[tuple[str, bool, Region]]:
-    """Structures of one object: its number as text, whether its name fits, and its voxels."""
+) -> tuple[list[_Structure], int]:
+    """Structures of one object whose names fit, and the number of the others."""
     pattern = re.compile(reader.structures)
     volume = series.volume
     grid = (volume.stored.shape, volume.stored_affine, series.sop_instance_uids)
-    nothing = Region(np.zeros((0, 0, 0), dtype=bool), (0, 0, 0))
     if reader.kind == "rtstruct":
-        for roi in read_rtstruct(path).rois:
-            if roi.name.matching(pattern) is None:
-                yield f"roi-{roi.number}", False, nothing
-                continue
-            filled = rasterise(roi.contours, *grid)
-            if filled.off_slice:
-                flags.add(Flag.CONTOUR_OFF_SLICE)
-            if filled.crossing:
-                flags.add(Flag.CONTOURS_OVERLAP)
-            yield f"roi-{roi.number}", True, filled.region
-        return
-    segmentation = read_seg(path)
-    for segment in segmentation.segments:
-        if segment.label.matching(pattern) is None:
-            yield f"segment-{segment.number}", False, nothing
-        else:
-            region = place_segment(segmentation, segment.number, *grid)
-            yield f"segment-{segment.number}", True, region
+        structure_set = read_rtstruct(path, pattern)
+        if not structure_set.has_preamble:
+            flags.add(Flag.NO_PREAMBLE)
+        rois = structure_set.matching(pattern)
+        return [_of_roi(roi, grid, flags) for roi in rois], len(structure_set.rois) - len(rois)
+    segmentation = read_seg(path, pattern)
+    if not segmentation.has_preamble:
+        flags.add(Flag.NO_PREAMBLE)
+    segments = segmentation.matching(pattern)
+    return [_of_segment(segmentation, one, grid) for one in segments], len(
+        segmentation.segments
+    ) - len(segments)
+
+
+def _of_roi(roi: Roi, grid: _Grid, flags: set[Flag]) -> _Structure:
+    name = f"roi-{roi.number}"
+    if roi.problem is not None:
+        return _Structure(name, NOTHING, problem=(roi.problem.reason, roi.problem.detail))
+    try:
+        filled = rasterise(roi.contours, *grid)
+    except CaseError as error:
+        return _Structure(name, NOTHING, problem=(error.reason, error.detail))
+    if filled.off_slice:
+        flags.add(Flag.CONTOUR_OFF_SLICE)
+    if filled.crossing:
+        flags.add(Flag.CONTOURS_OVERLAP)
+    seen = {
+        Flag.CONTOUR_MOVED_TO_SLICE: filled.moved,
+        Flag.CONTOUR_ON_OTHER_SLICE: filled.on_other_slice,
+        Flag.CONTOUR_CUT: filled.cut,
+        Flag.STRUCTURE_EMPTY: not filled.region.mask.size,
+    }
+    problem = None
+    if not filled.region.mask.size:
+        problem = _why_empty(filled, f"structure {roi.number}", len(roi.contours))
+    raised = tuple(flag for flag, count in seen.items() if count)
+    return _Structure(name, filled.region, raised, problem)
+
+
+def _why_empty(filled: Filled, name: str, count: int) -> tuple[Reason, str]:
+    """Reason and detail of a structure that encloses no voxel, with its contours by kind."""
+    kinds = [f"{number} {kind}" for kind, number in sorted(filled.skipped.items())]
+    if kinds:
+        kinds[-1] += " of too few points to enclose anything, or open"
+    if filled.off_slice:
+        kinds.append(
+            f"{filled.off_slice} on no slice, at most {filled.farthest_mm:.3g} mm from the nearest"
+        )
+    if filled.drawn:
+        kinds.append(f"{filled.drawn} closed, around no voxel centre")
+    detail = f"{name} encloses no voxel: {count} contours" + (
+        f" ({', '.join(kinds)})" * bool(kinds)
+    )
+    if filled.drawn or filled.off_slice:
+        return Reason.EMPTY_MASK, detail
+    points = set(filled.skipped) == {"POINT"}
+    return (Reason.POINT_MARK if points else Reason.NO_LESION), detail
+
+
+def _of_segment(segmentation: Segmentation, segment: Segment, grid: _Grid) -> _Structure:
+    name = f"segment-{segment.number}"
+    try:
+        region = place_segment(segmentation, segment.number, *grid)
+    except CaseError as error:
+        return _Structure(name, NOTHING, problem=(error.reason, error.detail))
+    if region.mask.size:
+        return _Structure(name, region)
+    frames = len(segmentation.frames_of(segment.number))
+    detail = f"segment {segment.number} has no voxel: {frames} frames"
+    return _Structure(name, region, (Flag.STRUCTURE_EMPTY,), (Reason.NO_LESION, detail))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from uls_data.io import sha256_file
@@ -29,7 +30,10 @@ def find_readings(search: Search, reader: LidcXml) -> list[CaseFiles]:
     for uid in readings.keys() | by_uid.keys():
         found = [by_uid[uid]] if uid in by_uid else []
         once = _without_copies(raw.path, readings.get(uid, []))
-        cases.append(case_of(raw.path, names.get(uid, uid), found, once, as_mask=False, uid=uid))
+        case = case_of(raw.path, names.get(uid, uid), found, once, as_mask=False, uid=uid)
+        copies = tuple(path for path in readings.get(uid, []) if path not in once)
+        cases.append(replace(case, beside=copies))
+        search.selected.update(*(one.files for one in found), readings.get(uid, []))
     return scans.checked(search, cases)
 
 

@@ -22,6 +22,13 @@ class _Found:
     images: list[Path] = field(default_factory=list)
     masks: list[Path] = field(default_factory=list)
     instances: list[tuple[int, int, Path]] = field(default_factory=list)
+    others: list[tuple[str, Path]] = field(default_factory=list)
+    """Masks of another layout, where this one has none."""
+
+    def paths(self) -> list[Path]:
+        """All files."""
+        instances = [path for *_, path in self.instances]
+        return [*self.images, *self.masks, *instances, *(path for _, path in self.others)]
 
 
 def find_pairs(search: Search, reader: VolumePairs) -> list[CaseFiles]:
@@ -42,6 +49,8 @@ def find_pairs(search: Search, reader: VolumePairs) -> list[CaseFiles]:
         found = _match(layout, reader.case, files, by_files)
         # Masks decide: a folder of other images is not yet this source.
         if any(case.masks or case.instances for case in found.values()):
+            _add_masks_of_others(found, layout, reader, files, by_files)
+            search.selected.update(path for case in found.values() for path in case.paths())
             cases = [
                 _case(case_id, found[case_id], root, search.need_images, by_files)
                 for case_id in sorted(found, key=natural_key)
@@ -123,12 +132,34 @@ def _match(layout: Layout, case: str, files: list[Path], by_files: bool) -> dict
     return found
 
 
+def _add_masks_of_others(
+    found: dict[str, _Found],
+    chosen: Layout,
+    reader: VolumePairs,
+    files: list[Path],
+    by_files: bool,
+) -> None:
+    """Add what only another layout of the recipe finds, so that its cases are no omission."""
+    for layout in reader.layouts:
+        if layout is chosen:
+            continue
+        for case_id, other in _match(layout, reader.case, files, by_files).items():
+            if not other.masks and not other.instances:
+                continue
+            own = found.setdefault(case_id, _Found(images=other.images))
+            if not own.masks and not own.instances:
+                paths = [*other.masks, *(path for *_, path in other.instances)]
+                own.others += [(layout.name, path) for path in paths]
+
+
 def _case(case_id: str, found: _Found, root: Path, need_images: bool, by_files: bool) -> CaseFiles:
     image = found.images[0] if found.images else None
     mask = found.masks[0] if found.masks else None
     instances = tuple(sorted(found.instances))
     numbers = [key[:2] for key in instances]
     case = CaseFiles(case_id, image, mask, instances if by_files else ())
+    held = set(case.files())
+    case = replace(case, beside=tuple(path for path in found.paths() if path not in held))
     try:
         for kind, several in (("images", found.images), ("masks", found.masks)):
             if len(several) > 1 and (kind == "masks" or need_images):
@@ -140,6 +171,13 @@ def _case(case_id: str, found: _Found, root: Path, need_images: bool, by_files: 
                 )
         if len(set(numbers)) != len(numbers):
             raise CaseError(Reason.AMBIGUOUS_FILES, "an instance has two files of one annotation")
+        if image is None and mask is None and not instances and found.others:
+            layout, other = found.others[0]
+            raise CaseError(
+                Reason.MASK_MISSING,
+                f"there is no mask of the layout of the other cases, but {other}, which is of the "
+                f"layout {layout!r}; masks of several versions are not mixed: build them apart",
+            )
         if need_images and image is None:
             raise CaseError(
                 Reason.IMAGE_MISSING, f"there is a mask ({mask}) but no image for this case"

@@ -1,0 +1,103 @@
+"""What a structure set or a segmentation says of the series that it is of."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, RTStructureSetStorage
+
+from uls_data.dicom.objects import items, parsing, read_object, uid
+from uls_data.dicom.rtstruct import MAXIMUM_BYTES as RTSTRUCT_BYTES
+from uls_data.dicom.seg import ENCAPSULATED, SEG_CLASSES
+from uls_data.dicom.seg import MAXIMUM_BYTES as SEG_BYTES
+from uls_data.errors import CaseError
+
+Kind = Literal["rtstruct", "seg"]
+_CLASSES: dict[Kind, tuple[tuple[UID, ...], int]] = {
+    "rtstruct": ((RTStructureSetStorage,), RTSTRUCT_BYTES),
+    "seg": (SEG_CLASSES, SEG_BYTES),
+}
+
+
+@dataclass(frozen=True)
+class References:
+    """UIDs that an object names.
+
+    Attributes
+    ----------
+    series : frozenset of str
+        Series instance UIDs.
+    slices : frozenset of str
+        SOP instance UIDs of the images that it was drawn on; none where they were not wanted.
+    frames : frozenset of str
+        Frames of reference.
+    """
+
+    series: frozenset[str]
+    slices: frozenset[str]
+    frames: frozenset[str]
+
+
+def references_of(path: Path, kind: Kind, *, slices: bool = False) -> References:
+    """UIDs that an object names; no point or pixel of it is looked at.
+
+    Parameters
+    ----------
+    slices : bool
+        Whether to look for the slices, which takes a walk through all contours or frames.
+
+    Raises
+    ------
+    CaseError
+        As `read_rtstruct` and `read_seg` do.
+    """
+    classes, most = _CLASSES[kind]
+    name = path.name
+    with parsing(name):
+        ds, *_ = read_object(path, classes, most, ENCAPSULATED if kind == "seg" else ())
+        return (_of_rtstruct if kind == "rtstruct" else _of_seg)(ds, name, slices)
+
+
+def _of_rtstruct(ds: Dataset, name: str, wanted: bool) -> References:
+    frames = {uid(ds, "FrameOfReferenceUID", name)}
+    series, slices = set[str | None](), set[str | None]()
+    for reference in items(ds, "ReferencedFrameOfReferenceSequence", name):
+        frames.add(uid(reference, "FrameOfReferenceUID", name))
+        for study in items(reference, "RTReferencedStudySequence", name):
+            for one in items(study, "RTReferencedSeriesSequence", name):
+                series.add(uid(one, "SeriesInstanceUID", name))
+                slices |= _images(one, "ContourImageSequence", name) if wanted else set()
+    for roi in items(ds, "StructureSetROISequence", name):
+        frames.add(uid(roi, "ReferencedFrameOfReferenceUID", name))
+    for roi in items(ds, "ROIContourSequence", name) if wanted else []:
+        # What is wrong with one ROI is said where that is read, if it is wanted.
+        with suppress(CaseError), parsing(name):
+            for contour in items(roi, "ContourSequence", name):
+                slices |= _images(contour, "ContourImageSequence", name)
+    return References(_known(series), _known(slices), _known(frames))
+
+
+def _of_seg(ds: Dataset, name: str, wanted: bool) -> References:
+    series, slices = set[str | None](), set[str | None]()
+    for one in items(ds, "ReferencedSeriesSequence", name):
+        series.add(uid(one, "SeriesInstanceUID", name))
+        slices |= _images(one, "ReferencedInstanceSequence", name) if wanted else set()
+    groups = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+    for keyword in groups if wanted else ():
+        for group in items(ds, keyword, name):
+            for derivation in items(group, "DerivationImageSequence", name):
+                slices |= _images(derivation, "SourceImageSequence", name)
+    frame = uid(ds, "FrameOfReferenceUID", name)
+    return References(_known(series), _known(slices), _known({frame}))
+
+
+def _images(ds: Dataset, keyword: str, name: str) -> set[str | None]:
+    return {uid(image, "ReferencedSOPInstanceUID", name) for image in items(ds, keyword, name)}
+
+
+def _known(uids: set[str | None]) -> frozenset[str]:
+    return frozenset(one for one in uids if one)

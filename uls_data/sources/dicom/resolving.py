@@ -1,0 +1,100 @@
+"""Which CT series an object is of, by what it names; and what to call what is of none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uls_data.dicom.inventory import SeriesFiles
+from uls_data.errors import CaseError
+from uls_data.outcome import Reason
+from uls_data.recipe.reader import DicomObjects
+
+if TYPE_CHECKING:
+    from uls_data.dicom.referred import References
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Resolver:
+    """CT series below a raw root, by whatever an object may name them.
+
+    Attributes
+    ----------
+    ct : list of SeriesFiles
+    other : dict of str to str
+        Modality of the other series, by UID.
+    """
+
+    ct: list[SeriesFiles]
+    other: dict[str, str]
+
+    @cached_property
+    def _by_uid(self) -> dict[str, SeriesFiles]:
+        return {series.series_instance_uid: series for series in self.ct}
+
+    @cached_property
+    def _by_slice(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for series in self.ct:
+            for uid in series.sop_instance_uids:
+                found.setdefault(uid, set()).add(series.series_instance_uid)
+        return found
+
+    def series_of(self, path: Path, name: str, reader: DicomObjects) -> tuple[SeriesFiles, bool]:
+        """CT series that an object is of, and whether that had to be inferred.
+
+        The one that it names; else the one that holds the slices that it names; else, where it
+        names no series, the only one in its frame of reference.
+
+        Raises
+        ------
+        CaseError
+            The object cannot be read, or is of none or of several.
+        """
+        # pydicom is large; who has no objects needs it not.
+        from uls_data.dicom.referred import references_of
+
+        refers = references_of(path, reader.kind)
+        named = refers.series & self._by_uid.keys()
+        if len(named) == 1:
+            return self._by_uid[next(iter(named))], False
+        refers = references_of(path, reader.kind, slices=True)
+        found = {uid for one in refers.slices for uid in self._by_slice.get(one, ())}
+        found = found & named if named else found
+        if not found and (named or not refers.series):
+            found = {
+                series.series_instance_uid
+                for series in self.ct
+                if series.frame_of_reference_uid in refers.frames
+                and (not named or series.series_instance_uid in named)
+            }
+        if len(found) == 1:
+            return self._by_uid[next(iter(found))], True
+        raise self._unresolved(refers, found, name)
+
+    def _unresolved(self, refers: References, found: Iterable[str], name: str) -> CaseError:
+        several = sorted(found)
+        if several:
+            return CaseError(
+                Reason.AMBIGUOUS_FILES,
+                f"{name}: what it refers to fits {len(several)} CT series, "
+                f"{', '.join(several[:_SHOWN])}; move the others away",
+            )
+        if not refers.series:
+            return CaseError(
+                Reason.IMAGE_MISSING,
+                f"{name}: refers to no series, and neither the {len(refers.slices)} slices nor the "
+                "frame of reference that it names are those of a CT series below the raw root",
+            )
+        shown = ", ".join(
+            f"{uid} ({self.other.get(uid) or 'not there'})"
+            for uid in sorted(refers.series)[:_SHOWN]
+        )
+        return CaseError(
+            Reason.IMAGE_MISSING, f"{name}: refers to series {shown}; there is no CT series for it"
+        )
