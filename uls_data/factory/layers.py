@@ -17,7 +17,8 @@ from uls_data.lesions import Lesion
 from uls_data.lesions.instances import Measured
 from uls_data.manifest.row import Row, Score
 from uls_data.measure import axes
-from uls_data.outcome import Reason, Supervision
+from uls_data.outcome import LesionType, Reason, Supervision
+from uls_data.pseudomask.bone import clickable
 from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
 from uls_data.pseudomask.methods import ELLIPSOID, pseudo_mask
 from uls_data.pseudomask.quality import Quality
@@ -101,13 +102,18 @@ class Measurements:
     def clickable(self, lesion: Lesion) -> Lesion:
         """Return the lesion with the voxels that a click is drawn from (contract 3.4).
 
+        They are the quadrilateral's, less bone beside the lesion where the image was read: they
+        hang on no method.
+
         Raises
         ------
         CaseError
             `degenerate_lines`.
         """
         measured = self.chosen(lesion)
-        inside = pseudo_mask("quadrilateral", self._key_slice(lesion, measured, image=False)).mask
+        key_slice = self._key_slice(lesion, measured)
+        pseudo_mask("quadrilateral", key_slice)  # says what is wrong with the lines
+        inside = clickable(key_slice)
         return replace(lesion, voxels=_on_slice(inside, measured.slice_vox))
 
     def layers(self, lesion: Lesion) -> Iterator[Layer]:
@@ -141,7 +147,7 @@ class Measurements:
     ) -> Layer:
         if method == ELLIPSOID:
             return self._ellipsoid(name, measured, columns)
-        key_slice = self._key_slice(lesion, measured, image=True)
+        key_slice = self._key_slice(lesion, measured)
         if self.options.profile.published_grabcut:
             method = _PUBLISHED.get(method, method)
         made = pseudo_mask(method, key_slice, self.quality)
@@ -168,13 +174,14 @@ class Measurements:
         columns |= _measured_columns(PseudoMask(plane), measured)
         return Layer(name, voxels, columns, measured)
 
-    def _key_slice(self, lesion: Lesion, measured: Measured, *, image: bool) -> KeySlice:
+    def _key_slice(self, lesion: Lesion, measured: Measured) -> KeySlice:
         hu: NDArray[Any]
-        if self.scan is None or not image:
+        if self.scan is None:
             hu = np.broadcast_to(np.int16(0), self.shape[:2])
         else:
             stored = self.scan.ras[:, :, measured.slice_vox]
             hu, _ = hounsfield(stored, self.scan.slope, self.scan.intercept)
+        kind = dict(lesion.columns).get("lesion_type", self.options.recipe.lesion_type)
         # Methods measure in pixels; only the ratio of the two spacings can matter to them.
         x, y = (self.spacing_mm or (1.0, 1.0))[:2]
         return KeySlice(
@@ -184,6 +191,7 @@ class Measurements:
             window_hu=measured.window_hu,
             outward_vox=measured.outward_vox,
             identity=(self.options.recipe.source, self.case_id, lesion.index, measured.reader),
+            of_bone=kind == LesionType.BONE,
         )
 
 

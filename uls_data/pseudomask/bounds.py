@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from uls_data.pseudomask.bone import bone, held
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.prior import hull, joint, lengthened, path, sound
 
@@ -30,10 +31,11 @@ class Bounds:
     Attributes
     ----------
     inner : ndarray of bool
-        The quadrilateral of the end points, and the pixels under the axes.
+        The quadrilateral of the end points and the pixels under the axes, less bone: its
+        largest piece.
     outer : ndarray of bool
         No lesion lies outside: the box along the long axis that touches all end points, with
-        15 % or 2 px of room, less what would bury an end point.
+        15 % or 2 px of room, less what would bury an end point, and less bone.
     """
 
     inner: Mask
@@ -52,7 +54,12 @@ class Bounds:
         centre = joint(key_slice.lines)
         for point in key_slice.lines.points:
             inner[tuple(np.clip(path(point, centre), 0, np.array(shape) - 1).T)] = True
+        removed = bone(key_slice)
         inner = sound(inner, key_slice)
+        if (removed & inner).any():
+            core = held(key_slice, removed)
+            labels, _ = ndimage.label((inner | core) & ~removed)
+            inner = labels == labels[core][0]
         outer = np.ones(shape, dtype=bool)
         for a, b in (along, (-along[1], along[0])):
             low, high = np.min(points @ (a, b)), np.max(points @ (a, b))
@@ -70,7 +77,7 @@ class Bounds:
                 aside = np.abs((y - point[1]) * u - (x - point[0]) * v)
                 outer &= ahead <= _NOTCH_VOX + _NOTCH_SLOPE * aside + _ROUNDING
         # Nothing outside is shut in: filling a mask's holes cannot lead out.
-        return Bounds(inner, ndimage.binary_fill_holes(outer | inner))
+        return Bounds(inner, ndimage.binary_fill_holes((outer & ~removed) | inner))
 
     def applied(self, mask: Mask) -> Mask:
         """Return the part of a mask between the bounds that hangs together, without holes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from itertools import combinations
@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from uls_data.measure.lines import Lines
 from uls_data.measure.overlap import dice
+from uls_data.pseudomask.bone import surroundings
 from uls_data.pseudomask.bounds import Bounds, end_point_vox
 from uls_data.pseudomask.chart import Chart
 from uls_data.pseudomask.features import LOG_RATIO, RADII, RAYS, TURN, features
@@ -22,7 +23,6 @@ from uls_data.pseudomask.prior import lengthened
 from uls_data.pseudomask.quality import Quality
 from uls_data.pseudomask.star import outline
 
-_REACH = 0.8
 _ROUNDING = 1e-9
 # Below this range of HU around the lines there is nothing to see: the prior decides.
 _SMALLEST_RANGE_HU = 5
@@ -60,8 +60,9 @@ def jury(key_slice: KeySlice, quality: Quality | None = None) -> PseudoMask:
     """Mask of a lesion from image and lines.
 
     It is one 4-connected component without holes, holds the quadrilateral of the end
-    points, passes near every end point and stays inside the lines' box (`bounds`). Where
-    the image is flat it is the quarter-ellipses, held by the same bounds.
+    points less bone beside the lesion, passes near every end point that is not in bone and stays
+    inside the lines' box (`bounds`). Where the image is flat it is the quarter-ellipses, held by
+    the same bounds.
 
     Parameters
     ----------
@@ -84,9 +85,7 @@ def jury(key_slice: KeySlice, quality: Quality | None = None) -> PseudoMask:
 
 def judged(key_slice: KeySlice) -> tuple[Verdict, Mask]:
     """Return what the witnesses say, and the fused mask on the grid of the whole slice."""
-    crop, (x, y) = key_slice.crop(_REACH)
-    # Rounded, so that where a slice begins cannot show in a last bit.
-    crop = replace(crop, lines=Lines.of(np.round(crop.lines.points, 6)))
+    crop, (x, y) = surroundings(key_slice)
     verdict = judge(crop)
     fused = verdict.masks["fused"]
     mask = np.zeros(key_slice.hu.shape, dtype=bool)

@@ -31,6 +31,8 @@ class KeySlice:
         readers clicked corners of pixels, 0 where end points are centres of boundary pixels.
     identity : tuple of str or int
         What the random draws of a method hang on, and nothing else.
+    of_bone : bool
+        Whether the lesion is one of bone: then no bone is taken out (`uls_data.pseudomask.bone`).
     """
 
     hu: NDArray[Any]
@@ -39,6 +41,7 @@ class KeySlice:
     window_hu: tuple[float, float] | None = None
     outward_vox: float = 0.0
     identity: tuple[str | int, ...] = ()
+    of_bone: bool = False
 
     def crop(self, reach: float = 1.5) -> tuple[KeySlice, tuple[int, int]]:
         """Cut the neighbourhood of the lines, and say where it starts in the slice.

@@ -223,7 +223,13 @@ def seen_slices(
             if number:
                 seed = draw(1 << 62, trial.seed, *identity)
                 lines = jittered(clean, np.random.default_rng(seed), trial.jitter)
-            key_slice = KeySlice(np.asarray(hu[:, :, z]), lines, spacing_mm, identity=identity)
+            key_slice = KeySlice(
+                np.asarray(hu[:, :, z]),
+                lines,
+                spacing_mm,
+                identity=identity,
+                of_bone=row["lesion_type"] == "bone",
+            )
             yield {**about, "draw": number}, key_slice, truth
 
 
