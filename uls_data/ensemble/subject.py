@@ -15,7 +15,7 @@ from uls_data.manifest.archive import read_voi
 from uls_data.manifest.by_axis import padding_by_axis, spacing_of
 from uls_data.manifest.row import Row
 from uls_data.measure.lines import Lines
-from uls_data.outcome import Reason
+from uls_data.outcome import LesionType, Reason
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.voi import VOI_SHAPE, hounsfield
 from uls_data.volumes.volume import Volume
@@ -88,7 +88,8 @@ class Subject:
         hu: NDArray[np.integer] = np.broadcast_to(np.int16(0), VOI_SHAPE[:2])
         if image:
             hu = self.hu[:, :, self.key_slice]
-        return KeySlice(hu, self.lines, (x, y), identity=identity)
+        of_bone = row.get("lesion_type") == LesionType.BONE
+        return KeySlice(hu, self.lines, (x, y), identity=identity, of_bone=of_bone)
 
 
 def read_image(path: Path) -> NDArray[np.integer]:
