@@ -18,7 +18,6 @@ from uls_data.lesions.instances import Measured
 from uls_data.manifest.row import Row, Score
 from uls_data.measure import axes
 from uls_data.outcome import LesionType, Reason, Supervision
-from uls_data.pseudomask.bone import clickable
 from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
 from uls_data.pseudomask.methods import ELLIPSOID, pseudo_mask
 from uls_data.pseudomask.quality import Quality
@@ -98,6 +97,8 @@ class Measurements:
         options = self.options
         identity = (options.seed, options.recipe.source, self.case_id, lesion.index, "reader")
         return lesion.measured[draw(len(lesion.measured), *identity)]
+
+    from uls_data.pseudomask.bone import clickable  # SciPy, which most cases do without
 
     def clickable(self, lesion: Lesion) -> Lesion:
         """Return the lesion with the voxels that a click is drawn from (contract 3.4).
