@@ -98,8 +98,6 @@ class Measurements:
         identity = (options.seed, options.recipe.source, self.case_id, lesion.index, "reader")
         return lesion.measured[draw(len(lesion.measured), *identity)]
 
-    from uls_data.pseudomask.bone import clickable  # SciPy, which most cases do without
-
     def clickable(self, lesion: Lesion) -> Lesion:
         """Return the lesion with the voxels that a click is drawn from (contract 3.4).
 
@@ -111,6 +109,8 @@ class Measurements:
         CaseError
             `degenerate_lines`.
         """
+        from uls_data.pseudomask.bone import clickable  # SciPy, which most cases do without
+
         measured = self.chosen(lesion)
         key_slice = self._key_slice(lesion, measured)
         pseudo_mask("quadrilateral", key_slice)  # says what is wrong with the lines
