@@ -172,6 +172,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--plan", default="prompted")
     parser.add_argument("--name")
+    parser.add_argument("--init", type=Path, help="Model to train further.")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
@@ -188,6 +189,7 @@ def main(arguments: list[str]) -> int:
                 given.to / "full",
                 given.to / "models" / name,
                 plan=plan_of(given.plan),
+                init=given.init,
                 steps=given.steps,
                 seed=given.seed,
                 device=given.device,
