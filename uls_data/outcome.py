@@ -86,6 +86,7 @@ class Reason(StrEnum):
     NAME_TOO_LONG = "name_too_long"
     OUT_OF_MEMORY = "out_of_memory"
     WORKER_LOST = "worker_lost"
+    TIMED_OUT = "timed_out"
     INTERNAL_ERROR = "internal_error"
 
     @property

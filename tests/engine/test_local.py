@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from uls_data.engine import Pool, run_tasks
+from uls_data.engine.patience import Patience, Watch
 from uls_data.engine.queue import ALLOWED_DEATHS
 from uls_data.errors import SourceError
 
@@ -149,3 +150,42 @@ def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:
         [sys.executable, str(script)], capture_output=True, text=True, timeout=60
     )
     assert result.returncode == 1 and '__name__ == "__main__"' in result.stderr.splitlines()[-1]
+
+
+def hangs_over(victim: int, number: int) -> int:
+    if number == victim:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return number
+
+
+def test_a_task_that_hangs_is_named_and_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    patience = Patience[int, str](
+        seconds=lambda number: 4.0 if number == 3 else 600.0,
+        name=lambda number: f"task {number}",
+        overdue=lambda number, detail: f"late {number}: {detail}",
+    )
+    with caplog.at_level("WARNING", "uls_data"):
+        found = collect(partial(hangs_over, 3), list(range(8)), TWO, patience=patience)
+    detail = found.pop(3)
+    assert detail.startswith("late 3: took more than 4 s") and "--case-timeout" in detail
+    assert found == {number: number for number in range(8) if number != 3}
+    assert "task 3: at work for" in caplog.text
+    assert not workers_now()
+
+
+def test_a_pause_of_this_process_is_no_task_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("uls_data.engine.patience.time.monotonic", lambda: clock[0])
+    patience = Patience[int, str](lambda _: 60.0, str, lambda number, _: f"late {number}")
+    watch = Watch(patience)
+    watch.begin("a", 1)
+    clock[0] = 3600.0
+    assert watch.overdue() == []
+    found = []
+    while not found and clock[0] < 3700:
+        clock[0] += 2
+        found = watch.overdue()
+    assert clock[0] > 3660
+    assert found == [("a", "late 1")]
+    watch.end("a")
+    assert watch.overdue() == []

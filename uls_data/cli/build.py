@@ -83,6 +83,13 @@ Examples:
     help="What `uls-data calibrate` learned of your own lesions, for predicted_dice.",
 )
 @click.option(
+    "--case-timeout",
+    type=click.FloatRange(min=1),
+    metavar="S",
+    help="Give a case up that takes a worker longer (a disk that hangs); the same command tries it "
+    "again.  [default: an hour, more for large cases]",
+)
+@click.option(
     "--prune", is_flag=True, help="Remove the VOIs of cases that are gone from the raw data."
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be read; touch nothing.")

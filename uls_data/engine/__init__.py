@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from uls_data.engine.patience import Patience
 from uls_data.engine.queue import Queue
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ def run_tasks(
     *,
     lost: Callable[[T, str], R],
     need_bytes: Callable[[T], int] | None = None,
+    patience: Patience[T, R] | None = None,
 ) -> Generator[tuple[T, R]]:
     """Yield (task, result) as tasks end, in any order; closing it ends the workers first.
 
@@ -56,6 +58,8 @@ def run_tasks(
         Result of a task whose worker died again and again.
     need_bytes : callable, optional
         Memory that a task will need, known before it starts.
+    patience : Patience, optional
+        How long a task may take; in this process (no workers) as long as it likes.
 
     Raises
     ------
@@ -68,11 +72,11 @@ def run_tasks(
     if pool.scheduler is not None:
         from uls_data.engine.cluster import run_on_cluster
 
-        yield from run_on_cluster(pool.scheduler, function, queue, lost)
+        yield from run_on_cluster(pool.scheduler, function, queue, lost, patience)
     elif pool.workers > 0:
         from uls_data.engine.local import run_in_processes
 
-        yield from run_in_processes(pool.workers, function, queue, lost)
+        yield from run_in_processes(pool.workers, function, queue, lost, patience)
     else:
         for task in tasks:
             yield task, function(task)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
+from uls_data.engine.patience import Patience, Watch
 from uls_data.engine.queue import ALLOWED_DEATHS, Item, Queue
 from uls_data.errors import SourceError, UlsDataError
 
@@ -23,7 +24,11 @@ _LOG = logging.getLogger("uls_data")
 
 
 def run_on_cluster(
-    address: str, function: Callable[[T], R], queue: Queue, lost: Callable[[T, str], R]
+    address: str,
+    function: Callable[[T], R],
+    queue: Queue,
+    lost: Callable[[T, str], R],
+    patience: Patience[T, R] | None = None,
 ) -> Iterator[tuple[T, R]]:
     """Yield (task, result) as tasks end on the workers of a dask scheduler.
 
@@ -46,7 +51,7 @@ def run_on_cluster(
         raise SourceError(
             f"--scheduler {address}: no dask scheduler answers there ({error})"
         ) from error
-    flow = _Flow(client, address, function, queue, lost)
+    flow = _Flow(client, address, function, queue, lost, Watch(patience))
     try:
         yield from flow.results()
     finally:
@@ -70,9 +75,12 @@ class _Flow:
         function: Callable[[Any], Any],
         queue: Queue,
         lost: Callable[[Any, str], Any],
+        watch: Watch,
     ) -> None:
         self.client, self.address, self.function = client, address, function
-        self.queue, self.lost = queue, lost
+        self.queue, self.lost, self.watch = queue, lost, watch
+        # Workers that hang over a case that was given up.
+        self.hung: set[str] = set()
         self.running: dict[Any, tuple[str, Item]] = {}
         self.workers: dict[str, int] = {}
         self.given_up: list[Item] = []
@@ -87,14 +95,34 @@ class _Flow:
                 item = self.given_up.pop()
                 yield item.task, self.lost(item.task, _died(item.deaths + 1))
             self._fill()
-            for future in self._ended():
+            ended = self._ended()
+            yield from self._overdue(ended)
+            for future in ended:
                 _, item = self.running.pop(future)
+                self.watch.end(future)
                 try:
                     result = self._result(future, item)
                 except TimeoutError:  # its worker died with the result
                     self._retry(item)
                     continue
                 yield item.task, result
+
+    def _overdue(self, ended: set[Any]) -> Iterator[tuple[Any, Any]]:
+        """Give up tasks that take too long, and the workers that hang over them."""
+        for future, late in self.watch.overdue():
+            if future in ended:
+                continue
+            name, item = self.running.pop(future)
+            self.watch.end(future)
+            self.hung.add(name)
+            self.client.cancel([future], force=True)
+            yield item.task, late
+        if self.queue and not self.running and self.workers and self.workers.keys() <= self.hung:
+            raise SourceError(
+                f"--scheduler {self.address}: all {len(self.workers)} workers hang over cases that "
+                "were given up. Restart them and run the same command again; finished cases are "
+                "kept"
+            )
 
     def _ended(self) -> set[Any]:
         """Tasks that ended meanwhile; waits a moment for one."""
@@ -133,6 +161,7 @@ class _Flow:
         ]
         for future, item in lost:
             del self.running[future]
+            self.watch.end(future)
             self.client.cancel([future], force=True)
             self._retry(item)
         if not self.workers and not self.waits:
@@ -147,7 +176,7 @@ class _Flow:
 
     def _fill(self) -> None:
         """Give every idle worker a task that fits into its memory."""
-        at_work = {name for name, _ in self.running.values()}
+        at_work = {name for name, _ in self.running.values()} | self.hung
         largest = max(self.workers.values(), default=0)
         # The largest first, and it takes anything: what fits nowhere must not wait for ever.
         for name in sorted(self.workers.keys() - at_work, key=lambda name: -self.workers[name]):
@@ -156,6 +185,7 @@ class _Flow:
             if item is not None:
                 future = self.client.submit(self.function, item.task, pure=False, workers=[name])
                 self.running[future] = name, item
+                self.watch.begin(future, item.task)
 
     def _result(self, future: Any, item: Item) -> Any:
         from distributed import KilledWorker

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from uls_data.engine.memory import free_memory, limit_memory, trim_memory
+from uls_data.engine.patience import LOOK_S, Patience, Watch
 from uls_data.engine.queue import ALLOWED_DEATHS, Item, Queue
 from uls_data.errors import SourceError
 
@@ -33,9 +34,14 @@ _NOT_STARTED = (
 
 
 def run_in_processes(
-    places: int, function: Callable[[T], R], queue: Queue, lost: Callable[[T, str], R]
+    places: int,
+    function: Callable[[T], R],
+    queue: Queue,
+    lost: Callable[[T, str], R],
+    patience: Patience[T, R] | None = None,
 ) -> Iterator[tuple[T, R]]:
     """Yield (task, result) as tasks end in `places` processes."""
+    watch = Watch(patience)
     limit_bytes = free_memory()
     workers: set[_Worker] = set()
     idle: list[_Worker] = []
@@ -53,8 +59,19 @@ def run_in_processes(
                 worker = idle.pop()
                 worker.begin(item.task)
                 busy[worker.pipe] = worker, item
+                watch.begin(worker.pipe, item.task)
                 taken += item.need_bytes
-            for pipe in connection.wait(list(busy)):
+            ended = connection.wait(list(busy), LOOK_S if patience is not None else None)
+            for pipe, late in watch.overdue():
+                if pipe in ended:
+                    continue
+                worker, item = busy.pop(pipe)
+                watch.end(pipe)
+                workers.remove(worker)
+                worker.kill()
+                worker.join()
+                yield item.task, late
+            for pipe in ended:
                 assert isinstance(pipe, connection.Connection)
                 worker, item = busy.pop(pipe)
                 try:
@@ -70,12 +87,14 @@ def run_in_processes(
                     workers.remove(worker)
                     worker.kill()
                     worker.join()
+                    watch.end(pipe)
                     if item.deaths < ALLOWED_DEATHS:
                         queue.again(item)
                         continue
                     result = lost(item.task, _died(item.deaths + 1))
                 else:
                     idle.append(worker)
+                watch.end(pipe)
                 yield item.task, result
         in_order = True
     finally:

@@ -87,6 +87,11 @@ def lost_case(task: Task, detail: str, options: Options) -> Built:
     return Built([ended(case_row(task, options), Status.FAILED, Reason.WORKER_LOST, detail)])
 
 
+def late_case(task: Task, detail: str, options: Options) -> Built:
+    """Row of a case that took too long."""
+    return Built([ended(case_row(task, options), Status.FAILED, Reason.TIMED_OUT, detail)])
+
+
 class _Case:
     """One opened case while its lesions are cut."""
 

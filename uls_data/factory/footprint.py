@@ -14,6 +14,16 @@ _ALWAYS_BYTES = 400 << 20
 _PER_MASK_VOXEL = 3
 # A header that cannot be read says nothing; its case mostly fails at once.
 _UNKNOWN_BYTES = 1 << 30
+# The slowest case of a network disk takes minutes; only what hangs takes longer.
+_ALWAYS_S = 3600.0
+_PER_BYTE_S = 1e-6
+
+
+def most_seconds(task: Task, options: Options, chosen_s: float | None) -> float:
+    """Seconds that a case may take: those chosen, else an hour and one for each MB it needs."""
+    if chosen_s is not None:
+        return chosen_s
+    return _ALWAYS_S + _PER_BYTE_S * memory_need(task, options)
 
 
 def memory_need(task: Task, options: Options) -> int:

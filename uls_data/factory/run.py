@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from uls_data.engine import Pool, run_tasks
+from uls_data.engine.patience import Patience
 from uls_data.errors import SourceError
 from uls_data.factory.build_report import BuildReport
-from uls_data.factory.footprint import memory_need
-from uls_data.factory.options import Options, Task
+from uls_data.factory.footprint import memory_need, most_seconds
+from uls_data.factory.options import Built, Options, Task
 from uls_data.factory.planning import calibration_text, chosen_of, masks_of, planned_row, tasks_of
 from uls_data.factory.state import Finished, State, files_of
-from uls_data.factory.worker import build_case, lost_case
+from uls_data.factory.worker import build_case, late_case, lost_case
 from uls_data.io import remove_folder, remove_temporaries, remove_temporaries_of
 from uls_data.io.lock import LOCK, locked
 from uls_data.manifest.row import Row
@@ -28,6 +29,7 @@ from uls_data.sources.find import find_cases
 _NOT_ITS_OWN = frozenset(
     {
         Reason.WORKER_LOST,
+        Reason.TIMED_OUT,
         Reason.OUT_OF_MEMORY,
         Reason.INTERNAL_ERROR,
         Reason.CHANGED_WHILE_READ,
@@ -54,6 +56,7 @@ def build(
     replay: str | Path | None = None,
     masks: Sequence[str] = (),
     calibration: str | Path | None = None,
+    case_timeout: float | None = None,
     prune: bool = False,
     dry_run: bool = False,
     started: Callable[[int, int], None] | None = None,
@@ -96,6 +99,10 @@ def build(
         otherwise, `grabcut` under the profile `published`.
     calibration : path, optional
         What `calibrate` wrote, instead of what comes with the package.
+    case_timeout : float, optional
+        Seconds that a worker may take over a case; longer ones are named, then given up
+        (`timed_out`), and tried again by the same call. Default: an hour, and longer the larger the
+        case. Without workers nothing is given up.
     prune : bool
         Remove the VOIs of cases that are no longer in the raw data.
     dry_run : bool
@@ -117,6 +124,7 @@ def build(
         ("workers", workers, 0),
         ("clicks", clicks, 1),
         ("limit", 1 if limit is None else limit, 1),
+        ("case-timeout", 1 if case_timeout is None else case_timeout, 1),
     ):
         if value < least:
             raise SourceError(f"--{name} {value}: expected at least {least}")
@@ -157,9 +165,14 @@ def build(
         report.planned = [planned_row(task) for task in chosen]
         return report
     pool = Pool(workers, scheduler)
+    patience = Patience[Task, Built](
+        seconds=partial(most_seconds, options=options, chosen_s=case_timeout),
+        name=lambda task: task.case.case_id,
+        overdue=partial(late_case, options=options),
+    )
     try:
         with locked(state.folder / LOCK, f"--out {out} ({source})"):
-            _run(options, tasks, chosen, report, state, pool, prune, started, progress)
+            _run(options, tasks, chosen, report, state, pool, patience, prune, started, progress)
     except OSError as error:
         raise SourceError(
             f"--out {out}: cannot be written: {error.strerror or error}. "
@@ -175,6 +188,7 @@ def _run(
     report: BuildReport,
     state: State,
     pool: Pool,
+    patience: Patience[Task, Built],
     prune: bool,
     started: Callable[[int, int], None] | None,
     progress: Progress | None,
@@ -213,6 +227,7 @@ def _run(
             pool,
             need_bytes=partial(memory_need, options=options),
             lost=partial(lost_case, options=options),
+            patience=patience,
         )
         with closing(results):
             for task, built in results:

@@ -22,3 +22,10 @@ def lost_case(task: Task, detail: str, options: Options) -> Built:
     from uls_data.factory import case
 
     return case.lost_case(task, detail, options)
+
+
+def late_case(task: Task, detail: str, options: Options) -> Built:
+    """Stand in for a case that took too long; see `uls_data.factory.case.late_case`."""
+    from uls_data.factory import case
+
+    return case.late_case(task, detail, options)
