@@ -40,15 +40,17 @@ def test_every_method_sees_every_slice(evaluation: Evaluation) -> None:
         key = (row["case_id"], row["lesion_index"], row["slice_voi"], row["draw"])
         counts[key] = counts.get(key, 0) + 1
     assert set(counts.values()) == {5}
-    assert {row["draw"] for row in evaluation.scores} == {0, 1}
+    assert {(row["draw"], row["jitter"]) for row in evaluation.scores} == {
+        *((0, 0.0), (1, 0.05), (2, 0.15))
+    }
     assert all(0 <= row["dice"] <= 1 for row in evaluation.scores)
 
 
 def test_workers_and_order_change_nothing(vois: Path) -> None:
-    alone = evaluate_2d(vois, PLAIN, draws=2)
-    two = evaluate_2d(vois, PLAIN, draws=2, workers=2)
+    alone = evaluate_2d(vois, PLAIN, draws=2, jitter=0.05)
+    two = evaluate_2d(vois, PLAIN, draws=2, jitter=0.05, workers=2)
     assert alone.scores == two.scores
-    other = evaluate_2d(vois, PLAIN, draws=2, seed=1)
+    other = evaluate_2d(vois, PLAIN, draws=2, jitter=0.05, seed=1)
     noisy = [[r["dice"] for r in e.scores if r["draw"]] for e in (alone, other)]
     clean = [[r["dice"] for r in e.scores if not r["draw"]] for e in (alone, other)]
     assert clean[0] == clean[1]
@@ -89,3 +91,8 @@ def test_nothing_to_score_or_draw_is_said(vois: Path, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="nothing to draw"):
         contact_sheet(vois, tmp_path / "x.png", "mask_voxels > 1e9")
     assert not list(tmp_path.iterdir())
+
+
+def test_noise_of_no_sense_is_refused(vois: Path) -> None:
+    with pytest.raises(ManifestError, match="shares of the axis"):
+        evaluate_2d(vois, PLAIN, jitter=(0.05, 1.5))

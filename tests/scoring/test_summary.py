@@ -18,6 +18,7 @@ def row(patient: str, dice: float, **more: Any) -> dict[str, Any]:
         "lesion_index": 1,
         "slice_voi": 64,
         "draw": 0,
+        "jitter": 0.0,
         "method": "jury",
         "dice": dice,
         "nsd_1mm": dice,
@@ -48,7 +49,7 @@ def test_gain_is_paired() -> None:
     for patient, level in (("a", 0.2), ("b", 0.9)):
         rows += [row(patient, level + 0.01), row(patient, level, method="ellipse")]
     rows.append(row("c", 0.0))  # no partner: it says nothing
-    found = summary.gain(rows, "jury", "ellipse", noisy=False)
+    found = summary.gain(rows, "jury", "ellipse", jitter=0.0)
     assert found["gain"] == pytest.approx(0.01)
     assert found["better"] == 1.0
 
@@ -87,3 +88,8 @@ def test_risk_coverage_prefers_what_knows_more() -> None:
 def test_size_groups_have_no_gap() -> None:
     names = {summary.size_group(length) for length in (0, 11.99, 12, 29.9, 30, 59.9, 60, 500)}
     assert names == {"0-12 px", "12-30 px", "30-60 px", "from 60 px"}
+
+
+def test_lines_are_named_by_their_noise_in_order() -> None:
+    rows = [row("a", 0.5, draw=at, jitter=share) for at, share in enumerate([0.15, 0.0, 0.05])]
+    assert [found["lines"] for found in summary.summarise(rows)] == ["clean", "5 %", "15 %"]

@@ -22,6 +22,7 @@ Examples:
     "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="JSON to write.")
+@click.option("--jitter", default=0.05, show_default=True, help="Noise, as a share of the axis.")
 @trial_options
 @json_option
 def command(manifests: tuple[Path, ...], out: Path, as_json: bool, **options: Any) -> int:

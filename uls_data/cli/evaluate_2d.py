@@ -32,6 +32,14 @@ Examples:
     help="2D method to score; may be repeated. Default: jury and quarter_ellipses. The ellipse, "
     "the quadrilateral and grabcut are always scored beside it.",
 )
+@click.option(
+    "--jitter",
+    multiple=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=(0.05, 0.15),
+    show_default=True,
+    help="Noise, as a share of the axis; may be repeated.",
+)
 @trial_options
 @click.option(
     "--by",

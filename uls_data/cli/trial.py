@@ -16,9 +16,6 @@ _OPTIONS = (
         show_default=True,
         help="The slice of the long axis, or every slice of 25 lesion pixels or more.",
     ),
-    click.option(
-        "--jitter", default=0.05, show_default=True, help="Noise, as a share of the axis."
-    ),
     click.option("--draws", default=3, show_default=True, help="Noisy repetitions of each slice."),
     click.option("--seed", default=0, show_default=True, help="Of the noise."),
     click.option("--workers", default=1, show_default=True, help="Local processes."),

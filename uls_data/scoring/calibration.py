@@ -88,7 +88,7 @@ def calibrate(
     ManifestError
         Too few lesions or patients.
     """
-    trial = Trial(("jury",), slices, jitter, draws, seed)
+    trial = Trial(("jury",), slices, (jitter,), draws, seed)
     tasks = full_lesions(manifests)
     if started is not None:
         started(len(tasks))

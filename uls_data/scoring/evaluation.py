@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from uls_data.engine import Pool
+from uls_data.errors import ManifestError
 from uls_data.scoring import summary
-from uls_data.scoring.trials import BASELINES, Trial, score_lesions
+from uls_data.scoring.trials import BASELINES, JITTER, Trial, score_lesions
 from uls_data.tables import Record, write_csv
 
 _GROUPS: dict[str, Callable[[Record], Any]] = {
@@ -43,21 +44,22 @@ class Evaluation:
     def summary(self, by: str = "all") -> list[Record]:
         """Means by group: all, size, lesion_type or case (see `uls_data.scoring.summary`)."""
         order = {method: at for at, method in enumerate(self.trial.methods)}
-        rows = summary.summarise(self.scores, _GROUPS[by])
-        return sorted(rows, key=lambda r: (str(r["group"]), r["lines"], order[r["method"]]))
+        # Stable: groups and noise keep the order that they have.
+        rows = sorted(self.scores, key=lambda row: order[row["method"]])
+        return summary.summarise(rows, _GROUPS[by])
 
     def gains(self) -> list[Record]:
-        """Dice of the first method against every other, on clean and on noisy lines."""
+        """Dice of the first method against every other, on clean lines and at each noise."""
         first = self.trial.methods[0]
         others = [method for method in self.trial.methods if method != first]
-        kinds = (False, True) if self.trial.draws else (False,)
-        return [summary.gain(self.scores, first, o, noisy) for noisy in kinds for o in others]
+        kinds = (0.0, *self.trial.jitter) if self.trial.draws else (0.0,)
+        return [summary.gain(self.scores, first, o, jitter) for jitter in kinds for o in others]
 
     @cached_property
     def predictions(self) -> list[Record]:
-        """Scores of the first method, as far as it predicted its own Dice."""
-        first = self.trial.methods[0]
-        rows = [row for row in self.scores if row["method"] == first]
+        """Scores of the first method, as far as it predicted its own Dice: with the least noise."""
+        first, least = self.trial.methods[0], min(self.trial.jitter, default=0.0)
+        rows = [r for r in self.scores if r["method"] == first and r["jitter"] <= least]
         return [row for row in rows if row["predicted_dice"] is not None]
 
     def calibration(self) -> tuple[float, list[Record]]:
@@ -108,7 +110,7 @@ def evaluate_2d(
     methods: Sequence[str] = ("jury", "quarter_ellipses"),
     *,
     slices: str = "longest",
-    jitter: float = 0.05,
+    jitter: float | Sequence[float] = JITTER,
     draws: int = 3,
     seed: int = 0,
     workers: int = 0,
@@ -133,9 +135,12 @@ def evaluate_2d(
     Raises
     ------
     ManifestError
-        Nothing to score, or a method that is not known.
+        Nothing to score, a method that is not known, or noise of no sense.
     """
-    trial = Trial(tuple(dict.fromkeys([*methods, *BASELINES])), slices, jitter, draws, seed)
+    noise = (jitter,) if isinstance(jitter, float) else tuple(dict.fromkeys(jitter))
+    if not all(0 < share < 1 for share in noise):
+        raise ManifestError(f"--jitter {noise}: expected shares of the axis, above 0 and below 1")
+    trial = Trial(tuple(dict.fromkeys([*methods, *BASELINES])), slices, noise, draws, seed)
     pool = Pool(workers, scheduler)
     scores, failed = score_lesions(manifests, trial, pool, started=started, progress=progress)
     return Evaluation(trial, scores, failed)

@@ -40,22 +40,21 @@ def summarise(
     Returns
     -------
     list of dict
-        `group`, `lines` (clean or noisy), `method`, `patients`, `slices`, the mean of each
-        measure (errors as mean absolute ones), `dice_low`, `dice_high`, `worst_dice`.
+        `group`, `lines` (`clean`, or the noise: `5 %`), `method`, `patients`, `slices`, the mean of
+        each measure (errors as mean absolute ones), `dice_low`, `dice_high`, `worst_dice`.
     """
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for row in rows:
-        groups.setdefault((by(row), "noisy" if row["draw"] else "clean", row["method"]), []).append(
-            row
-        )
+        groups.setdefault((by(row), row["jitter"], row["method"]), []).append(row)
     found = []
-    for (group, lines, method), members in groups.items():
+    ordered = sorted(groups.items(), key=lambda item: (str(item[0][0]), item[0][1]))
+    for (group, jitter, method), members in ordered:
         means = {m: _patient_means(members, m) for m in MEASURES}
         low, high = interval(means["dice"])
         found.append(
             {
                 "group": group,
-                "lines": lines,
+                "lines": lines_of(jitter),
                 "method": method,
                 "patients": len(means["dice"]),
                 "slices": len({_slice_of(row) for row in members}),
@@ -65,7 +64,12 @@ def summarise(
                 "worst_dice": float(means["dice"].min()),
             }
         )
-    return sorted(found, key=lambda row: (str(row["group"]), row["lines"]))
+    return found
+
+
+def lines_of(jitter: float) -> str:
+    """Name of lines by their noise: `clean`, `5 %`."""
+    return f"{100 * jitter:.3g} %" if jitter else "clean"
 
 
 def _slice_of(row: Record) -> tuple[Any, ...]:
@@ -91,11 +95,11 @@ def interval(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def gain(rows: Sequence[Record], method: str, baseline: str, noisy: bool) -> Record:
+def gain(rows: Sequence[Record], method: str, baseline: str, jitter: float) -> Record:
     """Dice of a method minus a baseline's on the same lines: paired by slice, over patients."""
     pairs: dict[tuple[Any, ...], dict[str, Record]] = {}
     for row in rows:
-        if bool(row["draw"]) == noisy and row["method"] in (method, baseline):
+        if row["jitter"] == jitter and row["method"] in (method, baseline):
             pairs.setdefault((*_slice_of(row), row["draw"]), {})[row["method"]] = row
     by_patient: dict[tuple[str, str], list[float]] = {}
     for pair in pairs.values():
@@ -107,7 +111,7 @@ def gain(rows: Sequence[Record], method: str, baseline: str, noisy: bool) -> Rec
     return {
         "method": method,
         "baseline": baseline,
-        "lines": "noisy" if noisy else "clean",
+        "lines": lines_of(jitter),
         "gain": float(values.mean()),
         "low": low,
         "high": high,

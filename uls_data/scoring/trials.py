@@ -38,6 +38,8 @@ from uls_data.volumes import read_volume
 # Always beside what is asked for: a method that does not beat these is not worth its name.
 BASELINES = ("quadrilateral", "ellipse", "grabcut")
 SMALLEST_PIXELS = 25
+JITTER = (0.05, 0.15)
+_TRIES = 50
 _NEEDED = (
     *CHOICE_COLUMNS,
     *("patient_id", "voi_id", "split", "image_path", "label_path", "image_voxels_sha256"),
@@ -55,16 +57,17 @@ class Trial:
     methods : tuple of str
     slices : str
         `longest`: the slice of the long axis; `all`: every slice of 25 lesion pixels or more.
-    jitter : float
-        Standard deviation of the noise, as a share of the axis.
+    jitter : tuple of float
+        Standard deviations of the noise, as shares of the axis: 5 %, and 15 %, by which the ends
+        of two readers' axes differ.
     draws : int
-        Noisy repetitions, after the one without noise.
+        Noisy repetitions at each, after the one without noise; the same noise at each, scaled.
     seed : int
     """
 
     methods: tuple[str, ...]
     slices: str = "longest"
-    jitter: float = 0.05
+    jitter: tuple[float, ...] = JITTER
     draws: int = 3
     seed: int = 0
 
@@ -95,8 +98,8 @@ def score_lesions(
     -------
     scores : list of dict
         One a (lesion, slice, draw, method), sorted: identity columns, `slice_voi`, `draw` (0: lines
-        as they are), `method`, `dice`, `nsd_1mm`, `long_error_vox`, `short_error_vox` (of the
-        mask against the lines that the method saw), `long_axis_vox` (of the human mask),
+        as they are), `jitter`, `method`, `dice`, `nsd_1mm`, `long_error_vox`, `short_error_vox` (of
+        the mask against the lines that the method saw), `long_axis_vox` (of the human mask),
         `predicted_dice`.
     failed : list of dict
         Lesions and slices that could not be scored, each with `reason` and `detail`.
@@ -188,8 +191,9 @@ def seen_slices(
 ) -> Iterator[tuple[Record, KeySlice, NDArray[np.bool_]]]:
     """Slices of a lesion with its lines, clean and noisy, and the human mask of each.
 
-    Yields what a row of scores starts with (identity, `slice_voi`, `draw`, `long_axis_vox`), what
-    methods see, and what they do not: the largest component of the mask on that slice.
+    Yields what a row of scores starts with (identity, `slice_voi`, `draw`, `jitter`,
+    `long_axis_vox`), what methods see, and what they do not: the largest component of the mask on
+    that slice.
 
     Raises
     ------
@@ -217,12 +221,13 @@ def seen_slices(
             continue
         about = {**_identity(row), "slice_voi": z + sides[2][0], "long_axis_vox": clean.long_vox}
         names = ("source", "case_id", "lesion_index", "slice_voi")
-        for number in range(trial.draws + 1):
+        noise = [(share, n) for share in trial.jitter for n in range(1, trial.draws + 1)]
+        for at, (share, number) in enumerate([(0.0, 0), *noise]):
             identity = (*(about[name] for name in names), number)
             lines = clean
             if number:
-                seed = draw(1 << 62, trial.seed, *identity)
-                lines = jittered(clean, np.random.default_rng(seed), trial.jitter)
+                random = np.random.default_rng(draw(1 << 62, trial.seed, *identity))
+                lines = _redrawn(clean, random, share, truth.shape)
             key_slice = KeySlice(
                 np.asarray(hu[:, :, z]),
                 lines,
@@ -230,7 +235,18 @@ def seen_slices(
                 identity=identity,
                 of_bone=row["lesion_type"] == "bone",
             )
-            yield {**about, "draw": number}, key_slice, truth
+            yield {**about, "draw": at, "jitter": share}, key_slice, truth
+
+
+def _redrawn(
+    clean: Lines, random: np.random.Generator, share: float, shape: tuple[int, ...]
+) -> Lines:
+    """Lines with noise, drawn again where they lead off the slice, as no reader would have them."""
+    for _ in range(_TRIES):
+        lines = jittered(clean, random, share)
+        if lines.problem((shape[0], shape[1])) is None:
+            break
+    return lines
 
 
 def _slices(marked: NDArray[np.bool_], which: str) -> list[int]:
