@@ -85,3 +85,11 @@ def test_noise_has_the_size_that_is_asked_for() -> None:
     assert moved[:, :2].std() == pytest.approx(2.0, rel=0.03)
     assert moved[:, 2:].std() == pytest.approx(1.0, rel=0.03)
     assert abs(moved.mean()) < 0.05
+
+
+def test_overshoot_is_how_far_beyond_an_axis_the_lines_cross() -> None:
+    long = [[0, 0], [20, 0]]
+    assert Lines.of([*long, [10, -5], [10, 5]]).overshoot() == (0, 0)
+    assert Lines.of([*long, [30, -5], [30, 5]]).overshoot() == pytest.approx((0.5, 0))
+    assert Lines.of([*long, [10, 5], [10, 15]]).overshoot() == pytest.approx((0, 0.5))
+    assert Lines.of([*long, [0, 5], [10, 5]]).overshoot() == (2, 2)

@@ -105,3 +105,13 @@ def test_the_cut_has_the_highest_expected_dice() -> None:
     by_hand = [2 * inside[:n].sum() / (n + inside.sum()) for n in (1, 2, 3, 4)]
     assert expected == pytest.approx(max(by_hand))
     assert cut == 0.45
+
+
+def test_lines_that_never_cross_foretell_less() -> None:
+    hu = np.random.default_rng(0).integers(-60, 60, (64, 64)).astype(np.int16)
+    hu[20:45, 25:40] += 80
+    long = [[20, 32], [44, 32]]
+    crossing = jury(KeySlice(hu, Lines.of([*long, [32, 26], [32, 38]]), (1.0, 1.0)))
+    beyond = jury(KeySlice(hu, Lines.of([*long, [32, 36], [32, 48]]), (1.0, 1.0)))
+    assert crossing.predicted_dice is not None and beyond.predicted_dice is not None
+    assert crossing.predicted_dice > 0.8 and beyond.predicted_dice < 0.7

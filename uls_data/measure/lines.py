@@ -17,6 +17,7 @@ from uls_data.measure import axes
 
 # Two lines are one line where they differ in direction by less than this.
 _SMALLEST_ANGLE_DEGREES = 10.0
+_MOST_OVERSHOOT = 2.0
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,14 @@ class Lines:
         """Whether the axes cross inside both segments."""
         found = self.crossing()
         return found is not None and 0 <= found[2] <= 1 and 0 <= found[3] <= 1
+
+    def overshoot(self) -> tuple[float, float]:
+        """How far beyond each axis, in its lengths, the lines cross; 0 where inside, at most 2."""
+        found = self.crossing()
+        if found is None:
+            return _MOST_OVERSHOOT, _MOST_OVERSHOOT
+        long, short = (min(max(0.0, -t, t - 1), _MOST_OVERSHOOT) for t in found[2:])
+        return long, short
 
 
 def jittered(lines: Lines, random: np.random.Generator, share: float = 0.05) -> Lines:

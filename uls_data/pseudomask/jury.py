@@ -24,6 +24,7 @@ from uls_data.pseudomask.quality import Quality
 from uls_data.pseudomask.star import outline
 
 _ROUNDING = 1e-9
+_LONG_OVERSHOOT, _SHORT_OVERSHOOT = 0.6, 1.3
 # Below this range of HU around the lines there is nothing to see: the prior decides.
 _SMALLEST_RANGE_HU = 5
 # The prior's vote in log odds: so much per radius of distance from it, up to so much. Small, it
@@ -78,9 +79,20 @@ def jury(key_slice: KeySlice, quality: Quality | None = None) -> PseudoMask:
     return PseudoMask(
         mask,
         scores,
-        predicted_dice=(quality or shipped_quality()).predicted(verdict.measures),
+        predicted_dice=(quality or shipped_quality()).predicted(verdict.measures)
+        * _crossed(key_slice.lines),
         uncertainty=verdict.measures["disagreement"],
     )
+
+
+def _crossed(lines: Lines) -> float:
+    """Share of the foretold Dice that is left where the lines do not cross inside each other.
+
+    Fitted on the odd-numbered sarcomas with short axes moved off the lesion (118 masks, true Dice
+    .27 below what was foretold); on the even ones the mean error falls from .27 to .10.
+    """
+    long, short = lines.overshoot()
+    return float(np.exp(-_LONG_OVERSHOOT * long - _SHORT_OVERSHOOT * short))
 
 
 def judged(key_slice: KeySlice) -> tuple[Verdict, Mask]:
