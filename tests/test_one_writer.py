@@ -25,7 +25,7 @@ from uls_data.io.lock import LOCK, locked
 from uls_data.network.prediction import predict
 from uls_data.network.training import train
 from uls_data.release import release_build, release_verify
-from uls_data.reporting import writing
+from uls_data.reporting import making
 
 HOLDER = "another run is at work there (process {pid} on "
 
@@ -132,7 +132,7 @@ def test_release_build(tmp_path: Path) -> None:
 
 
 def test_report(vois: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "figures", lambda _rows, _numbers: ())
+    monkeypatch.setattr(making, "figures", lambda _rows, _numbers: ())
     uls_data.report(vois, tmp_path / "page.html")
     before = everything(tmp_path)
     with refused(tmp_path / "page-files" / LOCK, tmp_path):

@@ -126,7 +126,8 @@ def test_depth_costs_no_time(opened: str) -> None:
     assert time.process_time() - began < 2
 
 
-TEXTS = st.text(st.characters(codec="utf-8"), max_size=30)
+# PyYAML writes a next line (U+0085) within quotes as a line of its own, and reads a blank.
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x85"), max_size=30)
 SCALARS = (
     st.none()
     | st.booleans()

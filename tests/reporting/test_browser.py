@@ -13,7 +13,7 @@ from makers.spoiled import HOSTILE
 from makers.vois import write_voi, write_vois
 
 import uls_data
-from uls_data.reporting import writing
+from uls_data.reporting import making
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -80,7 +80,7 @@ def page(
 ) -> Any:
     """The browser with the page open, its pictures inside or beside it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writing, "MOST_EMBEDDED", 2000 if request.param == "one file" else 2)
+        patch.setattr(making, "MOST_EMBEDDED", 2000 if request.param == "one file" else 2)
         made = uls_data.report(out, tmp_path_factory.mktemp("report"))
     browser.get(made.page.as_uri())
     return browser

@@ -20,7 +20,7 @@ from uls_data.errors import ManifestError, SourceError
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.nifti_writer import nifti_gz
 from uls_data.pictures.thumbnail import thumbnail_path
-from uls_data.reporting import writing
+from uls_data.reporting import making
 
 ROOT = Path(uls_data.__file__).parent.parent
 
@@ -33,7 +33,7 @@ def with_plots() -> None:
 @pytest.fixture(autouse=True)
 def _without_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "with_plots" not in request.fixturenames:
-        monkeypatch.setattr(writing, "figures", lambda _rows, _numbers: ())
+        monkeypatch.setattr(making, "figures", lambda _rows, _numbers: ())
 
 
 def data_of(page: Path) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def test_masks_without_images_are_drawn_too(own: Path) -> None:
 def test_many_rows_keep_their_pictures_beside_the_page(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "MOST_EMBEDDED", 3)
+    monkeypatch.setattr(making, "MOST_EMBEDDED", 3)
     made = uls_data.report(built, tmp_path / "p.html")
     found = data_of(made.page)
     assert not found["embedded"]

@@ -183,14 +183,12 @@ def _same_scan(
         names[_scan(row)].add(scan)
         if row["series_instance_uid"]:
             names["uid", row["series_instance_uid"]].add(scan)
-        if row["image_source_sha256"]:
+        if sha256 := row.get("image_source_sha256"):
             # The very same files: key slices of one volume are not told of, being one patient's.
-            by_hash[row["image_source_sha256"]].append(number)
-    for numbers in by_hash.values():
+            by_hash[sha256].append(number)
+    for sha256, numbers in by_hash.items():
         if len({patient_key(rows[n]) for n in numbers}) > 1:
-            names["sha256", rows[numbers[0]]["image_source_sha256"]] = {
-                (rows[n]["source"], rows[n]["case_id"]) for n in numbers
-            }
+            names["sha256", sha256] = {(rows[n]["source"], rows[n]["case_id"]) for n in numbers}
     pairs = [pair for scans in names.values() for pair in combinations(sorted(scans), 2)]
     pairs += _alike(rows, prints)
     return [

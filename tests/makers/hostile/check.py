@@ -227,6 +227,25 @@ def check_voi(
     _check_label(row, np.asarray(marked.dataobj), mask, mask_affine, scan, scan_affine, rule)
 
 
+def _on_scan(
+    mask: NDArray[Any],
+    mask_affine: NDArray[np.float64],
+    shape: tuple[int, ...],
+    scan_affine: NDArray[np.float64],
+) -> NDArray[Any]:
+    """Cropped mask on the whole grid of its scan; its voxels must be voxels of the scan."""
+    to_scan = np.linalg.inv(scan_affine) @ mask_affine
+    turn, start = np.rint(to_scan[:3, :3]).astype(int), np.rint(to_scan[:3, 3]).astype(int)
+    assert np.abs(to_scan[:3, :3] - turn).max() < 1e-3, "another grid was taken for a part"
+    assert abs(round(np.linalg.det(turn))) == 1, "another grid was taken for a part"
+    assert np.abs(to_scan[:3, 3] - start).max() < 0.05, "between voxels"
+    places = np.tensordot(turn, np.indices(mask.shape), 1) + start[:, None, None, None]
+    whole = np.zeros(shape, mask.dtype)
+    assert (places >= 0).all(), "beyond the scan"
+    whole[tuple(places)] = mask
+    return whole
+
+
 def _check_label(
     row: dict[str, Any],
     label: NDArray[Any],
@@ -240,6 +259,8 @@ def _check_label(
     if "mask_affine_ignored" in row["qc_flags"]:
         assert mask.shape == scan.shape
         mask_affine = scan_affine
+    if "mask_on_subgrid" in row["qc_flags"]:
+        mask, mask_affine = _on_scan(mask, mask_affine, scan.shape, scan_affine), scan_affine
     mask_affine = _snapped(mask_affine, scan_affine, scan.shape)
     turned, start = _placed(mask, mask_affine, affine, 1e-2)
     other, scan_start = _placed(scan, scan_affine, affine, 1e-2)
