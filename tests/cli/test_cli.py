@@ -181,3 +181,11 @@ def test_dry_run(uls: Any, archives: Any, tmp_path: Path) -> None:
     assert [row["case_id"] for row in rows][:2] == ["p01_visit1", "p02_visit1"]
     assert len(rows) == 6
     assert not (tmp_path / "out").exists()
+
+
+def test_a_mistyped_command_and_word_are_told(uls: Any, built: Path) -> None:
+    wrong = uls("buid")
+    assert wrong.code == 2 and "Did you mean build?" in wrong.err
+    none = uls("query", built, 'lesion_type == "kidny"')
+    assert none.code == 0 and "did you mean kidney?" in none.err
+    assert "did you mean" not in uls("query", built, 'lesion_type == "bone"').err

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -63,6 +64,16 @@ class _Commands(click.Group):
         module = import_module(f"uls_data.cli.{_COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = get_close_matches(args[0], _COMMANDS, 2)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            raise click.UsageError(error.message + hint, ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

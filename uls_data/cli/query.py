@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,7 @@ Examples:
   uls-data query vois 'status == "failed"' --columns case_id,reason,detail
   uls-data query vois 'long_axis_mm > 30 and split == "train"' --csv > large.csv
   uls-data query vois 'flagged("cut_by_voi")' --json
-The columns are listed in README.md and in manifests/schema/lesion.json.
+The columns are listed in docs/data-model.md and in manifests/schema/lesion.json.
 """
 )
 @click.argument(
@@ -67,7 +69,29 @@ def command(
     if len(shown) < len(frame):
         click.echo(f"... {len(frame) - len(shown)} more rows; --table prints all", err=True)
     click.echo(f"{len(frame)} rows", err=True)
+    for hint in () if len(frame) else unknown_words(expression):
+        click.echo(hint, err=True)
     return 0
+
+
+def unknown_words(expression: str) -> list[str]:
+    """Hints on words of an expression that a column with a closed list never holds."""
+    from uls_data.manifest.schema import document
+
+    lists = document()["closed_lists"]
+    hints = []
+    for node in ast.walk(ast.parse(expression, mode="eval")) if expression else ():
+        if not isinstance(node, ast.Compare):
+            continue
+        sides = (node.left, *node.comparators)
+        names = [side.id for side in sides if isinstance(side, ast.Name) and side.id in lists]
+        words = [x.value for side in sides for x in ast.walk(side) if isinstance(x, ast.Constant)]
+        for name, word in ((name, word) for name in names for word in words):
+            if isinstance(word, str) and word not in lists[name]:
+                close = get_close_matches(word, lists[name], 1)
+                known = f"did you mean {close[0]}?" if close else f"it is {', '.join(lists[name])}"
+                hints.append(f"no {name} is {word!r}; {known}")
+    return hints
 
 
 def _is_there(path: Path) -> bool:
