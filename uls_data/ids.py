@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 _SECOND_LESION = re.compile(r"(?:_sample_\{sample[^}]*\})?$")
 _FURTHER = r"(?:_lesion_(?P<lesion>[0-9]{2,}))?"
+# Of a layer: it names a folder and a manifest.
+LAYER_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _FIELD = re.compile(r"\{(case|lesion|sample)(?::0(\d)d)?\}")
 
 

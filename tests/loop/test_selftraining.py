@@ -20,7 +20,7 @@ from uls_data.errors import ManifestError
 from uls_data.io import sha256_file
 from uls_data.loop import LoopReport, selftrain
 from uls_data.network.checkpoint import load_model
-from uls_data.network.plan import ModelError
+from uls_data.network.plan import ModelError, Prompt
 
 HERE = Path(__file__).parent
 FOLDS = 2
@@ -110,6 +110,29 @@ def test_every_generation_is_a_layer(looped: Path) -> None:
     written = json.loads((looped / "loop.json").read_text())
     assert written["model"] == "round-2/all/model"
     assert written["rounds"][0]["filtered"]["removed"] == 2
+
+
+def test_a_student_that_sees_a_click_learns_from_a_teacher_that_is_told_the_lines(
+    data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    told = {"crop": (16, 32, 32), "pool": (1, 1, 1), "prompt": Prompt()}
+    teacher = tiny_plan(augment=False, epochs=1, fine_tune_epochs=1).model_copy(update=told)
+    # Masks in 3D are little of what is seen: it takes longer to find a first lesion.
+    longer = tiny_plan(learning_rate=0.05, augment=False, epochs=40, fine_tune_epochs=4)
+    report = run(data, tmp_path, plan=longer, teacher=teacher, rounds=1, rule="mask_voxels > 0")
+    (made,) = report.rounds
+    assert made.teacher_prompt == "lines" and made.heldout == []
+    assert made.predicted["ok"] == made.filtered.kept == 7
+    rows = load_manifest(tmp_path)
+    assert set(rows["teacher_prompt"]) == {"lines"} and set(rows["layer"]) == {"pseudo3d-r1"}
+    student, pretrained = (load_model(tmp_path / "student" / n) for n in ("model", "pretrained"))
+    assert report.model == tmp_path / "student" / "model" and student.plan.prompt is None
+    assert set(pretrained.record["patients"]) == {f"s/w{n}" for n in range(6)}
+    assert "s/p9" not in student.record["patients"]
+    assert report.student[-1]["group"] == "all" and report.student[-1]["lesions"] == 1
+    written = json.loads((tmp_path / "loop.json").read_text())
+    assert written["model"] == "student/model" and written["student"] == report.student
+    assert written["rounds"][0]["teacher_prompt"] == "lines"
 
 
 def test_killed_at_any_stage_it_goes_on(data: tuple[Path, Path], tmp_path: Path) -> None:

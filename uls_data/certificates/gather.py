@@ -19,6 +19,7 @@ from uls_data.errors import CaseError, ManifestError
 from uls_data.ids import draw, hash_of
 from uls_data.manifest.choice import Choice, is_ellipsoid, layer_of, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
+from uls_data.manifest.recist import recist_of
 from uls_data.manifest.row import Row
 from uls_data.measure import axes
 from uls_data.measure.lines import Lines, jittered
@@ -67,7 +68,7 @@ class Found:
     @property
     def has_lines(self) -> bool:
         """Whether most rows hold a reader's lines."""
-        return 2 * sum(_has_lines(one) for one in self.examples) > len(self.examples)
+        return 2 * sum(recist_of(one.row) is not None for one in self.examples) > len(self.examples)
 
 
 @dataclass(frozen=True)
@@ -200,11 +201,6 @@ def gather(
     )
 
 
-def _has_lines(example: Example) -> bool:
-    row = example.row
-    return len(row["recist_points_vox"] or ()) == 8 and row["key_slice_voi"] is not None
-
-
 def _measured(
     task: _Task, *, members: tuple[str, ...], draw_lines: bool, jitter: float, seed: int
 ) -> Judged | Record:
@@ -214,10 +210,10 @@ def _measured(
         mask = read_label(example.label)
         truth = None if task.truth is None else read_label(task.truth)
         subject = Subject(row, example.image if row["image_path"] else None, task.layers)
-        if _has_lines(example):
-            lines = Lines.of(row["recist_points_vox"])
+        if (drawn := recist_of(row)) is not None:
+            lines, at = drawn
             if lines.problem() is None:
-                subject = replace(subject, lines=lines, key_slice=row["key_slice_voi"])
+                subject = replace(subject, lines=lines, key_slice=at)
         elif draw_lines and truth is not None:
             subject = with_drawn_lines(subject, truth, jitter, seed)
         return judged(subject, mask, [member_of(name) for name in members], truth)

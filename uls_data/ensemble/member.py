@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from uls_data.ensemble.subject import Subject, read_label
 from uls_data.errors import CaseError
 from uls_data.pseudomask.methods import ELLIPSOID, METHODS, NEEDS_IMAGE, pseudo_mask
-from uls_data.pseudomask.solid import solid
-from uls_data.voi import VOI_SHAPE
+from uls_data.pseudomask.solid import solid_in_voi
 
 Mask = NDArray[np.bool_]
 # Without a word of the user's: one mask in 3D and one on the key slice, of the lines.
@@ -75,14 +74,7 @@ class Ellipsoid:
         spacing = subject.spacing_mm
         if subject.lines is None or subject.key_slice is None or spacing is None:
             return None
-        box = subject.scan
-        start = np.array([part.start for part in box])
-        x, y, z = (part.stop - part.start for part in box)
-        lines = subject.lines.moved(-float(start[0]), -float(start[1]))
-        voxels = solid(lines, subject.key_slice - int(start[2]), (x, y, z), spacing)
-        mask = np.zeros(VOI_SHAPE, bool, order="F")
-        mask[tuple((voxels + start).T)] = True
-        return mask
+        return solid_in_voi(subject.lines, subject.key_slice, subject.scan, spacing)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
 from uls_data.manifest.archive import read_voi
-from uls_data.manifest.by_axis import padding_by_axis, spacing_of
+from uls_data.manifest.by_axis import scan_box, spacing_of
 from uls_data.manifest.row import Row
 from uls_data.measure.lines import Lines
 from uls_data.outcome import LesionType, Reason
@@ -66,11 +66,7 @@ class Subject:
     @property
     def scan(self) -> tuple[slice, slice, slice]:
         """Box of the VOI that is no padding."""
-        x, y, z = (
-            slice(before or 0, n - (after or 0))
-            for (before, after), n in zip(padding_by_axis(self.row), VOI_SHAPE, strict=True)
-        )
-        return x, y, z
+        return scan_box(self.row, VOI_SHAPE)
 
     def measured(self, *, image: bool) -> KeySlice | None:
         """Key slice with its lines, as the 2D methods see it; without the image all is 0 HU.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +11,15 @@ import numpy as np
 from uls_data.ensemble.member import Member
 from uls_data.ensemble.subject import Subject
 from uls_data.errors import CaseError, ManifestError
+from uls_data.ids import LAYER_NAME
 from uls_data.manifest.choice import Choice, best, voi_of
 from uls_data.manifest.derived import derived_row, ended, with_label
 from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.manifest.parquet import write_manifest
+from uls_data.manifest.recist import recist_of
 from uls_data.manifest.row import Row
-from uls_data.measure.lines import Lines
 from uls_data.outcome import Reason, Supervision
 from uls_data.voi import VOI_SHAPE
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
 def write_layer(
@@ -53,7 +51,7 @@ def write_layer(
         No VOI with an image, or a name that no layer can have.
     """
     out = Path(out)
-    if not _NAME.fullmatch(member.name):
+    if not LAYER_NAME.fullmatch(member.name):
         raise ManifestError(f"layer {member.name!r}: expected a name such as medsam2")
     examples = list(read_examples(manifests))
     choice = Choice(example.row for example in examples)
@@ -80,9 +78,8 @@ def _made(example: Example, member: Member, out: Path) -> Row:
     row = derived_row(parent, member.name, keep_image=root.absolute() == out.absolute())
     row |= {"parent_layer": parent["layer"], "supervision": Supervision.PSEUDO_3D.value}
     subject = Subject(parent, example.image)
-    if len(parent["recist_points_vox"] or ()) == 8 and parent["key_slice_voi"] is not None:
-        lines = Lines.of(parent["recist_points_vox"])
-        subject = replace(subject, lines=lines, key_slice=parent["key_slice_voi"])
+    if (drawn := recist_of(parent)) is not None:
+        subject = replace(subject, lines=drawn[0], key_slice=drawn[1])
     try:
         mask = member.mask(subject)
         if mask is None:

@@ -82,14 +82,9 @@ def build_case(task: Task, options: Options, staging: Path) -> Built:
     return Built([ended(row, reason.status, reason, detail)])
 
 
-def lost_case(task: Task, detail: str, options: Options) -> Built:
-    """Row of a case whose worker died."""
-    return Built([ended(case_row(task, options), Status.FAILED, Reason.WORKER_LOST, detail)])
-
-
-def late_case(task: Task, detail: str, options: Options) -> Built:
-    """Row of a case that took too long."""
-    return Built([ended(case_row(task, options), Status.FAILED, Reason.TIMED_OUT, detail)])
+def lost_case(task: Task, detail: str, options: Options, reason: Reason) -> Built:
+    """Row of a case that was given up: its worker died, or took too long."""
+    return Built([ended(case_row(task, options), Status.FAILED, reason, detail)])
 
 
 class _Case:

@@ -112,9 +112,7 @@ class Measurements:
         from uls_data.pseudomask.bone import clickable  # SciPy, which most cases do without
 
         measured = self.chosen(lesion)
-        key_slice = self._key_slice(lesion, measured)
-        pseudo_mask("quadrilateral", key_slice)  # says what is wrong with the lines
-        inside = clickable(key_slice)
+        inside = clickable(self._key_slice(lesion, measured))
         return replace(lesion, voxels=_on_slice(inside, measured.slice_vox))
 
     def layers(self, lesion: Lesion) -> Iterator[Layer]:

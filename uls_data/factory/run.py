@@ -15,7 +15,7 @@ from uls_data.factory.footprint import memory_need, most_seconds
 from uls_data.factory.options import Built, Options, Task
 from uls_data.factory.planning import calibration_text, chosen_of, masks_of, planned_row, tasks_of
 from uls_data.factory.state import Finished, State, files_of
-from uls_data.factory.worker import build_case, late_case, lost_case
+from uls_data.factory.worker import build_case, lost_case
 from uls_data.io import remove_folder, remove_temporaries, remove_temporaries_of
 from uls_data.io.lock import LOCK, locked
 from uls_data.manifest.row import Row
@@ -168,7 +168,7 @@ def build(
     patience = Patience[Task, Built](
         seconds=partial(most_seconds, options=options, chosen_s=case_timeout),
         name=lambda task: task.case.case_id,
-        overdue=partial(late_case, options=options),
+        overdue=partial(lost_case, options=options, reason=Reason.TIMED_OUT),
     )
     try:
         with locked(state.folder / LOCK, f"--out {out} ({source})"):
@@ -226,7 +226,7 @@ def _run(
             waiting,
             pool,
             need_bytes=partial(memory_need, options=options),
-            lost=partial(lost_case, options=options),
+            lost=partial(lost_case, options=options, reason=Reason.WORKER_LOST),
             patience=patience,
         )
         with closing(results):

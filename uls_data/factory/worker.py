@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from uls_data.factory.options import Built, Options, Task
+from uls_data.outcome import Reason
 
 
 def build_case(task: Task, options: Options, staging: Path) -> Built:
@@ -17,15 +18,8 @@ def build_case(task: Task, options: Options, staging: Path) -> Built:
     return case.build_case(task, options, staging)
 
 
-def lost_case(task: Task, detail: str, options: Options) -> Built:
-    """Stand in for a case whose worker died; see `uls_data.factory.case.lost_case`."""
+def lost_case(task: Task, detail: str, options: Options, reason: Reason) -> Built:
+    """Stand in for a case that was given up; see `uls_data.factory.case.lost_case`."""
     from uls_data.factory import case
 
-    return case.lost_case(task, detail, options)
-
-
-def late_case(task: Task, detail: str, options: Options) -> Built:
-    """Stand in for a case that took too long; see `uls_data.factory.case.late_case`."""
-    from uls_data.factory import case
-
-    return case.late_case(task, detail, options)
+    return case.lost_case(task, detail, options, reason)

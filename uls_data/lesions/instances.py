@@ -224,11 +224,11 @@ def _check_values(numbers: NDArray[Any], allowed: tuple[int, ...], name: str) ->
         )
 
 
-def values_of(numbers: NDArray[Any]) -> list[int]:
+def values_of(numbers: NDArray[Any]) -> list[float]:
     """Distinct values of a mask, ascending."""
     if numbers.dtype == np.uint8:
-        return [int(value) for value in np.flatnonzero(np.bincount(numbers.ravel("K")))]
-    return [int(value) for value in np.unique(numbers)]
+        return [float(value) for value in np.flatnonzero(np.bincount(numbers.ravel("K")))]
+    return [float(value) for value in np.unique(numbers)]
 
 
 def values_text(mask: Volume) -> str:
@@ -236,11 +236,7 @@ def values_text(mask: Volume) -> str:
     stored = mask.stored
     if stored.dtype.kind not in "iu":
         stored = stored[np.isfinite(stored)]
-    if stored.dtype == np.uint8:
-        found = np.flatnonzero(np.bincount(stored.ravel("K")))
-    else:
-        found = np.unique(stored)
-    return _listed([float(value) * mask.slope + mask.intercept for value in found])
+    return _listed([value * mask.slope + mask.intercept for value in values_of(stored)])
 
 
 def _listed(values: Sequence[float]) -> str:

@@ -207,9 +207,9 @@ class _Loop:
         if self.teacher is None:
             return LoopReport(done, model, self.failed)
         model = self._network("student", self.plan, base, layers, set())
-        write_bytes(self.out / "loop.json", _document(done, model, self.out))
         scored = self._score("student", model)
         student = [] if scored is None else [*scored.summary("lesion_type"), *scored.summary()]
+        write_bytes(self.out / "loop.json", _document(done, model, self.out, student))
         return LoopReport(done, model, self.failed, student)
 
     def _round(
@@ -336,7 +336,9 @@ def _identity(name: str) -> tuple[str | int, ...]:
     return ("round", int(about.removeprefix("round-")), rest) if rest else (about,)
 
 
-def _document(rounds: list[Round], model: Path, out: Path) -> bytes:
+def _document(
+    rounds: list[Round], model: Path, out: Path, student: list[dict[str, Any]] | None = None
+) -> bytes:
     """Return the rounds as JSON, with paths relative to OUT."""
 
     def plain(value: Any) -> Any:
@@ -345,4 +347,6 @@ def _document(rounds: list[Round], model: Path, out: Path) -> bytes:
         raise TypeError(type(value).__name__)
 
     content = {"rounds": [asdict(made) for made in rounds], "model": model}
+    if student is not None:
+        content["student"] = student
     return (json.dumps(content, indent=1, default=plain, sort_keys=True) + "\n").encode()

@@ -19,13 +19,23 @@ ROUNDING = 1e-9
 _ROUNDING_32 = 1e-6
 
 
+def ellipse_centre(lines: Lines) -> NDArray[np.float64]:
+    """Midpoint (x, y) of the long axis, moved across it to where that of the short axis lies."""
+    a, b, c, d = lines.points
+    along_x, along_y = (b - a) / lines.long_vox
+    middle = (a + b) / 2
+    gap = (c + d) / 2 - middle
+    across = gap[1] * along_x - gap[0] * along_y
+    centre: NDArray[np.float64] = middle + across * np.array([-along_y, along_x])
+    return centre
+
+
 def ellipse_field(
     lines: Lines, shape: tuple[int, int], outward_vox: float = 0.0
 ) -> NDArray[np.float64]:
     """Squared normalised radius of the ellipse of two lines: 1 on its outline, 0 at its centre.
 
-    The ellipse lies along the long axis. Its centre is the midpoint of the long axis, moved
-    across it to where the midpoint of the short axis lies.
+    The ellipse lies along the long axis, about `ellipse_centre`.
 
     Parameters
     ----------
@@ -40,12 +50,9 @@ def ellipse_field(
     -------
     ndarray, shape (x, y), float64
     """
-    a, b, c, d = lines.points
+    a, b, *_ = lines.points
     along_x, along_y = (b - a) / lines.long_vox
-    middle = (a + b) / 2
-    gap = (c + d) / 2 - middle
-    across = gap[1] * along_x - gap[0] * along_y
-    centre = middle + across * np.array([-along_y, along_x])
+    centre = ellipse_centre(lines)
     x = np.arange(shape[0])[:, None] - centre[0]
     y = np.arange(shape[1])[None, :] - centre[1]
     u = (x * along_x + y * along_y) / (lines.long_vox / 2 + outward_vox)

@@ -130,6 +130,18 @@ class Lines:
         return long, short
 
 
+def lines_by_slice(mask: NDArray[np.bool_]) -> dict[int, Lines]:
+    """Lines that a reader draws across each slice of a mask of shape (x, y, z), by its index.
+
+    Slices that show no two axes have none.
+    """
+    return {
+        at: lines
+        for at in np.flatnonzero(mask.any(axis=(0, 1))).tolist()
+        if (lines := Lines.from_mask(mask[:, :, at])) is not None and lines.problem() is None
+    }
+
+
 def jittered(lines: Lines, random: np.random.Generator, share: float = 0.05) -> Lines:
     """Return lines as another reader may draw them: Gaussian noise on every coordinate.
 

@@ -22,15 +22,8 @@ COLUMNS = (
     *("status", "image_path", "label_path", "pad_value_hu", "lesion_type", "supervision", "split"),
     *(f"pad_{side}_{axis}_vox" for side in ("before", "after") for axis in "xyz"),
     *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "long_axis_vox", "long_axis_mm"),
-    *(
-        "key_slice_voi",
-        "recist_points_vox",
-        "image_source_sha256",
-        "image_voxels_sha256",
-        "reason",
-        "parent_layer",
-        "qc_flags",
-    ),
+    *("key_slice_voi", "recist_points_vox", "image_source_sha256", "image_voxels_sha256"),
+    *("reason", "parent_layer", "qc_flags"),
     *("label_voxels_sha256", "source_lesion_id", "predicted_dice", "candidate_scores"),
 )
 

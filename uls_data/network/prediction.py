@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from uls_data._version import __version__
 from uls_data.ensemble.agreement import key_slice_columns
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
+from uls_data.ids import LAYER_NAME
 from uls_data.io.lock import locked
 from uls_data.manifest.by_axis import spacing_of
 from uls_data.manifest.derived import derived_row, ended, with_label
@@ -40,7 +40,6 @@ from uls_data.outcome import Flag, Reason, Supervision
 from uls_data.voi import VOI_SHAPE
 
 LAYER = "pseudo3d-r1"
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
 def predict(
@@ -162,7 +161,7 @@ def predict_vois(
         Name of one of several predictions that make a layer together, each with a model of its
         own: rows are returned, but no manifest is written.
     """
-    if not _NAME.fullmatch(layer):
+    if not LAYER_NAME.fullmatch(layer):
         raise ModelError(f"layer {layer!r}: expected a name such as {LAYER}")
     where = usable_device(settings.device)
     loaded = load_model(model)

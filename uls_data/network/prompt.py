@@ -17,9 +17,10 @@ from scipy import ndimage
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
 from uls_data.manifest.by_axis import spacing_of
+from uls_data.manifest.recist import recist_of
 from uls_data.manifest.row import Row
-from uls_data.measure.ellipsoid import radius_field
-from uls_data.measure.lines import Lines, jittered
+from uls_data.measure.ellipsoid import ellipse_centre, radius_field
+from uls_data.measure.lines import Lines, jittered, lines_by_slice
 from uls_data.network.plan import Prompt
 from uls_data.network.voxels import LESION, SUPERVISED, VALID, Region
 from uls_data.outcome import Reason
@@ -30,11 +31,9 @@ from uls_data.pseudomask.prior import quarter_ellipses
 _NEAR_LONGEST = 0.75
 # Readers' ends move by up to 15 % of an axis: twice the largest standard deviation.
 _LARGEST_JITTER = 0.075
-_STRETCH = 0.15
 # Thinner lesions are framed as if they were so wide, for their lines say little of their depth.
 _THINNEST = 0.2
 _FARTHEST = 2.0
-_SMALLEST_AREA_VOX = 4
 Zyx = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 
@@ -76,16 +75,15 @@ def drawn_of(row: Row) -> Drawn:
     CaseError
         `not_measured`, `spacing_unknown`, `degenerate_lines`.
     """
-    points, at = row["recist_points_vox"], row["key_slice_voi"]
-    if points is None or at is None:
+    found = recist_of(row)
+    if found is None:
         raise CaseError(
             Reason.NOT_MEASURED, "nobody drew lines on this lesion; the model needs them"
         )
-    drawn = Drawn(Lines.of(points), int(at), spacing_needed(row))
-    problem = drawn.lines.problem()
+    problem = found[0].problem()
     if problem is not None:
         raise CaseError(Reason.DEGENERATE_LINES, problem)
-    return drawn
+    return Drawn(*found, spacing_needed(row))
 
 
 def spacing_needed(row: Row) -> tuple[float, float, float]:
@@ -116,16 +114,13 @@ def simulated(lesion: NDArray[np.bool_], spacing_mm: tuple[float, float, float])
     list of Drawn
         By slice; empty where the lesion has no slice of some extent.
     """
-    found = []
-    for at in np.flatnonzero(lesion.any(axis=(1, 2))).tolist():
-        plane = lesion[at].T
-        if plane.sum() < _SMALLEST_AREA_VOX:
-            continue
-        lines = Lines.from_mask(plane)
-        if lines is not None and lines.problem() is None:
-            found.append(Drawn(lines, at, spacing_mm))
-    most = max((drawn.lines.long_vox for drawn in found), default=0.0)
-    return [drawn for drawn in found if drawn.lines.long_vox >= _NEAR_LONGEST * most]
+    found = lines_by_slice(lesion.T)
+    most = max((lines.long_vox for lines in found.values()), default=0.0)
+    return [
+        Drawn(lines, at, spacing_mm)
+        for at, lines in found.items()
+        if lines.long_vox >= _NEAR_LONGEST * most
+    ]
 
 
 def longest(candidates: list[Drawn]) -> Drawn:
@@ -175,11 +170,8 @@ class Frame:
                 stretch, extent_mm, shape, drawn.spacing_mm[::-1], strict=True
             )
         )
-        a, b, c, d = drawn.lines.points
-        across = np.array([a[1] - b[1], b[0] - a[0]]) / drawn.lines.long_vox
-        middle = (a + b) / 2
-        middle = middle + across * float(across @ ((c + d) / 2 - middle))
-        centre = (float(drawn.slice_vox), float(middle[1]), float(middle[0]))
+        centre_x, centre_y = ellipse_centre(drawn.lines).tolist()
+        centre = (float(drawn.slice_vox), centre_y, centre_x)
         return Frame(drawn, centre, (z, y, x), shape)
 
     @property

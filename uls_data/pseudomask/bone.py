@@ -75,7 +75,13 @@ def clickable(key_slice: KeySlice) -> Mask:
     """Pixels, on the grid of the slice, that a click may be drawn from.
 
     The quadrilateral of the end points less bone, whatever masks are made.
+
+    Raises
+    ------
+    CaseError
+        `degenerate_lines`.
     """
+    key_slice.check_lines()
     crop, (x, y) = surroundings(key_slice)
     removed = bone(crop)
     if not (removed & hull(crop)).any():

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uls_data.errors import CaseError
 from uls_data.measure.lines import Lines
+from uls_data.outcome import Reason
 
 _SMALLEST_MARGIN_VOX = 12
 
@@ -42,6 +44,19 @@ class KeySlice:
     outward_vox: float = 0.0
     identity: tuple[str | int, ...] = ()
     of_bone: bool = False
+
+    def check_lines(self) -> None:
+        """Refuse lines of which no mask can be made.
+
+        Raises
+        ------
+        CaseError
+            `degenerate_lines`.
+        """
+        columns, rows = self.hu.shape
+        problem = self.lines.problem((columns, rows))
+        if problem is not None:
+            raise CaseError(Reason.DEGENERATE_LINES, problem)
 
     def crop(self, reach: float = 1.5) -> tuple[KeySlice, tuple[int, int]]:
         """Cut the neighbourhood of the lines, and say where it starts in the slice.

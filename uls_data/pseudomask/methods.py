@@ -6,8 +6,6 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from uls_data.errors import CaseError
-from uls_data.outcome import Reason
 from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
 
 if TYPE_CHECKING:
@@ -53,10 +51,7 @@ def pseudo_mask(name: str, key_slice: KeySlice, quality: Quality | None = None) 
         `degenerate_lines`: no mask can be made of the lines. Valid lines always give one, by
         every method but `published`, which loses what the published engine lost.
     """
-    columns, rows = key_slice.hu.shape
-    problem = key_slice.lines.problem((columns, rows))
-    if problem is not None:
-        raise CaseError(Reason.DEGENERATE_LINES, problem)
+    key_slice.check_lines()
     if name == "published" and key_slice.identity[:1] == ("ccc18",):
         from uls_data.pseudomask.published import RELEASED_CCC18, published
 

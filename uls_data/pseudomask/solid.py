@@ -12,6 +12,36 @@ from uls_data.measure.lines import Lines
 from uls_data.outcome import Reason
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.prior import sound
+from uls_data.voi import VOI_SHAPE
+
+
+def solid_in_voi(
+    lines: Lines,
+    key_slice: int,
+    scan: tuple[slice, slice, slice],
+    spacing_mm: tuple[float, float, float],
+) -> NDArray[np.bool_]:
+    """Mask of the ellipsoid of two lines in a VOI, shape (256, 256, 128); none of it in padding.
+
+    Parameters
+    ----------
+    lines, key_slice
+        In indices of the VOI.
+    scan : tuple of 3 slice
+        Box (x, y, z) of the VOI that is no padding.
+
+    Raises
+    ------
+    CaseError
+        As `solid`.
+    """
+    start = np.array([part.start for part in scan])
+    x, y, z = (part.stop - part.start for part in scan)
+    moved = lines.moved(-float(start[0]), -float(start[1]))
+    voxels = solid(moved, key_slice - int(start[2]), (x, y, z), spacing_mm)
+    mask = np.zeros(VOI_SHAPE, bool, order="F")
+    mask[tuple((voxels + start).T)] = True
+    return mask
 
 
 def solid(

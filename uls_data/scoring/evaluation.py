@@ -137,7 +137,7 @@ def evaluate_2d(
     ManifestError
         Nothing to score, a method that is not known, or noise of no sense.
     """
-    noise = (jitter,) if isinstance(jitter, float) else tuple(dict.fromkeys(jitter))
+    noise = (jitter,) if isinstance(jitter, int | float) else tuple(dict.fromkeys(jitter))
     if not all(0 < share < 1 for share in noise):
         raise ManifestError(f"--jitter {noise}: expected shares of the axis, above 0 and below 1")
     trial = Trial(tuple(dict.fromkeys([*methods, *BASELINES])), slices, noise, draws, seed)

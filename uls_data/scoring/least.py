@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data.manifest.by_axis import padding_by_axis, spacing_of
+from uls_data.errors import CaseError
+from uls_data.manifest.by_axis import scan_box, spacing_of
 from uls_data.manifest.choice import is_ellipsoid
+from uls_data.manifest.recist import recist_of
 from uls_data.manifest.row import Column, Row
-from uls_data.measure.lines import Lines
-from uls_data.outcome import Supervision
-from uls_data.pseudomask.solid import solid
+from uls_data.measure.lines import Lines, lines_by_slice
+from uls_data.outcome import Reason, Supervision
+from uls_data.pseudomask.solid import solid, solid_in_voi
 from uls_data.voi import VOI_SHAPE
 
 Triple = tuple[float, float, float]
@@ -25,8 +27,7 @@ COLUMNS: tuple[Column, ...] = (
 def has_least(row: Row) -> bool:
     """Whether a row is of a predicted 3D mask, and knows lines that an ellipsoid is drawn from."""
     predicted = row["supervision"] == Supervision.PSEUDO_3D and not is_ellipsoid(row)
-    lines = len(row["recist_points_vox"] or ()) == 8 and row["key_slice_voi"] is not None
-    return predicted and lines and all((mm or 0) > 0 for mm in spacing_of(row))
+    return predicted and recist_of(row) is not None and all((mm or 0) > 0 for mm in spacing_of(row))
 
 
 def least_volume_mm3(row: Row) -> float:
@@ -52,11 +53,7 @@ def across(mask: NDArray[np.bool_], spacing_mm: Triple) -> NDArray[np.bool_]:
     ndarray of bool, same shape
         Empty where no slice shows two axes.
     """
-    lines = {
-        at: found
-        for at in np.flatnonzero(mask.any(axis=(0, 1))).tolist()
-        if (found := Lines.from_mask(mask[:, :, at])) is not None and found.problem() is None
-    }
+    lines = lines_by_slice(mask)
     drawn = np.zeros_like(mask, bool)
     if lines:
         at = max(lines, key=lambda key: lines[key].long_vox)
@@ -73,12 +70,8 @@ def least(row: Row) -> NDArray[np.bool_]:
     CaseError
         `degenerate_lines`, `key_slice_missing`.
     """
-    padding = [(before or 0, after or 0) for before, after in padding_by_axis(row)]
-    start = np.array([before for before, _ in padding])
-    x, y, z = (n - sum(pad) for n, pad in zip(VOI_SHAPE, padding, strict=True))
-    lines = Lines.of(row["recist_points_vox"]).moved(*-start[:2])
-    a, b, c = (mm or 0.0 for mm in spacing_of(row))
-    voxels = solid(lines, (row["key_slice_voi"] or 0) - int(start[2]), (x, y, z), (a, b, c))
-    mask = np.zeros(VOI_SHAPE, bool, order="F")
-    mask[tuple((voxels + start).T)] = True
-    return mask
+    drawn = recist_of(row)
+    if drawn is None:
+        raise CaseError(Reason.DEGENERATE_LINES, "the row holds no lines")
+    x, y, z = (mm or 0.0 for mm in spacing_of(row))
+    return solid_in_voi(*drawn, scan_box(row, VOI_SHAPE), (x, y, z))

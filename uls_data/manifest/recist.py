@@ -1,0 +1,14 @@
+"""A reader's lines, as a row holds them."""
+
+from __future__ import annotations
+
+from uls_data.manifest.row import Row
+from uls_data.measure.lines import Lines
+
+
+def recist_of(row: Row) -> tuple[Lines, int] | None:
+    """Lines in indices (x, y) of the row's VOI, and the slice that they lie on; None without."""
+    points, at = row["recist_points_vox"], row["key_slice_voi"]
+    if at is None or len(points or ()) != 8:
+        return None
+    return Lines.of(points), int(at)
