@@ -43,7 +43,7 @@ def docx_text(data: bytes, name: str) -> str:
     except KeyError:
         raise CaseError(Reason.UNREADABLE, f"{name}: no Word file: {_BODY} is missing") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
-        # Encrypted entries raise RuntimeError; unknown compression NotImplementedError, a kind of it.
+        # Encrypted entries raise RuntimeError; so does unknown compression, by NotImplementedError.
         raise CaseError(
             Reason.UNREADABLE, f"{name}: no readable Word file ({type(error).__name__})"
         ) from None
