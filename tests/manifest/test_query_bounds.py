@@ -34,6 +34,17 @@ HOSTILE = [
     "(lambda: 1)() > 1",
     "9" * 100 + " > long_axis_mm",
     "case_id == f'{case_id}'",
+    "case_id * 1000000000 == 'a'",
+    "(case_id + layer) * 1000000000 == 'a'",
+    "qc_flags * 1000000000 == 1",
+    "case_id.str[0:3] * 1000000000 == 'a'",
+    "case_id.str.contains('(a+)+$', flags=2)",
+    "case_id.str.contains('(a+)+(?=x)')",
+    r"case_id.str.contains('(a)\\1')",
+    "case_id.str.contains('((a{1,900}){1,900}){1,900}')",
+    "case_id.str.contains('" + "(" * 400 + "')",
+    "case_id.str.contains('" + "a" * 501 + "')",
+    "[case_id.str.contains][0]('(a+)+$', flags=2)",
 ]
 
 
@@ -97,3 +108,51 @@ def test_an_expression_longer_than_a_path_is_one(manifest: Path) -> None:
     command = [sys.executable, "-m", "uls_data", "query", str(manifest), text, "--csv"]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(run.stdout.splitlines()) == 1
+
+
+def test_patterns_take_time_in_proportion_to_the_text(tmp_path: Path) -> None:
+    """Python's own would try them for years: its time doubles with each letter."""
+    names = ["a" * 60 + "!", "A" * 3000 + "!", "lung (left)"]
+    rows = [
+        {"source": "mine", "case_id": name, "layer": "annotated", "lesion_index": 1,
+         "sample_index": 0, "status": "ok", "qc_flags": []}
+        for name in names
+    ]  # fmt: skip
+    write_manifest(rows, tmp_path / "m.parquet")
+    begin = time.monotonic()
+    for pattern, options, met in (
+        ("(a+)+$", "", 0),
+        ("(a|a)*b|(a*)*c", ", case=False", 0),
+        ("^(a+)+!$", "", 1),
+        ("^(a+)+!$", ", case=False", 2),
+        ("(left)", ", regex=False", 1),
+        ("(left)", "", 1),
+        ("^lung", ", na=False", 1),
+    ):
+        found = query(tmp_path / "m.parquet", f"case_id.str.contains({pattern!r}{options})")
+        assert len(found) == met, pattern
+    assert time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("case_id.str.contains('(?=x)')", "regex=False takes it as it stands"),
+        ("case_id.str.contains(layer)", "must stand in quotes"),
+        ("case_id.str.contains('a', flags=2)", "case, regex, na are known"),
+        ("qc_flags.str.contains('cut')", 'flagged("...") asks qc_flags'),
+        ("long_axis_mm.str.contains('1')", "columns of text"),
+        ("case_id * 3 == 'a'", "text and lists cannot be"),
+    ],
+)
+def test_what_cannot_be_asked_says_how(manifest: Path, expression: str, words: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        query(manifest, expression)
+    assert words in str(caught.value)
+
+
+def test_unknown_text_holds_nothing(manifest: Path) -> None:
+    """`detail` is null in every row here."""
+    assert len(query(manifest, "detail.str.contains('x')")) == 0
+    assert len(query(manifest, "not detail.str.contains('x')")) == 50
+    assert len(query(manifest, "detail.str.contains('x', na=True)")) == 50

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from uls_data.errors import ManifestError
+from uls_data.manifest.answers import Answers
 from uls_data.manifest.parquet import (
     count_rows,
     frame_of,
@@ -22,12 +21,11 @@ from uls_data.manifest.parquet import (
     read_rows,
     read_table,
 )
-from uls_data.manifest.schema import column_names, document
+from uls_data.manifest.schema import arrow_schema, column_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_FLAG = "_flag_"
 _ROWS_A_PIECE = 1 << 13
 _LONGEST, _MOST_NODES, _DEEPEST, _LARGEST_POWER, _SHOWN = 10_000, 2_000, 60, 16, 60
 _KNOWN = (
@@ -119,28 +117,19 @@ def query_pieces(
 
 def _met(files: Sequence[Path], tree: ast.Expression, expression: str) -> pd.Index[int]:
     """Numbers of the rows that meet an expression, from its own columns alone."""
-    flags = _Flags()
+    answers = Answers()
+    text = ast.unparse(answers.visit(tree))
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    text = ast.unparse(flags.visit(tree))
     tested = sorted(names & set(column_names()) | {"status"})
-    table = read_table(files, sorted({*tested, "qc_flags"} if flags.found else tested))
+    table = read_table(files, sorted({*tested, *(column for column, _ in answers.found.values())}))
     frame = frame_of(table.select(tested))
-    for flag in flags.found:
-        frame[_FLAG + flag] = _holds(table["qc_flags"], flag)
+    for name, (column, answer) in answers.found.items():
+        frame[name] = answer(table[column])
     try:
         return frame.query(text, engine="python").index
     except Exception as error:
         said = (str(error).splitlines() or [type(error).__name__])[0][:_SHOWN]
         raise ManifestError(f"query {_short(expression)}: {said}\n  {_EXAMPLE}") from error
-
-
-def _holds(flags: pa.ChunkedArray, flag: str) -> NDArray[np.bool_]:
-    """Whether each list holds a flag; null holds none."""
-    lists = flags.combine_chunks()
-    found = np.zeros(len(lists), dtype=bool)
-    parents = pc.list_parent_indices(lists)
-    found[parents.filter(pc.equal(pc.list_flatten(lists), flag)).to_numpy()] = True
-    return found
 
 
 def _parsed(expression: str) -> ast.Expression | None:
@@ -209,6 +198,8 @@ def _check_sum(node: ast.BinOp, refuse: Callable[[str], None]) -> None:
         isinstance(side, ast.Constant) and not isinstance(side.value, int | float) for side in sides
     ):
         refuse("text and lists cannot be summed or multiplied")
+    if isinstance(node.op, ast.Mult) and any(map(_is_text, sides)):
+        refuse("text and lists cannot be summed or multiplied")
     if not isinstance(node.op, ast.Pow):
         return
     exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
@@ -219,24 +210,23 @@ def _check_sum(node: ast.BinOp, refuse: Callable[[str], None]) -> None:
         refuse("a power of a sum or of a power cannot be used")
 
 
+def _is_text(node: ast.AST) -> bool:
+    """Whether a side of a product may be text or a list, which it would repeat."""
+    match node:
+        case ast.Name(id=name):
+            schema = arrow_schema()
+            return name in schema.names and not _is_number(schema.field(name).type)
+        case ast.BinOp(left=left, right=right):
+            return _is_text(left) or _is_text(right)
+        case ast.UnaryOp(operand=operand):
+            return _is_text(operand)
+    return isinstance(node, ast.Subscript | ast.List | ast.Tuple)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_primitive(kind))
+
+
 def _short(expression: str) -> str:
     text = repr(expression)
     return text if len(text) <= 2 * _SHOWN else f"{text[: 2 * _SHOWN]}..."
-
-
-class _Flags(ast.NodeTransformer):
-    """Replace every `flagged("x")` by a column of its own, and remember which."""
-
-    def __init__(self) -> None:
-        self.found: set[str] = set()
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        if not isinstance(node.func, ast.Name):
-            return self.generic_visit(node)
-        match node.args:
-            case [ast.Constant(value=str(flag))] if not node.keywords:
-                if flag not in document()["closed_lists"]["qc_flags"]:
-                    raise ManifestError(f"query: flagged({flag!r}): no such flag")
-                self.found.add(flag)
-                return ast.Name(_FLAG + flag, ast.Load())
-        raise ManifestError('query: write flagged("name of a flag")')
