@@ -125,7 +125,7 @@ def matrix_rate(clock: Clock, dtype: Any) -> float:
 def nnunets_way(vois: Path, model: Path, out: Path, device: Any, most: int = 24) -> float:
     """Seconds a VOI of load, normalise, predict in float16 autocast, save, one after the other."""
     loaded = load_model(model, str(device))
-    network, numbers, crop = loaded.network, loaded.intensities, loaded.plan.crop
+    numbers, crop = loaded.intensities, loaded.plan.crop
     corner = [(whole - size) // 2 for whole, size in zip(SHAPE[::-1], crop, strict=True)]
     box = tuple(slice(at, at + size) for at, size in zip(corner, crop, strict=True))
     out.mkdir(parents=True)
@@ -145,7 +145,6 @@ def nnunets_way(vois: Path, model: Path, out: Path, device: Any, most: int = 24)
         mask = np.zeros(SHAPE[::-1], np.uint8)
         mask[box] = logits.argmax(0).numpy()
         nibabel.save(nibabel.Nifti1Image(mask.T, np.eye(4)), out / path.name)
-    del network
     return (time.perf_counter() - start) / len(images)
 
 
@@ -201,7 +200,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> list[tuple[str, str]]:
         clock.forget()
         with torch.inference_mode():
             image = predictor._image(region)
-            alone = clock.median(lambda i=image, p=predictor: p._margin(i), 10)
+            alone = clock.median(lambda i=image, p=predictor: p._margins[0](i), 10)
         name = "network alone" + (", compiled" if compiled else "")
         share = operations / alone / rate
         rows.append((f"{name}, {predictor.precision}", f"{1000 * alone:.1f} ms a VOI"))

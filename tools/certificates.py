@@ -4,7 +4,8 @@ The population is finite: the sarcomas of the IBSI validation set (a folder of `
 `CT_image.nii.gz` and `CT_mask.nii.gz`) and made-up lesions, several of some patients.
 Calibrations are drawn from it by patient, with replacement, so that the true risk of a rule is
 known exactly: it is that of the whole population. Masks are made of the image between two shells
-of the lines' ellipsoid: wrong often enough to need a rule.
+of the lines' ellipsoid: wrong often enough to need a rule. With `--model M1 --model M2` networks
+that are told the lines make them instead; give `--even` where they learned from the odd sarcomas.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tools.certified_lesions import SHIFTED, USUAL, Look, Tried, made_up, sarcoma
+from tools.told import Told
 from uls_data.certificates.judged import Judged
 from uls_data.certificates.learning import Learned, Promise, learn
 from uls_data.certificates.shift import differences, reference
@@ -125,6 +127,8 @@ def warned_of(population: Sequence[Tried], others: dict[str, list[Tried]]) -> di
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("sarcomas", type=Path)
+    parser.add_argument("--model", type=Path, action="append", default=[], help="that makes masks")
+    parser.add_argument("--even", action="store_true", help="only the even-numbered sarcomas")
     parser.add_argument("--made-up", type=int, default=250, help="made-up patients")
     parser.add_argument("--shifted", type=int, default=25, help="patients of each shifted set")
     parser.add_argument("--patients", type=int, default=200, help="of each calibration")
@@ -135,7 +139,10 @@ def main() -> None:
     if options.measured and options.measured.exists():
         sets = _loaded(options.measured)
     else:
-        sets = _measured(options.sarcomas, options.made_up, options.shifted, options.workers)
+        told = Told(tuple(options.model)) if options.model else None
+        cases = sorted(options.sarcomas.glob("STS_*"))
+        cases = [case for case in cases if not options.even or int(case.name[-3:]) % 2 == 0]
+        sets = _measured(cases, options.made_up, options.shifted, options.workers, told)
         if options.measured:
             text = json.dumps({name: [asdict(one) for one in its] for name, its in sets.items()})
             options.measured.write_text(text, encoding="utf-8")
@@ -145,22 +152,24 @@ def main() -> None:
     print(json.dumps(found, indent=1))
 
 
-def _measured(folder: Path, made: int, shifted: int, workers: int) -> dict[str, list[Tried]]:
+def _measured(
+    cases: Sequence[Path], made: int, shifted: int, workers: int, told: Told | None
+) -> dict[str, list[Tried]]:
     """Measure all sets; those beside the population are of other patients."""
     others = {"like the calibration": USUAL, **SHIFTED}
     with ProcessPoolExecutor(workers) as pool:
         jobs = {
-            "sarcomas": [pool.submit(sarcoma, case, 0) for case in sorted(folder.glob("STS_*"))],
-            "made up": [pool.submit(_patient, number, USUAL) for number in range(made)],
+            "sarcomas": [pool.submit(sarcoma, case, 0, told) for case in cases],
+            "made up": [pool.submit(_patient, number, USUAL, told) for number in range(made)],
         }
         for name, look in others.items():
             count = range(made, made + shifted)
-            jobs[name] = [pool.submit(_patient, number, look) for number in count]
+            jobs[name] = [pool.submit(_patient, number, look, told) for number in count]
         return {name: [one for job in its for one in job.result()] for name, its in jobs.items()}
 
 
-def _patient(number: int, look: Look) -> list[Tried]:
-    return list(made_up(number, 0, look))
+def _patient(number: int, look: Look, told: Told | None) -> list[Tried]:
+    return list(made_up(number, 0, look, told))
 
 
 def _loaded(path: Path) -> dict[str, list[Tried]]:

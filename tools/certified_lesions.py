@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cc3d
@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from tools.told import Told
 from uls_data.certificates.gather import with_drawn_lines
 from uls_data.certificates.judged import Judged
 from uls_data.certificates.measures import judged
-from uls_data.ensemble.member import member_of
+from uls_data.ensemble.member import Member, member_of
 from uls_data.ensemble.subject import Subject
 from uls_data.ids import draw
 from uls_data.manifest.row import Row
@@ -50,13 +51,26 @@ SHIFTED = {
 }
 
 
-def tried(subject: Subject, truth: Mask, seed: int) -> Tried | None:
-    """Draw lines, make a mask, measure it; None where the lines make no mask."""
+def tried(subject: Subject, truth: Mask, seed: int, told: Told | None = None) -> Tried | None:
+    """Draw lines, make a mask, measure it; None where the lines make no mask.
+
+    Parameters
+    ----------
+    told : Told, optional
+        Networks that make the mask; `TEACHER` is a member beside them then.
+    """
     subject = with_drawn_lines(subject, truth, JITTER, seed)
-    mask = TEACHER.mask(subject)
+    members: tuple[Member, ...] = MEMBERS
+    if told is None:
+        mask = TEACHER.mask(subject)
+    else:
+        made = told.judged(subject)
+        mask, members = None if made is None else made[0], (*MEMBERS, TEACHER)
+        if made is not None:
+            subject = replace(subject, row=made[1])
     if mask is None or subject.lines is None:
         return None
-    found = judged(subject, mask, MEMBERS, truth)
+    found = judged(subject, mask, members, truth)
     lines, errors = subject.lines, found.measures
     long = (errors["long_error"] or 0) * lines.long_vox
     short = (errors["short_error"] or 0) * lines.short_vox
@@ -124,7 +138,9 @@ TEACHER = Shells("shells", 0.65, 1.5, 1.0)
 MEMBERS = (member_of("ellipsoid"), Shells("coarse", 0.5, 1.8, 2.0), member_of("jury"))
 
 
-def made_up(patient: int, seed: int, look: Look = USUAL) -> Iterator[Tried]:
+def made_up(
+    patient: int, seed: int, look: Look = USUAL, told: Told | None = None
+) -> Iterator[Tried]:
     """Lesions of a made-up patient: one to three, all as hard as that patient's."""
     random = np.random.default_rng(draw(1 << 63, seed, "patient", patient, look.lesion_type))
     spacing = (float(random.uniform(0.7, 0.98)),) * 2 + (float(random.choice([1.5, 2.5, 3, 5])),)
@@ -135,7 +151,7 @@ def made_up(patient: int, seed: int, look: Look = USUAL) -> Iterator[Tried]:
         radius_mm = float(np.exp(random.uniform(np.log(6), np.log(24))))
         truth, hu = _scan(random, radius_mm, height, spacing, noise, ground, contrast)
         yield from _in_voi(
-            f"made-{patient:04d}", lesion + 1, truth, hu, spacing, look.lesion_type, seed
+            f"made-{patient:04d}", lesion + 1, truth, hu, spacing, look.lesion_type, seed, told
         )
 
 
@@ -192,6 +208,7 @@ def _in_voi(
     spacing: tuple[float, ...],
     lesion_type: str,
     seed: int,
+    told: Told | None = None,
 ) -> Iterator[Tried]:
     """Put a lesion at the middle of a VOI; nothing where it has no lines."""
     places = np.argwhere(truth)
@@ -228,16 +245,16 @@ def _in_voi(
     (x0, x1), (y0, y1), (z0, z1) = pads
     row |= {"pad_before_x_vox": x0, "pad_after_x_vox": x1, "pad_before_y_vox": y0}
     row |= {"pad_after_y_vox": y1, "pad_before_z_vox": z0, "pad_after_z_vox": z1}
-    found = tried(Subject(row, image), whole, seed)
+    found = tried(Subject(row, image), whole, seed, told)
     if found is not None:
         yield found
 
 
-def sarcoma(case: Path, seed: int) -> list[Tried]:
+def sarcoma(case: Path, seed: int, told: Told | None = None) -> list[Tried]:
     """Measure the lesion of a real patient: a folder with an image and a mask."""
     files = [nibabel.load(case / f"CT_{what}.nii.gz") for what in ("image", "mask")]
     image, mask = (nibabel.as_closest_canonical(one) for one in files)
     spacing = tuple(float(mm) for mm in image.header.get_zooms()[:3])
     hu = np.clip(np.asanyarray(image.dataobj), -1500, 3071).astype(np.int16)
     truth = np.asanyarray(mask.dataobj) > 0
-    return list(_in_voi(case.name, 1, truth, hu, spacing, "soft_tissue", seed))
+    return list(_in_voi(case.name, 1, truth, hu, spacing, "soft_tissue", seed, told))

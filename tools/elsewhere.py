@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> int:
     """Build what is not there yet, predict and print a table; see the module's text."""
     parser = argparse.ArgumentParser(prog="tools.elsewhere", description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True, action="append")
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--tta", action="store_true")
@@ -120,7 +120,8 @@ def main(arguments: list[str]) -> int:
     if not (lungs / "weak").is_dir():
         make_lungs(given.data, lungs)
     options = {"device": given.device, "tta": given.tta, "key_slice": given.key_slice}
-    name = f"{given.model.name}{'-tta' if given.tta else ''}-{given.key_slice}"
+    names = "+".join(model.name for model in given.model)
+    name = f"{names}{'-tta' if given.tta else ''}-{given.key_slice}"
     for manifests, truth, to in (
         ([far / "vois"], far / "truth", far / "masks" / name),
         ([lungs / "full", lungs / "weak"], lungs / "full", lungs / "masks" / name),

@@ -8,20 +8,25 @@ per patient holds `CT_image.nii.gz` and `CT_mask.nii.gz`.
     python -m tools.teacher build DATA --to OUT
     python -m tools.teacher train --to OUT --plan prompted --steps 1000 --device auto
     python -m tools.teacher score --to OUT --plan prompted
+    python -m tools.teacher score --to OUT --name seed0+seed1    # two models, averaged
 
 Models are independent of each other: train on another machine, bring OUT/models/ back, score.
+With `build --made-up 160` there are made-up lesions too (`tools/madeup.py`), and `train --made-up`
+learns from both; `--init OUT/models/seed0` starts from another training.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
+from tools import madeup
 from uls_data import build, evaluate, predict, train
 from uls_data.errors import CaseError
 from uls_data.ids import draw
@@ -84,6 +89,24 @@ def make(data: Path, out: Path, workers: int) -> None:
             )
 
 
+def make_up(out: Path, count: int, workers: int) -> None:
+    """Build the VOIs of made-up lesions."""
+    madeup.write(out / "made-up", count)
+    start, end = RECIPE.index("  layouts:"), RECIPE.index("  patient:")
+    layout = (
+        '  layouts:\n    - {name: two_folders, image: "images/{case}.nii.gz", '
+        'mask: "masks/{case}.nii.gz"}\n'
+    )
+    recipe = (RECIPE[:start] + layout + RECIPE[end:]).replace("HELDOUT", "")
+    # Types are drawn nearly alike: these must not be taken for sarcomas.
+    recipe = recipe.replace("source: sts", "source: made_up").replace(
+        "type: soft_tissue", "type: liver"
+    )
+    path = out / "made-up.yaml"
+    path.write_text(recipe)
+    print(build(str(path), out / "made-up", out / "made-up-full", workers=workers))
+
+
 def _folder(name: str, k: int) -> str:
     return f"weak-{name.replace('%', '')}-{k}"
 
@@ -132,9 +155,10 @@ def plan_of(name: str) -> Plan:
     return plan.model_copy(update=changed)
 
 
-def score(out: Path, name: str, *, device: str, tta: bool, key_slice: Any) -> None:
+def score(out: Path, names: Sequence[str], *, device: str, tta: bool, key_slice: Any) -> None:
     """Print the Dice of the even patients, beside that of the ellipsoid of the same lines."""
-    model = out / "models" / name
+    models = [out / "models" / name for name in names]
+    name = "+".join(names)
     for lines, (_, draws) in LINES.items():
         dice, least, worst = [], [], []
         for k in range(draws):
@@ -142,7 +166,7 @@ def score(out: Path, name: str, *, device: str, tta: bool, key_slice: Any) -> No
             to = out / "masks" / f"{name}-{_folder(lines, k)}{'-tta' if tta else ''}-{key_slice}"
             report = predict(
                 [out / "full", weak],
-                model,
+                models,
                 to,
                 parents=(LAYER,),
                 tta=tta,
@@ -173,6 +197,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--plan", default="prompted")
     parser.add_argument("--name")
     parser.add_argument("--init", type=Path, help="Model to train further.")
+    parser.add_argument(
+        "--made-up",
+        type=int,
+        nargs="?",
+        const=1,
+        default=0,
+        help="build: so many made-up lesions; train: learn from them too.",
+    )
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
@@ -184,9 +216,11 @@ def main(arguments: list[str]) -> int:
     try:
         if given.stage == "build":
             make(given.data, given.to, given.workers)
+            if given.made_up:
+                make_up(given.to, given.made_up, given.workers)
         elif given.stage == "train":
             report = train(
-                given.to / "full",
+                [given.to / "full", *([given.to / "made-up-full"] if given.made_up else [])],
                 given.to / "models" / name,
                 plan=plan_of(given.plan),
                 init=given.init,
@@ -198,7 +232,13 @@ def main(arguments: list[str]) -> int:
             )
             print(report.validation, report.failed)
         else:
-            score(given.to, name, device=given.device, tta=given.tta, key_slice=given.key_slice)
+            score(
+                given.to,
+                name.split("+"),
+                device=given.device,
+                tta=given.tta,
+                key_slice=given.key_slice,
+            )
     except CaseError as error:
         print(error, file=sys.stderr)
         return 1

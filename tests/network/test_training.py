@@ -162,7 +162,7 @@ def test_it_learns(vois: Path, tmp_path: Path) -> None:
     assert (liver["lesion_type"], liver["lesions"]) == ("liver", 1)
     assert everything["dice"] > 0.8
     unread = load_model(tmp_path)
-    assert unread.network.training is False and unread.record["steps"] == 40
+    assert unread.networks[0].training is False and unread.record["steps"] == 40
 
 
 def test_bad_files_do_not_stop_it(tmp_path: Path) -> None:

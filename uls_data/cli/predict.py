@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Examples:
   uls-data predict --manifest vois --model model --out pseudo
   uls-data predict --manifest vois --model model --out pseudo --tta --jitter 3 --dry-run
+  uls-data predict --manifest vois --model fold_0 --model fold_1 --out pseudo
   uls-data predict --stack images/stacked-3d-ct-lesion-volumes/a.mha --model model --out answer
 """,
 )
@@ -43,9 +44,11 @@ Examples:
 @click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="[M...]")
 @click.option(
     "--model",
+    "models",
     required=True,
+    multiple=True,
     type=click.Path(path_type=Path),
-    help="Model folder or checkpoint, ours or nnU-Net v2's.",
+    help="Model folder or checkpoint, ours or nnU-Net v2's; several are averaged.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="OUT of the masks.")
 @click.option(
@@ -72,14 +75,14 @@ Examples:
 @precision_option
 @batch_size_option
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network first (torch).")
-@click.option("--seed", type=int, help="Of --jitter.  [default: 0]")
+@click.option("--seed", type=int, help="Random seed for --jitter.  [default: 0]")
 @threads_option
 @click.option("--dry-run", is_flag=True, help="Count what is to be predicted; touch nothing.")
 @json_option
 def command(
     manifests: tuple[Path, ...],
     more: tuple[Path, ...],
-    model: Path,
+    models: tuple[Path, ...],
     out: Path,
     stack: Path | None,
     spacings: Path | None,
@@ -116,13 +119,13 @@ def command(
                     "--stack stands alone: leave out manifests, --layer, --parent, --jitter, "
                     "--key-slice, --seed, --dry-run"
                 )
-            target = predict_stack(stack, model, out, spacings=spacings, **options, **told)
+            target = predict_stack(stack, models, out, spacings=spacings, **options, **told)
         elif spacings is not None:
             raise ManifestError("--spacings belongs to --stack")
         elif not sources:
             raise ManifestError("nothing to predict: give --manifest M... or --stack FILE")
         else:
-            report = predict(sources, model, out, dry_run=dry_run, **options, **told)
+            report = predict(sources, models, out, dry_run=dry_run, **options, **told)
     finally:
         bar.end()
     if stack is not None:

@@ -8,6 +8,8 @@ under the key `uls_data`, in plain values, so that one file is enough.
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from uls_data.io import atomic_write, sha256_file, write_bytes
+from uls_data.io import atomic_write, sha256_bytes, sha256_file, write_bytes
 from uls_data.network.architecture import build_network, deep_logits
 from uls_data.network.nnunet_model import (
     CONFIGURATION,
@@ -42,26 +44,26 @@ _PREFIXES = ("module.", "_orig_mod.")
 
 @dataclass
 class Model:
-    """A trained network and what is known of it.
+    """A trained network, or several that are averaged, and what is known of them.
 
     Attributes
     ----------
     plan : Plan
         With intensities as numbers.
-    network : torch.nn.Module
+    networks : tuple of torch.nn.Module
         Without deep supervision, for inference.
     record : dict
         What training was given: `seed`, `weak`, `include_heldout`, `heldout_seen`, `lesions`
         (`source/case/lesion`) and `patients` (`patient_key`) that trained it or a model it
         started from. Empty where nnU-Net trained it.
     sha256 : str
-        Of the checkpoint's file.
+        Of the checkpoint's file; of several, of their own in a sorted list.
     notes : tuple of str
         What a user should know before using it.
     """
 
     plan: Plan
-    network: Any
+    networks: tuple[Any, ...]
     record: dict[str, Any]
     sha256: str
     notes: tuple[str, ...] = ()
@@ -77,8 +79,9 @@ class Model:
         return channels_of(voi.cut(voi.click, self.plan.crop), self.intensities)
 
     def logits(self, images: Any) -> Any:
-        """Logits of background and lesion, shape (batch, 2, z, y, x), of normalised crops."""
-        return deep_logits(self.network, self.plan, images)[0]
+        """Mean logits of background and lesion, (batch, 2, z, y, x), of normalised crops."""
+        total, *others = (deep_logits(net, self.plan, images)[0] for net in self.networks)
+        return sum(others, total) / len(self.networks) if others else total
 
 
 def load_model(path: str | Path, device: str = "cpu", fold: str | None = None) -> Model:
@@ -88,21 +91,69 @@ def load_model(path: str | Path, device: str = "cpu", fold: str | None = None) -
     ----------
     path : path
         Folder as nnU-Net or `train` writes it, or a checkpoint; one of nnU-Net needs the
-        folder's files about it. Of several folds the first is taken: nothing is averaged.
+        folder's files about it. Several folds are averaged, as nnU-Net does.
     fold : str, optional
-        Such as `0` or `all`.
+        Only this one, such as `0` or `all`.
 
     Raises
     ------
     ModelError
         Not a model, or one of another kind.
     """
-    file = _checkpoint_of(Path(path), fold)
+    return load_models([path], device, fold)
+
+
+def load_models(paths: Sequence[str | Path], device: str = "cpu", fold: str | None = None) -> Model:
+    """Several models as one, whose logits are the mean of theirs; the rest as for `load_model`.
+
+    Their order does not matter: they are sorted by their hashes.
+
+    Raises
+    ------
+    ModelError
+        None is given, one twice, one that is no model, or models that do not see the same: another
+        crop, pool, prompt or normalisation.
+    """
+    files = [file for path in paths for file in _checkpoints_of(Path(path), fold)]
+    if not files:
+        raise ModelError("no model given")
+    members = sorted((_one(file, device) for file in files), key=lambda member: member.sha256)
+    for file, count in Counter(member.sha256 for member in members).items():
+        if count > 1:
+            raise ModelError(f"{', '.join(map(str, paths))}: checkpoint {file[:12]} is given twice")
+    first = members[0]
+    for other in members[1:]:
+        for name in ("crop", "pool", "prompt", "intensities"):
+            mine, theirs = getattr(first.plan, name), getattr(other.plan, name)
+            if mine != theirs:
+                raise ModelError(
+                    f"{', '.join(map(str, paths))}: models with other {name} cannot be averaged: "
+                    f"{mine} and {theirs}; predict with each of them"
+                )
+    return first if len(members) == 1 else _averaged(members)
+
+
+def _one(file: Path, device: str) -> Model:
     with ThreadPoolExecutor(1) as pool:
         hashed = pool.submit(sha256_file, file)
         plan, network, record, notes = _loaded(file)
         network.to(device).eval()
-        return Model(plan, network, record, hashed.result(), notes)
+        return Model(plan, (network,), record, hashed.result(), notes)
+
+
+def _averaged(members: list[Model]) -> Model:
+    records = [member.record for member in members]
+    return Model(
+        members[0].plan,
+        tuple(network for member in members for network in member.networks),
+        {
+            name: sorted({entry for record in records for entry in record[name]})
+            for name in ("lesions", "patients")
+            if all(record.get(name) is not None for record in records)
+        },
+        sha256_bytes("\n".join(member.sha256 for member in members).encode()),
+        tuple(dict.fromkeys(note for member in members for note in member.notes)),
+    )
 
 
 def _loaded(file: Path) -> tuple[Plan, Any, dict[str, Any], tuple[str, ...]]:
@@ -202,14 +253,14 @@ def nnunet_checkpoint(
     }
 
 
-def _checkpoint_of(path: Path, fold: str | None) -> Path:
+def _checkpoints_of(path: Path, fold: str | None) -> list[Path]:
     if path.is_file():
-        return path
-    folds = [path / f"fold_{fold}"] if fold is not None else sorted(path.glob("fold_*"))
-    for folder in folds:
-        for name in _CHOICES:
-            if (folder / name).is_file():
-                return folder / name
+        return [path]
+    folders = [path / f"fold_{fold}"] if fold is not None else sorted(path.glob("fold_*"))
+    named = [[folder / name for name in _CHOICES] for folder in folders]
+    found = [next((file for file in files if file.is_file()), None) for files in named]
+    if any(found):
+        return [file for file in found if file is not None]
     what = "holds no fold_*/checkpoint_*.pth" if path.is_dir() else "no such file or folder"
     raise ModelError(f"{path}: {what}; expected a model folder of nnU-Net v2 or a checkpoint")
 

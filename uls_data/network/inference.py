@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from uls_data.network.architecture import deep_logits
 from uls_data.network.checkpoint import Model
 from uls_data.network.fused import Replayed, fused_margin
 from uls_data.network.norm import keep_layout
@@ -55,7 +56,8 @@ class Answer:
     margin : ndarray, shape (z, y, x) of the plan's crop, float32
         Logit of lesion minus that of background, the mean of all views; above 0 is lesion.
     votes : ndarray, same shape, uint8, or None
-        Views in which a voxel is lesion; None where there is one view only.
+        Views in which a voxel is lesion; None where there is one view only. Every network has
+        views of its own.
     views : int
     """
 
@@ -65,7 +67,7 @@ class Answer:
 
 
 class Predictor:
-    """A network on a device.
+    """A network, or several that are averaged, on a device.
 
     Parameters
     ----------
@@ -94,21 +96,33 @@ class Predictor:
         self.on_gpu = device.type == "cuda"
         self.precision = self._chosen(precision)
         self._views = _MIRRORS if mirror else _MIRRORS[:1]
+        self._count = len(self._views) * len(model.networks)
         dtype = getattr(torch, self.precision)
-        model.network.to(device, dtype, memory_format=torch.channels_last_3d).eval()
         self._dtype = dtype
         if self.on_gpu:
             # The choice among algorithms may not depend on what ran before.
             torch.backends.cudnn.benchmark = False
-        self._fused: Callable[[Any], Any] | None = None
         plain = model.plan.pool == (1, 1, 1) and model.plan.prompt is None
+        self._margins = [
+            self._margin_of(network, compiled=compiled, plain=plain) for network in model.networks
+        ]
+
+    def _margin_of(self, network: Any, *, compiled: bool, plain: bool) -> Callable[[Any], Any]:
+        """Logit of lesion minus that of background, of a normalised image."""
+        network.to(self.device, self._dtype, memory_format=torch.channels_last_3d).eval()
         if self.on_gpu and not compiled and plain:
-            fused = fused_margin(model.network)
-            self._fused = None if fused is None else Replayed(fused)
-        if self.on_gpu and self._fused is None:
-            keep_layout(model.network)
-        if compiled:
-            model.network = torch.compile(model.network)
+            fused = fused_margin(network)
+            if fused is not None:
+                return Replayed(fused)
+        if self.on_gpu:
+            keep_layout(network)
+        called = torch.compile(network) if compiled else network
+
+        def margin(view: Any) -> Any:
+            logits = deep_logits(called, self.model.plan, view)[0]
+            return logits[:, 1].float() - logits[:, 0].float()
+
+        return margin
 
     def _chosen(self, precision: Precision) -> str:
         if precision not in PRECISIONS:
@@ -180,16 +194,15 @@ class Predictor:
             image = self._image(region.cut(region.click, self.model.plan.crop))
             total: Any = None
             votes: Any = None
-            for axes in self._views:
-                view = torch.flip(image, axes) if axes else image
-                margin = self._margin(view)
+            for axes, margin_of in product(self._views, self._margins):
+                margin = margin_of(torch.flip(image, axes) if axes else image)
                 if axes:
                     margin = torch.flip(margin, [axis - 1 for axis in axes])
                 total = margin if total is None else total.add_(margin)
-                if len(self._views) > 1:
+                if self._count > 1:
                     hits = (margin > 0).to(torch.uint8)
                     votes = hits if votes is None else votes.add_(hits)
-            total = total[0] / len(self._views)
+            total = total[0] / self._count
             found = [total] if votes is None else [total, votes[0]]
             if not self.on_gpu:
                 return lambda: self._answer(found)
@@ -208,15 +221,9 @@ class Predictor:
 
         return land
 
-    def _margin(self, view: Any) -> Any:
-        if self._fused is not None:
-            return self._fused(view)
-        logits = self.model.logits(view)
-        return logits[:, 1].float() - logits[:, 0].float()
-
     def _answer(self, parts: list[Any]) -> Answer:
         arrays = [part.numpy() for part in parts]
-        return Answer(arrays[0], arrays[1] if len(arrays) > 1 else None, len(self._views))
+        return Answer(arrays[0], arrays[1] if len(arrays) > 1 else None, self._count)
 
     def _image(self, crop: Region) -> Any:
         """Normalised image on the device, (1, channels, z, y, x), equal to `channels_of`."""

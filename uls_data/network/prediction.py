@@ -23,7 +23,7 @@ from uls_data.manifest.derived import derived_row, ended, with_label
 from uls_data.manifest.example import Example
 from uls_data.manifest.parquet import write_manifest
 from uls_data.manifest.row import Row, Score
-from uls_data.network.checkpoint import Model, load_model
+from uls_data.network.checkpoint import Model, load_models
 from uls_data.network.device import usable_device
 from uls_data.network.drawn import respected, rule_of
 from uls_data.network.examples import find_vois
@@ -44,7 +44,7 @@ LAYER = "pseudo3d-r1"
 
 def predict(
     manifests: str | Path | Sequence[str | Path],
-    model: str | Path,
+    model: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     layer: str = LAYER,
@@ -76,8 +76,8 @@ def predict(
     ----------
     manifests : path or sequence of paths
         Whose images are read.
-    model : path
-        Model folder or checkpoint.
+    model : path or sequence of paths
+        Model folder or checkpoint; of several the mean of their logits is taken.
     out : path
         OUT folder: `<source>/labels/<layer>/` and `manifest/<layer>.parquet`. Images stay where
         they are; give both manifests to `train`.
@@ -87,7 +87,7 @@ def predict(
         Layers that the new one continues: where a VOI has several masks, the new row takes its
         measurement and parent from one of these. Default as for `train`.
     tta : bool
-        Average the eight mirrored views, and measure how far they disagree.
+        Average the eight mirrored views. How far they disagree, or several models, is measured.
     jitter : int
         Predict anew from so many other clicks on the found lesion, or from lines that other
         readers may draw, and measure the Dice of what they find with the mask.
@@ -98,7 +98,7 @@ def predict(
     compiled : bool
         Compile the network first.
     seed : int
-        Of the other clicks.
+        Random seed for the other clicks.
     workers : int
         Threads that read, and as many that measure and write.
     key_slice : str
@@ -142,7 +142,7 @@ def predict(
 
 def predict_vois(
     examples: Sequence[Example],
-    model: str | Path,
+    model: str | Path | Sequence[str | Path],
     out: Path,
     layer: str,
     settings: Settings,
@@ -164,7 +164,7 @@ def predict_vois(
     if not LAYER_NAME.fullmatch(layer):
         raise ModelError(f"layer {layer!r}: expected a name such as {LAYER}")
     where = usable_device(settings.device)
-    loaded = load_model(model)
+    loaded = load_models([model] if isinstance(model, str | Path) else model)
     predictor = Predictor(
         loaded,
         where,

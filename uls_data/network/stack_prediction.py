@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError, ManifestError
 from uls_data.geometry import Triple
 from uls_data.manifest.row import Row
-from uls_data.network.checkpoint import load_model
+from uls_data.network.checkpoint import load_models
 from uls_data.network.device import usable_device
 from uls_data.network.inference import Answer, Precision, Predictor
 from uls_data.network.lesion import find_lesion
@@ -26,7 +26,7 @@ from uls_data.voi import VOI_SHAPE
 
 def predict_stack(
     stack: str | Path,
-    model: str | Path,
+    model: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     spacings: str | Path | None = None,
@@ -65,7 +65,7 @@ def predict_stack(
     ModelError, ManifestError
         The model, the stack or the spacings cannot be used.
     """
-    loaded = load_model(model)
+    loaded = load_models([model] if isinstance(model, str | Path) else model)
     if loaded.plan.prompt is not None:
         raise ModelError(f"{model}: needs a reader's lines, which a stack does not hold")
     path = Path(stack)

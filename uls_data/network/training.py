@@ -136,6 +136,8 @@ def train(
     if weak not in WEAK:
         raise ModelError(f"weak {weak!r}: expected one of {', '.join(WEAK)}")
     start = load_model(init) if init is not None else None
+    if start is not None and len(start.networks) > 1:
+        raise ModelError(f"{init}: holds several folds; start from one checkpoint file of them")
     chosen = _plan(plan, start)
     found = find_examples(
         manifests, layers=layers, include_heldout=include_heldout, leave_out=leave_out
@@ -290,7 +292,7 @@ class _Run:
         weights = None
         if self.start is not None:
             rate *= training.fine_tune_factor
-            weights = self.start.network.state_dict()
+            weights = self.start.networks[0].state_dict()
         if last is not None:
             weights = last["network_weights"]
         seed = int(self.record["seed"])
