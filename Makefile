@@ -80,7 +80,8 @@ bench-gpu: $(VENV)/.bench  ## the network, prediction and a training step on the
 fuzz: $(VENV)/.test  ## the long runs: 8,000 hostile inputs, 100 kills, thousands of random examples
 	$(COMPILE)
 	ULS_DATA_HOSTILE=2000 ULS_DATA_HOSTILE_DICOM=3000 ULS_DATA_HOSTILE_XML=1000 \
-		ULS_DATA_HOSTILE_CSV=1000 ULS_DATA_HOSTILE_CROWDS=1000 ULS_DATA_KILLS=100 ULS_DATA_RELEASE_FAULTS=500 ULS_DATA_INVENTORY=2000 $(BIN)/python -m pytest -n $(WORKERS) \
+		ULS_DATA_HOSTILE_CSV=1000 ULS_DATA_HOSTILE_CROWDS=1000 ULS_DATA_KILLS=100 ULS_DATA_RELEASE_FAULTS=500 ULS_DATA_INVENTORY=2000 \
+		ULS_DATA_HOSTILE_RELEASES=1000 $(BIN)/python -m pytest -n $(WORKERS) \
 		--hypothesis-profile=fuzz -m "not real" tests
 
 oldest:  ## all tests with the oldest versions that pyproject.toml allows, in an environment of its own

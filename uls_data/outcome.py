@@ -171,6 +171,7 @@ class Flag(StrEnum):
     NO_PREAMBLE = "no_preamble"
     REFERENCE_INFERRED = "reference_inferred"
     MASK_ON_SUBGRID = "mask_on_subgrid"
+    OTHER_VOLUME_FORMAT = "other_volume_format"
     SCOUT_LEFT_OUT = "scout_left_out"
     CONTOUR_MOVED_TO_SLICE = "contour_moved_to_slice"
     CONTOUR_ON_OTHER_SLICE = "contour_on_other_slice"

@@ -25,7 +25,9 @@ TWO = Pool(2)
 
 
 def workers_now() -> list[psutil.Process]:
-    return [c for c in psutil.Process().children() if "spawn_main" in " ".join(c.cmdline())]
+    return [
+        c for c in psutil.Process().children() if "uls_data.engine.process" in " ".join(c.cmdline())
+    ]
 
 
 def square(number: int) -> int:
@@ -140,16 +142,95 @@ def test_closing_early_ends_the_workers(tmp_path: Path) -> None:
     assert not workers_now()
 
 
-def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:
+def run_script(tmp_path: Path, text: str, **variables: str) -> subprocess.CompletedProcess[str]:
     script = tmp_path / "script.py"
-    script.write_text(
-        "from uls_data.engine import Pool, run_tasks\n"
-        "print(list(run_tasks(abs, [1, 2, 3], Pool(2), lost=print)))\n"
+    script.write_text(text, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **variables},
     )
-    result = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=60
-    )
-    assert result.returncode == 1 and '__name__ == "__main__"' in result.stderr.splitlines()[-1]
+
+
+def test_a_script_needs_no_guard(tmp_path: Path) -> None:
+    """Workers never run the script that started them."""
+    script = """
+from uls_data.engine import Pool, run_tasks
+print("begins")
+print(sorted(run_tasks(abs, [-1, 2, -3], Pool(2), lost=print)))
+"""
+    result = run_script(tmp_path, script)
+    assert result.stdout == "begins\n[(-3, 3), (-1, 1), (2, 2)]\n" and not result.stderr
+
+
+def test_work_of_the_script_itself_is_refused_in_words(tmp_path: Path) -> None:
+    script = """
+from uls_data.engine import Pool, run_tasks
+from uls_data.errors import SourceError
+def mine(number):
+    return number
+try:
+    list(run_tasks(mine, [1, 2, 3], Pool(2), lost=print))
+except SourceError as error:
+    print(error)
+"""
+    result = run_script(tmp_path, script)
+    assert "a worker process cannot load its work" in result.stdout and "mine" in result.stdout
+    assert not result.stderr and len(result.stdout.splitlines()) == 1
+
+
+def test_a_machine_that_starts_no_process_is_told_in_words(tmp_path: Path) -> None:
+    """Too many open files stands for too little memory: both refuse the process."""
+    script = """
+import resource
+from uls_data.engine import Pool, run_tasks
+from uls_data.errors import SourceError
+resource.setrlimit(resource.RLIMIT_NOFILE, (8, 4096))
+try:
+    list(run_tasks(abs, [1, 2, 3], Pool(2), lost=print))
+except SourceError as error:
+    print(error)
+"""
+    result = run_script(tmp_path, script)
+    assert "no worker process can be started (Too many open files)" in result.stdout
+    assert "ask for fewer workers, or for none (0)" in result.stdout and not result.stderr
+
+
+def test_fewer_workers_than_asked_for_do_all_the_work(tmp_path: Path) -> None:
+    script = """
+import os, resource
+from uls_data.engine import Pool, run_tasks
+used = len(os.listdir("/proc/self/fd"))
+resource.setrlimit(resource.RLIMIT_NOFILE, (used + 16, 4096))
+print(sorted(run_tasks(abs, range(20), Pool(8), lost=print)) == [(n, n) for n in range(20)])
+"""
+    result = run_script(tmp_path, script)
+    assert result.stdout == "True\n", result.stderr
+    assert "worker processes can be started (Too many open files)" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_workers_that_cannot_begin_are_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHOME", "/absent")  # an interpreter that finds no library
+    with pytest.raises(SourceError) as caught:
+        collect(square, [1, 2, 3], TWO)
+    said, advice = str(caught.value).splitlines()
+    assert said.startswith("worker processes end before they begin; the last one said: ")
+    assert "rror" in said and "fewer workers" in advice
+    assert not workers_now()
+
+
+def test_nobody_complains_where_the_run_dies_while_workers_start(tmp_path: Path) -> None:
+    script = """
+import os
+from uls_data.engine.process import Worker
+workers = [Worker(abs, 1 << 30) for _ in range(2)]
+os.kill(os.getpid(), 9)
+"""
+    result = run_script(tmp_path, script)
+    assert result.returncode == -signal.SIGKILL and not result.stderr
 
 
 def hangs_over(victim: int, number: int) -> int:

@@ -26,8 +26,8 @@ def one_timed_out(out: Path) -> bool:
     )
 
 
-def stop_a_worker(processes: list[psutil.Process]) -> psutil.Process:
-    worker = next(p for p in processes if "spawn_main" in " ".join(p.cmdline()))
+def stop_a_worker(processes: list[psutil.Process], known_by: str) -> psutil.Process:
+    worker = next(p for p in processes if known_by in " ".join(p.cmdline()))
     worker.send_signal(signal.SIGSTOP)
     return worker
 
@@ -36,7 +36,7 @@ def test_a_stopped_worker(big: Archive, start: Start, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run = start(big.command(out, "--workers", "2", "--case-timeout", "5"))
     assert until(partial(reached, out, 2), run)
-    stop_a_worker(run.children())
+    stop_a_worker(run.children(), "uls_data.engine.process")
     run.finishes(1)
     assert one_timed_out(out) and "given up after 5 s" in run.stderr
     here(big.command(out)).finishes(0)
@@ -48,7 +48,7 @@ def test_a_stopped_worker_of_a_cluster(big: Archive, start: Start, tmp_path: Pat
     cluster = start_cluster(start, tmp_path)
     run: Run = start(big.command(out, "--scheduler", cluster.address, "--case-timeout", "5"))
     assert until(partial(reached, out, 2), run)
-    worker = stop_a_worker(cluster.nannies[0].children())
+    worker = stop_a_worker(cluster.nannies[0].children(), "spawn_main")
     run.finishes(1)
     assert one_timed_out(out)
     worker.kill()

@@ -63,6 +63,23 @@ def test_equal_bytes_from_any_build(tmp_path: Path) -> None:
     assert not release_verify(one.folder).findings
 
 
+@pytest.mark.parametrize("umask", [0o077, 0o000])
+def test_the_umask_does_not_show(tmp_path: Path, umask: int) -> None:
+    """Files for all to read, folders for all to enter, and nothing for all to write."""
+    make_build(tmp_path / "out", {"kits21": 1})
+    before = os.umask(umask)
+    try:
+        folder = release_build(tmp_path / "out", tmp_path / "a/release", "1.0").folder
+    finally:
+        os.umask(before)
+    paths = [folder, *folder.rglob("*")]
+    modes = {(path.is_dir(), oct(path.stat().st_mode & 0o7777)) for path in paths}
+    assert modes == {(True, "0o755"), (False, "0o644")}
+    infos = [info for path in paths if path.suffix == ".tar" for info in members_of(path)]
+    assert infos and {oct(info.mode) for info in infos} == {"0o644"}
+    assert not release_verify(folder).findings
+
+
 def test_parts_and_texts(released: Path) -> None:
     release = released / "release"
     record = json.loads((release / "release.json").read_text())

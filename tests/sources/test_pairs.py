@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from uls_data.errors import SourceError
-from uls_data.outcome import Reason
+from uls_data.outcome import Flag, Reason
 from uls_data.recipe import Recipe, load_recipe, recipe_template
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.find import find_cases
@@ -101,6 +101,44 @@ def test_every_suffix_pairs_with_every_other(tmp_path: Path) -> None:
         touch(tmp_path, f"images/{case}{suffix}", f"masks/{case}.nrrd")
     touch(tmp_path, "images/d.raw", "images/notes.txt")
     assert reasons(find_cases(FLAT, tmp_path)) == dict.fromkeys("abcde")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".mha", ".mhd", ".nrrd"])
+def test_a_fixed_suffix_finds_every_other(tmp_path: Path, suffix: str) -> None:
+    kits = load_recipe("kits21").recipe
+    for case, other in (("case_00000", suffix), ("case_00001", ".nii.gz")):
+        touch(tmp_path, f"data/{case}/imaging{suffix}", f"data/{case}/segmentation{other}")
+    one, two = find_cases(kits, tmp_path)
+    assert one.problem is None and two.problem is None
+    assert found([one])["case_00000"][1] == f"data/case_00000/segmentation{suffix}"
+    told = (Flag.OTHER_VOLUME_FORMAT,) if "nii" not in suffix else ()
+    assert one.flags == two.flags == told
+
+
+def test_one_mask_in_two_other_formats_is_nobody_s_choice(tmp_path: Path) -> None:
+    rule = recipe("ct/{case}.nii.gz", "mask/{case}.nii.gz")
+    cases = find_cases(rule, touch(tmp_path, "ct/a.nii.gz", "mask/a.mha", "mask/a.nrrd"))
+    assert reasons(cases) == {"a": Reason.AMBIGUOUS_FILES}
+    assert cases[0].problem and "found 2 masks: mask/a.mha, mask/a.nrrd" in cases[0].problem[1]
+
+
+def test_image_and_mask_that_differ_in_the_suffix_alone(tmp_path: Path) -> None:
+    rule = recipe("{case}.nii.gz", "{case}.nrrd")
+    touch(tmp_path, "a.nii.gz", "a.nrrd", "b.nii", "b.nrrd", "c.mha", "c.nrrd", "d.nii.gz")
+    cases = find_cases(rule, tmp_path)
+    assert found(cases)["a"] == ("a.nii.gz", "a.nrrd")
+    assert found(cases)["b"] == ("b.nii", "b.nrrd")
+    assert reasons(cases) == {
+        "a": None, "b": None, "c": Reason.IMAGE_MISSING, "d": Reason.MASK_MISSING
+    }  # fmt: skip
+
+
+def test_a_mask_beside_its_image_is_no_image(tmp_path: Path) -> None:
+    for mask in ("{case}_mask{ext}", "{case}.seg.nrrd"):
+        name = mask.format(case="a", ext=".mha")
+        rule, raw = recipe("{case}{ext}", mask), tmp_path / name
+        cases = find_cases(rule, touch(raw, "a.nii.gz", name))
+        assert found(cases) == {"a": ("a.nii.gz", name)} and reasons(cases) == {"a": None}
 
 
 def test_case_pattern_limits_names(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ def memory_need(task: Task, options: Options) -> int:
         # Decoded slices, and one of them while it is unpacked.
         total += 3 * math.prod(case.stack.shape) if options.needs_scan else 0
     volumes = [case.mask, *(path for *_, path in case.instances)]
-    if not case.slices and case.stack is None and not options.labels_only:
+    joined = case.stack is None or case.stack.run is not None
+    if not case.slices and joined and not options.labels_only:
         volumes.append(case.image)
     for path in volumes:
         if path is None:

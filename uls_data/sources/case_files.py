@@ -26,7 +26,8 @@ class CaseFiles:
         Files of a series of slices.
     stack : StackSpec or None
         Which numbered slices make the scan, where they are named by number. `image` is then
-        their folder, or the archive that they are read from without unpacking it.
+        their folder, the archive that they are read from without unpacking it, or the volume
+        that they are a part of.
     annotations : tuple of Path
         Files that say where lesions are without being volumes: XML, RTSTRUCT, SEG, tables.
     measurements : tuple of Measurement
@@ -57,8 +58,9 @@ class CaseFiles:
     def files(self) -> list[Path]:
         """All files of the case, sorted."""
         image = self.slices or ((self.image,) if self.image is not None else ())
-        if self.stack is not None and self.image is not None and not self.stack.folder:
-            image = tuple(self.image / name for name in self.stack.names)
+        stack = self.stack
+        if stack is not None and self.image is not None and not (stack.folder or stack.run):
+            image = tuple(self.image / name for name in stack.names)
         mask = (self.mask,) if self.mask is not None else ()
         return sorted([*image, *mask, *self.annotations, *(path for *_, path in self.instances)])
 

@@ -26,6 +26,9 @@ class StackSpec:
         Folder of the slices inside `CaseFiles.image`, where that is an archive.
     prefix : str
         What stands before the number in those names.
+    run : (int, int) or None
+        Numbers of the first and last slice of the volume that `CaseFiles.image` is; None where
+        the slices are files of their own.
     neighbours : bool
         Whether the series has further slices beyond a hole.
     """
@@ -37,6 +40,7 @@ class StackSpec:
     digits: int = 3
     folder: str = ""
     prefix: str = ""
+    run: tuple[int, int] | None = None
     neighbours: bool = False
 
     @property

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from uls_data.volumes.volume import SUFFIXES
 
+_NIFTI = frozenset({".nii.gz", ".nii"})
 _TOKEN = re.compile(r"\*\*/|\*+|\?|\{case\}|\{ext\}|\{instance\}|\{annotation\}")
 # What stands for itself alone, as `re.escape` writes it, or for one character.
 _FIXED = re.compile(r"(?:[^\\/()\[\]{}*?+|^$.]|\\[^A-Za-z0-9/]|\[\^/\])*")
@@ -46,33 +48,77 @@ def pattern_regex(pattern: str, case: str) -> re.Pattern[str]:
     return re.compile("".join(parts), re.DOTALL)
 
 
-def matching(pattern: str, case: str, files: Collection[Path]) -> list[tuple[Path, re.Match[str]]]:
+@dataclass(frozen=True)
+class Selected:
+    """A file that a recipe's pattern selects.
+
+    Attributes
+    ----------
+    path : Path
+    match : Match
+        With the groups of the pattern's fields.
+    other_format : bool
+        Whether it is of another volume format than the pattern names, as `.mha` for `.nii.gz`.
+    """
+
+    path: Path
+    match: re.Match[str]
+    other_format: bool = False
+
+
+def matching(
+    pattern: str, case: str, files: Collection[Path], beside: Collection[str] = ()
+) -> list[Selected]:
     """Files that a recipe's pattern selects, in the order given.
 
-    A NIfTI counts packed and unpacked, whichever the pattern names: archives are unpacked by a
-    click, or packed to save room. Of a file that is there in both forms, the named one counts.
+    A pattern that names a volume's suffix also finds the volume in another format: archives are
+    unpacked by a click, packed to save room, or saved anew by a viewer. Of a file that is there
+    several times the named form counts, then a NIfTI for a NIfTI; all others are selected
+    together, so that whoever asks sees that they are several.
+
+    Parameters
+    ----------
+    beside : collection of str
+        Patterns for other files of the same cases. What one of them names is theirs if it says
+        more of the name (`{case}_mask{ext}` more than `{case}{ext}`), or if this pattern names
+        another format. Where one differs in the suffix alone, that tells which is which: only
+        packed and unpacked NIfTI stand for each other then.
     """
     exact = pattern_regex(pattern, case)
-    stem, suffix = _nifti(pattern)
-    if not suffix:
-        return [(path, match) for path in files if (match := exact.fullmatch(path.as_posix()))]
-    other = {".nii.gz": ".nii", ".nii": ".nii.gz"}[suffix]
-    loose = pattern_regex(stem + other, case)
+    stem, suffix = split_suffix(pattern)
+    theirs = {one: pattern_regex(one, case) for one in beside}
+    closer = [regex for one, regex in theirs.items() if _fixed(one) > _fixed(pattern)]
+    others = [ending for ending in SUFFIXES if suffix and ending != suffix]
+    if any(split_suffix(one)[0] == stem for one in beside):
+        others = [ending for ending in others if {ending, suffix} <= _NIFTI]
+    loose = {ending: pattern_regex(stem + ending, case) for ending in others}
     names = {path.as_posix() for path in files}
-    found = []
+    selected = []
     for path in files:
         name = path.as_posix()
-        match = exact.fullmatch(name)
-        if match is None and f"{name.removesuffix(other)}{suffix}" not in names:
-            match = loose.fullmatch(name)
-        if match is not None:
-            found.append((path, match))
-    return found
+        if (match := exact.fullmatch(name)) is not None:
+            if not any(regex.fullmatch(name) for regex in closer):
+                selected.append(Selected(path, match))
+            continue
+        bare, ending = split_suffix(name)
+        match = loose[ending].fullmatch(name) if ending in loose else None
+        if match is None or bare + suffix in names:
+            continue
+        if any(regex.fullmatch(name) for regex in theirs.values()):
+            continue
+        other_format = not {ending, suffix} <= _NIFTI
+        if other_format and suffix in _NIFTI and any(bare + one in names for one in _NIFTI):
+            continue
+        selected.append(Selected(path, match, other_format))
+    return selected
 
 
-def _nifti(pattern: str) -> tuple[str, str]:
-    """Pattern without its NIfTI suffix, and that; no suffix where it has none."""
-    for suffix in (".nii.gz", ".nii"):
-        if pattern.endswith(suffix):
-            return pattern.removesuffix(suffix), suffix
-    return pattern, ""
+def _fixed(pattern: str) -> int:
+    """How many characters of a name a pattern says."""
+    return len(_TOKEN.sub("", pattern))
+
+
+def split_suffix(name: str) -> tuple[str, str]:
+    """Name or pattern without its volume suffix, and that; no suffix where it has none."""
+    suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
+    return name.removesuffix(suffix), suffix

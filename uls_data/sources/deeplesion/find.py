@@ -1,8 +1,9 @@
 """Find the cases of DeepLesion: key slices of its table, and the slices around each.
 
 Slices lie in folders `<patient>_<study>_<series>`, anywhere below the raw root or inside zip
-archives there, which are never unpacked. One look through the root finds them; they are
-remembered as runs of numbers, for there are 928,000.
+archives there, which are never unpacked; or joined into volumes
+`<patient>_<study>_<series>_<first>-<last>.nii.gz`, as NIH's own script writes them. One look
+through the root finds them; they are remembered as runs of numbers, for there are 928,000.
 """
 
 from __future__ import annotations
@@ -21,22 +22,24 @@ from uls_data.sources.case_files import CaseFiles, natural_key
 from uls_data.sources.deeplesion.table import KeySliceRows, read_table
 from uls_data.sources.format import Search
 from uls_data.sources.measurement import StackSpec
+from uls_data.sources.patterns import split_suffix
 from uls_data.volumes.raw_root import RawRoot
 
 # In a folder for each series, as NIH's archives have them, or all in one, as copies elsewhere.
 _SLICE = re.compile(
     r"(?P<folder>(?:.*/)?)(?P<series>[0-9]+_[0-9]+_[0-9]+)(?P<mark>[/_])(?P<stem>[0-9]{1,6})\.png"
 )
+_VOLUME = re.compile(r"(?P<series>[0-9]+_[0-9]+_[0-9]+)_(?P<first>[0-9]{1,6})-(?P<last>[0-9]{1,6})")
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Slices in one folder.
+    """Slices in one folder, or in one volume.
 
     Attributes
     ----------
     image : Path
-        The folder, or the archive that holds it, relative to the raw root.
+        The folder, the archive that holds it, or the volume, relative to the raw root.
     inside : str
         The folder's name inside the archive.
     prefix : str
@@ -45,6 +48,8 @@ class Folder:
         Fewest digits of a slice's name.
     runs : tuple of (int, int)
         First and last number of each unbroken run, ascending.
+    joined : bool
+        Whether it is a volume, which is one run.
     """
 
     image: Path
@@ -52,14 +57,11 @@ class Folder:
     prefix: str
     digits: int
     runs: tuple[tuple[int, int], ...]
+    joined: bool = False
 
     def run_of(self, number: int) -> tuple[int, int] | None:
         """Return the run that holds a slice."""
         return next(((low, high) for low, high in self.runs if low <= number <= high), None)
-
-    def has_any(self, low: int, high: int) -> bool:
-        """Whether any slice from `low` to `high` is there."""
-        return any(first <= high and low <= last for first, last in self.runs)
 
 
 def find_key_slices(search: Search, reader: DeepLesion) -> list[CaseFiles]:
@@ -96,6 +98,11 @@ def find_key_slices(search: Search, reader: DeepLesion) -> list[CaseFiles]:
         if rows.stack is not None:
             try:
                 image, stack = _placed(rows, rows.stack, folders.get(rows.series, []), refused)
+                if stack.run and not (root / image).resolve().is_relative_to(root.resolve()):
+                    detail = (
+                        f"{readable(image.as_posix())} is a link that leads out of the raw root"
+                    )
+                    raise CaseError(Reason.PATH_LEAVES_ROOT, detail)
                 case = replace(case, image=image, stack=stack)
             except CaseError as error:
                 if search.need_images:
@@ -113,24 +120,35 @@ def _placed(
         more = f" ({', '.join(refused[:3])} cannot be read as a zip archive)" if refused else ""
         raise CaseError(
             Reason.IMAGE_MISSING,
-            f"no folder {rows.series} with PNG slices, unpacked or in a zip archive{more}; "
-            "download the Images_png archive that holds it",
+            f"no folder {rows.series} with PNG slices, unpacked or in a zip archive{more}, and no "
+            f"volume {rows.series}_<first>-<last>.nii.gz; download the Images_png archive that "
+            "holds it",
         )
     folder = next((folder for folder in folders if folder.run_of(key)), None)
     if folder is None:
         raise CaseError(
             Reason.KEY_SLICE_MISSING,
-            f"{rows.series} has no slice {key}; it has {_spans(folders[0].runs)}; get it again",
+            f"{rows.series} has no slice {key}; it has {_spans(_with_others(folders[0], folders))};"
+            " get it again",
         )
     run = folder.run_of(key)
     assert run is not None
+    same = [it for it in folders if it.joined and it.runs == folder.runs]
+    if len(same) > 1 and folder.joined:
+        names = ", ".join(readable(it.image.as_posix()) for it in same[:3])
+        raise CaseError(
+            Reason.AMBIGUOUS_FILES,
+            f"slices {run[0]} to {run[1]} of {rows.series} are in {len(same)} volumes: {names}; "
+            "keep one",
+        )
+    runs = _with_others(folder, folders)
     low, high = stack.first_slice, stack.first_slice + stack.shape[2] - 1
     first, last = max(run[0], low), min(run[1], high)
     # A hole inside the range ends the scan; a range whose end is not there is half a download.
     lost = [
         f"{a} to {b}"
         for a, b in ((low, first - 1), (last + 1, high))
-        if a <= b and not folder.has_any(a, b)
+        if a <= b and not any(one <= b and a <= other for one, other in runs)
     ]
     if lost:
         raise CaseError(
@@ -145,8 +163,16 @@ def _placed(
         digits=folder.digits,
         folder=folder.inside,
         prefix=folder.prefix,
-        neighbours=len(folder.runs) > 1,
+        run=run if folder.joined else None,
+        neighbours=len(runs) > 1,
     )
+
+
+def _with_others(folder: Folder, folders: list[Folder]) -> tuple[tuple[int, int], ...]:
+    """Return a folder's runs; a volume's, with those of the series' other volumes."""
+    if not folder.joined:
+        return folder.runs
+    return tuple(sorted({run for it in folders if it.joined for run in it.runs}))
 
 
 def _spans(runs: tuple[tuple[int, int], ...]) -> str:
@@ -154,10 +180,11 @@ def _spans(runs: tuple[tuple[int, int], ...]) -> str:
 
 
 def _look(raw: RawRoot, table: str) -> tuple[list[Path], dict[str, list[Folder]], list[str]]:
-    """Tables, folders of slices by series (unpacked ones first), and archives that are none."""
+    """Tables, folders by series (unpacked ones, packed ones, volumes), archives that are none."""
     root = raw.path
     tables: list[Path] = []
     archives: list[Path] = []
+    volumes: list[tuple[str, Folder]] = []
     loose: _Slices = {}
     for path in raw.walk():
         name = path.as_posix()
@@ -167,6 +194,11 @@ def _look(raw: RawRoot, table: str) -> tuple[list[Path], dict[str, list[Folder]]
             tables.append(path)
         elif name.lower().endswith(".zip"):
             archives.append(path)
+        elif match := _VOLUME.fullmatch(split_suffix(path.name)[0]):
+            first, last = int(match["first"]), int(match["last"])
+            if first <= last and path.name != match[0]:
+                volume = Folder(path, "", "", 0, ((first, last),), joined=True)
+                volumes.append((match["series"], volume))
     folders: dict[str, list[Folder]] = {}
     for folder, series, mark in sorted(loose, key=lambda key: natural_key("".join(key))):
         _add(folders, None, (folder, series, mark), loose[folder, series, mark])
@@ -185,6 +217,8 @@ def _look(raw: RawRoot, table: str) -> tuple[list[Path], dict[str, list[Folder]]
             continue
         for key, stems in packed.items():
             _add(folders, path, key, stems)
+    for series, volume in sorted(volumes, key=lambda it: natural_key(it[1].image.as_posix())):
+        folders.setdefault(series, []).append(volume)
     return tables, folders, refused
 
 

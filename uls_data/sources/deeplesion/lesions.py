@@ -13,6 +13,7 @@ from uls_data.profile import Profile
 from uls_data.recipe.reader import DeepLesion
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.deeplesion.png_stack import read_png_stack, unread_stack
+from uls_data.sources.deeplesion.volume_stack import read_volume_stack
 from uls_data.sources.measured import measured_lesions
 from uls_data.sources.measurement import StackSpec
 from uls_data.sources.opening import Opened, Opening
@@ -64,7 +65,7 @@ def open_deeplesion(
     Raises
     ------
     CaseError
-        As `read_png_stack` does.
+        As `read_png_stack` and `read_volume_stack` do.
     """
     stack = case.stack
     assert stack is not None
@@ -74,6 +75,8 @@ def open_deeplesion(
         stack = _symmetric(stack, min(before, after))
     if labels_only or case.image is None:
         scan, reference = None, unread_stack(stack)
+    elif stack.run is not None:
+        scan = reference = read_volume_stack(raw / case.image, raw, stack)
     else:
         scan = reference = read_png_stack(raw / case.image, stack)
     names = {measurement.slice_name for measurement in case.measurements}

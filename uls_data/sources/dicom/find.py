@@ -29,9 +29,12 @@ def find_masked(search: Search, reader: DicomMasks) -> list[CaseFiles]:
     """Find series, and the mask volume of the same name."""
     raw, scans = search.raw, Scans.below(search, reader.case)
     masks: dict[str, list[Path]] = {}
-    for path, match in matching(reader.mask, reader.case, sorted(raw.walk())):
-        masks.setdefault(readable(match["case"]), []).append(path)
-        search.selected.add(path)
+    converted: set[Path] = set()
+    for it in matching(reader.mask, reader.case, sorted(raw.walk())):
+        masks.setdefault(readable(it.match["case"]), []).append(it.path)
+        search.selected.add(it.path)
+        if it.other_format:
+            converted.add(it.path)
     images: dict[str, list[SeriesFiles]] = {}
     for series in scans.ct:
         case_id = name_of(series, reader.case)
@@ -41,6 +44,12 @@ def find_masked(search: Search, reader: DicomMasks) -> list[CaseFiles]:
     cases = [
         case_of(raw.path, case_id, images.get(case_id, []), masks.get(case_id, []), as_mask=True)
         for case_id in masks.keys() | images.keys()
+    ]
+    cases = [
+        replace(case, flags=(*case.flags, Flag.OTHER_VOLUME_FORMAT))
+        if case.mask in converted
+        else case
+        for case in cases
     ]
     return scans.checked(search, cases)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
-from uls_data.outcome import Reason
+from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Files
 from uls_data.recipe.reader import Layout, VolumePairs
 from uls_data.sources.case_files import CaseFiles, natural_key
 from uls_data.sources.format import Search
-from uls_data.sources.patterns import matching
+from uls_data.sources.patterns import Selected, matching
 
 _PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
@@ -24,6 +24,17 @@ class _Found:
     instances: list[tuple[int, int, Path]] = field(default_factory=list)
     others: list[tuple[str, Path]] = field(default_factory=list)
     """Masks of another layout, where this one has none."""
+    other_format: bool = False
+    """Whether a file is of another volume format than its pattern names."""
+
+    def add(self, kind: str, it: Selected) -> None:
+        """Take in a file as one of the `images`, `masks` or `instances`."""
+        self.other_format |= it.other_format
+        if kind == "instances":
+            instance, annotation = int(it.match["instance"]), int(it.match["annotation"])
+            self.instances.append((instance, annotation, it.path))
+        else:
+            getattr(self, kind).append(it.path)
 
     def paths(self) -> list[Path]:
         """All files."""
@@ -110,25 +121,26 @@ def _with_other_layouts(
 
 def _match(layout: Layout, case: str, files: list[Path], by_files: bool) -> dict[str, _Found]:
     found: dict[str, _Found] = {}
-    nameless: list[tuple[str, Path]] = []
-    for kind, pattern in (("images", layout.image), ("masks", layout.mask)):
-        for path, match in matching(pattern, case, files):
-            if "case" in match.re.groupindex:
-                getattr(found.setdefault(readable(match["case"]), _Found()), kind).append(path)
-            else:
-                nameless.append((kind, path))
-    if by_files and layout.instances:
-        for path, match in matching(layout.instances, case, files):
-            key = int(match["instance"]), int(match["annotation"]), path
-            found.setdefault(readable(match["case"]), _Found()).instances.append(key)
+    nameless: list[tuple[str, Selected]] = []
+    patterns = {"images": layout.image, "masks": layout.mask, "instances": layout.instances}
+    if not by_files:
+        del patterns["instances"]
+    for kind, pattern in patterns.items():
+        beside = [other for name, other in patterns.items() if other and name != kind]
+        for it in matching(pattern, case, files, beside) if pattern else ():
+            if "case" not in it.match.re.groupindex:
+                nameless.append((kind, it))
+                continue
+            found.setdefault(readable(it.match["case"]), _Found()).add(kind, it)
     if nameless and len(found) > 1:
         raise SourceError(
-            f"layout {layout.name!r}: a pattern without {{case}} found {nameless[0][1]}, which can "
-            f"belong to one case only, but {len(found)} were found; put {{case}} into both patterns"
+            f"layout {layout.name!r}: a pattern without {{case}} found {nameless[0][1].path}, "
+            f"which can belong to one case only, but {len(found)} were found; put {{case}} into "
+            "both patterns"
         )
     for only in found.values():
-        for kind, path in nameless:
-            getattr(only, kind).append(path)
+        for kind, it in nameless:
+            only.add(kind, it)
     return found
 
 
@@ -157,7 +169,8 @@ def _case(case_id: str, found: _Found, root: Path, need_images: bool, by_files: 
     mask = found.masks[0] if found.masks else None
     instances = tuple(sorted(found.instances))
     numbers = [key[:2] for key in instances]
-    case = CaseFiles(case_id, image, mask, instances if by_files else ())
+    flags = (Flag.OTHER_VOLUME_FORMAT,) if found.other_format else ()
+    case = CaseFiles(case_id, image, mask, instances if by_files else (), flags=flags)
     held = set(case.files())
     case = replace(case, beside=tuple(path for path in found.paths() if path not in held))
     try:
