@@ -81,6 +81,7 @@ def run_in_processes(
                         worker.here = True
                         stillborn = 0
                         busy[pipe] = worker, item
+                        watch.begin(pipe, item.task)  # what it took to start is not the task's
                         continue
                 except DeadWorkerError:
                     stillborn += worker.never_began()

@@ -121,6 +121,23 @@ class ReaderPart(Part):
         return [f"Reader: {json.dumps(options)}"]
 
 
+Segments = Annotated[str, BeforeValidator(_regex)] | None
+
+
+def _check_segments(segments: str | None, rule: str) -> None:
+    """Refuse rules that do not go with what is known of a mask's segments."""
+    if segments is None and rule == "given":
+        raise ValueError(
+            "instances.rule is 'given', which needs reader.segments: names of the segments that "
+            "are lesions, in .seg.nrrd files; masks without names go with components or values"
+        )
+    if segments is not None and rule not in ("given", "components"):
+        raise ValueError(
+            f"instances.rule is {rule!r}; with reader.segments it is 'given' (each segment is a "
+            "lesion) or 'components' (those of all of them together)"
+        )
+
+
 class VolumePairs(ReaderPart):
     """Pairs of image and mask volumes: .nii, .nii.gz, .mha, .mhd, .nrrd, in any orientation."""
 
@@ -130,9 +147,13 @@ class VolumePairs(ReaderPart):
     """Regular expression of a case's name."""
     patient: PatientPattern = r"(.*)"
     """Regular expression over the case's name whose first group is the patient's id."""
+    segments: Segments = None
+    """For masks that are .seg.nrrd files of 3D Slicer: regular expression that the name of a
+    lesion's segment fits as a whole. Segments may overlap. Names never reach an output."""
 
     def check_rule(self, rule: str) -> None:
-        """Refuse `files` where a layout does not say where the files of instances are."""
+        """Refuse `files` without their pattern, and what does not go with `segments`."""
+        _check_segments(self.segments, rule)
         for layout in self.layouts if rule == "files" else ():
             if layout.instances is None:
                 raise ValueError(
@@ -171,6 +192,12 @@ class DicomMasks(_DicomReader):
     name: Literal["dicom_masks"]
     mask: str
     """Pattern of the mask, with `{case}`, as for `volume_pairs`."""
+    segments: Segments = None
+    """Regular expression of the names of segments that are lesions, as for `volume_pairs`."""
+
+    def check_rule(self, rule: str) -> None:
+        """Refuse what does not go with `segments`."""
+        _check_segments(self.segments, rule)
 
 
 class DicomObjects(_DicomReader):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -89,6 +89,10 @@ class Header:
         Whether it says how the axes lie in the patient.
     encoding : Encoding
     place : Place
+    values : int
+        How many a voxel has: layers of a segmentation.
+    notes : dict of str to str
+        What a viewer notes of its segments, as it stands there.
     """
 
     shape: tuple[int, ...]
@@ -98,11 +102,18 @@ class Header:
     oriented: bool
     encoding: Encoding
     place: Place
+    values: int = 1
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Shape as stored: where a voxel has several values, they come first."""
+        return self.shape if self.values == 1 else (self.values, *self.shape)
 
     @property
     def voxels(self) -> int:
-        """Number of voxels."""
-        return math.prod(self.shape)
+        """Number of values that are stored."""
+        return math.prod(self.stored_shape)
 
     @property
     def voxel_bytes(self) -> int:
@@ -168,9 +179,12 @@ class Fields:
     ----------
     name : str
         Of the file, for messages.
+    notes : dict of str to str
+        What a viewer notes of its segments.
     """
 
     name: str
+    notes: dict[str, str] = field(default_factory=dict)
     _values: dict[str, str] = field(default_factory=dict)
 
     def put(self, key: str, value: str) -> None:
@@ -184,6 +198,19 @@ class Fields:
         if key in self._values:
             raise self.twice(key)
         self._values[key] = value
+
+    def note(self, key: str, value: str) -> None:
+        """Keep a note on a segment, and no other.
+
+        Raises
+        ------
+        CaseError
+            `unreadable`: there is one.
+        """
+        if key.startswith("Segment"):
+            if key in self.notes:
+                raise self.twice(key)
+            self.notes[key] = value
 
     def twice(self, key: str) -> CaseError:
         """Error of a key that the header has already."""

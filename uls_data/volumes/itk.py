@@ -31,7 +31,21 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 def read_itk(path: Path, root: Path) -> Volume:
     """Read a .mha, .mhd or .nrrd volume; see `uls_data.volumes.read.read_volume`."""
-    header = read_header(path)
+    return volume_of(read_header(path), path, root)
+
+
+def volume_of(header: Header, path: Path, root: Path) -> Volume:
+    """Read the voxels that a header describes.
+
+    Returns
+    -------
+    Volume
+        Where a voxel has several values, `stored` has them along a first axis of its own.
+
+    Raises
+    ------
+    CaseError, OSError
+    """
     with np.errstate(invalid="ignore"):
         affine = geometry.check_affine(geometry.LPS_TO_RAS @ header.affine_lps)
     file = voxel_file(header, path, root)
@@ -71,7 +85,7 @@ def _voxels(header: Header, path: Path, file: Path, *, hashed: bool) -> tuple[ND
             return _unpacked(header, path, opened, start)
         if header.encoding is Encoding.RAW:
             array: NDArray[Any] = np.memmap(
-                opened, header.dtype, "r", start, header.shape, order="F"
+                opened, header.dtype, "r", start, header.stored_shape, order="F"
             )
         else:
             array = np.empty(header.voxels, dtype=header.dtype)
@@ -80,7 +94,7 @@ def _voxels(header: Header, path: Path, file: Path, *, hashed: bool) -> tuple[ND
                 read_hex(opened, array.view(np.uint8), path.name)
             else:
                 read_numbers(opened, array, path.name)
-            array = array.reshape(header.shape, order="F")
+            array = array.reshape(header.stored_shape, order="F")
     return array, sha256_file(file) if hashed else ""
 
 
@@ -139,7 +153,7 @@ def _unpacked(header: Header, path: Path, opened: BinaryIO, start: int) -> tuple
             Reason.TRUNCATED_FILE,
             f"{path.name}: its header needs {len(stored):,} bytes of voxels, it holds {more}",
         )
-    return stored.view(header.dtype).reshape(header.shape, order="F"), reader.sha256()
+    return stored.view(header.dtype).reshape(header.stored_shape, order="F"), reader.sha256()
 
 
 def _check_room(wanted: int, left: int, ratio: int, path: Path) -> None:

@@ -19,8 +19,13 @@ _MOSTLY_BYTES, _HEADER_BYTES = 1 << 16, 1 << 20
 _SUFFIXES = (".mha", ".mhd", ".nrrd")
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, *, layered: bool = False) -> Header:
     """Read the header of a .mha, .mhd or .nrrd file.
+
+    Parameters
+    ----------
+    layered : bool
+        Whether a voxel may have several values: the layers of a segmentation.
 
     Raises
     ------
@@ -33,8 +38,15 @@ def read_header(path: Path) -> Header:
         for most in (_MOSTLY_BYTES, _HEADER_BYTES):
             data += file.read(most - len(data))
             header = parse(data, path.name, whole=len(data) < most)
-            if header is not None:
+            if header is not None and (layered or header.values == 1):
                 return header
+            if header is not None:
+                raise CaseError(
+                    Reason.NOT_3D,
+                    f"{path.name}: a segmentation of 3D Slicer with {header.values} layers, as "
+                    "its segments overlap; say which segments are lesions, by their names, as "
+                    "reader.segments of the recipe",
+                )
     raise unreadable(path.name, f"its header does not end within {_HEADER_BYTES:,} bytes")
 
 
@@ -46,7 +58,7 @@ def declared_size(path: Path) -> tuple[int, int]:
     CaseError
         As `read_header`.
     """
-    header = read_header(path)
+    header = read_header(path, layered=True)
     return header.voxels, 0 if header.encoding is Encoding.RAW else header.voxel_bytes
 
 
@@ -96,7 +108,7 @@ def voxel_files(root: Path, path: Path) -> list[Path]:
         return []
     try:
         check_file(root / path)
-        header = read_header(root / path)
+        header = read_header(root / path, layered=True)
         _inside(header, root / path, root)
     except (CaseError, OSError):
         return []

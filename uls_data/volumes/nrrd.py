@@ -98,7 +98,7 @@ def parse_nrrd(data: bytes, name: str, *, whole: bool) -> Header | None:
         raise unreadable(name, f"its header claims {axes} axes")
     _check_notes(fields, axes)
     sizes = fields.sizes("sizes", axes)
-    domain = _domain(fields, sizes)
+    values, domain = _domain(fields, sizes)
     shape, dropped = squeeze_trailing(tuple(sizes[axis] for axis in domain), name)
     kind, encoding = fields.text("type").lower(), fields.text("encoding").lower()
     if kind not in _CODES:
@@ -108,7 +108,9 @@ def parse_nrrd(data: bytes, name: str, *, whole: bool) -> Header | None:
     affine, oriented = affine_of(fields, sizes, domain)
     place = _place(fields, end, _ENCODINGS[encoding])
     dtype = np.dtype(_order(fields, _CODES[kind], _ENCODINGS[encoding]) + _CODES[kind])
-    return Header(shape, dropped, dtype, affine, oriented, _ENCODINGS[encoding], place)
+    return Header(
+        shape, dropped, dtype, affine, oriented, _ENCODINGS[encoding], place, values, fields.notes
+    )
 
 
 def _fields(data: bytes, name: str, whole: bool) -> tuple[Fields, int] | None:
@@ -160,6 +162,7 @@ def _refuse_all_but_notes(fields: Fields, line: str, count: int) -> None:
     spelled = next((line[:end] for end in ends if _known(line[:end])), "")
     key = _known(spelled)
     if ":=" in line and (not key or key in _IDLE):
+        fields.note(*line.split(":=", 1))
         return
     if not key:
         raise unreadable(
@@ -188,20 +191,26 @@ def _check_notes(fields: Fields, axes: int) -> None:
             )
 
 
-def _domain(fields: Fields, sizes: tuple[int, ...]) -> list[int]:
-    """Axes along which one moves; others hold the values of one voxel, and must hold one."""
+def _domain(fields: Fields, sizes: tuple[int, ...]) -> tuple[int, list[int]]:
+    """How many values a voxel has, and the axes along which one moves.
+
+    Axes of values must hold one, but for the layers of a segmentation, which come first.
+    """
     kinds = ["domain"] * len(sizes)
     if "kinds" in fields:
         kinds = [kind.lower() for kind in fields.words("kinds")]
     if len(kinds) != len(sizes):
         raise fields.wrong("kinds", f"{len(sizes)} kinds")
-    for kind, size in zip(kinds, sizes, strict=True):
+    layers = sizes[0] if kinds[0] == "list" and fields.notes else 1
+    for axis, (kind, size) in enumerate(zip(kinds, sizes, strict=True)):
+        if axis == 0 and layers > 1:
+            continue
         if kind not in _DOMAINS and (kind not in _SINGLE_VALUES or size != 1):
             raise CaseError(
                 Reason.NOT_3D,
                 f"{fields.name}: expected one value a voxel, found {size} (kind {shown(kind)})",
             )
-    return [axis for axis, kind in enumerate(kinds) if kind in _DOMAINS]
+    return layers, [axis for axis, kind in enumerate(kinds) if kind in _DOMAINS]
 
 
 def _order(fields: Fields, code: str, encoding: Encoding) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from uls_data.errors import CaseError
 from uls_data.outcome import Flag, Reason
@@ -12,6 +14,9 @@ from uls_data.volumes.advice import check_start
 from uls_data.volumes.metaheader import declared_size
 from uls_data.volumes.nifti import nifti_size, read_nifti
 from uls_data.volumes.volume import SUFFIXES, Volume, check_file, suffix_of
+
+if TYPE_CHECKING:
+    from uls_data.volumes.slicer import SlicerSegmentation
 
 
 def read_volume(path: Path, root: Path, quirks: Collection[Quirk] = tuple(Quirk)) -> Volume:
@@ -31,9 +36,7 @@ def read_volume(path: Path, root: Path, quirks: Collection[Quirk] = tuple(Quirk)
     CaseError
         With the reason, and what was expected and found.
     """
-    try:
-        check_file(path)
-        check_start(path)
+    with _reading(path):
         if suffix_of(path) in (".nii", ".nii.gz"):
             volume = read_nifti(path)
         elif suffix_of(path):
@@ -44,10 +47,6 @@ def read_volume(path: Path, root: Path, quirks: Collection[Quirk] = tuple(Quirk)
             raise CaseError(
                 Reason.UNSUPPORTED_FORMAT, f"{path.name}: expected one of {', '.join(SUFFIXES)}"
             )
-    except OSError as error:
-        raise CaseError(
-            Reason.IO_ERROR, f"{path.name}: {error.strerror or type(error).__name__}"
-        ) from error
     if Flag.TRAILING_AXIS_DROPPED in volume.flags and Quirk.TRAILING_AXIS not in quirks:
         raise CaseError(
             Reason.NOT_3D,
@@ -55,6 +54,46 @@ def read_volume(path: Path, root: Path, quirks: Collection[Quirk] = tuple(Quirk)
             f"list the quirk {Quirk.TRAILING_AXIS} in the recipe",
         )
     return volume
+
+
+def read_segments(path: Path, root: Path) -> SlicerSegmentation:
+    """Read a segmentation of 3D Slicer, whose segments have names.
+
+    Parameters
+    ----------
+    path : Path
+        .nrrd
+    root : Path
+        Raw root, as for `read_volume`.
+
+    Raises
+    ------
+    CaseError
+        `annotation_mismatch` where it has no named segments; others as `read_volume`.
+    """
+    from uls_data.volumes.slicer import read_slicer
+
+    with _reading(path):
+        if suffix_of(path) != ".nrrd":
+            raise CaseError(
+                Reason.UNSUPPORTED_FORMAT,
+                f"{path.name}: expected a .seg.nrrd of 3D Slicer, whose segments have names; "
+                "without names, leave reader.segments out of the recipe",
+            )
+        return read_slicer(path, root)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Refuse what is no volume, and say what the system says in a row's words."""
+    try:
+        check_file(path)
+        check_start(path)
+        yield
+    except OSError as error:
+        raise CaseError(
+            Reason.IO_ERROR, f"{path.name}: {error.strerror or type(error).__name__}"
+        ) from error
 
 
 def decoded_size(path: Path) -> tuple[int, int]:

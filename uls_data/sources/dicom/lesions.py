@@ -34,7 +34,7 @@ _Grid = tuple[Triple, Affine, Sequence[str]]
 def open_masked(opening: Opening, reader: DicomMasks) -> Opened:
     """Open one series and the mask volume of its name."""
     scan = None if opening.labels_only else opening.series(reader.policy).volume
-    return open_masks(opening, scan)
+    return open_masks(opening, scan, reader.segments)
 
 
 def open_referred(opening: Opening, reader: DicomObjects) -> Opened:

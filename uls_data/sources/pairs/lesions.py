@@ -7,6 +7,6 @@ from uls_data.sources.masks import open_masks
 from uls_data.sources.opening import Opened, Opening
 
 
-def open_pair(opening: Opening, _reader: VolumePairs) -> Opened:
+def open_pair(opening: Opening, reader: VolumePairs) -> Opened:
     """Open one pair; see `open_masks`."""
-    return open_masks(opening, opening.image())
+    return open_masks(opening, opening.image(), reader.segments)
