@@ -15,7 +15,8 @@ Functions, in the order of the work; each command of `uls-data` is a thin skin o
     mine                                  measured lesions out of radiology reports
     doctor                                what this machine can do
 
-Names in capitals (`BuildReport`, ...) are what these functions return.
+Names in capitals (`BuildReport`, ...) are what these functions return, but `RawScans`: scans on
+which `evaluate_2d` and `calibrate` measure lesions that a VOI cuts.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from uls_data.network.training import TrainReport, train
     from uls_data.pictures.contact import contact_sheet
     from uls_data.provenance import blame, explain
+    from uls_data.provenance.raw_scans import RawScans
     from uls_data.release import (
         Difference,
         ReleaseReport,
@@ -101,6 +103,7 @@ _LAZY = {
     "MineReport": "uls_data.mining",
     "PredictReport": "uls_data.network.prediction_report",
     "ReleaseReport": "uls_data.release",
+    "RawScans": "uls_data.provenance.raw_scans",
     "Report": "uls_data.reporting",
     "TrainReport": "uls_data.network.training",
     "TriageServer": "uls_data.triage",
@@ -149,6 +152,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "LoopReport",
     "MineReport",
     "PredictReport",
+    "RawScans",
     "ReleaseReport",
     "Report",
     "TrainReport",

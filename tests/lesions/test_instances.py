@@ -333,6 +333,16 @@ def test_the_lower_number_keeps_a_voxel_that_two_lesions_claim() -> None:
     assert found == {1: [A, B], 2: [C]}
 
 
+def test_several_annotators_are_readers_and_a_single_one_is_none() -> None:
+    (two,) = join_votes([(1, [marked(A, B), marked(), marked(B, C)])], SHAPE, "case")
+    masks = {name: [tuple(v) for v in voxels.tolist()] for name, voxels in two.readers}
+    # The second marked nothing: a vote, but no mask.
+    assert masks == {"reader-1": [A, B], "reader-3": [B, C]}
+    assert two.agreement == 2
+    (one,) = join_votes([(1, [marked(A)])], SHAPE, "case")
+    assert (one.readers, one.agreement) == ((), None)
+
+
 def test_no_votes_no_lesions() -> None:
     assert join_votes([], SHAPE, "case") == []
     assert join_votes([(1, [marked()]), (2, [marked(A), marked(B)])], SHAPE, "case") == []

@@ -66,7 +66,7 @@ def test_what_is_written(evaluation: Evaluation, tmp_path: Path) -> None:
     with Image.open(tmp_path / "risk.png") as picture:
         assert picture.size[0] > 500
     assert {p.stem for p in tmp_path.glob("by_*.csv")} == {
-        *("by_all", "by_size", "by_lesion_type", "by_case")
+        *("by_all", "by_size", "by_lesion_type", "by_case", "by_cut")
     }
 
 

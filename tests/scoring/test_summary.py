@@ -19,6 +19,11 @@ def row(patient: str, dice: float, **more: Any) -> dict[str, Any]:
         "slice_voi": 64,
         "draw": 0,
         "jitter": 0.0,
+        "drawn_by": "annotated",
+        "scored_on": "annotated",
+        "measured_on": "voi",
+        "fraction_outside_voi": 0.0,
+        "long_axis_in_voi_vox": 20.0,
         "method": "jury",
         "dice": dice,
         "nsd_1mm": dice,
@@ -49,9 +54,39 @@ def test_gain_is_paired() -> None:
     for patient, level in (("a", 0.2), ("b", 0.9)):
         rows += [row(patient, level + 0.01), row(patient, level, method="ellipse")]
     rows.append(row("c", 0.0))  # no partner: it says nothing
-    found = summary.gain(rows, "jury", "ellipse", jitter=0.0)
+    found = summary.gain(rows, "jury", "ellipse", "clean")
+    assert found is not None
     assert found["gain"] == pytest.approx(0.01)
     assert found["better"] == 1.0
+
+
+def test_readers_lines_are_parted_by_whose_mask_scores() -> None:
+    rows = []
+    for drawn, scored, value in (("1", "1", 0.9), ("1", "2", 0.8), ("2", "1", 0.7)):
+        of = {"drawn_by": f"reader-{drawn}", "scored_on": f"reader-{scored}"}
+        rows += [row("a", value, **of), row("a", value - 0.1, method="ellipse", **of)]
+    found = {(r["lines"], r["method"]): r["dice"] for r in summary.summarise(rows)}
+    assert found["own", "jury"] == pytest.approx(0.9)
+    assert found["other", "jury"] == pytest.approx(0.75)
+    gain = summary.gain(rows, "jury", "ellipse", "other")
+    assert gain is not None and gain["gain"] == pytest.approx(0.1)
+    assert summary.gain(rows, "jury", "grabcut", "own") is None
+
+
+def test_lesions_that_a_voi_cuts_are_told_with_their_longest_axis() -> None:
+    cut = {"fraction_outside_voi": 0.25, "long_axis_in_voi_vox": 250.0}
+    rows = [
+        row("a", 0.9),
+        *(
+            row("b", 0.9, slice_voi=z, long_axis_vox=length, **cut)
+            for z, length in ((1, 300), (2, 280))
+        ),
+        row("c", 0.9, fraction_outside_voi=0.5),
+        row("d", 0.9, fraction_outside_voi=None),
+    ]
+    found = summary.cut_lesions(rows)
+    assert [r["case_id"] for r in found] == ["c", "b"]
+    assert (found[1]["long_axis_vox"], found[1]["long_axis_in_voi_vox"]) == (300, 250)
 
 
 def test_interval_holds_the_mean_and_shrinks() -> None:

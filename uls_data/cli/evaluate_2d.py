@@ -10,7 +10,9 @@ import click
 
 from uls_data.cli.output import Progress, failures, json_line, json_option, next_step, table
 from uls_data.cli.trial import trial_options
+from uls_data.outcome import Reason, Status
 
+_SHOWN = 5
 _COLUMNS = ("lines", "method", "patients", "slices", "dice", "95 %", "worst", "NSD 1 mm")
 
 
@@ -20,6 +22,8 @@ _COLUMNS = ("lines", "method", "patients", "slices", "dice", "95 %", "worst", "N
 Examples:
   uls-data evaluate-2d vois --method jury
   uls-data evaluate-2d vois/manifest/kits21.parquet --slices all --by size --to scores
+  uls-data evaluate-2d vois --raw kits21=/data/kits21
+  uls-data evaluate-2d vois/manifest/lidc_idri.parquet --readers
 """,
 )
 @click.argument(
@@ -40,10 +44,16 @@ Examples:
     show_default=True,
     help="Noise, as a share of the axis; may be repeated.",
 )
+@click.option(
+    "--readers",
+    is_flag=True,
+    help="Instead of noise: lines across each reader's mask (layers reader-1, ...), scored on that "
+    "reader's mask (own) and on the others' (other).",
+)
 @trial_options
 @click.option(
     "--by",
-    type=click.Choice(["all", "size", "lesion_type", "case"]),
+    type=click.Choice(["all", "size", "lesion_type", "case", "cut"]),
     multiple=True,
     help="Groups to print; may be repeated. Default: all.",
 )
@@ -61,7 +71,8 @@ def command(
 
     RECIST lines are derived from each human mask, as they are and with noise on
     their end points; every method then sees the image and the lines alone. Means
-    are over patients, intervals are 95 % of a bootstrap by patient.
+    are over patients, intervals are 95 % of a bootstrap by patient. A lesion
+    that its VOI cuts is cut here too, unless --raw gives its scan.
     """
     from uls_data.scoring import evaluate_2d
 
@@ -78,19 +89,23 @@ def command(
         bar.end()
     if to is not None:
         evaluation.write(to)
+    # A reader who marks nothing where another does is no fault.
+    failed = [row for row in evaluation.failed if Reason(row["reason"]).status == Status.FAILED]
     if as_json:
         for row in evaluation.scores:
             json_line(row)
-        return 1 if evaluation.failed else 0
+        return 1 if failed else 0
     for name in by or ("all",):
         _print_groups(evaluation, name)
     _print_gains(evaluation)
     _print_prediction(evaluation)
-    failures(evaluation.failed, "case_id")
+    _print_left_out(evaluation, len(evaluation.failed) - len(failed))
+    failures(failed, "case_id")
     if to is not None:
         click.echo(f"Scores, tables and plot: {to}")
-    next_step(f"uls-data calibrate {manifests[0]} --out my_quality.json")
-    return 1 if evaluation.failed else 0
+    if evaluation.predictions:
+        next_step(f"uls-data calibrate {manifests[0]} --out my_quality.json")
+    return 1 if failed else 0
 
 
 def _print_groups(evaluation: Any, name: str) -> None:
@@ -140,3 +155,34 @@ def _print_prediction(evaluation: Any) -> None:
         f"{evaluation.five_px['dice']:.3f}; as many by prediction: "
         f"{evaluation.five_px['dice_by_prediction']:.3f}"
     )
+
+
+def _print_left_out(evaluation: Any, absent: int) -> None:
+    """Say what lines and truth lack: parts that VOIs cut, images, slices of other readers."""
+    blind = [m for m in evaluation.trial.methods if m not in evaluation.methods]
+    if blind:
+        click.echo(f"\nNo image: {', '.join(blind)} not scored.")
+    if absent:
+        click.echo(
+            f"\n{absent} pairs left out: one reader marks nothing on the slice that the other "
+            "measured."
+        )
+    cut = evaluation.cut()
+    if not cut:
+        return
+    on_voi = sum(row["measured_on"] == "voi" for row in cut)
+    click.echo(f"\n{len(cut)} lesions reach beyond their VOI:")
+    for row in cut[:_SHOWN]:
+        click.echo(
+            f"  {row['case_id']}, lesion {row['lesion_index']}: "
+            f"{row['fraction_outside_voi']:.1%} of it lies outside; long axis "
+            f"{row['long_axis_in_voi_vox']:.1f} px in the VOI, "
+            f"{row['long_axis_vox']:.1f} px as measured here"
+        )
+    if len(cut) > _SHOWN:
+        click.echo(f"  ... and {len(cut) - _SHOWN} more (--to writes cut.csv)")
+    if on_voi:
+        click.echo(
+            f"  Of {on_voi}, lines and truth end where the VOI does; --raw RECIPE=DIR measures "
+            "them on their scans, --by cut shows them apart."
+        )

@@ -8,6 +8,22 @@ from typing import Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _scans(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> Any:
+    if not given:
+        return None
+    raw = {}
+    for text in given:
+        recipe, found, folder = text.partition("=")
+        if not (recipe and found and folder):
+            raise click.BadParameter(f"{text}: expected RECIPE=DIR, such as kits21=/data/kits21")
+        raw[recipe] = folder
+    from uls_data.provenance.raw_scans import RawScans
+
+    return RawScans(raw)
+
+
 _OPTIONS = (
     click.option(
         "--slices",
@@ -18,6 +34,15 @@ _OPTIONS = (
     ),
     click.option("--draws", default=3, show_default=True, help="Noisy repetitions of each slice."),
     click.option("--seed", default=0, show_default=True, help="Of the noise."),
+    click.option(
+        "--raw",
+        "scans",
+        multiple=True,
+        metavar="RECIPE=DIR",
+        callback=_scans,
+        help="Raw data of a source, by the name or file of its recipe: its lesions are measured on "
+        "the slices of their scans, which a VOI may cut. May be repeated.",
+    ),
     click.option("--workers", default=1, show_default=True, help="Local processes."),
     click.option("--scheduler", metavar="ADDRESS", help="A running dask scheduler, instead."),
 )

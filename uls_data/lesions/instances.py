@@ -166,12 +166,13 @@ def join_votes(
     """Lesions of per-lesion files: a voxel counts if more than half of its annotators marked it.
 
     Where two lesions claim a voxel, the lower number keeps it. (Checked on KiTS23: the
-    union of such votes is the published aggregate.)
+    union of such votes is the published aggregate.) Where there are several annotators, what each
+    marked is a mask of a reader.
 
     Parameters
     ----------
     votes : iterable of (number, volumes)
-        By ascending number; one volume per annotator, any non-zero value is a vote.
+        By ascending number; one volume per annotator, in their order, any non-zero value is a vote.
     shape : tuple of 3 int
         RAS shape that every volume must have.
     """
@@ -179,20 +180,33 @@ def join_votes(
     lesions = []
     for number, volumes in votes:
         count = np.zeros(shape, dtype=np.uint16)
-        for volume in volumes:
+        readers = []
+        for reader, volume in enumerate(volumes, 1):
             if volume.ras.shape != shape:
                 raise CaseError(
                     Reason.GRID_MISMATCH,
                     f"{name}: instance {number} has shape {volume.ras.shape}, expected {shape}",
                 )
             marks = _whole_numbers(volume, f"{name}: instance {number}", float_allowed) != 0
-            count += volume.orientation.apply(marks)
+            turned = volume.orientation.apply(marks)
+            count += turned
+            if len(volumes) > 1 and turned.any():
+                readers.append((f"reader-{reader}", np.argwhere(turned).astype(np.int32)))
         marked = 2 * count > len(volumes)
         marked &= ~taken
         taken |= marked
         voxels = np.argwhere(marked).astype(np.int32)
         if len(voxels):
-            lesions.append(Lesion(number, voxels, f"instance-{number}"))
+            agreement = len(readers) if len(volumes) > 1 else None
+            lesions.append(
+                Lesion(
+                    number,
+                    voxels,
+                    f"instance-{number}",
+                    readers=tuple(readers),
+                    agreement=agreement,
+                )
+            )
     return lesions
 
 

@@ -66,6 +66,11 @@ def is_of(row: Row, layers: Collection[str]) -> bool:
     return row["layer"] in layers or layer_of(row) in layers
 
 
+def is_reader(row: Row) -> bool:
+    """Whether a mask is one reader's of several: drawn by that reader, or made from their lines."""
+    return layer_of(row).startswith(_READER)
+
+
 def is_ellipsoid(row: Row) -> bool:
     """Whether a mask is an ellipsoid of two lines: the layer, or one reader's of several."""
     reader = (row["layer"] or "").startswith(_READER) and row["parent_layer"] == ELLIPSOID

@@ -16,10 +16,12 @@ from uls_data.measure.overlap import dice
 from uls_data.outcome import Reason
 from uls_data.pseudomask.quality import Quality, calibration_error
 from uls_data.pseudomask.quality import calibrate as fitted
+from uls_data.scoring.ground import Scans
 from uls_data.scoring.trials import (
     LesionTask,
     Trial,
     full_lesions,
+    ground_of,
     lost_lesion,
     seen_slices,
     unread_lesion,
@@ -62,6 +64,7 @@ def calibrate(
     jitter: float = 0.05,
     draws: int = 3,
     seed: int = 0,
+    scans: Scans | None = None,
     workers: int = 0,
     scheduler: str | None = None,
     started: Callable[[int], None] | None = None,
@@ -80,16 +83,18 @@ def calibrate(
         JSON to write.
     slices, jitter, draws, seed
         See `uls_data.scoring.trials.Trial`.
+    scans : RawScans, optional
+        Scans to measure lesions on, where VOIs cut them.
     workers, scheduler
         As for `build`.
 
     Raises
     ------
     ManifestError
-        Too few lesions or patients.
+        Too few lesions with images, or too few patients.
     """
     trial = Trial(("jury",), slices, (jitter,), draws, seed)
-    tasks = full_lesions(manifests)
+    tasks = [task for task in full_lesions(manifests, scans) if task.may_have_image]
     if started is not None:
         started(len(tasks))
     rows: list[Record] = []
@@ -148,13 +153,17 @@ def _measured(task: LesionTask, trial: Trial) -> list[Record]:
 
     rows: list[Record] = []
     try:
-        for about, key_slice, truth in seen_slices(task.example, trial):
-            problem = key_slice.lines.problem((truth.shape[0], truth.shape[1]))
+        ground = ground_of(task)
+        if ground.image is None:
+            raise CaseError(Reason.IMAGE_MISSING, "its VOI has no image: the jury needs one")
+        for seen in seen_slices(task, ground, trial):
+            about, (truth,) = seen.about, seen.truths.values()
+            problem = seen.key_slice.lines.problem((truth.shape[0], truth.shape[1]))
             if problem is not None:  # noise can lead a line out of the slice
                 error = CaseError(Reason.DEGENERATE_LINES, problem)
                 rows.append({**about, **unread_lesion(task, error)})
                 continue
-            verdict, mask = judged(key_slice)
+            verdict, mask = judged(seen.key_slice)
             patient = about["patient_id"] or about["case_id"]
             place = (about["case_id"], about["lesion_index"], about["slice_voi"], about["draw"])
             rows.append(

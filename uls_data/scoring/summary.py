@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uls_data.manifest.choice import ANNOTATED
 from uls_data.pseudomask.quality import calibration_bins, calibration_error
 from uls_data.tables import Record
 
@@ -40,21 +41,21 @@ def summarise(
     Returns
     -------
     list of dict
-        `group`, `lines` (`clean`, or the noise: `5 %`), `method`, `patients`, `slices`, the mean of
-        each measure (errors as mean absolute ones), `dice_low`, `dice_high`, `worst_dice`.
+        `group`, `lines` (see `lines_of`), `method`, `patients`, `slices`, the mean of each measure
+        (errors as mean absolute ones), `dice_low`, `dice_high`, `worst_dice`.
     """
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for row in rows:
-        groups.setdefault((by(row), row["jitter"], row["method"]), []).append(row)
+        groups.setdefault((by(row), row["jitter"], lines_of(row), row["method"]), []).append(row)
     found = []
-    ordered = sorted(groups.items(), key=lambda item: (str(item[0][0]), item[0][1]))
-    for (group, jitter, method), members in ordered:
+    ordered = sorted(groups.items(), key=lambda item: (str(item[0][0]), *item[0][1:3]))
+    for (group, _, lines, method), members in ordered:
         means = {m: _patient_means(members, m) for m in MEASURES}
         low, high = interval(means["dice"])
         found.append(
             {
                 "group": group,
-                "lines": lines_of(jitter),
+                "lines": lines,
                 "method": method,
                 "patients": len(means["dice"]),
                 "slices": len({_slice_of(row) for row in members}),
@@ -67,9 +68,15 @@ def summarise(
     return found
 
 
-def lines_of(jitter: float) -> str:
-    """Name of lines by their noise: `clean`, `5 %`."""
-    return f"{100 * jitter:.3g} %" if jitter else "clean"
+def lines_of(row: Record) -> str:
+    """Name of a row's lines.
+
+    Across the annotated mask: `clean`, or their noise (`5 %`). Across a reader's: `own` where that
+    mask scores, `other` where another reader's does.
+    """
+    if row["drawn_by"] != ANNOTATED:
+        return "own" if row["drawn_by"] == row["scored_on"] else "other"
+    return f"{100 * row['jitter']:.3g} %" if row["jitter"] else "clean"
 
 
 def _slice_of(row: Record) -> tuple[Any, ...]:
@@ -95,29 +102,57 @@ def interval(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def gain(rows: Sequence[Record], method: str, baseline: str, jitter: float) -> Record:
-    """Dice of a method minus a baseline's on the same lines: paired by slice, over patients."""
+def gain(rows: Sequence[Record], method: str, baseline: str, lines: str) -> Record | None:
+    """Dice of a method minus a baseline's on the same lines: paired by slice, over patients.
+
+    None where they share no slice.
+    """
     pairs: dict[tuple[Any, ...], dict[str, Record]] = {}
     for row in rows:
-        if row["jitter"] == jitter and row["method"] in (method, baseline):
-            pairs.setdefault((*_slice_of(row), row["draw"]), {})[row["method"]] = row
+        if row["method"] in (method, baseline) and lines_of(row) == lines:
+            key = (*_slice_of(row), row["draw"], row["drawn_by"], row["scored_on"])
+            pairs.setdefault(key, {})[row["method"]] = row
     by_patient: dict[tuple[str, str], list[float]] = {}
     for pair in pairs.values():
         if len(pair) == 2:
             difference = pair[method]["dice"] - pair[baseline]["dice"]
             by_patient.setdefault(patient_of(pair[method]), []).append(difference)
+    if not by_patient:
+        return None
     values = np.array([np.mean(v) for _, v in sorted(by_patient.items())])
     low, high = interval(values)
     return {
         "method": method,
         "baseline": baseline,
-        "lines": lines_of(jitter),
+        "lines": lines,
         "gain": float(values.mean()),
         "low": low,
         "high": high,
         "worst": float(values.min()),
         "better": float((values > 0).mean()),
     }
+
+
+def cut_lesions(rows: Sequence[Record]) -> list[Record]:
+    """Lesions that reach beyond their VOI, the most cut first.
+
+    Returns
+    -------
+    list of dict
+        `source`, `case_id`, `lesion_index`, `measured_on`, `fraction_outside_voi`,
+        `long_axis_in_voi_vox`, `long_axis_vox` (of the longest slice that was scored).
+    """
+    found: dict[tuple[Any, ...], Record] = {}
+    names = ("source", "case_id", "lesion_index", "measured_on", "fraction_outside_voi")
+    for row in rows:
+        if row["fraction_outside_voi"]:
+            key = row["source"], row["case_id"], row["lesion_index"]
+            before = found.setdefault(key, {"long_axis_vox": 0.0})
+            found[key] = {
+                **{name: row[name] for name in (*names, "long_axis_in_voi_vox")},
+                "long_axis_vox": max(before["long_axis_vox"], row["long_axis_vox"]),
+            }
+    return sorted(found.values(), key=lambda row: -row["fraction_outside_voi"])
 
 
 def risk_coverage(rows: Sequence[Record], steps: int = 20) -> list[Record]:

@@ -1,14 +1,15 @@
 """Try 2D methods on lesions that people segmented: lines from the mask, then image and lines.
 
-Every method is blind to the human mask. Lines are those of the challenge's measure
-(`uls_data.measure.axes`) on the human mask's slice, once as they are and then with noise on every
-end point (Gaussian, a share of the axis that the point belongs to), which all methods see alike.
+Every method is blind to the human mask. Lines are those that a reader draws across it
+(`Lines.from_mask`), once as they are and then with noise on every end point (Gaussian, a share of
+the axis that the point belongs to), which all methods see alike. Where several readers outlined a
+lesion, lines across one's mask can be scored on the others' instead: noise as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,7 @@ from numpy.typing import NDArray
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, ManifestError
 from uls_data.ids import draw
-from uls_data.manifest.by_axis import padding_by_axis
-from uls_data.manifest.choice import ANNOTATED, Choice, layer_of, lesion_of
+from uls_data.manifest.choice import ANNOTATED, Choice, is_reader, layer_of, lesion_of, voi_of
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.manifest.row import Column, Row
@@ -29,21 +29,25 @@ from uls_data.measure import axes
 from uls_data.measure.lines import Lines, jittered
 from uls_data.measure.overlap import dice
 from uls_data.measure.surface import surface_dice
-from uls_data.outcome import Supervision
-from uls_data.pseudomask.key_slice import KeySlice
-from uls_data.pseudomask.methods import METHODS, pseudo_mask
+from uls_data.outcome import Reason, Supervision
+from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
+from uls_data.pseudomask.methods import METHODS, NEEDS_IMAGE, pseudo_mask
+from uls_data.scoring.ground import Ground, Opener, Scans, voi_ground
 from uls_data.tables import Record
 from uls_data.volumes import read_volume
 
 # Always beside what is asked for: a method that does not beat these is not worth its name.
 BASELINES = ("quadrilateral", "ellipse", "grabcut")
+# What a reader's own mask is called beside the methods: no mask can be expected to agree better.
+READER = "reader"
 SMALLEST_PIXELS = 25
 JITTER = (0.05, 0.15)
 _TRIES = 50
 _NEEDED = (
     *CHOICE_COLUMNS,
     *("patient_id", "voi_id", "split", "image_path", "label_path", "image_voxels_sha256"),
-    *("spacing_x_mm", "spacing_y_mm"),
+    *("image_source_sha256", "spacing_x_mm", "spacing_y_mm", "long_axis_vox"),
+    *("fraction_outside_voi", *(f"voi_origin_{axis}_vox" for axis in "xyz")),
     *(f"pad_{side}_{axis}_vox" for side in ("before", "after") for axis in "xyz"),
 )
 
@@ -63,6 +67,9 @@ class Trial:
     draws : int
         Noisy repetitions at each, after the one without noise; the same noise at each, scaled.
     seed : int
+    readers : bool
+        Whether lines are drawn across each reader's mask and scored on it and on the others', in
+        place of noise.
     """
 
     methods: tuple[str, ...]
@@ -70,18 +77,36 @@ class Trial:
     jitter: tuple[float, ...] = JITTER
     draws: int = 3
     seed: int = 0
+    readers: bool = False
 
 
 @dataclass(frozen=True)
 class LesionTask:
-    """One lesion, by its first VOI that counts."""
+    """One lesion, by its first VOI that counts.
+
+    Attributes
+    ----------
+    example : Example
+        Of the annotated mask.
+    readers : tuple of Example
+        Of the masks of single readers, where they are wanted.
+    opener : Opener or None
+        Opens the scan; None where the VOI must do.
+    """
 
     example: Example
+    readers: tuple[Example, ...] = ()
+    opener: Opener | None = None
 
     @property
     def row(self) -> Row:
         """Of the manifest: the columns that are needed here."""
         return self.example.row
+
+    @property
+    def may_have_image(self) -> bool:
+        """Whether its VOI has an image, or its scan may have one."""
+        return self.row["image_path"] is not None or self.opener is not None
 
 
 def score_lesions(
@@ -89,30 +114,35 @@ def score_lesions(
     trial: Trial,
     pool: Pool,
     *,
+    scans: Scans | None = None,
     started: Callable[[int], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[Record], list[Record]]:
     """Score every lesion of fully annotated manifests.
 
+    Where a lesion has no image, methods that need one are left out.
+
     Returns
     -------
     scores : list of dict
-        One a (lesion, slice, draw, method), sorted: identity columns, `slice_voi`, `draw` (0: lines
-        as they are), `jitter`, `method`, `dice`, `nsd_1mm`, `long_error_vox`, `short_error_vox` (of
-        the mask against the lines that the method saw), `long_axis_vox` (of the human mask),
-        `predicted_dice`.
+        One a (lesion, slice, draw, method, mask that scores), sorted: identity columns,
+        `measured_on` (`scan` or `voi`), `fraction_outside_voi` (of the lesion),
+        `long_axis_in_voi_vox`, `slice_voi`, `draw` (0: lines as they are), `jitter`, `drawn_by` and
+        `scored_on` (layers of the mask that gave the lines, and of the one that scores), `method`,
+        `dice`, `nsd_1mm`, `long_error_vox`, `short_error_vox` (of the mask against the lines that
+        the method saw), `long_axis_vox` (of the mask that gave the lines), `predicted_dice`.
     failed : list of dict
         Lesions and slices that could not be scored, each with `reason` and `detail`.
 
     Raises
     ------
     ManifestError
-        No row with image and full mask.
+        No row with a full mask, or no lesion with masks of two readers.
     """
     for method in trial.methods:
         if method not in METHODS:
             raise ManifestError(f"--method {method}: expected one of {', '.join(METHODS)}")
-    tasks = full_lesions(manifests)
+    tasks = full_lesions(manifests, scans, readers=trial.readers)
     if started is not None:
         started(len(tasks))
     scores: list[Record] = []
@@ -123,14 +153,22 @@ def score_lesions(
             (failed if "reason" in row else scores).append(row)
         if progress is not None:
             progress(len(rows))
-    key = ("source", "case_id", "lesion_index", "slice_voi", "draw", "method")
+    key = (
+        *("source", "case_id", "lesion_index", "slice_voi", "draw", "drawn_by", "scored_on"),
+        "method",
+    )
     for table in (scores, failed):
         table.sort(key=lambda row: tuple(str(row.get(k)).rjust(9) for k in key))
     return scores, failed
 
 
-def full_lesions(manifests: str | Path | Sequence[str | Path]) -> list[LesionTask]:
-    """Lesions of manifests that have an image and a full mask.
+def full_lesions(
+    manifests: str | Path | Sequence[str | Path],
+    scans: Scans | None = None,
+    *,
+    readers: bool = False,
+) -> list[LesionTask]:
+    """Lesions of manifests that have a full mask; with `readers`, masks of two readers or more.
 
     Raises
     ------
@@ -143,19 +181,24 @@ def full_lesions(manifests: str | Path | Sequence[str | Path]) -> list[LesionTas
         example
         for example in with_images(rows)
         if choice.counts(example.row)
-        and layer_of(example.row) == ANNOTATED
         and example.row["supervision"] == Supervision.FULL
-        and example.row["image_path"] is not None
         and example.row["label_path"] is not None
     ]
+    by_voi: dict[tuple[Any, ...], tuple[Example, ...]] = {}
+    for example in full if readers else ():
+        if is_reader(example.row):
+            voi = voi_of(example.row)
+            by_voi[voi] = (*by_voi.get(voi, ()), example)
     tasks: dict[tuple[Any, ...], LesionTask] = {}
     for example in sorted(full, key=lambda example: example.row["sample_index"] or 0):
-        tasks.setdefault(lesion_of(example.row), LesionTask(example))
+        several = by_voi.get(voi_of(example.row), ())
+        if layer_of(example.row) != ANNOTATED or (readers and len(several) < 2):
+            continue
+        opener = scans(example.row) if scans is not None else None
+        tasks.setdefault(lesion_of(example.row), LesionTask(example, several, opener))
     if not tasks:
-        raise ManifestError(
-            "no lesion with an image and a full mask; give a build of a fully annotated source, "
-            "made without --labels-only"
-        )
+        what = "masks of two readers" if readers else "a full mask"
+        raise ManifestError(f"no lesion with {what}; give a build of a fully annotated source")
     return list(tasks.values())
 
 
@@ -174,8 +217,11 @@ def lost_lesion(task: LesionTask, detail: str) -> list[Record]:
 def _score_lesion(task: LesionTask, trial: Trial) -> list[Record]:
     rows: list[Record] = []
     try:
-        for about, key_slice, truth in seen_slices(task.example, trial):
-            rows += _score_slice(about, key_slice, truth, trial)
+        ground = ground_of(task)
+        methods = [m for m in trial.methods if ground.image is not None or m not in NEEDS_IMAGE]
+        for seen in seen_slices(task, ground, trial):
+            rows += seen.absent
+            rows += _score_slice(seen, methods)
     except CaseError as error:
         rows.append(unread_lesion(task, error))
     return rows
@@ -186,56 +232,94 @@ def unread_lesion(task: LesionTask, error: CaseError) -> Record:
     return {**_identity(task.row), "reason": error.reason.value, "detail": error.detail}
 
 
-def seen_slices(
-    example: Example, trial: Trial
-) -> Iterator[tuple[Record, KeySlice, NDArray[np.bool_]]]:
-    """Slices of a lesion with its lines, clean and noisy, and the human mask of each.
-
-    Yields what a row of scores starts with (identity, `slice_voi`, `draw`, `jitter`,
-    `long_axis_vox`), what methods see, and what they do not: the largest component of the mask on
-    that slice.
+def ground_of(task: LesionTask) -> Ground:
+    """Lesion with its masks on its scan where that is at hand, else on its VOI.
 
     Raises
     ------
     CaseError
-        A file of the VOI cannot be read.
+        A file cannot be read, or the scan is another.
     """
-    row = example.row
-    volumes = [read_volume(path, path.parent) for path in (example.image, example.label)]
-    # The padding is no tissue: no method may see it.
-    sides = [(before or 0, after or 0) for before, after in padding_by_axis(row)]
-    hu, marked = (
-        volume.ras[
-            tuple(
-                slice(before, n - after)
-                for (before, after), n in zip(sides, volume.ras.shape, strict=True)
-            )
-        ]
-        for volume in volumes
-    )
+    layers = {layer_of(example.row): example for example in (task.example, *task.readers)}
+    if task.opener is None:
+        return voi_ground(task.example, layers)
+    label = task.example.label
+    ground = task.opener(read_volume(label, label.parent).ras)
+    return replace(ground, masks={name: ground.masks[name] for name in layers})
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One slice of a lesion with its lines.
+
+    Attributes
+    ----------
+    about : dict
+        What a row of scores starts with.
+    key_slice : KeySlice
+        What methods see.
+    truths : dict of ndarray, shape (x, y), bool
+        What they do not: masks that score, by layer; of each the largest component on the slice.
+    absent : list of dict
+        Rows of layers that have nothing on the slice.
+    """
+
+    about: Record
+    key_slice: KeySlice
+    truths: dict[str, NDArray[np.bool_]]
+    absent: list[Record]
+
+
+def seen_slices(task: LesionTask, ground: Ground, trial: Trial) -> Iterator[Seen]:
+    """Slices of a lesion with lines across its mask, clean and noisy, or across each reader's."""
+    row = task.row
     spacing_mm = (row["spacing_x_mm"] or 1.0, row["spacing_y_mm"] or 1.0)
-    for z in _slices(marked != 0, trial.slices):
-        truth = largest_component(marked[:, :, z] != 0)
-        clean = Lines.from_mask(truth)
-        if clean is None or (trial.slices == "all" and truth.sum() < SMALLEST_PIXELS):
-            continue
-        about = {**_identity(row), "slice_voi": z + sides[2][0], "long_axis_vox": clean.long_vox}
-        names = ("source", "case_id", "lesion_index", "slice_voi")
-        noise = [(share, n) for share in trial.jitter for n in range(1, trial.draws + 1)]
-        for at, (share, number) in enumerate([(0.0, 0), *noise]):
-            identity = (*(about[name] for name in names), number)
-            lines = clean
-            if number:
-                random = np.random.default_rng(draw(1 << 62, trial.seed, *identity))
-                lines = _redrawn(clean, random, share, truth.shape)
-            key_slice = KeySlice(
-                np.asarray(hu[:, :, z]),
-                lines,
-                spacing_mm,
-                identity=identity,
-                of_bone=row["lesion_type"] == "bone",
-            )
-            yield {**about, "draw": at, "jitter": share}, key_slice, truth
+    fixed = {
+        **_identity(row),
+        "measured_on": "scan" if ground.on_scan else "voi",
+        "fraction_outside_voi": row["fraction_outside_voi"],
+        "long_axis_in_voi_vox": row["long_axis_vox"],
+    }
+    layers = [name for name in ground.masks if not trial.readers or name != ANNOTATED]
+    noise = [(share, n) for share in trial.jitter for n in range(1, trial.draws + 1)]
+    for layer in layers:
+        for z in _slices(ground.masks[layer], trial.slices):
+            marked = {name: ground.masks[name][:, :, z] for name in layers}
+            truths = {name: largest_component(m) for name, m in marked.items() if m.any()}
+            clean = Lines.from_mask(truths[layer])
+            if clean is None or (trial.slices == "all" and truths[layer].sum() < SMALLEST_PIXELS):
+                continue
+            about = {
+                **fixed,
+                "slice_voi": z + ground.first_slice_voi,
+                "long_axis_vox": clean.long_vox,
+                "drawn_by": layer,
+            }
+            absent = [
+                {
+                    **about,
+                    "scored_on": name,
+                    "reason": Reason.NO_LESION.value,
+                    "detail": f"{name} marks nothing on the slice that {layer} measured",
+                }
+                for name in layers
+                if name not in truths
+            ]
+            places = ("source", "case_id", "lesion_index", "slice_voi")
+            for at, (share, number) in enumerate([(0.0, 0), *(() if trial.readers else noise)]):
+                identity = (*(about[name] for name in places), number)
+                lines = clean
+                if number:
+                    random = np.random.default_rng(draw(1 << 62, trial.seed, *identity))
+                    lines = _redrawn(clean, random, share, truths[layer].shape)
+                key_slice = KeySlice(
+                    ground.hu(z),
+                    lines,
+                    spacing_mm,
+                    identity=identity,
+                    of_bone=row["lesion_type"] == "bone",
+                )
+                yield Seen({**about, "draw": at, "jitter": share}, key_slice, truths, absent)
 
 
 def _redrawn(
@@ -265,28 +349,41 @@ def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return result
 
 
-def _score_slice(
-    about: Record, key_slice: KeySlice, truth: NDArray[np.bool_], trial: Trial
-) -> list[Record]:
-    rows = []
-    for method in trial.methods:
-        where = {**about, "method": method}
+def _score_slice(seen: Seen, methods: Sequence[str]) -> list[Record]:
+    rows: list[Record] = []
+    for method in methods:
+        where = {**seen.about, "method": method}
         try:
-            made = pseudo_mask(method, key_slice)
+            made = pseudo_mask(method, seen.key_slice)
         except CaseError as error:
             rows.append({**where, "reason": error.reason.value, "detail": error.detail})
             continue
-        # As the lines were drawn: a short axis may be 5 degrees off perpendicular.
-        found = Lines.from_mask(made.mask)
-        lengths = (found.long_vox, found.short_vox) if found is not None else (0.0, 0.0)
-        rows.append(
-            {
-                **where,
-                "dice": dice(made.mask, truth),
-                "nsd_1mm": surface_dice(made.mask, truth, key_slice.spacing_mm),
-                "long_error_vox": lengths[0] - key_slice.lines.long_vox,
-                "short_error_vox": lengths[1] - key_slice.lines.short_vox,
-                "predicted_dice": made.predicted_dice,
-            }
-        )
+        rows += _rows_of(where, made, seen, seen.truths)
+    if len(seen.truths) > 1:
+        # How well the readers agree: nothing made of one's lines should agree better.
+        own = seen.about["drawn_by"]
+        others = {name: truth for name, truth in seen.truths.items() if name != own}
+        where = {**seen.about, "method": READER}
+        rows += _rows_of(where, PseudoMask(seen.truths[own]), seen, others)
     return rows
+
+
+def _rows_of(
+    where: Record, made: PseudoMask, seen: Seen, truths: dict[str, NDArray[np.bool_]]
+) -> list[Record]:
+    # As the lines were drawn: a short axis may be 5 degrees off perpendicular.
+    found = Lines.from_mask(made.mask)
+    lengths = (found.long_vox, found.short_vox) if found is not None else (0.0, 0.0)
+    lines = seen.key_slice.lines
+    return [
+        {
+            **where,
+            "scored_on": name,
+            "dice": dice(made.mask, truth),
+            "nsd_1mm": surface_dice(made.mask, truth, seen.key_slice.spacing_mm),
+            "long_error_vox": lengths[0] - lines.long_vox,
+            "short_error_vox": lengths[1] - lines.short_vox,
+            "predicted_dice": made.predicted_dice,
+        }
+        for name, truth in truths.items()
+    ]
