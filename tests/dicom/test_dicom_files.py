@@ -208,6 +208,36 @@ def test_missing_decoders_are_named(tmp_path: Path) -> None:
         assert error.reason is Reason.UNREADABLE
 
 
+@pytest.mark.parametrize("syntax", [uid.JPEGLSLossless, uid.JPEGLSNearLossless])
+def test_jpeg_ls_without_its_package_says_so(tmp_path: Path, syntax: str) -> None:
+    from pydicom.pixels.decoders.base import get_decoder
+
+    if get_decoder(syntax).is_available:
+        pytest.skip("a package that decodes JPEG-LS is installed")
+    frame = b"\xff\xd8\xff\xf7\0\x0b\x10\0\x23\0\x25\x01\x01\x11\0\xff\xd9"
+    error = replaced(tmp_path, compressed(frame, syntax))
+    assert error.reason is Reason.UNSUPPORTED_FORMAT
+    assert "needs the package pyjpegls: `pip install pyjpegls`, or decompress" in error.detail
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("signed", [False, True])
+def test_jpeg_ls_where_its_package_is(tmp_path: Path, bits: int, signed: bool) -> None:
+    pytest.importorskip("jpeg_ls", reason="pyjpegls (extra jpegls) is not installed")
+    low = -(1 << bits - 1) if signed else 0
+    dtype = np.int16 if signed else np.uint16
+    values = np.random.default_rng(bits).integers(low, low + (1 << bits), VOLUME.shape)
+    change = at(BitsStored=bits, HighBit=bits - 1, PixelRepresentation=int(signed))
+    files = write_series(tmp_path, values.astype(dtype), change=change, syntax=uid.JPEGLSLossless)
+    np.testing.assert_array_equal(read(tmp_path).volume.stored, values)
+    whole = (tmp_path / files[0]).read_bytes()
+    at_byte = whole.index(b"\xff\xda") + 40
+    (tmp_path / files[0]).write_bytes(whole[:at_byte] + bytes(300) + whole[at_byte + 300 :])
+    assert failure(tmp_path).reason is Reason.UNREADABLE
+    (tmp_path / files[0]).write_bytes(whole[: at_byte + 300])
+    assert failure(tmp_path).reason is Reason.TRUNCATED_FILE
+
+
 def test_nothing_outside_the_root(tmp_path: Path) -> None:
     files = write_series(tmp_path / "outside", VOLUME)
     (tmp_path / "raw").mkdir()

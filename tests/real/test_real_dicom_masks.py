@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,38 @@ def test_neither_object_is_taken_for_the_other_or_for_a_scan(real_data: Path) ->
     for path, name in ((contours, "RT Structure Set Storage"), (scan, "CT Image Storage")):
         with pytest.raises(CaseError, match=f"expected Segmentation Storage or .*, found {name}"):
             read_seg(path)
+
+
+SEGMENTATIONS = (
+    "samples/seg/dcmqi/partial_overlaps.dcm",
+    "samples/seg/highdicom/seg_image_ct_binary.dcm",
+    "samples/seg/highdicom/seg_image_ct_binary_fractional.dcm",
+    "samples/seg/highdicom/seg_image_ct_binary_overlap.dcm",
+    "samples/seg/qin-headneck/tumor_User1_Manual_Trial1.dcm",
+    "dcmqi-liver/liver.dcm",
+)
+
+
+@pytest.mark.parametrize("name", SEGMENTATIONS)
+def test_segments_as_highdicom_reads_them(name: str, real_data: Path) -> None:
+    """Every pixel of every segment; `pytest -s` prints how long both took."""
+    highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed")
+    path = real_data / name
+    if not path.is_file():
+        pytest.skip(f"no {name} in the real data")
+    begun = time.perf_counter()
+    theirs = highdicom.seg.segread(path)
+    expected = {
+        number: int(np.count_nonzero(theirs.get_volume(segment_numbers=[number]).array))
+        for number in theirs.segment_numbers
+    }
+    middle = time.perf_counter()
+    ours = read_seg(path, re.compile(".*"))
+    found = {
+        one.number: sum(
+            int(ours.pixels(frame.index, one.number).sum()) for frame in ours.frames_of(one.number)
+        )
+        for one in ours.segments
+    }
+    print(f"{name}: {middle - begun:.3f} s, ours {time.perf_counter() - middle:.3f} s")  # noqa: T201
+    assert found == expected

@@ -29,6 +29,7 @@ NATIVE = frozenset(
     (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
 )
 _OPENJPEG, _RLE, _LIBJPEG = "pylibjpeg-openjpeg", "pylibjpeg-rle", "pylibjpeg-libjpeg"
+_CHARLS = "pyjpegls"
 # Package that decodes each compressed transfer syntax.
 _PACKAGES: dict[str, str] = {
     uid.JPEG2000Lossless: _OPENJPEG,
@@ -41,8 +42,8 @@ _PACKAGES: dict[str, str] = {
     uid.JPEGExtended12Bit: _LIBJPEG,
     uid.JPEGLossless: _LIBJPEG,
     uid.JPEGLosslessSV1: _LIBJPEG,
-    uid.JPEGLSLossless: _LIBJPEG,
-    uid.JPEGLSNearLossless: _LIBJPEG,
+    uid.JPEGLSLossless: _CHARLS,  # pylibjpeg-libjpeg decodes it as well
+    uid.JPEGLSNearLossless: _CHARLS,
 }
 COMPRESSED = frozenset(_PACKAGES)
 # A slice of air shrinks by a thousand and more, a series of slices by 2 to 20.
