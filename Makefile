@@ -71,8 +71,9 @@ bench: $(VENV)/.bench  ## speed and memory against a MONAI pipeline, growth to 1
 	$(BIN)/python -m benchmarks.query
 	$(BIN)/python -m benchmarks.report
 
-bench-scale: $(VENV)/.bench  ## a million rows through engine and manifest, without voxels
+bench-scale: $(VENV)/.bench  ## a million rows through engine and manifest; commands on a million rows
 	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.million
 
 bench-gpu: $(VENV)/.bench  ## the network, prediction and a training step on the GPU, against nnU-Net's way
 	$(BIN)/python -m benchmarks.gpu --tta --compile

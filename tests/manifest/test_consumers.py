@@ -164,7 +164,8 @@ def test_pictures(out: Path, tmp_path: Path) -> None:
     _, line = (made.files / "built.csv").read_text().splitlines()
     assert line.split(",")[1] == str(len(VOIS))
     assert contact_sheet(out, tmp_path / "sheet.png") == len(VOIS)
-    subjects = Lesions(out).subjects
+    lesions = Lesions(out)
+    subjects = [lesions.subject(at) for at in range(len(lesions))]
     assert {(short(s.voi_id), s.layer) for s in subjects} == {
         (voi, "annotated" if layer == "corrected" else layer) for voi, layer in FULL | WEAK
     }

@@ -14,7 +14,7 @@ from uls_data.triage.vois import Lesions
 
 
 def names(lesions: Lesions) -> list[str]:
-    return [subject.voi_id for subject in lesions.subjects]
+    return [lesions.subject(at).voi_id for at in range(len(lesions))]
 
 
 @pytest.fixture
@@ -50,7 +50,8 @@ def test_a_list_may_name_source_and_layer(out: Path, tmp_path: Path) -> None:
         f"{rows[2]['voi_id']},jury,\n"
     )
     lesions = Lesions(manifest, listed=read_list(table))
-    found = [(s.source, s.voi_id, s.layer) for s in lesions.subjects]
+    subjects = [lesions.subject(at) for at in range(len(lesions))]
+    found = [(s.source, s.voi_id, s.layer) for s in subjects]
     assert found == [
         ("other", other["voi_id"], other["layer"]),
         (one["source"], one["voi_id"], "jury"),

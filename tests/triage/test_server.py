@@ -189,9 +189,11 @@ def test_other_methods_are_not_served(client: Client) -> None:
 
 def test_a_voi_is_told_and_its_slices_are_drawn(server: TriageServer, client: Client) -> None:
     session = client.json("/api/session")
-    assert session["names"][0] == "c1_lesion_01_sample_0"
+    assert client.json("/api/names?voi_id=c3_lesion_01_sample_0") == 2
+    assert client.json("/api/names?voi_id=none") is None
     assert session["states"] == "...."
-    assert "predicted_dice" in session["columns"] and "label_path" not in session["columns"]
+    columns = client.json("/api/columns")
+    assert "predicted_dice" in columns and "label_path" not in columns
     assert client.json("/api/order/predicted_dice") == [1, 2, 0, 3]
     assert client.json("/api/order/predicted_dice?descending=1") == [0, 2, 1, 3]
     voi = client.json("/api/vois/0")
@@ -330,7 +332,8 @@ def test_a_verdict_on_another_mask_is_told_as_such(out: Path, tmp_path: Path) ->
 def test_where_and_sort_choose_and_order(out: Path, tmp_path: Path) -> None:
     overlay = tmp_path / "triage.yaml"
     with triage_server(out, "predicted_dice > 0", sort="predicted_dice", overlay=overlay) as s:
-        assert [found.voi_id[:2] for found in s.lesions.subjects] == ["c2", "c3", "c1"]
+        assert [s.lesions.subject(at).voi_id[:2] for at in range(3)] == ["c2", "c3", "c1"]
+        assert len(s.lesions) == 3
     with pytest.raises(ManifestError, match="nothing to look at"):
         triage_server(out, "predicted_dice > 2", overlay=overlay)
     with pytest.raises(ManifestError, match="sort"):

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from uls_data.errors import ManifestError
+from uls_data.manifest.parquet import manifest_files, read_rows, read_table
 from uls_data.manifest.row import Column, Row
 from uls_data.outcome import Reason, Status
 
@@ -33,6 +36,7 @@ COLUMNS: tuple[Column, ...] = (
     *("source", "case_id", "lesion_index", "sample_index", "layer", "parent_layer", "status"),
     *("reason", "label_voxels_sha256", "lesion_type", "supervision", "source_lesion_id"),
 )
+_SAYING: tuple[Column, ...] = ("status", "reason", "layer")
 _LESION: tuple[Column, ...] = ("source", "case_id", "lesion_index")
 # What a correction can change.
 _CHANGEABLE: tuple[Column, ...] = (
@@ -135,38 +139,44 @@ def counted(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if choice.counts(row)]
 
 
-def counting(table: pa.Table) -> pa.Array:
-    """Whether each row of a table has a mask that counts.
+def counting(paths: str | Path | Sequence[str | Path]) -> NDArray[np.bool_]:
+    """Whether each row of manifests has a mask that counts.
 
     Parameters
     ----------
-    table : Table
-        All rows of all manifests that are read together, with `COLUMNS`.
+    paths : path or sequence of paths
+        All manifests that are read together.
 
     Returns
     -------
-    Array of bool, without nulls
+    ndarray of bool, one a row, in the order of `read_table`
+
+    Raises
+    ------
+    ManifestError
     """
-    ok = pc.fill_null(pc.equal(table["status"], Status.OK.value), False)
+    files = manifest_files(paths)
+    status, reason, layer = (read_table(files, [name])[name] for name in _SAYING)
+    counts: NDArray[np.bool_] = _true(pc.equal(status, Status.OK.value))
     ends = pa.array([Reason.ERRATUM_DROP.value, Reason.ERRATUM_RECLICK.value])
-    corrections = pc.or_kleene(
-        pc.is_in(table["reason"], value_set=ends), pc.equal(table["layer"], CORRECTED)
-    )
-    cases = pc.unique(table["case_id"].filter(pc.fill_null(corrections, False)))
+    corrections = _true(pc.is_in(reason, value_set=ends)) | _true(pc.equal(layer, CORRECTED))
+    if not corrections.any():
+        return counts
     # Few cases are corrected: only their rows are looked at one by one.
-    # (A column without chunks makes Arrow 21 and before crash here.)
-    touched = pc.is_in(table["case_id"], value_set=cases)
-    at = pc.indices_nonzero(touched) if len(table) else pa.array([], pa.uint64())
-    rows: list[Row] = table.select(list(COLUMNS)).take(at).to_pylist() if len(at) else []
+    cases = read_table(files, ["case_id"])["case_id"]
+    at = np.flatnonzero(
+        pc.is_in(cases, value_set=pc.unique(cases.filter(pa.array(corrections)))).to_numpy()
+    )
+    rows: list[Row] = read_rows(files, at.tolist(), COLUMNS).to_pylist()
     choice = Choice(rows)
-    numbers = at.to_pylist()
-    lost = [n for n, row in zip(numbers, rows, strict=True) if choice.why_not(row) is not None]
-    result = ok.combine_chunks() if isinstance(ok, pa.ChunkedArray) else ok
-    if not lost:
-        return result
-    keep = np.ones(len(table), bool)
-    keep[lost] = False
-    return pc.and_(result, pa.array(keep))
+    lost = [choice.why_not(row) is not None for row in rows]
+    counts[at[lost]] = False
+    return counts
+
+
+def _true(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Array of a column of bool; null is False."""
+    return np.array(column.fill_null(False).to_numpy(), dtype=bool)
 
 
 def rank(row: Row) -> int:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import CORRECTED, counting
 from uls_data.manifest.parquet import frame_of, read_table
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _COLUMNS = [
     "source",
     "layer",
+    "parent_layer",
     "lesion_type",
     "supervision",
     "case_id",
@@ -53,9 +54,10 @@ def stats(
     """
     import pandas as pd
 
-    table = read_table(paths, [*dict.fromkeys([*_COLUMNS, *CHOICE_COLUMNS])])
+    counts = pa.array(counting(paths))
+    table = read_table(paths, _COLUMNS)
     # Rows that are not ok are counted too, by their status.
-    frame = frame_of(table.filter(pc.or_(counting(table), pc.not_equal(table["status"], "ok"))))
+    frame = frame_of(table.filter(pc.or_(counts, pc.not_equal(table["status"], "ok"))))
     frame["layer"] = frame["layer"].where(frame["layer"] != CORRECTED, frame["parent_layer"])
     keys = list(by)
     # Not asked for its length, which pandas 2 cannot tell where a key is null.

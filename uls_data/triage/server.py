@@ -102,17 +102,16 @@ class TriageServer(ThreadingHTTPServer):
         """One letter for each VOI."""
         with self.lock:
             verdicts = self.verdicts.all()
-        return "".join(
-            _letter(verdicts.get(subject.key), subject) for subject in self.lesions.subjects
-        )
+        letters = bytearray(_UNDECIDED.encode() * len(self.lesions))
+        for key, number in self.lesions.numbers(verdicts).items():
+            letters[number] = ord(_letter(verdicts[key], self.lesions.subject(number)))
+        return letters.decode()
 
     def session(self) -> dict[str, Any]:
         """Return what the page asks for first."""
         return {
             "run": self.run,
-            "names": [subject.voi_id for subject in self.lesions.subjects],
             "states": self.states(),
-            "columns": self.lesions.columns(),
             "shape": VOI_SHAPE,
             "planes": PLANES,
             "windows_hu": WINDOWS_HU,
@@ -123,7 +122,7 @@ class TriageServer(ThreadingHTTPServer):
     def voi(self, number: int) -> dict[str, Any]:
         """One VOI, with its verdict."""
         voi = self.lesions.voi(number)
-        subject = self.lesions.subjects[number]
+        subject = self.lesions.subject(number)
         with self.lock:
             verdict = self.verdicts.of(subject.key)
         told = {"state": _letter(verdict, subject), "note": verdict.note if verdict else ""}
@@ -133,7 +132,7 @@ class TriageServer(ThreadingHTTPServer):
         """Take a verdict; word `none` takes it away."""
         if word == "none":
             with self.lock:
-                self.verdicts.clear(self.lesions.subjects[number].key)
+                self.verdicts.clear(self.lesions.subject(number).key)
             return
         subject = self.lesions.voi(number).subject
         if subject is None:
@@ -147,8 +146,7 @@ class TriageServer(ThreadingHTTPServer):
             key = self.verdicts.undo()
         if key is None:
             raise ErrataError("nothing to undo")
-        keys = [subject.key for subject in self.lesions.subjects]
-        return keys.index(key) if key in keys else None
+        return self.lesions.numbers([key]).get(key)
 
 
 def _letter(verdict: Verdict | None, subject: Subject) -> str:
@@ -244,6 +242,10 @@ class _Handler(BaseHTTPRequestHandler):
             case ["", "api", "order", column] if column in column_names():
                 descending = asked.get("descending") == "1"
                 self._send_json(self.server.lesions.order(column, descending=descending))
+            case ["", "api", "columns"]:
+                self._send_json(self.server.lesions.columns())
+            case ["", "api", "names"]:
+                self._send_json(self.server.lesions.named(asked.get("voi_id", "")))
             case ["", "api", "vois", number]:
                 self._send_json(self.server.voi(self._number(number)))
             case ["", "slices", run, number, axis, index, window] if run == self.server.run:

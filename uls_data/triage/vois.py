@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from concurrent.futures import Future
 from dataclasses import dataclass
 from math import isfinite, prod
@@ -21,17 +22,16 @@ from uls_data.geometry import Triple, bounding_box
 from uls_data.io import sha256_voxels
 from uls_data.manifest.archive import read_voi
 from uls_data.manifest.by_axis import spacing_of
-from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import counting, layer_of, rank
 from uls_data.manifest.parquet import manifest_files, read_rows, read_table
 from uls_data.manifest.query import query
-from uls_data.manifest.row import Row
+from uls_data.manifest.row import Column, Row
 from uls_data.manifest.schema import arrow_schema
 from uls_data.pictures.window import LUNG_WINDOW_HU, SOFT_WINDOW_HU, window_of
 from uls_data.triage.listing import Entry, by_name
 from uls_data.triage.outline import outlines
 from uls_data.triage.png import slice_png
-from uls_data.triage.verdicts import Subject
+from uls_data.triage.verdicts import Key, Subject
 from uls_data.voi import CENTRE, VOI_SHAPE, hounsfield
 from uls_data.volumes import Volume
 from uls_data.volumes.nifti import nifti_size
@@ -42,6 +42,11 @@ WINDOWS_HU = {"lung": LUNG_WINDOW_HU, "soft": SOFT_WINDOW_HU, "bone": (-500.0, 1
 # A VOI takes 17 to 42 MB: the one shown, those before and behind it, and one more.
 _KEPT = 4
 _UNSHOWN = ("affine", "candidate_scores")
+# What names a mask; the same few texts stand in some of the columns.
+_NAMES: tuple[Column, ...] = ("source", "voi_id", "layer", "parent_layer", "label_voxels_sha256")
+_REPEATED = ("source", "layer", "parent_layer")
+# Ranks above that count alike; ellipsoids, which rank no higher than this, are not shown.
+_HIGHEST, _LOWEST = 1 << 40, -2
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,8 @@ def _spacing_mm(row: Row) -> list[float]:
 class Lesions:
     """The VOIs behind a build or an archive, in the order in which they are shown.
 
+    Of each, only what names its mask is held in memory; its row is read when it is shown.
+
     Parameters
     ----------
     out : Path
@@ -135,8 +142,6 @@ class Lesions:
     ----------
     root : Path
         Folder that no file of a VOI may lie outside of.
-    subjects : list of Subject
-        By number, in the order in which they are shown.
     unknown : list of str
         VOIs of the list that are not among the masks.
 
@@ -153,75 +158,106 @@ class Lesions:
         sort: str | None = None,
         listed: list[Entry] | None = None,
     ) -> None:
-        files = manifest_files(out)
+        self._files = manifest_files(out)
         self.root = out.resolve() if out.is_dir() else root_of(out).resolve()
-        met = query(files, expression, ["status"]).index
-        names = [name for name in arrow_schema().names if name not in _UNSHOWN]
-        counted = counting(read_table(files, CHOICE_COLUMNS))
-        numbers = pa.array(met.to_numpy(), pa.int64())
-        table = read_rows(files, numbers.filter(counted.take(numbers)).to_pylist(), names)
-        table = table.filter(
-            pc.and_(pc.is_valid(table["label_path"]), pc.is_valid(table["voi_id"]))
-        )
-        first: dict[tuple[str, str], tuple[int, int, int]] = {}
-        ranks: dict[tuple[str, str], int] = {}
-        self._why: dict[tuple[str, str], list[str]] = {}
-        places = by_name(listed or ())
+        self._listed = listed or []
+        self._places = by_name(self._listed)
+        self._numbers = self._masks(expression)
+        self._names = pa.table({name: self._column(name) for name in _NAMES})
+        if listed is not None:
+            on_list = pc.is_in(self._names["voi_id"], value_set=pa.array([*self._places]))
+            self._take(np.flatnonzero(on_list.to_numpy()))
+        # By its place on the list, else as it stands in the manifest.
+        places = np.zeros(len(self._numbers), np.int64)
         known: set[int] = set()
-        shown = ("source", "voi_id", "layer", "parent_layer")
-        rows: list[Row] = table.select(list(shown)).to_pylist()
-        for at, row in enumerate(rows):
-            name = str(row["voi_id"])
-            key = row["source"], name
-            meant = [n for n, entry in places.get(name, ()) if entry.is_of(row)]
+        for at, row in enumerate(self._names.to_pylist() if listed is not None else ()):
+            meant = self._meant(row)
+            places[at] = min(meant, default=-1)
             known.update(meant)
-            if (listed is not None and not meant) or rank(row) <= ranks.get(key, -2):
-                continue
-            ranks[key] = rank(row)
-            # Ordered by its place on the list, else as it stands in the manifest.
-            seen = first.get(key, (0, at, at))[1]
-            first[key] = (meant[0] if meant else 0, seen, at)
-            self._why[key] = [text for n in meant for text in (listed or [])[n].why]
-        if not first:
+        self.unknown = [entry.voi_id for n, entry in enumerate(self._listed) if n not in known]
+        self._take(_preferred(self._names, places))
+        if not len(self):
             also = "" if listed is None else " and is on the list"
             raise ManifestError(f"{out}: no mask meets {expression!r}{also}: nothing to look at")
-        self.unknown = [e.voi_id for n, e in enumerate(listed or ()) if n not in known]
-        self._table = table.take([at for *_, at in sorted(first.values())])
         if sort is not None:
-            self._table = self._table.take(self.order(sort))
-        named = ["source", "voi_id", "layer", "parent_layer", "label_voxels_sha256"]
-        # A further correction of a mask goes by the layer that the first one was made from.
-        rows = self._table.select(named).to_pylist()
-        self.subjects = [
-            Subject(row["source"], str(row["voi_id"]), layer_of(row), row["label_voxels_sha256"])
-            for row in rows
-        ]
+            self._take(np.array(self.order(sort)))
         self._decoded: OrderedDict[int, Future[Voi]] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
-        return len(self.subjects)
+        return len(self._numbers)
+
+    def _masks(self, expression: str) -> NDArray[np.int64]:
+        """Numbers of the manifests' rows that meet the expression and have a mask that counts."""
+        kept = counting(self._files)
+        if expression.strip():
+            met = np.zeros(len(kept), bool)
+            met[query(self._files, expression, ["status"]).index.to_numpy()] = True
+            kept &= met
+        for name in ("voi_id", "label_path"):
+            kept &= read_table(self._files, [name])[name].is_valid().to_numpy()
+        return np.flatnonzero(kept)
+
+    def _column(self, name: str) -> pa.Array:
+        """Return a manifest's column of the VOIs, in their order."""
+        column = read_table(self._files, [name])[name].take(pa.array(self._numbers))
+        return column.dictionary_encode() if name in _REPEATED else column
+
+    def _take(self, order: NDArray[np.int64]) -> None:
+        """Show these VOIs alone, in this order."""
+        self._numbers, self._names = self._numbers[order], self._names.take(pa.array(order))
+
+    def _meant(self, row: Row) -> list[int]:
+        """Places on the list where a mask stands."""
+        return [n for n, e in self._places.get(str(row["voi_id"]), ()) if e.is_of(row)]
+
+    def subject(self, number: int) -> Subject:
+        """Mask of a VOI, by its number in the order in which they are shown."""
+        row: Row = self._names.slice(number, 1).to_pylist()[0]
+        # A further correction of a mask goes by the layer that the first one was made from.
+        named = row["source"], str(row["voi_id"]), layer_of(row)
+        return Subject(*named, row["label_voxels_sha256"])
+
+    def numbers(self, keys: Collection[Key]) -> dict[Key, int]:
+        """Numbers of those of some VOIs that are shown."""
+        vois = pa.array(sorted({voi_id for _, voi_id in keys}), pa.string())
+        found = pc.is_in(self._names["voi_id"], value_set=vois).to_numpy()
+        numbers = {self.subject(at).key: at for at in np.flatnonzero(found).tolist()}
+        return {key: number for key, number in numbers.items() if key in keys}
+
+    def named(self, voi_id: str) -> int | None:
+        """Find the first VOI of that name; None where there is none."""
+        number: int = pc.index(self._names["voi_id"], voi_id).as_py()
+        return None if number < 0 else number
 
     def order(self, column: str, *, descending: bool = False) -> list[int]:
         """Numbers of the VOIs by a column, null last; ties as they stand."""
-        schema = self._table.schema
+        schema = arrow_schema()
         if column not in schema.names or pa.types.is_nested(schema.field(column).type):
             raise ManifestError(f"{column}: no column to sort by")
         direction = "descending" if descending else "ascending"
-        found: list[int] = pc.sort_indices(self._table, [(column, direction)]).to_pylist()
+        table = pa.table({column: self._column(column)})
+        found: list[int] = pc.sort_indices(table, [(column, direction)]).to_pylist()
         return found
 
     def columns(self) -> list[str]:
         """Columns of numbers that tell these VOIs apart."""
-        return [
-            field.name
-            for field in self._table.schema
-            if (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
-            and len(pc.unique(self._table[field.name].drop_null())) > 1
-        ]
+        found = []
+        for field in arrow_schema():
+            if pa.types.is_integer(field.type) or pa.types.is_floating(field.type):
+                low, high = pc.min_max(self._column(field.name)).as_py().values()
+                if low != high:
+                    found.append(field.name)
+        return found
 
     def voi(self, number: int) -> Voi:
-        """Decode a VOI, once for all who ask while it is kept."""
+        """Decode a VOI, once for all who ask while it is kept.
+
+        Raises
+        ------
+        ManifestError
+            The manifest is another one by now.
+        """
         with self._lock:
             future = self._decoded.get(number)
             mine = future is None
@@ -232,16 +268,56 @@ class Lesions:
                 self._decoded.popitem(last=False)
         if mine:
             try:
-                row: Row = self._table.slice(number, 1).to_pylist()[0]
-                subject = self.subjects[number]
-                why = tuple(self._why[subject.key])
-                future.set_result(_decode(self.root, row, subject, why))
+                future.set_result(self._read(number))
             except BaseException as error:
                 future.set_exception(error)
                 with self._lock:
                     self._decoded.pop(number, None)
                 raise
         return future.result()
+
+    def _read(self, number: int) -> Voi:
+        names = [name for name in arrow_schema().names if name not in _UNSHOWN]
+        rows: list[Row] = read_rows(self._files, [int(self._numbers[number])], names).to_pylist()
+        held: Row = self._names.slice(number, 1).to_pylist()[0]
+        if not rows or any(rows[0][name] != held[name] for name in _NAMES):
+            raise ManifestError("the manifest was changed: start `uls-data triage` again")
+        why = tuple(text for n in self._meant(held) for text in self._listed[n].why)
+        return _decode(self.root, rows[0], self.subject(number), why)
+
+
+def _preferred(names: pa.Table, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Masks to show: of each VOI the preferred one; by their place, then as they stand.
+
+    Parameters
+    ----------
+    names : Table
+        `_NAMES` of each mask.
+    places : ndarray
+        Of each mask, from 0; negative: it is not to be shown.
+    """
+    kinds = _codes(names["layer"]) * len(names) + _codes(names["parent_layer"])
+    _, first, kind = np.unique(kinds, return_index=True, return_inverse=True)
+    layers: list[Row] = names.select(["layer", "parent_layer"]).take(first).to_pylist()
+    ranks = np.array([min(rank(row), _HIGHEST) for row in layers], np.int64)[kind]
+    at = np.flatnonzero((ranks > _LOWEST) & (places >= 0))
+    vois = (_codes(names["voi_id"]) * len(names) + _codes(names["source"]))[at]
+    order = np.lexsort((at, -ranks[at], vois))
+    starts = np.flatnonzero(np.diff(vois[order], prepend=-1))
+    best = at[order[starts]]
+    # A VOI stands where its first mask does.
+    seen = np.minimum.reduceat(at[order], starts) if len(at) else at
+    result: NDArray[np.int64] = best[np.lexsort((seen, places[best]))]
+    return result
+
+
+def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """One number for each value of a column, null included."""
+    encoded = column.combine_chunks()
+    if not pa.types.is_dictionary(encoded.type):
+        encoded = encoded.dictionary_encode()
+    codes: NDArray[np.int64] = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy()
+    return codes.astype(np.int64)
 
 
 def _decode(root: Path, row: Row, subject: Subject, why: tuple[str, ...]) -> Voi:

@@ -28,7 +28,7 @@ const KEYS = [
   ["t", "light or dark"], ["? Esc", "this help, and away"],
 ];
 
-let session, states, order, place = 0;
+let session, states, order, columns, place = 0;
 let voi = null, position = [0, 0, 0], view = null, zoom = 1, window_, plane = 0, marks = true;
 let busy = false, asked = 0, sorted = null, wheel = 0, timer;
 const shownSlice = [null, null, null], loading = [false, false, false];
@@ -349,8 +349,8 @@ async function undo() {
     states = answer.states;
     if (answer.number === null) say("taken back; it is not among the VOIs shown");
     else {
-      say(`${session.names[answer.number]}: taken back`);
       await show(order.indexOf(answer.number));
+      say(`${voi.row.voi_id}: taken back`);
     }
     tell();
   } catch (error) {
@@ -386,7 +386,7 @@ async function jump() {
   $("ordering").close();
   try {
     order = column ? await ask(`api/order/${column}?descending=${Number(descending)}`)
-      : session.names.map((_, at) => at);
+      : [...states].map((_, at) => at);
     sorted = column ? { column, descending } : null;
     await show(0);
   } catch (error) {
@@ -409,7 +409,7 @@ const once = {
   n: note,
   u: undo,
   x: () => states[number()] !== "." && judge("none"),
-  j: () => $("ordering").showModal(),
+  j: () => columns.then(() => $("ordering").showModal()).catch(wrong),
   "?": () => $("helping").showModal(),
   t: theme,
   " ": nextOpen,
@@ -481,8 +481,11 @@ function listen() {
 async function start() {
   session = await ask("api/session");
   states = session.states;
-  order = session.names.map((_, at) => at);
-  $("column").replaceChildren(new Option("as the command listed them", ""), ...session.columns.map((name) => new Option(name, name)));
+  order = [...states].map((_, at) => at);
+  columns = ask("api/columns").then((names) => {
+    $("column").replaceChildren(...[["as the command listed them", ""], ...names.map((name) => [name, name])]
+      .map(([words, name]) => new Option(words, name)));
+  });
   $("overlay").textContent = session.overlay;
   $("author").textContent = session.author;
   $("keys").replaceChildren(...KEYS.flatMap(([keys, words]) => {
@@ -491,8 +494,8 @@ async function start() {
     return [names, element("dd", words)];
   }));
   listen();
-  const named = session.names.indexOf(decodeURIComponent(location.hash.slice(1)));
-  await show(named >= 0 ? named : next(order.length - 1));
+  const named = await ask(`api/names?voi_id=${location.hash.slice(1)}`);
+  await show(named ?? next(order.length - 1));
 }
 
 start().catch(wrong);
