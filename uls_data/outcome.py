@@ -34,6 +34,7 @@ class Reason(StrEnum):
     FEW_SLICES_ABOVE = "few_slices_above"
     NOT_A_RADIOLOGIST = "not_a_radiologist"
     NOT_MEASURED = "not_measured"
+    SINGLE_LINE = "single_line"
     NOT_ANNOTATED = "not_annotated"
     FILTERED = "filtered"
     ERRATUM_DROP = "erratum_drop"
@@ -110,6 +111,7 @@ _DECISIONS = frozenset(
         Reason.FEW_SLICES_ABOVE,
         Reason.NOT_A_RADIOLOGIST,
         Reason.NOT_MEASURED,
+        Reason.SINGLE_LINE,
         Reason.NOT_ANNOTATED,
         Reason.FILTERED,
         Reason.ERRATUM_DROP,
@@ -173,6 +175,8 @@ class Flag(StrEnum):
     MASK_ON_SUBGRID = "mask_on_subgrid"
     OTHER_VOLUME_FORMAT = "other_volume_format"
     SCOUT_LEFT_OUT = "scout_left_out"
+    LONE_SLICE = "lone_slice"
+    STATED_LENGTH_DIFFERS = "stated_length_differs"
     CONTOUR_MOVED_TO_SLICE = "contour_moved_to_slice"
     CONTOUR_ON_OTHER_SLICE = "contour_on_other_slice"
     CONTOUR_CUT = "contour_cut"

@@ -20,11 +20,12 @@ from uls_data.errors import CaseError, SourceError
 from uls_data.outcome import Reason
 from uls_data.profile import PROFILES
 from uls_data.recipe import load_recipe
-from uls_data.recipe.reader import Ccc18
+from uls_data.recipe.measurements import Measurements
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.format import Search
 from uls_data.sources.measurements.find import find_measured
-from uls_data.sources.measurements.lesions import crowd_lesions
+from uls_data.sources.measurements.lesions import lesions_of
+from uls_data.sources.measurements.placing import Grid, slices_of
 from uls_data.volumes.raw_root import RawRoot
 
 CASES = int(os.environ.get("ULS_DATA_HOSTILE_CROWDS", "50"))
@@ -123,9 +124,9 @@ def found(root: Path) -> list[CaseFiles]:
     return find_measured(Search(load_recipe("ccc18").recipe, RawRoot(root)), reader())
 
 
-def reader() -> Ccc18:
+def reader() -> Measurements:
     shipped = load_recipe("ccc18").recipe.reader
-    assert isinstance(shipped, Ccc18)
+    assert isinstance(shipped, Measurements)
     return shipped
 
 
@@ -155,18 +156,20 @@ def outcome(root: Path, series: dict[str, Series]) -> list[str]:
         if case.problem is not None:
             continue
         try:
-            lesions, marks = crowd_lesions(
-                case, root, reader(), series[case.case_id], PROFILES["paper"]
-            )
+            one = series[case.case_id]
+            grid = Grid(one.volume, slices_of(one.volume, one.sop_instance_uids))
+            lesions, marks = lesions_of(case, root, reader(), grid, {}, PROFILES["paper"])
         except CaseError as error:
             assert error.reason == Reason.TOO_MANY_INSTANCES
             said.append(str(error))
             continue
         assert {mark.reason for mark in marks} <= ROW_REASONS
-        numbers = [one.number for one in case.measurements]
-        assert len(marks) + sum(len(lesion.measured) for lesion in lesions) == len(numbers)
+        alone = [lesion for lesion in lesions if not lesion.measured]
+        assert {one.skipped and one.skipped[0] for one in alone} <= {Reason.SINGLE_LINE}
+        count = sum(len(lesion.measured) for lesion in lesions)
+        assert len(marks) + count + len(alone) == len(case.measurements)
         for lesion in lesions:
-            assert lesion.skipped is None
+            assert lesion.measured or lesion in alone
             assert [one.reader for one in lesion.measured] == [*range(1, len(lesion.measured) + 1)]
         said += [repr(mark) for mark in marks]
     return said

@@ -164,7 +164,7 @@ def test_real_key_slices_near_an_edge_are_flagged(tables: dict[str, list[KeySlic
             CaseFiles(case.case_id, measurements=case.measurements),
             unread_stack(case.stack),
             {f"{case.case_id}.png": at},
-            reader.coordinates,
+            reader.coordinates.outward_vox,
             PROFILES["paper"],
         )
         near += Flag.KEY_SLICE_NEAR_EDGE in lesions[0].flags

@@ -18,10 +18,12 @@ from demo.dicom import PRIVATE, uid_of
 from uls_data.errors import SourceError
 from uls_data.outcome import Reason
 from uls_data.recipe import load_recipe
-from uls_data.recipe.reader import Ccc18, Ccc18Columns
+from uls_data.recipe.measurements import LineColumns, Measurements, from_ccc18
 from uls_data.sources.format import Search
-from uls_data.sources.measurements.find import case_of, find_measured, window_hu, windows_of
-from uls_data.sources.measurements.table import CrowdRow, read_table
+from uls_data.sources.measurements.display import window_hu, windows_of
+from uls_data.sources.measurements.find import case_of, find_measured
+from uls_data.sources.measurements.statement import Statement
+from uls_data.sources.measurements.table import read_table
 from uls_data.volumes.raw_root import RawRoot
 
 TABLE = "CrowdsCureCancer2018-Results.csv"
@@ -35,11 +37,19 @@ GOOD = ["1.2.3", "1.2.3.4", "somebody", "radiologist", "false"]
 GOOD += ["10.5", "20.5", "30.5", "20.5", "20.5", "15", "20.5", "25", "20.0", "10.0"]
 
 
-def reader(**changes: Any) -> Ccc18:
+def reader(**changes: Any) -> Measurements:
     found = load_recipe("ccc18").recipe.reader
-    assert isinstance(found, Ccc18)
-    columns = {**found.columns.model_dump(), **changes.pop("columns", {})}
-    return found.model_copy(update={**changes, "columns": Ccc18Columns(**columns)})
+    assert isinstance(found, Measurements) and found.table is not None
+    columns = {**found.table.columns.model_dump(exclude_unset=True), **changes.pop("columns", {})}
+    table = found.table.model_copy(update={"columns": LineColumns(**columns)})
+    return found.model_copy(update={**changes, "table": table})
+
+
+def lines_of(row: Statement, back: float = 0.0) -> list[tuple[float, ...]]:
+    """End points of a row, x1, y1, x2, y2 of each line, moved back."""
+    return [
+        tuple(number + back for point in shape.points for number in point) for shape in row.shapes
+    ]
 
 
 def table(root: Path, *rows: list[str], header: list[str] = HEADER) -> Path:
@@ -55,17 +65,18 @@ def with_(**cells: str) -> list[str]:
     return list(row.values())
 
 
-def read_one(root: Path, row: list[str], **changes: Any) -> CrowdRow:
+def read_one(root: Path, row: list[str], **changes: Any) -> Statement:
     return read_table(table(root, row), root, reader(**changes))[0]
 
 
 def test_a_row(tmp_path: Path) -> None:
     row = read_one(tmp_path, GOOD)
-    assert (row.number, row.series_instance_uid, row.slice_name) == (1, "1.2.3", "1.2.3.4")
-    assert row.lines.long == (10.5, 20.5, 30.5, 20.5)
-    assert row.lines.short == (20.5, 15.0, 20.5, 25.0)
-    assert row.length_mm == (20.0, 10.0) and row.skipped is None
-    assert "somebody" not in f"{row!r}{row.annotator}" and row.annotator not in repr(row)
+    assert (row.number, row.place.series, row.place.slice_name) == (1, "1.2.3", "1.2.3.4")
+    assert lines_of(row, 0.5) == [(10.5, 20.5, 30.5, 20.5), (20.5, 15.0, 20.5, 25.0)]
+    assert [shape.role for shape in row.shapes] == ["long", "short"]
+    assert row.stated_mm == (20.0, 10.0) and row.skipped is None
+    assert row.drawn_by and "somebody" not in f"{row!r}{row.drawn_by}"
+    assert row.drawn_by not in repr(row)
 
 
 @pytest.mark.parametrize("column", HEADER)
@@ -75,13 +86,13 @@ def test_a_column_that_is_not_there(tmp_path: Path, column: str) -> None:
     with pytest.raises(SourceError) as caught:
         read_table(path, tmp_path, reader())
     message = str(caught.value)
-    assert repr(column) in message and "reader.columns." in message and TABLE in message
+    assert repr(column) in message and "reader.table.columns." in message and TABLE in message
     assert all(name in message for name in header) and PRIVATE not in message
 
 
 def test_the_field_to_change_is_the_right_one(tmp_path: Path) -> None:
     path = table(tmp_path, header=[name for name in HEADER if name != "ShortAxis.point1.y"])
-    with pytest.raises(SourceError, match=re.escape("reader.columns.short[1]")):
+    with pytest.raises(SourceError, match=re.escape("reader.table.columns.short[1]")):
         read_table(path, tmp_path, reader())
     path = table(tmp_path, header=[name for name in HEADER if name != "skip"])
     assert read_table(path, tmp_path, reader(columns={"skip": None})) == []
@@ -99,9 +110,10 @@ def test_other_names_of_columns(tmp_path: Path) -> None:
     path = table(tmp_path, ["1.2.3", "17", *GOOD[2:], "x"], header=header)
     columns = {"series": "SERIESUID", "slice": None, "slice_index": "sliceIndex"}
     row = read_table(path, tmp_path, reader(columns=columns))[0]
-    assert row.slice_name == "17" and row.skipped is None
+    assert row.place.slice_index == 17 and row.skipped is None
+    ways = dict.fromkeys(("slice", "slice_index", "image_number", "slice_mm"))
     with pytest.raises(ValidationError, match="slice"):
-        Ccc18Columns(slice=None, slice_index=None)
+        LineColumns(**ways)
 
 
 ROLES = {
@@ -166,9 +178,36 @@ def test_rows_that_are_not_skipped(tmp_path: Path, skip: str) -> None:
 
 
 def test_lengths_may_be_absent(tmp_path: Path) -> None:
-    assert read_one(tmp_path, with_(LongAxis__length="")).length_mm == (None, 10.0)
+    assert read_one(tmp_path, with_(LongAxis__length="")).stated_mm == (None, 10.0)
     columns = {"long_length_mm": None, "short_length_mm": None}
-    assert read_one(tmp_path, GOOD, columns=columns).length_mm == (None, None)
+    assert read_one(tmp_path, GOOD, columns=columns).stated_mm == (None, None)
+
+
+def test_a_recipe_written_for_the_reader_ccc18_is_still_read() -> None:
+    """The words of before, with a column of its own and a null one."""
+    shipped = load_recipe("ccc18").recipe.reader
+    assert isinstance(shipped, Measurements) and shipped.table is not None
+    old = {
+        "name": "ccc18",
+        "case": shipped.case,
+        "patient": None,
+        "table": shipped.table.file,
+        "columns": {"slice": None, "slice_index": "sliceIndex", "annotator": "who", "role": None},
+        "radiologist": "yes",
+        "coordinates": {"shift_vox": -0.5, "outward_vox": 0, "evidence": "the viewer's own"},
+        "slices_apart": 2,
+    }
+    read = Measurements.model_validate(from_ccc18(old))
+    assert read.table is not None
+    kept = ("case", "named_by", "stated_lengths", "nearest_vox", "policy", "objects", "images")
+    assert [getattr(read, name) for name in kept] == [getattr(shipped, name) for name in kept]
+    assert (read.slices_apart, read.table.radiologist) == (2, "yes")
+    wanted = dict(read.table.demanded())
+    assert wanted["reader.table.columns.slice_index"] == "sliceIndex"
+    assert wanted["reader.table.columns.series"] == "SeriesInstanceUID"
+    assert "reader.table.columns.role" not in wanted
+    with pytest.raises(ValidationError, match="annotater"):
+        Measurements.model_validate(from_ccc18({**old, "columns": {"annotater": "who"}}))
 
 
 # --- Windows ------------------------------------------------------------------
@@ -218,7 +257,7 @@ def find(root: Path, **changes: Any) -> dict[str | None, Any]:
 def test_cases_of_the_made_up_archive(made: Path) -> None:
     cases = find(made)
     liver = cases[uid_of("ccc18 TCGA-LIHC")]
-    assert liver.case_id == case_of(uid_of("ccc18 TCGA-LIHC")) and len(liver.case_id) == 18
+    assert liver.case_id == case_of("ccc18", uid_of("ccc18 TCGA-LIHC")) and len(liver.case_id) == 18
     assert liver.problem is None and len(liver.slices) == 24 and len(liver.measurements) == 11
     assert liver.files() == sorted([*liver.slices, Path(TABLE)])
     problems = {uid: case.problem[0] for uid, case in cases.items() if case.problem}
@@ -255,7 +294,7 @@ def test_readers_are_numbers_that_rows_do_not_change(made: Path, tmp_path: Path)
 
     def key(cases: dict[str | None, Any]) -> set[Any]:
         return {
-            (uid, one.reader, one.slice_name, one.lines)
+            (uid, one.reader, one.place, one.shapes)
             for uid, case in cases.items()
             for one in case.measurements
         }
@@ -264,10 +303,13 @@ def test_readers_are_numbers_that_rows_do_not_change(made: Path, tmp_path: Path)
 
 
 def test_lines_count_from_the_first_pixel_s_centre(made: Path) -> None:
-    shifted = find(made)[uid_of("ccc18 CPTAC-PDA")].measurements[0].lines
-    as_stated = read_table(made / TABLE, made, reader())
-    stated = next(row for row in as_stated if row.series_instance_uid == uid_of("ccc18 CPTAC-PDA"))
-    assert shifted == stated.lines.moved(-0.5, -0.5)
+    first = find(made)[uid_of("ccc18 CPTAC-PDA")].measurements[0]
+    at = int(first.source_lesion_id.removeprefix("row-"))
+    header, *rows = (line.split(",") for line in (made / TABLE).read_text().splitlines())
+    stated = dict(zip(header, rows[at - 1], strict=True))
+    assert [number for line in lines_of(first) for number in line] == [
+        float(stated[name]) - 0.5 for name in AXES
+    ]
 
 
 def test_a_table_alone_or_none(made: Path, tmp_path: Path) -> None:

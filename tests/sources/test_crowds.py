@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,22 +18,21 @@ from demo.crowds import make_ccc18
 from demo.dicom import PRIVATE
 from uls_data.dicom.series import Series, read_series
 from uls_data.errors import CaseError
+from uls_data.lesions.instances import Lesion, Mark
 from uls_data.measure.lines import Lines
-from uls_data.outcome import Reason
+from uls_data.outcome import Flag, Reason
 from uls_data.profile import PROFILES
 from uls_data.recipe import load_recipe
-from uls_data.recipe.reader import Ccc18
+from uls_data.recipe.measurements import Measurements
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.format import Search
-from uls_data.sources.measurements.find import CrowdMeasurement, find_measured
-from uls_data.sources.measurements.lesions import (
-    MAXIMUM_MEASUREMENTS,
-    crowd_lesions,
-    crowd_measurements,
-    groups_of,
-    hulls_meet,
-    slices_of,
-)
+from uls_data.sources.measurement import Measurement
+from uls_data.sources.measurements.display import windows_of
+from uls_data.sources.measurements.find import find_measured
+from uls_data.sources.measurements.hulls import groups_of, hulls_meet
+from uls_data.sources.measurements.lesions import MAXIMUM_MEASUREMENTS, lesions_of
+from uls_data.sources.measurements.placing import Grid, slices_of
+from uls_data.sources.measurements.statement import Kind, Place, Shape, Statement
 from uls_data.volumes.raw_root import RawRoot
 
 coordinates = st.integers(0, 24).map(float)
@@ -40,9 +40,9 @@ drawn = st.tuples(*[coordinates] * 8).map(Lines.of)
 crowds = st.lists(st.tuples(drawn, st.integers(0, 5)), max_size=9)
 
 
-def reader() -> Ccc18:
+def reader() -> Measurements:
     found = load_recipe("ccc18").recipe.reader
-    assert isinstance(found, Ccc18)
+    assert isinstance(found, Measurements)
     return found
 
 
@@ -133,32 +133,59 @@ def opened(archive: Path) -> tuple[CaseFiles, Series]:
     return case, read_series(case.slices, archive)
 
 
-def measured(opened: tuple[CaseFiles, Series], **changes: object) -> CrowdMeasurement:
-    """A good measurement of the series, changed."""
-    _, series = opened
-    one = CrowdMeasurement(
-        number=1,
-        source_lesion_id="row-1",
-        slice_name=series.sop_instance_uids[5],
-        lines=cross(30, 30),
-        length_mm=(7.0, 3.5),
+def shapes_of(lines: Lines, stated_mm: tuple[float | None, float | None]) -> tuple[Shape, ...]:
+    return tuple(
+        Shape(Kind.LINE, (line[:2], line[2:]), role, stated_mm=stated)
+        for line, role, stated in zip(
+            (lines.long, lines.short), ("long", "short"), stated_mm, strict=True
+        )
     )
-    return replace(one, **changes)  # type: ignore[arg-type]
+
+
+def measured(
+    opened: tuple[CaseFiles, Series],
+    name: str = "row-1",
+    slice_name: str | None = None,
+    lines: Lines | None = None,
+    stated_mm: tuple[float | None, float | None] = (7.0, 3.5),
+    drawn_by: int = 1,
+) -> Statement:
+    """A measurement of the series, good if nothing is changed: 10 and 5 px of 0.7 mm."""
+    _, series = opened
+    uid = series.sop_instance_uids[5] if slice_name is None else slice_name
+    return Statement(
+        number=int(name.removeprefix("row-")),
+        source_lesion_id=name,
+        place=Place(slice_name=uid),
+        shapes=shapes_of(lines or cross(30, 30), stated_mm),
+        reader=drawn_by,
+        drawn_by=f"{drawn_by}",
+    )
+
+
+def lesions_and_marks(
+    opened: tuple[CaseFiles, Series], root: Path, rows: Sequence[Measurement], **fields: object
+) -> tuple[list[Lesion], list[Mark]]:
+    case, series = opened
+    own = reader().model_copy(update=fields)
+    grid = Grid(series.volume, slices_of(series.volume, series.sop_instance_uids))
+    by_uid = windows_of(case.slices, root)
+    windows = {at: by_uid.get(uid) for at, uid in enumerate(series.sop_instance_uids)}
+    case = replace(case, measurements=tuple(rows))
+    return lesions_of(case, root, own, grid, windows, PROFILES["paper"])
 
 
 def placed(
-    opened: tuple[CaseFiles, Series], root: Path, *rows: CrowdMeasurement, **fields: object
-) -> tuple[list[tuple[int, int, str]], list[Reason]]:
-    case, series = opened
-    own = reader().model_copy(update=fields)
-    found, marks = crowd_measurements(replace(case, measurements=rows), root, own, series)
-    names = [(one.number, one.reader, one.source_lesion_id) for one in found]
-    return names, [mark.reason for mark in marks]
+    opened: tuple[CaseFiles, Series], root: Path, *rows: Statement, **fields: object
+) -> tuple[list[tuple[int, int]], list[Reason]]:
+    """Number and readers of each lesion, and reasons of the rows that are none."""
+    found, marks = lesions_and_marks(opened, root, rows, **fields)
+    return [(one.index, len(one.measured)) for one in found], [mark.reason for mark in marks]
 
 
 def test_the_made_up_archive(opened: tuple[CaseFiles, Series], archive: Path) -> None:
     case, series = opened
-    lesions, marks = crowd_lesions(case, archive, reader(), series, PROFILES["paper"])
+    lesions, marks = lesions_and_marks(opened, archive, case.measurements)
     assert [len(lesion.measured) for lesion in lesions] == [1, 1, 3]
     assert sorted(mark.reason for mark in marks) == sorted(
         (
@@ -183,51 +210,47 @@ def test_the_made_up_archive(opened: tuple[CaseFiles, Series], archive: Path) ->
 
 
 def test_the_order_of_rows_changes_nothing(opened: tuple[CaseFiles, Series], archive: Path) -> None:
-    case, series = opened
-    expected, _ = crowd_measurements(case, archive, reader(), series)
-    turned = replace(case, measurements=case.measurements[::-1])
-    found, _ = crowd_measurements(turned, archive, reader(), series)
-    strip = {(one.number, one.reader, one.slice_name, one.lines): one.window_hu for one in expected}
-    assert strip == {
-        (one.number, one.reader, one.slice_name, one.lines): one.window_hu for one in found
-    }
+    case, _ = opened
+    expected, _ = lesions_and_marks(opened, archive, case.measurements)
+    found, _ = lesions_and_marks(opened, archive, case.measurements[::-1])
+    assert [(one.index, one.measured) for one in found] == [
+        (one.index, one.measured) for one in expected
+    ]
 
 
 def test_lengths_in_mm(opened: tuple[CaseFiles, Series], archive: Path) -> None:
-    good = measured(opened)  # 10 and 5 px of 0.7 mm
-    assert placed(opened, archive, good)[1] == []
-    for lengths in ((None, None), (7.1, None), (6.9, 3.6)):
-        assert placed(opened, archive, replace(good, length_mm=lengths))[1] == []
+    for lengths in ((7.0, 3.5), (None, None), (7.1, None), (6.9, 3.6)):
+        assert placed(opened, archive, measured(opened, stated_mm=lengths))[1] == []
     for lengths in ((7.3, None), (None, 3.0), (10.0, 5.0), (0.0, None)):
-        assert placed(opened, archive, replace(good, length_mm=lengths))[1] == [
-            Reason.ANNOTATION_MISMATCH
-        ]
-    case, series = opened
-    pixels = replace(case, measurements=(replace(good, length_mm=(10.0, None)),))
-    _, marks = crowd_measurements(pixels, archive, reader(), series)
+        row = measured(opened, stated_mm=lengths)
+        assert placed(opened, archive, row)[1] == [Reason.ANNOTATION_MISMATCH]
+        (lesion,), marks = lesions_and_marks(opened, archive, [row], stated_lengths="flag")
+        assert marks == [] and Flag.STATED_LENGTH_DIFFERS in lesion.flags
+        assert lesion.measured[0].stated_mm == lengths
+    row = measured(opened, stated_mm=(10.0, None))
+    _, marks = lesions_and_marks(opened, archive, [row])
     assert "pixels" in marks[0].detail and "columns.long_length_mm" in marks[0].detail
 
 
 def test_the_longer_axis_is_the_long_one(opened: tuple[CaseFiles, Series], archive: Path) -> None:
-    case, series = opened
     lines = cross(30, 30)
-    turned = measured(opened, lines=Lines(lines.short, lines.long), length_mm=(3.5, 7.0))
-    found, marks = crowd_measurements(
-        replace(case, measurements=(turned,)), archive, reader(), series
-    )
-    assert marks == [] and found[0].lines == lines
+    turned = measured(opened, lines=Lines(lines.short, lines.long), stated_mm=(3.5, 7.0))
+    (found,), marks = lesions_and_marks(opened, archive, [turned])
+    (straight,), _ = lesions_and_marks(opened, archive, [measured(opened)])
+    assert marks == [] and found.measured == straight.measured
+    assert found.measured[0].stated_mm == (7.0, 3.5)
 
 
 def test_lines_that_make_no_mask(opened: tuple[CaseFiles, Series], archive: Path) -> None:
     lines = cross(30, 30)
     for wrong in (Lines(lines.long, (3.0, 3.0, 3.0, 3.0)), cross(2, 30), Lines(*[lines.long] * 2)):
-        row = measured(opened, lines=wrong, length_mm=(None, None))
+        row = measured(opened, lines=wrong, stated_mm=(None, None))
         assert placed(opened, archive, row) == ([], [Reason.DEGENERATE_LINES])
 
 
 def test_slices_by_uid_or_number(opened: tuple[CaseFiles, Series], archive: Path) -> None:
     _, series = opened
-    slices = slices_of(series)
+    slices = slices_of(series.volume, series.sop_instance_uids)
     feet = int(np.argmin(series.positions_mm))  # +z runs to the head, and so does the normal here
     assert slices["0"] == feet and slices[series.sop_instance_uids[feet]] == feet
     for name, reasons in (("5", []), ("24", [Reason.KEY_SLICE_MISSING])):
@@ -239,34 +262,26 @@ def test_slices_by_uid_or_number(opened: tuple[CaseFiles, Series], archive: Path
 
 
 def test_one_reader_twice(opened: tuple[CaseFiles, Series], archive: Path) -> None:
-    one = measured(opened, reader=4)
-    again = replace(one, source_lesion_id="row-2")
-    assert placed(opened, archive, one, again) == ([(1, 1, "row-1")], [Reason.DUPLICATE])
+    one, again = measured(opened, drawn_by=4), measured(opened, "row-2", drawn_by=4)
+    assert placed(opened, archive, one, again) == ([(1, 1)], [Reason.DUPLICATE])
     # Another drawing by the same reader is kept, and so is the same one by another reader.
-    moved = replace(again, lines=cross(31, 30))
-    other = replace(one, reader=2, source_lesion_id="row-3")
-    names, reasons = placed(opened, archive, one, moved, other)
-    assert names == [(1, 1, "row-3"), (1, 2, "row-1"), (1, 3, "row-2")] and reasons == []
+    moved = measured(opened, "row-2", lines=cross(31, 30), drawn_by=4)
+    other = measured(opened, "row-3", drawn_by=2)
+    (lesion,), marks = lesions_and_marks(opened, archive, [one, moved, other])
+    assert marks == [] and [it.reader for it in lesion.measured] == [1, 2, 3]
+    assert lesion.source_lesion_id == "row-3+row-1+row-2"
 
 
 def test_numbers_follow_slices(opened: tuple[CaseFiles, Series], archive: Path) -> None:
     _, series = opened
-    rows = [
-        measured(opened, source_lesion_id=f"row-{z}", slice_name=series.sop_instance_uids[z])
-        for z in (9, 3, 6)
-    ]
-    names, _ = placed(opened, archive, *rows)
-    assert [name for *_, name in sorted(names)] == ["row-3", "row-6", "row-9"]
-    assert len(placed(opened, archive, *rows, slices_apart=3)[0]) == 3
-    assert {number for number, *_ in placed(opened, archive, *rows, slices_apart=3)[0]} == {1}
+    rows = [measured(opened, f"row-{z}", series.sop_instance_uids[z]) for z in (9, 3, 6)]
+    lesions, _ = lesions_and_marks(opened, archive, rows)
+    assert [one.source_lesion_id for one in lesions] == ["row-3", "row-6", "row-9"]
+    assert placed(opened, archive, *rows, slices_apart=3)[0] == [(1, 3)]
 
 
 def test_a_flood_of_rows_is_refused(opened: tuple[CaseFiles, Series], archive: Path) -> None:
-    one = measured(opened)
-    rows = [
-        replace(one, lines=one.lines.moved(at / 1e4, 0), source_lesion_id=f"row-{at}")
-        for at in range(MAXIMUM_MEASUREMENTS + 1)
-    ]
+    rows = [measured(opened, f"row-{at}") for at in range(MAXIMUM_MEASUREMENTS + 1)]
     with pytest.raises(CaseError) as caught:
         placed(opened, archive, *rows)
     assert caught.value.reason == Reason.TOO_MANY_INSTANCES

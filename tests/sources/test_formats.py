@@ -19,7 +19,8 @@ from uls_data.outcome import Reason
 from uls_data.recipe import recipe_template
 from uls_data.recipe.catalogue import LoadedRecipe, load_recipe
 from uls_data.recipe.model import Recipe
-from uls_data.recipe.reader import CasePattern, PatientPattern, Reader, ReaderPart
+from uls_data.recipe.part import CasePattern, PatientPattern, ReaderPart
+from uls_data.recipe.reader import Reader
 from uls_data.sources import FORMATS
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.format import Format, Search, _loaded

@@ -16,7 +16,8 @@ from uls_data.measure.lines import Lines
 from uls_data.outcome import Flag, Reason
 from uls_data.profile import PROFILES, Profile
 from uls_data.recipe import load_recipe
-from uls_data.recipe.reader import Coordinates, DeepLesion
+from uls_data.recipe.part import Coordinates
+from uls_data.recipe.reader import DeepLesion
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.deeplesion.lesions import MeasuredScan, open_deeplesion
 from uls_data.sources.find import find_cases
@@ -39,7 +40,9 @@ def lesions(
     *measurements: Measurement, at: int = 8, profile: Profile = PAPER
 ) -> list[tuple[int, Reason | None]]:
     case = CaseFiles("c", measurements=measurements)
-    found = measured_lesions(case, volume(), {"a.png": at, "b.png": 9}, COORDINATES, profile)
+    found = measured_lesions(
+        case, volume(), {"a.png": at, "b.png": 9}, COORDINATES.outward_vox, profile
+    )
     return [(lesion.index, lesion.skipped[0] if lesion.skipped else None) for lesion in found]
 
 
@@ -64,7 +67,7 @@ def test_readers_of_a_lesion_stay_together() -> None:
     case = CaseFiles(
         "c", measurements=(replace(ONE, reader=2), replace(ONE, number=2), replace(ONE, reader=1))
     )
-    first, second = measured_lesions(case, volume(), {"a.png": 8}, COORDINATES, PAPER)
+    first, second = measured_lesions(case, volume(), {"a.png": 8}, COORDINATES.outward_vox, PAPER)
     assert [one.reader for one in first.measured] == [1, 2]
     assert [one.reader for one in second.measured] == [1]
     assert first.measured[0].slice_vox == 20 - 1 - 8
@@ -83,7 +86,7 @@ def test_what_cannot_be_used_says_why() -> None:
     assert lesions(replace(ONE, noisy=True), profile=PUBLISHED) == [(1, None)]
     unread = replace(ONE, skipped=(Reason.ANNOTATION_UNREADABLE, "x"), lines=no_length)
     case = CaseFiles("c", measurements=(unread,))
-    (lesion,) = measured_lesions(case, volume(), {"a.png": 8}, COORDINATES, PAPER)
+    (lesion,) = measured_lesions(case, volume(), {"a.png": 8}, COORDINATES.outward_vox, PAPER)
     assert lesion.skipped == (Reason.ANNOTATION_UNREADABLE, "x")
     assert lesion.measured == ()
 
@@ -91,7 +94,7 @@ def test_what_cannot_be_used_says_why() -> None:
 def test_one_good_reader_is_enough() -> None:
     bad = replace(ONE, reader=1, lines=Lines((20, 30, 40, 30), (30, 30, 30, 30)))
     case = CaseFiles("c", measurements=(bad, replace(ONE, reader=2)))
-    (lesion,) = measured_lesions(case, volume(), {"a.png": 8}, COORDINATES, PAPER)
+    (lesion,) = measured_lesions(case, volume(), {"a.png": 8}, COORDINATES.outward_vox, PAPER)
     assert lesion.skipped is None
     assert [one.reader for one in lesion.measured] == [2]
 
@@ -101,14 +104,14 @@ def test_one_good_reader_is_enough() -> None:
 )
 def test_a_key_slice_near_an_end_is_flagged(at: int, near: bool) -> None:
     case = CaseFiles("c", measurements=(ONE,))
-    (lesion,) = measured_lesions(case, volume(), {"a.png": at}, COORDINATES, PAPER)
+    (lesion,) = measured_lesions(case, volume(), {"a.png": at}, COORDINATES.outward_vox, PAPER)
     assert lesion.flags == ((Flag.KEY_SLICE_NEAR_EDGE,) if near else ())
 
 
 def test_lines_that_do_not_cross_are_flagged_and_kept() -> None:
     apart = replace(ONE, lines=Lines((20, 30, 40, 30), (30, 31, 30, 40)))
     case = CaseFiles("c", measurements=(apart,))
-    (lesion,) = measured_lesions(case, volume(), {"a.png": 8}, COORDINATES, PAPER)
+    (lesion,) = measured_lesions(case, volume(), {"a.png": 8}, COORDINATES.outward_vox, PAPER)
     assert lesion.skipped is None
     assert lesion.flags == (Flag.AXES_DO_NOT_CROSS,)
 
@@ -116,7 +119,9 @@ def test_lines_that_do_not_cross_are_flagged_and_kept() -> None:
 def test_slices_that_are_not_axial_are_refused() -> None:
     sagittal = replace(volume(), stored_affine=np.eye(4)[[2, 0, 1, 3]])
     with pytest.raises(CaseError) as caught:
-        measured_lesions(CaseFiles("c", measurements=(ONE,)), sagittal, {}, COORDINATES, PAPER)
+        measured_lesions(
+            CaseFiles("c", measurements=(ONE,)), sagittal, {}, COORDINATES.outward_vox, PAPER
+        )
     assert caught.value.reason == Reason.UNEXPECTED_AXIS_ORDER
 
 

@@ -50,6 +50,9 @@ _OBJECTS = {
     "1.2.840.10008.5.1.4.1.1.481.3": "RTSTRUCT",
     "1.2.840.10008.5.1.4.1.1.66.4": "SEG",
     "1.2.840.10008.5.1.4.1.1.66.7": "SEG",
+    # Reports that may hold measurements: not those of doses, keys or computers.
+    **{f"1.2.840.10008.5.1.4.1.1.88.{number}": "SR" for number in (11, 22, 33, 34, 35)},
+    **{f"1.2.840.10008.5.1.4.1.1.11.{number}": "PR" for number in range(1, 9)},
 }
 _SHORTEST = 132
 _CACHE_FORMAT = "uls-data dicom index 2"

@@ -122,10 +122,6 @@ def read_series(files: Sequence[Path], root: Path, policy: SeriesPolicy = STRICT
     """
     try:
         slices, scouts = _opened(root, _inside(root, files))
-        if len(slices) < 2:
-            raise CaseError(
-                Reason.TOO_FEW_SLICES, f"expected at least 2 slices, found {len(slices)}"
-            )
         _check_one_series(slices)
         shapes = [(one.form.columns, one.form.rows) for one in slices]
         planes = [plane_of(*pair) for pair in zip([s.header for s in slices], shapes, strict=True)]
@@ -358,6 +354,7 @@ def _flags(
         Flag.PER_SLICE_RESCALE: scale.per_slice,
         Flag.SCOUT_LEFT_OUT: scouts,
         Flag.SLICES_REPAIRED: stack.dropped,
+        Flag.LONE_SLICE: len(slices) == 1,
         Flag.OUT_OF_FIELD: padded,
         Flag.BURNED_IN_ANNOTATION: any(
             one.header.says_yes(Tag.BURNED_IN_ANNOTATION) for one in slices

@@ -59,10 +59,13 @@ class SeriesPolicy:
         (as pylidc does for LIDC-IDRI) and flag the series `slices_repaired`.
     uneven_share : float
         How far a slice may lie from an even stack, as a share of the step.
+    lone_slice : {"fail", "keep"}
+        A series of one slice: fail, or take its SliceThickness for the step.
     """
 
     duplicate_positions: Literal["fail", "first_instance_number"] = "fail"
     uneven_share: float = 0.1
+    lone_slice: Literal["fail", "keep"] = "fail"
 
 
 STRICT = SeriesPolicy()
@@ -85,6 +88,8 @@ class Plane:
     spacing_mm : tuple of 2 float
         Between rows, between columns (PS3.3 10.7.1.3).
     instance_number : float or None
+    thickness_mm : float or None
+        SliceThickness, which is no distance between slices.
     """
 
     name: str
@@ -93,6 +98,7 @@ class Plane:
     cosines: tuple[float, ...]
     spacing_mm: tuple[float, ...]
     instance_number: float | None
+    thickness_mm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -158,13 +164,18 @@ def plane_of(header: Header, shape: tuple[int, int]) -> Plane:
         found[Tag.IMAGE_ORIENTATION_PATIENT],
         found[Tag.PIXEL_SPACING],
         _instance_number(header),
+        _number(header, Tag.SLICE_THICKNESS),
     )
 
 
 def _instance_number(header: Header) -> float | None:
     """InstanceNumber where it is a number: it only ever chooses between duplicates."""
+    return _number(header, Tag.INSTANCE_NUMBER)
+
+
+def _number(header: Header, tag: Tag) -> float | None:
     with suppress(CaseError):
-        number = header.numbers(Tag.INSTANCE_NUMBER, 1)
+        number = header.numbers(tag, 1)
         return number[0] if number is not None and math.isfinite(number[0]) else None
     return None
 
@@ -180,6 +191,8 @@ def stack_planes(planes: Sequence[Plane], policy: SeriesPolicy = STRICT) -> Stac
         `mixed_geometry`, `duplicate_positions`, `missing_slices` (also for uneven steps),
         `gantry_tilt`, `too_few_slices` or `bad_affine`, with the numbers.
     """
+    if len(planes) < 2:
+        return _alone(planes, policy)
     _check_alike(planes)
     cosines = np.reshape(planes[0].cosines, (2, 3))
     row, column = cosines / np.linalg.norm(cosines, axis=1, keepdims=True)
@@ -199,6 +212,29 @@ def stack_planes(planes: Sequence[Plane], policy: SeriesPolicy = STRICT) -> Stac
     lps[:3, :] = np.stack([row * column_mm, column * row_mm, travel, corners[0]], axis=1)
     affine = geometry.check_affine(geometry.LPS_TO_RAS @ lps)
     return Stack(tuple(order), tuple(along.tolist()), affine, dropped)
+
+
+def _alone(planes: Sequence[Plane], policy: SeriesPolicy) -> Stack:
+    """Stack of one slice, as high as that is thick."""
+    thickness_mm = planes[0].thickness_mm if planes else None
+    if policy.lone_slice == "fail" or not thickness_mm:
+        advice = (
+            "" if policy.lone_slice == "fail" else ", and no SliceThickness to stand for a step"
+        )
+        detail = f"expected at least 2 slices, found {len(planes)}{advice}"
+        raise CaseError(Reason.TOO_FEW_SLICES, detail)
+    (plane,) = planes
+    row, column = np.reshape(plane.cosines, (2, 3))
+    normal = np.cross(row, column)
+    normal /= np.linalg.norm(normal)
+    corner = np.array(plane.position_mm)
+    row_mm, column_mm = plane.spacing_mm
+    lps = np.eye(4)
+    lps[:3, :] = np.stack(
+        [row * column_mm, column * row_mm, normal * abs(thickness_mm), corner], axis=1
+    )
+    affine = geometry.check_affine(geometry.LPS_TO_RAS @ lps)
+    return Stack((0,), (float(corner @ normal),), affine, False)
 
 
 def _check_alike(planes: Sequence[Plane]) -> None:

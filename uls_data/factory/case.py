@@ -16,11 +16,18 @@ from uls_data.factory.layers import Layer, Measurements, annotated_layers
 from uls_data.factory.options import Built, Options, Position, Task
 from uls_data.factory.plausible import check_hu
 from uls_data.factory.replay import find_origin
-from uls_data.factory.rows import case_row, ended, line_columns, position_columns, told
+from uls_data.factory.rows import (
+    case_row,
+    ended,
+    line_columns,
+    position_columns,
+    stated_columns,
+    told,
+)
 from uls_data.factory.writer import Writer
 from uls_data.geometry import Affine, Triple
 from uls_data.ids import voi_id
-from uls_data.lesions import Lesion, click_of, flag_shared
+from uls_data.lesions import Lesion, click_of, click_source, flag_shared
 from uls_data.manifest.by_axis import spacing_columns
 from uls_data.manifest.row import Row
 from uls_data.measure.label import describe_label
@@ -196,8 +203,10 @@ class _Case:
         row["agreement_level"] = lesion.agreement
         row["qc_flags"] = sorted(self.flags | set(lesion.flags))
         if lesion.measured:
-            lines = self.measurements.chosen(lesion).lines
+            measured = self.measurements.chosen(lesion)
+            lines = measured.lines
             row |= {"recist_long_vox": lines.long_vox, "recist_short_vox": lines.short_vox}
+            row |= stated_columns(measured)
         if not len(lesion.voxels) or lesion.measured:
             return row
         count = len(lesion.voxels)
@@ -267,6 +276,7 @@ class _Case:
             "sample_index": sample,
             "voi_id": name,
             "source_lesion_id": lesion.source_lesion_id,
+            "click_source": click_source(lesion, sample),
         }
         try:
             length = len(f"{name}.nii.gz".encode())

@@ -65,7 +65,14 @@ def line_columns(measured: Measured, box: Box) -> Row:
     """Where a reader's lines lie in a VOI."""
     x, y, z = box.origin
     points = measured.lines.moved(-x, -y).points.ravel().tolist()
-    return {"recist_points_vox": points, "key_slice_voi": measured.slice_vox - z}
+    row: Row = {"recist_points_vox": points, "key_slice_voi": measured.slice_vox - z}
+    return row | stated_columns(measured)
+
+
+def stated_columns(measured: Measured) -> Row:
+    """Lengths as the source states them."""
+    long_mm, short_mm = measured.stated_mm
+    return {"stated_long_mm": long_mm, "stated_short_mm": short_mm}
 
 
 def position_columns(box: Box) -> Row:

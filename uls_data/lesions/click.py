@@ -21,8 +21,11 @@ def click_of(
 
     Drawn uniformly from the lesion's voxels by (seed, source, case_id,
     lesion_index, sample_index) alone (contract 3.4); under a profile with
-    `click_from_voxel_count`, a function of the number of voxels, as published.
+    `click_from_voxel_count`, a function of the number of voxels, as published. Where a human
+    marked a point of the lesion, that is the first.
     """
+    if lesion.click is not None and sample_index == 0:
+        return lesion.click
     count = len(lesion.voxels)
     if profile.click_from_voxel_count:
         rank = published_rank(count, sample_index)
@@ -30,6 +33,11 @@ def click_of(
         rank = draw(count, seed, source, case_id, lesion.index, sample_index)
     x, y, z = lesion.voxels[rank].tolist()
     return x, y, z
+
+
+def click_source(lesion: Lesion, sample_index: int) -> str:
+    """Who sets a click: `human` or `drawn`."""
+    return "human" if lesion.click is not None and sample_index == 0 else "drawn"
 
 
 def published_rank(count: int, sample_index: int) -> int:

@@ -38,6 +38,8 @@ class Measured:
         Low and high HU of the display window.
     outward_vox : float
         How far the lesion reaches beyond the end points, by the recipe.
+    stated_mm : tuple of 2 float or None
+        Long and short axis as the source states them.
     """
 
     lines: Lines
@@ -45,6 +47,7 @@ class Measured:
     reader: int = 1
     window_hu: tuple[float, float] | None = None
     outward_vox: float = 0.0
+    stated_mm: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class Lesion:
     columns : tuple of (column, value)
         Manifest columns that the source tells of this lesion.
     flags : tuple of Flag
+    click : tuple of 3 int, or None
+        RAS index that a human marked in it, which the first click is.
     """
 
     index: int
@@ -86,6 +91,7 @@ class Lesion:
     measured: tuple[Measured, ...] = ()
     columns: tuple[tuple[str, str | float | None], ...] = ()
     flags: tuple[Flag, ...] = ()
+    click: Triple | None = None
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ class Row(TypedDict, total=False):
     click_x_vox: int | None  # voi
     click_y_vox: int | None  # voi
     click_z_vox: int | None  # voi
+    click_source: str | None  # voi
     voi_origin_x_vox: int | None  # voi
     voi_origin_y_vox: int | None  # voi
     voi_origin_z_vox: int | None  # voi
@@ -88,6 +89,8 @@ class Row(TypedDict, total=False):
     fraction_outside_voi: float | None  # mask
     recist_long_vox: float | None  # measurement
     recist_short_vox: float | None  # measurement
+    stated_long_mm: float | None  # measurement
+    stated_short_mm: float | None  # measurement
     recist_points_vox: list[float] | None  # measurement
     key_slice_voi: int | None  # measurement
     key_slice_long_error_vox: float | None  # mask
@@ -153,6 +156,7 @@ Column = Literal[
     "click_x_vox",
     "click_y_vox",
     "click_z_vox",
+    "click_source",
     "voi_origin_x_vox",
     "voi_origin_y_vox",
     "voi_origin_z_vox",
@@ -179,6 +183,8 @@ Column = Literal[
     "fraction_outside_voi",
     "recist_long_vox",
     "recist_short_vox",
+    "stated_long_mm",
+    "stated_short_mm",
     "recist_points_vox",
     "key_slice_voi",
     "key_slice_long_error_vox",

@@ -14,7 +14,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from uls_data.ids import check_voi_pattern, voi_id_regex
 from uls_data.outcome import LesionType
-from uls_data.recipe.reader import Part, Reader
+from uls_data.recipe.part import Part
+from uls_data.recipe.reader import Reader
 
 SLUG = r"^[a-z][a-z0-9_]{0,63}$"
 

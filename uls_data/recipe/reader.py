@@ -2,57 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from uls_data.recipe.measurements import Measurements, from_ccc18
+from uls_data.recipe.part import (
+    CasePattern,
+    Coordinates,
+    DicomPolicy,
+    DicomReader,
+    Part,
+    PatientPattern,
+    ReaderPart,
+    Regex,
+    check_pattern,
 )
-
-# Each * multiplies what a search may try on one name.
-_MOST_STARS, _LONGEST_PATTERN = 12, 500
-
-
-class Part(BaseModel):
-    """Base of all parts: unknown fields are errors, values do not change."""
-
-    # Validators are made when first used: workers are handed parts, and check none.
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True
-    )
-
-
-def _regex(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value  # pydantic says what is wrong with it
-    try:
-        # It becomes part of longer ones, in a group of its own.
-        re.compile(f"x(?P<case>{value})(?P=case)")
-        if re.compile(value).groupindex:
-            raise ValueError("groups cannot have names here")
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(
-            f"not a regular expression that can stand in a pattern: {error}"
-        ) from error
-    return value
-
-
-def _one_group(value: str) -> str:
-    if re.compile(value).groups != 1:
-        raise ValueError("needs exactly one group (...), which is the patient's id")
-    return value
-
-
-CasePattern = Annotated[str, BeforeValidator(_regex)]
-PatientPattern = Annotated[str, BeforeValidator(_regex), AfterValidator(_one_group)]
 
 
 class Layout(Part):
@@ -73,17 +38,8 @@ class Layout(Part):
     def _pattern(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None:
             return None
-        if len(re.sub(r"\*+", "*", value)) > _LONGEST_PATTERN or value.count("*") > _MOST_STARS:
-            raise ValueError(
-                f"more than {_MOST_STARS} * or {_LONGEST_PATTERN} characters: no file needs that"
-            )
-        if value.startswith("/") or ".." in value.split("/"):
-            raise ValueError("must lie below the raw root: no leading / and no ..")
-        fields = re.findall(r"\{(\w*)", value)
         once = ["instance", "annotation"] if info.field_name == "instances" else []
-        unknown = set(fields) - {"case", "ext", *once}
-        if unknown:
-            raise ValueError(f"the field {{{min(unknown)}}} does not belong here")
+        fields = check_pattern(value, *once)
         for field in once:
             if fields.count(field) != 1:
                 raise ValueError(f"must hold {{{field}}} exactly once")
@@ -98,30 +54,7 @@ class Layout(Part):
         return self
 
 
-class ReaderPart(Part):
-    """Base of all readers."""
-
-    def patient_of(self, case_id: str) -> str | None:
-        """Patient id of a case by the rule; None where its name does not tell it."""
-        pattern: str | None = getattr(self, "patient", None)
-        match = re.fullmatch(pattern, case_id) if pattern is not None else None
-        return match[1] if match else None
-
-    def check_rule(self, rule: str) -> None:
-        """Refuse a rule of `instances` that the reader cannot serve.
-
-        Raises
-        ------
-        ValueError
-        """
-
-    def described(self) -> list[str]:
-        """Lines for people: what is read, and from where."""
-        options = self.model_dump(mode="json", exclude={"crosswalk"}, exclude_none=True)
-        return [f"Reader: {json.dumps(options)}"]
-
-
-Segments = Annotated[str, BeforeValidator(_regex)] | None
+Segments = Regex | None
 
 
 def _check_segments(segments: str | None, rule: str) -> None:
@@ -167,26 +100,7 @@ class VolumePairs(ReaderPart):
         return ["Files below --raw (the first layout that is found):", *lines]
 
 
-class DicomPolicy(Part):
-    """What to do with series that are no even stack of slices; never a resampling."""
-
-    duplicate_positions: Literal["fail", "first_instance_number"] = "fail"
-    """Slices that share a position: fail, or keep the one of the lowest InstanceNumber."""
-    uneven_share: float = Field(default=0.1, gt=0, lt=0.5)
-    """How far a slice may lie from an even stack, as a share of the step between slices."""
-
-
-class _DicomReader(ReaderPart):
-    case: CasePattern
-    """Regular expression of a case's name. A series belongs to the case that a folder above it is
-    called after, or that its header's PatientID names, if that fits the expression as a whole:
-    no other id of a header is ever used."""
-    patient: PatientPattern = r"(.*)"
-    """As for `volume_pairs`."""
-    policy: DicomPolicy = DicomPolicy()
-
-
-class DicomMasks(_DicomReader):
+class DicomMasks(DicomReader):
     """One DICOM CT series a case, in any folders, and a mask volume of its name."""
 
     name: Literal["dicom_masks"]
@@ -200,12 +114,12 @@ class DicomMasks(_DicomReader):
         _check_segments(self.segments, rule)
 
 
-class DicomObjects(_DicomReader):
+class DicomObjects(DicomReader):
     """DICOM CT series with RTSTRUCT or SEG objects that refer to them, in any folders."""
 
     name: Literal["dicom_objects"]
     kind: Literal["rtstruct", "seg"]
-    structures: Annotated[str, BeforeValidator(_regex)] = r".*"
+    structures: Regex = r".*"
     """Regular expression that the name of a lesion's ROI, or its segment's label, fits as a whole.
     Names are free text and never reach an output."""
     several: Literal["all", "latest", "fail"] = "all"
@@ -262,18 +176,6 @@ class Lndb(ReaderPart):
     """Readers who must have segmented a nodule."""
 
 
-class Coordinates(Part):
-    """Where a source's end points lie against pixel centres at whole, zero-based numbers."""
-
-    shift_vox: float = Field(ge=-2, le=2)
-    """Added to x and y of every end point to count from the first pixel's centre."""
-    outward_vox: float = Field(ge=0, le=2)
-    """How far the lesion reaches beyond the end points: 0 where they are centres of its outermost
-    pixels, 0.5 where they are the edges of those."""
-    evidence: str = Field(min_length=5)
-    """How that is known."""
-
-
 class DeepLesion(ReaderPart):
     """DeepLesion: 16-bit PNG slices, in folders or in their zip archives, and DL_info.csv."""
 
@@ -284,58 +186,6 @@ class DeepLesion(ReaderPart):
     table: str = "DL_info.csv"
     """Name of the table's file, anywhere below the raw root."""
     coordinates: Coordinates
-
-
-class Ccc18Columns(Part):
-    """Names of the table's columns; a null one is not looked for."""
-
-    series: str = "SeriesInstanceUID"
-    slice: str | None = "SOPInstanceUID"
-    """UID of the measured slice; where null, `slice_index` is used."""
-    slice_index: str | None = None
-    """Number of the measured slice in the series, by position from the feet, from 0."""
-    annotator: str = "annotator"
-    """Only ever used as a hash, to tell annotators apart."""
-    role: str | None = "radiologist_status"
-    """What the annotator is; null keeps everybody."""
-    skip: str | None = "skip"
-    """Whether the annotator measured nothing: true or false."""
-    long: tuple[str, str, str, str] = (
-        *("LongAxis.point1.x", "LongAxis.point1.y"),
-        *("LongAxis.point2.x", "LongAxis.point2.y"),
-    )
-    short: tuple[str, str, str, str] = (
-        *("ShortAxis.point1.x", "ShortAxis.point1.y"),
-        *("ShortAxis.point2.x", "ShortAxis.point2.y"),
-    )
-    long_length_mm: str | None = "LongAxis.length"
-    """Checked against the end points and the slice's spacing."""
-    short_length_mm: str | None = "ShortAxis.length"
-
-    @model_validator(mode="after")
-    def _placed(self) -> Ccc18Columns:
-        if self.slice is None and self.slice_index is None:
-            raise ValueError("slice or slice_index must name a column")
-        return self
-
-
-class Ccc18(_DicomReader):
-    """Crowds Cure Cancer: DICOM series of several collections, and a table of measurements."""
-
-    name: Literal["ccc18"]
-    patient: PatientPattern | None = None  # type: ignore[assignment]
-    """Null: the patient is the series', by its header's PatientID only where `case` fits it."""
-    table: str = Field(min_length=1)
-    """Pattern of the table's file name (`*`, `?`), anywhere below the raw root."""
-    columns: Ccc18Columns = Ccc18Columns()
-    radiologist: Annotated[str, BeforeValidator(_regex)] = (
-        r"(?i:(?!.*\bno[nt]\b)(?:.*\W)?radiologist(?:\W.*)?)"
-    )
-    """Regular expression that the role of a radiologist fits as a whole. The default leaves out
-    `non-radiologist` and `radiologic technologist`."""
-    coordinates: Coordinates
-    slices_apart: int = Field(default=1, ge=0, le=5)
-    """Measurements this many slices apart can be of one lesion."""
 
 
 class ArchiveOnly(ReaderPart):
@@ -353,6 +203,14 @@ class ArchiveOnly(ReaderPart):
 
 
 Reader = Annotated[
-    VolumePairs | DicomMasks | DicomObjects | LidcXml | Lndb | DeepLesion | Ccc18 | ArchiveOnly,
+    VolumePairs
+    | DicomMasks
+    | DicomObjects
+    | LidcXml
+    | Lndb
+    | DeepLesion
+    | Measurements
+    | ArchiveOnly,
     Field(discriminator="name"),
+    BeforeValidator(from_ccc18),
 ]

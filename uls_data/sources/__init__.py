@@ -6,16 +6,16 @@
 
 from __future__ import annotations
 
+from uls_data.recipe.measurements import Measurements
 from uls_data.recipe.model import Recipe
+from uls_data.recipe.part import Part
 from uls_data.recipe.reader import (
     ArchiveOnly,
-    Ccc18,
     DeepLesion,
     DicomMasks,
     DicomObjects,
     LidcXml,
     Lndb,
-    Part,
     VolumePairs,
 )
 from uls_data.sources.format import Format
@@ -29,7 +29,7 @@ FORMATS: dict[type[Part], Format] = {
     DeepLesion: Format(
         "deeplesion.find:find_key_slices", "deeplesion.lesions:open_key_slice", measured=True
     ),
-    Ccc18: Format(
+    Measurements: Format(
         "measurements.find:find_measured", "measurements.lesions:open_measured", measured=True
     ),
     ArchiveOnly: Format("archive_only:find", "archive_only:open_case"),

@@ -11,7 +11,6 @@ from uls_data.lesions.instances import Lesion, Measured
 from uls_data.measure.lines import Lines
 from uls_data.outcome import Flag, Reason
 from uls_data.profile import Profile
-from uls_data.recipe.reader import Coordinates
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.measurement import Measurement
 from uls_data.volumes.volume import Volume
@@ -23,7 +22,7 @@ def measured_lesions(
     case: CaseFiles,
     reference: Volume,
     slice_of: Mapping[str, int],
-    coordinates: Coordinates,
+    outward_vox: float,
     profile: Profile,
 ) -> list[Lesion]:
     """Lesions of a case by number, each with the measurements of its readers.
@@ -37,8 +36,8 @@ def measured_lesions(
         Stored as (column, row, slice).
     slice_of : mapping of str to int
         Index of a measured slice along the stored slice axis, by its name.
-    coordinates : Coordinates
-        The shift was applied by the reader of the table; `outward_vox` is handed on.
+    outward_vox : float
+        How far lesions reach beyond the end points, by the recipe.
 
     Raises
     ------
@@ -54,7 +53,7 @@ def measured_lesions(
     for measurement in case.measurements:
         groups.setdefault(measurement.number, []).append(measurement)
     return [
-        _lesion(number, group, reference, slice_of, coordinates, profile)
+        _lesion(number, group, reference, slice_of, outward_vox, profile)
         for number, group in sorted(groups.items())
     ]
 
@@ -64,7 +63,7 @@ def _lesion(
     group: Sequence[Measurement],
     reference: Volume,
     slice_of: Mapping[str, int],
-    coordinates: Coordinates,
+    outward_vox: float,
     profile: Profile,
 ) -> Lesion:
     shape = reference.ras.shape
@@ -81,7 +80,8 @@ def _lesion(
             shape[2] - 1 - at if reference.orientation.flips[2] else at,
             one.reader,
             one.window_hu,
-            coordinates.outward_vox,
+            outward_vox,
+            one.stated_mm,
         )
         wrong = one.skipped
         if wrong is None and one.noisy and not profile.keep_noisy:

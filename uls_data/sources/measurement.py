@@ -74,6 +74,8 @@ class Measurement:
         Where the table tells it.
     columns : tuple of (column, value)
         Further manifest columns that the table tells, such as `source_split`.
+    stated_mm : tuple of 2 float or None
+        Lengths of the long and the short axis as the table states them.
     noisy : bool
         The source itself doubts it.
     skipped : (Reason, str) or None
@@ -88,5 +90,6 @@ class Measurement:
     window_hu: tuple[float, float] | None = None
     lesion_type: LesionType | None = None
     columns: tuple[tuple[str, str | float | None], ...] = ()
+    stated_mm: tuple[float | None, float | None] = (None, None)
     noisy: bool = False
     skipped: tuple[Reason, str] | None = None

@@ -15,7 +15,7 @@ from uls_data.lesions.instances import Lesion, Mark
 from uls_data.outcome import Flag, Reason
 from uls_data.profile import PROFILES, Profile
 from uls_data.recipe.model import Quirk, Recipe
-from uls_data.recipe.reader import DicomPolicy
+from uls_data.recipe.part import DicomPolicy
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.subgrid import on_grid_of
 from uls_data.volumes import Volume, read_volume

@@ -81,7 +81,7 @@ def open_deeplesion(
         scan = reference = read_png_stack(raw / case.image, stack)
     names = {measurement.slice_name for measurement in case.measurements}
     slice_of = dict.fromkeys(names, stack.key_slice - stack.first_slice)
-    lesions = measured_lesions(case, reference, slice_of, reader.coordinates, profile)
+    lesions = measured_lesions(case, reference, slice_of, reader.coordinates.outward_vox, profile)
     if profile.first_lesion_only:
         other = (
             Reason.NOT_FIRST_ON_SLICE,

@@ -15,7 +15,7 @@ from typing import TypeVar
 from uls_data.errors import CaseError, SourceError
 from uls_data.measure.lines import Lines
 from uls_data.outcome import LesionType, Reason
-from uls_data.recipe.reader import Coordinates
+from uls_data.recipe.part import Coordinates
 from uls_data.sources.measurement import Measurement, StackSpec
 from uls_data.tables import Row, read_rows
 

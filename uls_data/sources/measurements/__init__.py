@@ -1,1 +1,1 @@
-"""DICOM series with a table of lines, as CCC18 has it."""
+"""Scans and the lines that people drew on them: tables, and files of viewers."""

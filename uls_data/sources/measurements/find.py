@@ -1,209 +1,271 @@
-"""Cases of Crowds Cure Cancer: the CT series that its table names, wherever they lie.
-
-A case is one series. The challenge's running numbers (`ccc18_0000`) can be matched to no
-series, so a case is called `ccc18_` and the first 12 hexadecimal digits of the SHA-256 of its
-SeriesInstanceUID. The patient is not known: series come from several collections, whose
-patients may stand in other sources too.
-"""
+"""Cases of measurements: the scans that tables and files of measurements are of."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from uls_data.dicom.elements import Header, Tag
-from uls_data.dicom.header import read_header
 from uls_data.dicom.inventory import SeriesFiles
 from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
-from uls_data.io import sha256_bytes, sha256_file
+from uls_data.io import sha256_bytes
 from uls_data.outcome import Reason
-from uls_data.recipe.reader import Ccc18
+from uls_data.recipe.measurements import Measurements
 from uls_data.sources.case_files import CaseFiles, natural_key
 from uls_data.sources.format import Search
-from uls_data.sources.measurement import Measurement
-from uls_data.sources.measurements.table import CrowdRow, read_table
-from uls_data.sources.scans import Scans, folder_of, with_strays
-from uls_data.volumes.raw_root import RawRoot
+from uls_data.sources.measurements.address import Directory
+from uls_data.sources.measurements.readers import read_all
+from uls_data.sources.measurements.statement import Place, Statement
+from uls_data.sources.patterns import matching
+from uls_data.sources.scans import Scans, Strays, folder_of, free_name, named_by_folder
 
-_WINDOW_CENTRE, _WINDOW_WIDTH = 0x00281050, 0x00281051
-_WANTED = frozenset((int(Tag.SOP_INSTANCE_UID), _WINDOW_CENTRE, _WINDOW_WIDTH))
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_FARTHEST_HU = 1e5
 _DIGITS = 12
+_NOBODY = r"(?!)"
+_SHOWN = 10
+_Problem = tuple[Reason, str]
 
 
-@dataclass(frozen=True)
-class CrowdMeasurement(Measurement):
-    """A row of the table as a measurement of its series.
+@dataclass
+class _Sorted:
+    """Statements by the scan that they are of, and those that are of none."""
 
-    `number` is the row's among those of its series, and `reader` its annotator's: which rows are
-    of one lesion can only be told beside the slices (`uls_data.sources.measurements.lesions`).
+    tables: list[Path]
+    lost: Strays
+    by_scan: dict[str, list[Statement]] = field(default_factory=dict)
+    unplaced: dict[Path, list[tuple[Statement, _Problem]]] = field(default_factory=dict)
 
-    Attributes
-    ----------
-    length_mm : tuple of 2 float or None
-        Long and short axis as the table states them.
-    """
+    def put(self, one: Statement, scan: str) -> None:
+        """Add a statement of a scan."""
+        self.by_scan.setdefault(scan, []).append(one)
 
-    length_mm: tuple[float | None, float | None] = (None, None)
+    def lose(self, one: Statement, error: CaseError) -> None:
+        """Add a statement that nothing tells the scan of."""
+        problem = one.skipped or (error.reason, error.detail)
+        self.unplaced.setdefault(one.source, []).append((one, problem))
+
+    def leftovers(self, source: str, taken: set[str]) -> list[CaseFiles]:
+        """Case of each file with something in it that is of no scan, or with nothing at all."""
+        cases = []
+        table = self.tables[0] if self.tables else None
+        for path, members in sorted(self.unplaced.items()):
+            problem = _of_no_scan(path, members, path == table)
+            name = f"{source}_unplaced" if path == table else _folder(path)
+            cases.append(
+                CaseFiles(free_name(name, path, taken), annotations=(path,), problem=problem)
+            )
+        for path, problem in sorted(self.lost.items()):
+            name = free_name(_folder(path), path, taken)
+            cases.append(CaseFiles(name, annotations=(path,), problem=problem))
+        return cases
 
 
-def case_of(series_instance_uid: str) -> str:
-    """Name of a series' case."""
-    return f"ccc18_{sha256_bytes(series_instance_uid.encode())[:_DIGITS]}"
+def find_measured(search: Search, reader: Measurements) -> list[CaseFiles]:
+    """Cases of all scans that are measured, sorted by name.
 
-
-def find_measured(search: Search, reader: Ccc18) -> list[CaseFiles]:
-    """Cases of all series that the table names, sorted by name.
-
-    Other series below the root are passed over. Rows that name no series make one case,
-    `ccc18_unplaced`, that says so.
+    A table's rows, and an object's contents, that are of no scan are a case that says so; so are
+    objects that cannot be read, and CT series that nobody measured.
 
     Raises
     ------
     SourceError
-        There is no table, it cannot be read, or none of its series is there.
+        There is no table, it cannot be read, or nothing below the root is measured.
     """
-    recipe, raw, root = search.recipe, search.raw, search.raw.path
-    table = _table(reader, raw)
-    rows = read_table(root / table, root, reader)
-    # No PatientID fits the pattern of a case: none is looked at.
-    scans = Scans.below(search, reader.case)
-    by_uid = {one.series_instance_uid: one for one in scans.every if one.series_instance_uid}
-    by_series: dict[str, list[CrowdRow]] = {}
-    for row in rows:
-        by_series.setdefault(row.series_instance_uid, []).append(row)
-    unplaced = by_series.pop("", [])
-    if not by_uid.keys() & by_series.keys():
-        raise SourceError(
-            f"--raw {root}: none of the {len(by_series)} series of {table.name} is there; "
-            f"{len(by_uid)} other DICOM series are.\n"
-            f"  `uls-data recipe show {recipe.source}` tells how to get the data, and where to "
-            "put it."
-        )
-    cases = [
-        with_strays(_case(reader, table, uid, members, by_uid.get(uid)), scans.strays)
-        for uid, members in by_series.items()
-    ]
-    if unplaced:
-        numbers = ", ".join(str(row.number) for row in unplaced[:10])
-        detail = f"{len(unplaced)} rows of {table.name} name no series, such as rows {numbers}"
-        problem = (Reason.ANNOTATION_UNREADABLE, detail)
-        cases.append(CaseFiles("ccc18_unplaced", annotations=(table,), problem=problem))
-    return sorted(cases, key=lambda case: natural_key(case.case_id))
-
-
-def windows_of(files: Sequence[Path], root: Path) -> dict[str, tuple[float, float] | None]:
-    """Display windows of slices by SOPInstanceUID: low and high HU.
-
-    Parameters
-    ----------
-    files : sequence of Path
-        Relative to the root, and known to lie inside it. What cannot be read is left out.
-    """
-    windows = {}
-    for file in files:
+    if reader.images is not None:
+        return _of_volumes(search, reader)
+    # A clinic's PatientID names a person, whatever pattern it fits: none is looked at.
+    scans = Scans.below(search, _NOBODY)
+    directory = Directory(scans, search.raw.path)
+    statements, tables, lost = read_all(search, reader, scans.every)
+    sorted_ = _Sorted(tables, lost)
+    for one in statements:
         try:
-            header, _ = read_header(root / file, readable(file.as_posix()), _WANTED)
-        except (CaseError, OSError):
-            continue
-        texts = _first(header, _WINDOW_CENTRE), _first(header, _WINDOW_WIDTH)
-        windows[header.uid(Tag.SOP_INSTANCE_UID)] = window_hu(*texts)
-    return windows
+            sorted_.put(one, directory.series_of(one))
+        except CaseError as error:
+            sorted_.lose(one, error)
+    if tables and not reader.objects:
+        _check_any(search, directory, tables[0], sorted_)
+    cases = _measured_cases(search, reader, directory, sorted_)
+    return scans.checked(search, cases)
 
 
-def window_hu(centre: str, width: str) -> tuple[float, float] | None:
-    """Low and high HU of a window by its centre and width; None where they are none.
-
-    Low is centre - width / 2 and high is centre + width / 2 (PS3.3 C.11.2.1.3.2). The linear
-    function of C.11.2.1.2.1 ends half and one and a half HU lower, which no mask can tell.
-    """
-    if not (_NUMBER.fullmatch(centre) and _NUMBER.fullmatch(width)):
-        return None
-    middle, whole = float(centre), float(width)
-    # The standard wants a width of at least 1.
-    if abs(middle) > _FARTHEST_HU or not 1 <= whole <= _FARTHEST_HU:
-        return None
-    return middle - whole / 2, middle + whole / 2
-
-
-def _first(header: Header, tag: int) -> str:
-    """First value of an element that may have several, a window each."""
-    text = header.values.get(tag, b"").decode("latin-1")
-    return text.split("\\")[0].strip(" \0")
-
-
-def _table(reader: Ccc18, raw: RawRoot) -> Path:
-    root, pattern = raw.path, reader.table.lower()
-    found = [
-        path
-        for path in sorted(raw.walk())
-        if fnmatchcase(path.name.lower(), pattern) and (root / path).is_file()
-    ]
-    for path in found:
-        if not (root / path).resolve().is_relative_to(root.resolve()):
-            name = readable(path.as_posix())
-            raise SourceError(f"--raw {root}: {name} is a link that leads out of the raw root")
-    try:
-        distinct = {sha256_file(root / path): path for path in reversed(found)}
-    except OSError as error:
-        raise SourceError(f"--raw {root}: {reader.table}: {error.strerror}") from error
-    if len(distinct) == 1:
-        return next(iter(distinct.values()))
-    names = ", ".join(readable(path.as_posix()) for path in sorted(distinct.values())[:3])
-    what = f"found {len(distinct)} that differ: {names}" if distinct else "found none"
+def _check_any(search: Search, directory: Directory, table: Path, sorted_: _Sorted) -> None:
+    """Refuse a table of other scans than those that are there."""
+    if directory.by_uid.keys() & sorted_.by_scan.keys():
+        return
+    source = search.recipe.source
     raise SourceError(
-        f"--raw {root}: expected one table called {reader.table}, {what}.\n"
-        "  Put the table of measurements below the root, or name it in the recipe's reader.table."
+        f"--raw {search.raw.path}: none of the {len(sorted_.by_scan)} series of {table.name} is "
+        f"there; {len(directory.by_uid)} other DICOM series are.\n"
+        f"  `uls-data recipe show {source}` tells how to get the data, and where to "
+        "put it."
     )
 
 
-def _case(
-    reader: Ccc18, table: Path, uid: str, rows: list[CrowdRow], series: SeriesFiles | None
-) -> CaseFiles:
-    names = sorted({row.annotator for row in rows})
-    annotators = {name: number for number, name in enumerate(names, start=1)}
-    shift = reader.coordinates.shift_vox
-    measurements = tuple(
-        CrowdMeasurement(
-            number=number,
-            source_lesion_id=f"row-{row.number}",
-            slice_name=row.slice_name,
-            lines=row.lines.moved(shift, shift),
-            reader=annotators[row.annotator],
-            skipped=row.skipped,
-            length_mm=row.length_mm,
+def _measured_cases(
+    search: Search, reader: Measurements, directory: Directory, sorted_: _Sorted
+) -> list[CaseFiles]:
+    source = search.recipe.source
+    series = {uid: directory.by_uid.get(uid) for uid in sorted_.by_scan}
+    series |= {one.series_instance_uid: one for one in directory.scans.ct}
+    names = {uid: _name(uid, one, reader, source) for uid, one in series.items()}
+    count = Counter(names.values())
+    cases = []
+    for uid, one in series.items():
+        name = names[uid] if count[names[uid]] == 1 else f"{names[uid]}_{uid}"
+        members = sorted_.by_scan.get(uid, [])
+        case = _with(
+            members, CaseFiles(name, series_instance_uid=uid, problem=_problem(uid, members, one))
         )
-        for number, row in enumerate(rows, start=1)
-    )
-    return CaseFiles(
-        case_of(uid),
-        image=folder_of(series.files) if series else None,
-        slices=series.files if series else (),
-        annotations=(table,),
-        measurements=measurements,
-        series_instance_uid=uid,
-        study_instance_uid=(series.study_instance_uid or None) if series else None,
-        problem=_problem(uid, rows, series),
+        if one is not None:
+            search.selected.update(one.files)
+            case = replace(
+                case,
+                image=folder_of(one.files),
+                slices=one.files,
+                study_instance_uid=one.study_instance_uid or None,
+            )
+        cases.append(case)
+    cases += sorted_.leftovers(source, {case.case_id for case in cases})
+    return _beside(sorted_.tables[1:], cases)
+
+
+def _beside(copies: list[Path], cases: list[CaseFiles]) -> list[CaseFiles]:
+    """Cases, copies of the table beside the first."""
+    if not copies or not cases:
+        return cases
+    return [replace(cases[0], beside=(*cases[0].beside, *copies)), *cases[1:]]
+
+
+def _with(members: list[Statement], case: CaseFiles) -> CaseFiles:
+    """Case with its statements, numbered, their readers by the hashes of their names."""
+    readers = sorted({one.drawn_by for one in members})
+    numbers = {name: number for number, name in enumerate(readers, start=1)}
+    sources = tuple(sorted({one.source for one in members}))
+    # Groups of several objects are told apart by the names of their files.
+    common = folder_of(sources) if len(sources) > 1 else None
+
+    def named(one: Statement) -> str:
+        if common is None:
+            return one.source_lesion_id
+        return f"{readable(one.source.relative_to(common).as_posix())}/{one.source_lesion_id}"
+
+    return replace(
+        case,
+        annotations=sources,
+        measurements=tuple(
+            replace(one, number=number, reader=numbers[one.drawn_by], source_lesion_id=named(one))
+            for number, one in enumerate(members, start=1)
+        ),
     )
 
 
-def _problem(
-    uid: str, rows: list[CrowdRow], series: SeriesFiles | None
-) -> tuple[Reason, str] | None:
-    why = Counter(row.skipped[0] for row in rows if row.skipped is not None)
-    if sum(why.values()) == len(rows):
-        # Nothing would come of it: such a series need not be there, and is not read.
-        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(why.items()))
-        return max(why, key=lambda reason: (why[reason], reason)), f"no row counts: {counts}"
+def case_of(source: str, series_instance_uid: str) -> str:
+    """Name of a series' case where it is called after nothing else."""
+    return f"{source}_{sha256_bytes(series_instance_uid.encode())[:_DIGITS]}"
+
+
+def _name(uid: str, series: SeriesFiles | None, reader: Measurements, source: str) -> str:
+    if reader.named_by == "series":
+        return case_of(source, uid)
+    named = named_by_folder(series.files[0], reader.case) if series is not None else None
+    return named or uid
+
+
+def _problem(uid: str, members: list[Statement], series: SeriesFiles | None) -> _Problem | None:
+    if not members:
+        detail = f"series {uid}: nothing that the recipe reads was drawn on it"
+        return Reason.NOT_ANNOTATED, detail
+    if problem := _none_counts(members):
+        return problem
     if series is None:
-        return Reason.IMAGE_MISSING, f"series {uid} of {len(rows)} rows is not below the raw root"
+        detail = f"series {uid} of {len(members)} rows is not below the raw root"
+        return Reason.IMAGE_MISSING, detail
     if series.modality != "CT":
         found = series.modality or "none that DICOM defines"
         return Reason.NOT_CT, f"series {uid}: expected modality CT, found {found}"
     return None
+
+
+def _none_counts(members: list[Statement]) -> _Problem | None:
+    """Why nothing would come of a scan, which then need not be there and is not read."""
+    why = Counter(one.skipped[0] for one in members if one.skipped is not None)
+    if sum(why.values()) < len(members):
+        return None
+    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(why.items()))
+    reason = max(why, key=lambda reason: (why[reason], reason))
+    first = next(one.skipped[1] for one in members if one.skipped and one.skipped[0] == reason)
+    return reason, f"no row counts: {counts}; the first: {first}"
+
+
+def _of_no_scan(path: Path, members: list[tuple[Statement, _Problem]], is_table: bool) -> _Problem:
+    (_, (reason, first)), *_ = members
+    if not is_table:
+        more = f" ({len(members) - 1} others like it)" if len(members) > 1 else ""
+        return reason, f"{first}{more}"
+    nowhere = [one for one, _ in members if one.place == Place()]
+    if len(nowhere) < len(members):
+        return reason, f"{len(members)} rows of {path.name} are of no scan; the first: {first}"
+    numbers = ", ".join(one.source_lesion_id.removeprefix("row-") for one in nowhere[:_SHOWN])
+    detail = f"{len(nowhere)} rows of {path.name} name no series, such as rows {numbers}"
+    return Reason.ANNOTATION_UNREADABLE, detail
+
+
+def _folder(path: Path) -> str:
+    return readable(path.parent.as_posix())
+
+
+def _of_volumes(search: Search, reader: Measurements) -> list[CaseFiles]:
+    """Cases whose images are volumes, by the names that the pattern gives them."""
+    assert reader.images is not None
+    images: dict[str, list[Path]] = {}
+    for path, match in matching(reader.images, reader.case, sorted(search.raw.walk())):
+        images.setdefault(readable(match["case"]), []).append(path)
+        search.selected.add(path)
+    statements, tables, lost = read_all(search, reader, [])
+    sorted_ = _Sorted(tables, lost)
+    for one in statements:
+        try:
+            sorted_.put(one, _volume_of(one, images))
+        except CaseError as error:
+            sorted_.lose(one, error)
+    if not images or not statements:
+        raise SourceError(
+            f"--raw {search.raw.path}: found {len(images)} volumes by {reader.images!r} and "
+            f"{len(statements)} measurements; both are needed"
+        )
+    cases = []
+    for name in dict.fromkeys([*images, *sorted_.by_scan]):
+        paths, members = images.get(name, []), sorted_.by_scan.get(name, [])
+        problem = None if members else (Reason.NOT_ANNOTATED, f"{name}: nobody measured it")
+        problem = problem or _none_counts(members)
+        if members and not paths:
+            problem = Reason.IMAGE_MISSING, f"no volume of {len(members)} rows by {reader.images!r}"
+        if len(paths) > 1:
+            shown = ", ".join(readable(path.as_posix()) for path in paths[:3])
+            problem = Reason.AMBIGUOUS_FILES, f"expected one volume, found {len(paths)}: {shown}"
+        case = CaseFiles(
+            readable(name),
+            image=paths[0] if paths else None,
+            beside=tuple(paths[1:]),
+            problem=problem,
+        )
+        cases.append(_with(members, case))
+    cases += sorted_.leftovers(search.recipe.source, {case.case_id for case in cases})
+    cases = _beside(sorted_.tables[1:], cases)
+    return sorted(cases, key=lambda case: natural_key(case.case_id))
+
+
+def _volume_of(one: Statement, images: dict[str, list[Path]]) -> str:
+    """Name of the case whose volume a statement is of."""
+    if one.place.case:
+        return one.place.case
+    folder = one.place.folder
+    for above in (folder, *folder.parents) if folder is not None else ():
+        found = [name for name, paths in images.items() if paths[0].is_relative_to(above)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            detail = f"{one.source_lesion_id}: {len(found)} volumes lie beside it; which is it of?"
+            raise CaseError(Reason.AMBIGUOUS_FILES, detail)
+    raise CaseError(Reason.IMAGE_MISSING, f"{one.source_lesion_id}: it names no case")

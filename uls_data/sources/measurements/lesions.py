@@ -1,252 +1,389 @@
-"""Lesions of Crowds Cure Cancer: which of many annotators' measurements are of one lesion.
+"""Lesions of measurements: which readers' lines are of one lesion, and what else was drawn.
 
-The rule: two measurements are of one lesion where they lie on one slice, or on slices at
-most `slices_apart` from each other, and the hulls of their four end points share a point: so they
-do wherever two lines cross, and where one measurement lies inside the other. What is
-of one lesion with a third is of one lesion with each other. Every reader's measurement of a
-lesion is kept.
-
-Lesions are numbered by their lowest slice, then by the first end point there; readers of
-a lesion by the hash of their name, then by slice and end points. Neither hangs on the order of
-the table's rows.
+Which are of one lesion says `uls_data.sources.measurements.hulls`; every reader's measurement of a
+lesion is kept. Lesions are numbered by their lowest slice, then by the first end point there;
+readers of a lesion by the hash of their name, then by slice and end points. Neither hangs on the
+order of rows or files. Outlines on one slice follow, then lines that are alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.errors import CaseError
-from uls_data.lesions.instances import Lesion, Mark
+from uls_data.ids import hash_of, readable
+from uls_data.io import sha256_file
+from uls_data.lesions.instances import Lesion, Mark, ras_voxels
 from uls_data.measure.lines import Lines
-from uls_data.outcome import Reason
+from uls_data.outcome import Flag, Reason
 from uls_data.profile import Profile
-from uls_data.recipe.reader import Ccc18
+from uls_data.recipe.measurements import Measurements
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.measured import measured_lesions
 from uls_data.sources.measurement import Measurement
-from uls_data.sources.measurements.find import CrowdMeasurement, windows_of
+from uls_data.sources.measurements.address import numbers_of
+from uls_data.sources.measurements.display import windows_of
+from uls_data.sources.measurements.hulls import groups_of, hulls_meet
+from uls_data.sources.measurements.pairing import Pair, pairs_of
+from uls_data.sources.measurements.placing import Drawn, Grid, slices_of
+from uls_data.sources.measurements.statement import Kind, Statement
 from uls_data.sources.opening import Opened, Opening
 
-if TYPE_CHECKING:
-    from uls_data.dicom.series import Series
-
 MAXIMUM_MEASUREMENTS = 2_000
-# The viewer showed lengths with one decimal, and end points may be rounded to a tenth.
+# Viewers show lengths with one decimal, and end points may be rounded to a tenth.
 _LENGTH_MM, _LENGTH_SHARE = 0.15, 0.01
+_Numbered = list[tuple[int, Mark]]
+_Windows = Mapping[int, tuple[float, float] | None]
+
+
+def open_measured(opening: Opening, reader: Measurements) -> Opened:
+    """Open one series or volume with what was drawn on it; see `lesions_of`."""
+    case, raw = opening.case, opening.raw
+    places = [one.place for one in case.measurements if isinstance(one, Statement)]
+    if reader.images is None:
+        series = opening.series(reader.policy)
+        needed = any(place.image_number is not None for place in places)
+        grid = Grid(
+            series.volume,
+            slices_of(series.volume, series.sop_instance_uids),
+            numbers_of(case.slices, raw) if needed else {},
+            reader.nearest_vox,
+        )
+        by_uid = windows_of(case.slices, raw)
+        windows = {at: by_uid.get(uid) for at, uid in enumerate(series.sop_instance_uids)}
+        lesions, marks = lesions_of(case, raw, reader, grid, windows, opening.profile)
+        return opening.of_series(series, lesions, marks)
+    assert case.image is not None
+    volume = opening.read(case.image)
+    own = volume
+    as_stored = volume.orientation.axes[2] == 2
+    if not as_stored:
+        own = replace(volume, stored=volume.ras, stored_affine=volume.affine)
+    grid = Grid(own, slices_of(own), {}, reader.nearest_vox, as_stored)
+    lesions, marks = lesions_of(case, raw, reader, grid, {}, opening.profile)
+    hashes = sorted(sha256_file(raw / path) for path in case.annotations)
+    label_sha256 = hashes[0] if len(hashes) == 1 else hash_of(hashes)
+    scan = None if opening.labels_only else volume
+    return opening.result(volume, scan, lesions, marks, label_sha256)
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """A measurement and the slice that it lies on, counted from the feet."""
+class _Made:
+    """A measurement that can be used, where it came from, and what is to be known of it."""
 
     measurement: Measurement
-    slice_vox: int
+    pair: Pair
+    differs: bool
 
     @property
     def place(self) -> tuple[float, ...]:
         """What tells two measurements of one reader apart."""
-        return (float(self.slice_vox), *self.measurement.lines.points.ravel().tolist())
+        points = self.measurement.lines.points.ravel().tolist()
+        return (float(self.pair.long.slice_vox), *points)
+
+    @property
+    def statement(self) -> Statement:
+        """What it was stated in, first."""
+        return self.pair.long.statement
 
 
-def open_measured(opening: Opening, reader: Ccc18) -> Opened:
-    """Open one series with its rows of the table; see `crowd_lesions`."""
-    series = opening.series(reader.policy)
-    lesions, marks = crowd_lesions(opening.case, opening.raw, reader, series, opening.profile)
-    return opening.of_series(series, lesions, marks)
-
-
-def crowd_lesions(
-    case: CaseFiles, raw: Path, reader: Ccc18, series: Series, profile: Profile
+def lesions_of(
+    case: CaseFiles,
+    raw: Path,
+    reader: Measurements,
+    grid: Grid,
+    windows: _Windows,
+    profile: Profile,
 ) -> tuple[list[Lesion], list[Mark]]:
-    """Lesions of a series, each with the measurements of its readers, and the rows that are none.
+    """Lesions of a scan, each with the measurements of its readers, and the rows that are none.
+
+    Parameters
+    ----------
+    windows : mapping of int to (low, high) in HU, or None
+        Display windows by stored slice.
 
     Raises
     ------
     CaseError
         `too_many_instances`; `unexpected_axis_order`: the slices are not axial.
     """
-    measurements, marks = crowd_measurements(case, raw, reader, series)
-    own = replace(case, measurements=measurements)
-    slices = slices_of(series)
-    lesions = measured_lesions(own, series.volume, slices, reader.coordinates, profile)
-    names: dict[int, list[str]] = {}
-    for one in measurements:
-        names.setdefault(one.number, []).append(one.source_lesion_id)
-    return [replace(it, source_lesion_id="+".join(names[it.index])) for it in lesions], marks
+    drawn, unplaced = _drawn(case, grid)
+    made, alone, unusable, repeats = _made(drawn, reader, grid, windows)
+    groups = _numbered(made, reader.slices_apart)
+    own = replace(case, measurements=tuple(one.measurement for group in groups for one in group))
+    outward_vox = reader.coordinates.outward_vox if reader.coordinates is not None else 0.0
+    slices = {str(at): at for at in range(grid.volume.stored.shape[2])}
+    lesions = measured_lesions(own, grid.volume, slices, outward_vox, profile)
+    sources = _Sources(raw, case.annotations)
+    points = [one for one in drawn if one.shape.kind == Kind.POINT]
+    found = []
+    for lesion, group in zip(lesions, groups, strict=True):
+        click, points = _click(group, points, reader.slices_apart)
+        names = dict.fromkeys(name for one in group for name in one.pair.name.split("+"))
+        differs = (Flag.STATED_LENGTH_DIFFERS,) if any(one.differs for one in group) else ()
+        found.append(
+            replace(
+                lesion,
+                source_lesion_id="+".join(names),
+                columns=lesion.columns + sources.columns(group[0].statement),
+                flags=lesion.flags + differs,
+                click=None if click is None else _voxel(click, grid),
+            )
+        )
+    for one in drawn:
+        if one.shape.kind == Kind.OUTLINE:
+            found.append(_outlined(one, len(found) + 1, grid, sources))
+    for one in alone:
+        found.append(_line_alone(one, len(found) + 1, grid, sources))
+    marks = [mark for _, mark in sorted([*unplaced, *unusable], key=lambda pair: pair[0])]
+    marks += repeats
+    marks += [Mark(Reason.POINT_MARK, _where("a point", one), one.name) for one in points]
+    return found, marks
 
 
-def crowd_measurements(
-    case: CaseFiles, raw: Path, reader: Ccc18, series: Series
-) -> tuple[tuple[Measurement, ...], list[Mark]]:
-    """Rows of a series as readers' measurements of numbered lesions, and the rows that are none.
-
-    Raises
-    ------
-    CaseError
-        `too_many_instances`.
-    """
+def _drawn(case: CaseFiles, grid: Grid) -> tuple[list[Drawn], _Numbered]:
+    """All that was drawn, on its slices, and what cannot be placed, by number of the statement."""
     if len(case.measurements) > MAXIMUM_MEASUREMENTS:
         raise CaseError(
             Reason.TOO_MANY_INSTANCES,
             f"{len(case.measurements):,} rows for one series, at most "
             f"{MAXIMUM_MEASUREMENTS:,} expected",
         )
-    slices, windows = slices_of(series), windows_of(case.slices, raw)
-    spacing_mm = geometry.spacing_mm(series.volume.stored_affine)
-    columns, rows, count = series.volume.stored.shape
-    placed: list[_Placed] = []
-    marks: list[Mark] = []
+    drawn: list[Drawn] = []
+    marks: _Numbered = []
     for one in case.measurements:
+        assert isinstance(one, Statement)
         try:
             if one.skipped is not None:
                 raise CaseError(*one.skipped)
-            if one.slice_name not in slices:
-                detail = f"none of the {count} slices of the series is {one.slice_name}"
-                raise CaseError(Reason.KEY_SLICE_MISSING, detail)
-            checked = _checked(one, spacing_mm, (columns, rows))
+            drawn += grid.placed(one)
         except CaseError as error:
-            marks.append(Mark(error.reason, error.detail, one.source_lesion_id))
-            continue
-        at = slices[one.slice_name]
-        window = windows.get(series.sop_instance_uids[at])
-        placed.append(_Placed(replace(checked, window_hu=window), at))
-    placed, repeats = _without_repeats(placed)
-    return _numbered(placed, reader.slices_apart), marks + repeats
+            marks.append((one.number, Mark(error.reason, error.detail, one.source_lesion_id)))
+    return drawn, marks
 
 
-def groups_of(
-    lines: Sequence[Lines], slices_vox: Sequence[int], slices_apart: int
-) -> list[list[int]]:
-    """Part measurements into lesions by the rule above: their indices, ascending in each.
-
-    Parameters
-    ----------
-    lines : sequence of Lines
-        In one frame of columns and rows.
-    slices_vox : sequence of int
-        Slice of each.
-    slices_apart : int
-    """
-    if not lines:
-        return []
-    points = np.stack([one.points for one in lines])
-    low, high, at = points.min(axis=1), points.max(axis=1), np.array(slices_vox)
-    owner = list(range(len(lines)))
-
-    def first(number: int) -> int:
-        while owner[number] != number:
-            owner[number] = owner[owner[number]]
-            number = owner[number]
-        return number
-
-    for number in range(len(lines)):
-        near = np.abs(at[:number] - at[number]) <= slices_apart
-        near &= ((low[:number] <= high[number]) & (low[number] <= high[:number])).all(axis=1)
-        for other in np.flatnonzero(near).tolist():
-            if hulls_meet(points[number], points[other]):
-                a, b = sorted((first(number), first(other)))
-                owner[b] = a
-    groups: dict[int, list[int]] = {}
-    for number in range(len(lines)):
-        groups.setdefault(first(number), []).append(number)
-    return list(groups.values())
+def _made(
+    drawn: Sequence[Drawn], reader: Measurements, grid: Grid, windows: _Windows
+) -> tuple[list[_Made], list[Drawn], _Numbered, list[Mark]]:
+    """Measurements of two lines, lines alone, pairs that cannot be used, and repetitions."""
+    pairs, alone = pairs_of([one for one in drawn if one.shape.kind == Kind.LINE])
+    made: list[_Made] = []
+    marks: _Numbered = []
+    for pair in pairs:
+        try:
+            made.append(_checked(pair, reader, grid, windows))
+        except CaseError as error:
+            mark = Mark(error.reason, error.detail, pair.name)
+            marks.append((pair.long.statement.number, mark))
+    repeats: list[Mark] = []
+    seen: dict[tuple[object, ...], str] = {}
+    kept = [one for one in made if not _repeats(one.statement, one.place, seen, repeats)]
+    lone = []
+    for line in alone:
+        ends = sorted(tuple(point) for point in line.points.tolist())
+        place = (float(line.slice_vox), *(number for end in ends for number in end))
+        if not _repeats(line.statement, place, seen, repeats):
+            lone.append(line)
+    return kept, lone, marks, repeats
 
 
-def hulls_meet(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    """Whether the convex hulls of two sets of points, each of shape (n, 2), share a point.
-
-    They do not if, and only if, a line along some side of one of them parts them (separating
-    axis). All connections of two points are tried: the sides are among them.
-    """
-    sides = [b - a for points in (one, other) for a, b in combinations(points, 2)]
-    along = np.array(sides)
-    # Across every side; and along the axes, which part points, and segments of one line.
-    normals = np.concatenate([along[:, ::-1] * [1.0, -1.0], np.eye(2)])
-    a, b = normals @ one.T, normals @ other.T
-    apart = (a.max(axis=1) < b.min(axis=1)) | (b.max(axis=1) < a.min(axis=1))
-    return not bool(apart.any())
-
-
-def slices_of(series: Series) -> dict[str, int]:
-    """Find the stored index of a slice by its SOPInstanceUID, or by its number from the feet."""
-    count = series.volume.stored.shape[2]
-    down = series.volume.orientation.flips[2]
-    numbers = {str(count - 1 - at if down else at): at for at in range(count)}
-    return numbers | {uid: at for at, uid in enumerate(series.sop_instance_uids) if uid}
-
-
-def _checked(
-    one: Measurement, spacing_mm: tuple[float, ...], shape: tuple[int, int]
-) -> Measurement:
-    """Return a measurement whose long axis is the longer one, with lengths as the table says."""
-    found = one.lines.length_mm(spacing_mm)
-    if isinstance(one, CrowdMeasurement):
-        _check_lengths(one, found)
-    if problem := one.lines.problem(shape):
+def _checked(pair: Pair, reader: Measurements, grid: Grid, windows: _Windows) -> _Made:
+    """Return a measurement whose long axis is the longer one, with lengths as they are stated."""
+    spacing_mm = geometry.spacing_mm(grid.volume.stored_affine)
+    columns, rows, _ = grid.volume.stored.shape
+    lines, statement = pair.lines, pair.long.statement
+    found = lines.length_mm(spacing_mm)
+    stated = pair.long.shape.stated_mm, pair.short.shape.stated_mm
+    wrong = _lengths_differ(lines, stated, found)
+    if wrong and reader.stated_lengths == "fail":
+        raise CaseError(Reason.ANNOTATION_MISMATCH, wrong)
+    if problem := lines.problem((columns, rows)):
         raise CaseError(Reason.DEGENERATE_LINES, problem)
     if found[0] < found[1]:
-        return replace(one, lines=Lines(one.lines.short, one.lines.long))
-    return one
+        lines, stated = Lines(lines.short, lines.long), stated[::-1]
+    measurement = Measurement(
+        number=0,
+        source_lesion_id=pair.name,
+        slice_name=str(pair.long.slice_vox),
+        lines=lines,
+        reader=statement.reader,
+        window_hu=windows.get(pair.long.slice_vox),
+        lesion_type=statement.lesion_type,
+        stated_mm=stated,
+    )
+    return _Made(measurement, pair, bool(wrong))
 
 
-def _check_lengths(one: CrowdMeasurement, found: tuple[float, float]) -> None:
-    """Refuse end points that are not as far apart as the table says.
+def _lengths_differ(
+    lines: Lines, lengths: tuple[float | None, float | None], found: tuple[float, float]
+) -> str:
+    """Say that end points are not as far apart as is stated; empty where they are.
 
-    Such a row is of another slice than it names, or of an image of another size: its lines
-    cannot be trusted, and a wrong mask would be worse than none.
+    Such a row is of another slice than it names, or of an image of another size; or its writer
+    took one spacing for all images.
     """
-    for axis, stated, mm in zip(("long", "short"), one.length_mm, found, strict=True):
+    for axis, stated, mm in zip(("long", "short"), lengths, found, strict=True):
         if stated is None or abs(stated - mm) <= max(_LENGTH_MM, _LENGTH_SHARE * mm):
             continue
-        vox = one.lines.long_vox if axis == "long" else one.lines.short_vox
+        vox = lines.long_vox if axis == "long" else lines.short_vox
         unit = abs(stated - vox) <= max(_LENGTH_MM, _LENGTH_SHARE * vox)
-        raise CaseError(
-            Reason.ANNOTATION_MISMATCH,
+        return (
             f"the table says {stated:.2f} mm for the {axis} axis, its end points lie "
             f"{mm:.2f} mm apart on the slice"
-            + (
-                f"; the length is that in pixels: set the recipe's columns.{axis}_length_mm to null"
-                if unit
-                else ""
-            ),
+        ) + (
+            f"; the length is that in pixels: set the recipe's columns.{axis}_length_mm to null"
+            if unit
+            else ""
         )
+    return ""
 
 
-def _without_repeats(placed: list[_Placed]) -> tuple[list[_Placed], list[Mark]]:
-    """Leave out what one reader drew twice, to the last digit."""
-    seen: dict[tuple[int, tuple[float, ...]], str] = {}
-    kept, marks = [], []
-    for one in placed:
-        name = one.measurement.source_lesion_id
-        first = seen.setdefault((one.measurement.reader, one.place), name)
-        if first == name:
-            kept.append(one)
-        else:
-            detail = f"the same end points by the same annotator as {first}"
-            marks.append(Mark(Reason.DUPLICATE, detail, name))
-    return kept, marks
+def _repeats(
+    statement: Statement,
+    place: tuple[float, ...],
+    seen: dict[tuple[object, ...], str],
+    marks: list[Mark],
+) -> bool:
+    """Whether one reader drew something twice, to the last digit, or a file says it again."""
+    name = statement.source_lesion_id
+    keys = [("reader", statement.drawn_by, *place)]
+    keys += [("track", statement.track, *place)] if statement.track else []
+    first = next((seen[key] for key in keys if key in seen), None)
+    if first is not None:
+        detail = f"the same end points by the same annotator as {first}"
+        marks.append(Mark(Reason.DUPLICATE, detail, name))
+        return True
+    seen.update(dict.fromkeys(keys, name))
+    return False
 
 
-def _numbered(placed: list[_Placed], slices_apart: int) -> tuple[Measurement, ...]:
-    """Measurements by number of their lesion and of their reader in it."""
-    lines = [one.measurement.lines for one in placed]
-    groups = groups_of(lines, [one.slice_vox for one in placed], slices_apart)
+def _numbered(made: Sequence[_Made], slices_apart: int) -> list[list[_Made]]:
+    """Measurements by lesion, with numbers of their lesion and of their reader in it."""
+    groups = groups_of(
+        [one.measurement.lines for one in made],
+        [one.pair.long.slice_vox for one in made],
+        slices_apart,
+        [one.statement.lesion for one in made],
+        [one.statement.track for one in made],
+    )
     lesions = sorted(
-        ([placed[at] for at in group] for group in groups),
+        ([made[at] for at in group] for group in groups),
         key=lambda members: min((one.place, one.measurement.reader) for one in members),
     )
-    return tuple(
-        replace(one.measurement, number=number, reader=reader)
+    return [
+        [
+            replace(one, measurement=replace(one.measurement, number=number, reader=reader))
+            for reader, one in enumerate(
+                sorted(members, key=lambda one: (one.measurement.reader, one.place)), start=1
+            )
+        ]
         for number, members in enumerate(lesions, start=1)
-        for reader, one in enumerate(
-            sorted(members, key=lambda one: (one.measurement.reader, one.place)), start=1
+    ]
+
+
+def _click(
+    group: Sequence[_Made], points: list[Drawn], slices_apart: int
+) -> tuple[Drawn | None, list[Drawn]]:
+    """First point that somebody marked in a lesion, and the points that are none of it."""
+    inside = [
+        point
+        for point in points
+        if any(
+            point.statement.number == one.statement.number
+            or (
+                abs(point.slice_vox - one.pair.long.slice_vox) <= slices_apart
+                and hulls_meet(point.points, one.pair.lines.points)
+            )
+            for one in group
         )
+    ]
+    if not inside:
+        return None, points
+    return inside[0], [point for point in points if point is not inside[0]]
+
+
+def _voxel(point: Drawn, grid: Grid) -> tuple[int, int, int] | None:
+    """RAS index of the voxel that a point lies in; None outside the scan."""
+    column, row = np.rint(point.points[0]).astype(np.int64).tolist()
+    shape = grid.volume.stored.shape
+    if not (0 <= column < shape[0] and 0 <= row < shape[1]):
+        return None
+    stored = np.array([[column, row, point.slice_vox]], np.int32)
+    x, y, z = ras_voxels(stored, grid.volume)[0].tolist()
+    return x, y, z
+
+
+def _outlined(one: Drawn, number: int, grid: Grid, sources: _Sources) -> Lesion:
+    """Lesion of an outline on one slice: the voxels whose centres it encloses."""
+    from uls_data.dicom.polygons import check_work, fill_slice
+
+    shape = grid.volume.stored.shape
+    problem: tuple[Reason, str] | None = None
+    voxels: NDArray[np.int32] = np.empty((0, 3), np.int32)
+    try:
+        check_work([one.points], shape)
+        region, _ = fill_slice([one.points], shape)
+        if region.mask.any():
+            stored = region.voxels
+            stored[:, 2] = one.slice_vox
+            voxels = ras_voxels(stored, grid.volume)
+        else:
+            problem = Reason.EMPTY_MASK, _where("an outline that encloses no voxel centre", one)
+    except CaseError as error:
+        problem = error.reason, error.detail
+    return Lesion(number, voxels, one.name, skipped=problem, columns=sources.columns(one.statement))
+
+
+def _line_alone(one: Drawn, number: int, grid: Grid, sources: _Sources) -> Lesion:
+    """Lesion of one line, of which no mask is made."""
+    (x1, y1), (x2, y2) = one.points.tolist()
+    x_mm, y_mm, _ = geometry.spacing_mm(grid.volume.stored_affine)
+    length_mm = float(np.hypot((x2 - x1) * x_mm, (y2 - y1) * y_mm))
+    stated = one.shape.stated_mm
+    differs = stated is not None and abs(stated - length_mm) > max(
+        _LENGTH_MM, _LENGTH_SHARE * length_mm
     )
+    detail = f"{_where('one line', one)}, {length_mm:.2f} mm long" + (
+        f", stated {stated:.2f} mm" if stated is not None else ""
+    )
+    return Lesion(
+        number,
+        np.empty((0, 3), np.int32),
+        one.name,
+        skipped=(Reason.SINGLE_LINE, detail),
+        columns=(
+            ("recist_long_vox", float(np.hypot(x2 - x1, y2 - y1))),
+            ("stated_long_mm", stated),
+            *sources.columns(one.statement),
+        ),
+        flags=(Flag.STATED_LENGTH_DIFFERS,) if differs else (),
+    )
+
+
+def _where(what: str, one: Drawn) -> str:
+    """Words for where something was drawn: columns and rows of the stored slice, from 0."""
+    shown = ", ".join(f"({x:.2f}, {y:.2f})" for x, y in one.points[:2].tolist())
+    return f"{what} at column and row {shown} of slice {one.slice_vox}, counted from 0"
+
+
+class _Sources:
+    """Which of several files a lesion is from, as columns."""
+
+    def __init__(self, raw: Path, files: Iterable[Path]) -> None:
+        several = list(files)
+        self.hashes = (
+            {path: sha256_file(raw / path) for path in several} if len(several) > 1 else {}
+        )
+
+    def columns(self, statement: Statement) -> tuple[tuple[str, str | float | None], ...]:
+        """Columns of a lesion; none where the case has one file, which its rows name anyway."""
+        if statement.source not in self.hashes:
+            return ()
+        name = readable(statement.source.as_posix())
+        return (("label_source", name), ("label_source_sha256", self.hashes[statement.source]))

@@ -1,178 +1,255 @@
-"""The table of Crowds Cure Cancer: who measured what on which slice, a row a measurement.
+"""A table of measurements: who measured what on which slice, a row a measurement.
 
-Names of columns are the recipe's (`reader.columns`): of the 2018 table only those of the axes
-are known from code that reads it. Annotators are kept as hashes of their names, to tell them
-apart, and no text of a cell reaches a message.
+Names of columns are the recipe's (`reader.table.columns`), or the usual ones where it names none.
+Readers and lesions are kept as hashes of what the table calls them, to tell them apart, and no
+text of a cell reaches a message.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from uls_data.dicom.elements import is_uid
 from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.io import sha256_bytes
-from uls_data.measure.lines import Lines
-from uls_data.outcome import Reason
-from uls_data.recipe.reader import Ccc18, Ccc18Columns
-from uls_data.tables import Row, name_below, read_bytes, read_rows
+from uls_data.outcome import LesionType, Reason
+from uls_data.recipe.measurements import LineTable, Measurements
+from uls_data.sources.measurements.cells import header_of, rows_of
+from uls_data.sources.measurements.statement import Kind, Place, Point, Shape, Statement
+from uls_data.tables import Row, name_below
 
 _EMPTY = frozenset(("", "nan", "na", "none", "null", "undefined"))
 _TRUE = frozenset(("true", "t", "yes", "y", "1", "1.0"))
 _FALSE = _EMPTY | frozenset(("false", "f", "no", "n", "0", "0.0"))
-_FARTHEST_VOX = 1e5
+_FARTHEST = 1e5
 _LONGEST_MM = 1e4
 _MOST_SLICES = 100_000
+_LARGEST_NUMBER = 999_999
 _LONGEST_ROLE = 200
 _SHOWN_COLUMNS, _SHOWN_LETTERS = 60, 40
-_NOWHERE = Lines((0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0))
+_TURNED = {"lps_mm": (-1.0, -1.0, 1.0), "ras_mm": (1.0, 1.0, 1.0)}
 
 
-@dataclass(frozen=True)
-class CrowdRow:
-    """One row of the table.
-
-    Attributes
-    ----------
-    number : int
-        Of the row, 1-based; the header and empty lines do not count.
-    series_instance_uid : str
-        Empty where the row names no series.
-    annotator : str
-        Hash of the annotator's name.
-    slice_name : str
-        SOPInstanceUID of the measured slice, or its number from the feet.
-    lines : Lines
-        Columns and rows of the slice as the table states them; all zero where it states none.
-    length_mm : tuple of 2 float or None
-        Long and short axis as the table states them.
-    skipped : (Reason, str) or None
-        `not_a_radiologist`, `not_measured`, or `annotation_unreadable`.
-    """
-
-    number: int
-    series_instance_uid: str
-    annotator: str = field(repr=False)
-    slice_name: str = ""
-    lines: Lines = _NOWHERE
-    length_mm: tuple[float | None, float | None] = (None, None)
-    skipped: tuple[Reason, str] | None = None
-
-
-def read_table(path: Path, root: Path, reader: Ccc18) -> list[CrowdRow]:
+def read_table(path: Path, root: Path, reader: Measurements) -> list[Statement]:
     """All rows of the table; one that cannot be used says why.
 
     Raises
     ------
     SourceError
-        It is no such table: not a CSV, or a column that the recipe names is not there.
+        It is no such table, or a column that the recipe names is not there.
     """
+    assert reader.table is not None
     try:
-        _check_columns(path, root, reader.columns)
-        needed = [name for _, name in _wanted(reader.columns)]
-        rows = read_rows(path, root, needed, Reason.ANNOTATION_UNREADABLE)
-        return [_row(row, number, reader) for number, row in enumerate(rows, start=1)]
+        layout = _Layout.of(path, root, reader)
+        rows = rows_of(path, root, sorted(layout.used))
+        return [layout.statement(row, number) for number, row in enumerate(rows, start=1)]
     except CaseError as error:
         raise SourceError(f"--raw {root}: {error.detail}") from error
 
 
-def _wanted(columns: Ccc18Columns) -> Iterator[tuple[str, str]]:
-    """Fields of the recipe and the columns that they name."""
-    for name, value in columns:
-        if isinstance(value, str):
-            yield f"reader.columns.{name}", value
-        elif value is not None:
-            yield from ((f"reader.columns.{name}[{at}]", one) for at, one in enumerate(value))
+@dataclass(frozen=True)
+class _Layout:
+    """Which columns of a table are used, and how its rows are read."""
 
+    source: Path
+    table: LineTable
+    shift_vox: float
+    has: frozenset[str]
 
-def _check_columns(path: Path, root: Path, columns: Ccc18Columns) -> None:
-    text = read_bytes(path, root).decode("utf-8-sig", errors="replace")
-    try:
-        header = next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
-    except csv.Error:
-        header = []
-    found = [cell.strip().lower() for cell in header]
-    missing = [one for one in _wanted(columns) if one[1].lower() not in found]
-    if not missing:
-        return
-    field_, column = missing[0]
-    more = f" ({len(missing) - 1} others are missing too)" if len(missing) > 1 else ""
-    # A first line in which few names are known may be no header, and hold anybody's name.
-    known = 2 * len(missing) <= len(list(_wanted(columns)))
-    names = ", ".join(readable(cell.strip())[:_SHOWN_LETTERS] for cell in header[:_SHOWN_COLUMNS])
-    raise SourceError(
-        f"--raw {root}: {name_below(path, root)} has no column {column!r}{more}; "
-        + (f"it has: {names}" if known else "few or none of the expected are in its first line")
-        + f".\n  Say in the recipe's {field_} what the column is called (null where there is "
-        "none and the field allows that)."
-    )
+    @classmethod
+    def of(cls, path: Path, root: Path, reader: Measurements) -> _Layout:
+        """Look at the header of a table.
 
+        Raises
+        ------
+        SourceError
+            A column that the recipe names is not there, or none that tells scan or lines.
+        """
+        assert reader.table is not None
+        header = header_of(path, root)
+        has = frozenset(cell.strip().lower() for cell in header)
+        shift = reader.coordinates.shift_vox if reader.coordinates is not None else 0.0
+        found = cls(path.relative_to(root), reader.table, shift, has)
+        found._check(header, path, root, reader)
+        return found
 
-def _row(row: Row, number: int, reader: Ccc18) -> CrowdRow:
-    columns = reader.columns
-    series = _text(row, columns.series)
-    found = CrowdRow(
-        number,
-        series if is_uid(series) else "",
-        sha256_bytes(_text(row, columns.annotator).encode()),
-    )
-    try:
-        return _measured(found, row, reader)
-    except CaseError as error:
-        return replace(found, skipped=(error.reason, error.detail))
+    @cached_property
+    def used(self) -> frozenset[str]:
+        """Columns that are read."""
+        columns = self.table.columns
+        names = {value for _, value in columns if isinstance(value, str)}
+        names |= {*self.table.ends("long"), *self.table.ends("short")}
+        return frozenset(name for name in names if name.lower() in self.has)
 
+    def _check(self, header: Sequence[str], path: Path, root: Path, reader: Measurements) -> None:
+        wanted = list(self.table.demanded())
+        missing = [one for one in wanted if one[1].lower() not in self.has]
+        columns = self.table.columns
+        ends = [*self.table.ends("long"), columns.long_length_mm or ""]
+        if not missing and not any(name.lower() in self.has for name in ends):
+            missing = [("reader.table.columns.long", ", ".join(self.table.ends("long")))]
+        scan = (columns.case,) if reader.images else (columns.series, columns.slice)
+        scan = (*scan, columns.series_number, columns.case)
+        if not missing and not any(name is not None and name.lower() in self.has for name in scan):
+            named = columns.case if reader.images else columns.series
+            missing = [
+                (f"reader.table.columns.{'case' if reader.images else 'series'}", f"{named}")
+            ]
+        if not missing:
+            return
+        field, column = missing[0]
+        more = f" ({len(missing) - 1} others are missing too)" if len(missing) > 1 else ""
+        # A first line in which few names are known may be no header, and hold anybody's name.
+        known = 2 * len(missing) <= len(wanted) or (not wanted and bool(self.used))
+        shown = (readable(cell.strip())[:_SHOWN_LETTERS] for cell in header[:_SHOWN_COLUMNS])
+        raise SourceError(
+            f"--raw {root}: {name_below(path, root)} has no column {column!r}{more}; "
+            + (
+                f"it has: {', '.join(shown)}"
+                if known
+                else "few or none of the expected are in its first line"
+            )
+            + f".\n  Say in the recipe's {field} what the column is called (null where there is "
+            "none and the field allows that)."
+        )
 
-def _measured(found: CrowdRow, row: Row, reader: Ccc18) -> CrowdRow:
-    columns = reader.columns
-    if columns.role is not None:
-        role = _text(row, columns.role)
-        if len(role) > _LONGEST_ROLE or not re.fullmatch(reader.radiologist, role):
-            detail = f"{row.where}: {columns.role} does not say that this is a radiologist"
-            raise CaseError(Reason.NOT_A_RADIOLOGIST, detail)
-    if columns.skip is not None and (skip := _text(row, columns.skip).lower()) not in _FALSE:
-        if skip not in _TRUE:
-            raise row.wrong(f"{columns.skip}: expected true or false")
-        raise CaseError(Reason.NOT_MEASURED, f"{row.where}: the annotator skipped it")
-    empty = [name for name in (*columns.long, *columns.short) if _is_empty(row, name)]
-    if empty:
-        detail = f"{row.where}: {len(empty)} of 8 coordinates are missing, such as {empty[0]}"
-        raise CaseError(Reason.NOT_MEASURED, detail)
-    points = [
-        row.real(name, -_FARTHEST_VOX, _FARTHEST_VOX) for name in (*columns.long, *columns.short)
-    ]
-    return replace(
-        found,
-        slice_name=_slice_name(row, columns),
-        lines=Lines.of(points),
-        length_mm=(_length(row, columns.long_length_mm), _length(row, columns.short_length_mm)),
-    )
+    def statement(self, row: Row, number: int) -> Statement:
+        """Statement of a row; one that cannot be used says why."""
+        columns = self.table.columns
+        series = self._text(row, columns.series)
+        study = self._text(row, columns.study)
+        made = Statement(
+            number=number,
+            source_lesion_id=f"row-{number}",
+            source=self.source,
+            place=Place(
+                case=self._text(row, columns.case)[:_LONGEST_ROLE],
+                series=series if is_uid(series) else "",
+                study=study if is_uid(study) else "",
+            ),
+            drawn_by=self._hash(row, columns.annotator),
+            lesion=self._hash(row, columns.lesion),
+        )
+        try:
+            made = self._measured(made, row)
+        except CaseError as error:
+            made = replace(made, skipped=(error.reason, error.detail))
+        if "series" in columns.model_fields_set and columns.series and not made.place.series:
+            why = Reason.ANNOTATION_UNREADABLE, f"{row.where}: names no series"
+            return replace(made, place=Place(), skipped=made.skipped or why)
+        return made
 
+    def _measured(self, made: Statement, row: Row) -> Statement:
+        columns = self.table.columns
+        if columns.role is not None:
+            role = self._text(row, columns.role)
+            if len(role) > _LONGEST_ROLE or not re.fullmatch(self.table.radiologist, role):
+                detail = f"{row.where}: {columns.role} does not say that this is a radiologist"
+                raise CaseError(Reason.NOT_A_RADIOLOGIST, detail)
+        skip = self._text(row, columns.skip).lower()
+        if skip not in _FALSE:
+            if skip not in _TRUE:
+                raise row.wrong(f"{columns.skip}: expected true or false")
+            raise CaseError(Reason.NOT_MEASURED, f"{row.where}: the annotator skipped it")
+        place = replace(made.place, series_number=self._number(row, columns.series_number))
+        made = replace(
+            made,
+            place=place,
+            stated_mm=(
+                self._length(row, columns.long_length_mm),
+                self._length(row, columns.short_length_mm),
+            ),
+            lesion_type=self._lesion_type(row),
+        )
+        shapes = self._lines(row, made)
+        return replace(made, shapes=shapes, place=self._slice(row, place))
 
-def _slice_name(row: Row, columns: Ccc18Columns) -> str:
-    if columns.slice is None:
-        assert columns.slice_index is not None
-        return str(row.whole(columns.slice_index, 0, _MOST_SLICES))
-    uid = _text(row, columns.slice)
-    if not is_uid(uid):
-        raise row.wrong(f"{columns.slice}: expected a UID, found text of {len(uid)} characters")
-    return uid
+    def _lines(self, row: Row, made: Statement) -> tuple[Shape, ...]:
+        """Axes of a row: both, or the long one alone where all of the short one is empty."""
+        ends = {axis: self.table.ends(axis) for axis in ("long", "short")}
+        empty = {
+            axis: [one for one in names if self._is_empty(row, one)] for axis, names in ends.items()
+        }
+        names = [*ends["long"], *ends["short"]]
+        none = [*empty["long"], *empty["short"]]
+        alone = not empty["long"] and len(empty["short"]) == len(ends["short"])
+        if none and not alone:
+            what = f"{len(none)} of {len(names)} coordinates are missing, such as {none[0]}"
+            raise CaseError(Reason.NOT_MEASURED, f"{row.where}: {what}")
+        axes = ("long",) if alone else ("long", "short")
+        return tuple(
+            Shape(Kind.LINE, self._points(row, ends[axis]), axis, stated_mm=stated)
+            for axis, stated in zip(axes, made.stated_mm, strict=False)
+        )
 
+    def _points(self, row: Row, names: Sequence[str]) -> tuple[Point, ...]:
+        numbers = [row.real(name, -_FARTHEST, _FARTHEST) for name in names]
+        if self.table.unit == "pixels":
+            numbers = [number + self.shift_vox for number in numbers]
+            return tuple(zip(numbers[::2], numbers[1::2], strict=True))
+        x, y, z = _TURNED[self.table.unit]
+        return tuple(
+            (x * a, y * b, z * c)
+            for a, b, c in zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
+        )
 
-def _length(row: Row, column: str | None) -> float | None:
-    if column is None or _is_empty(row, column):
-        return None
-    return row.real(column, 0, _LONGEST_MM)
+    def _slice(self, row: Row, place: Place) -> Place:
+        """Place with the slice, by the first way of the recipe that the row fills in."""
+        columns = self.table.columns
+        uid = self._text(row, columns.slice)
+        if uid.lower() not in _EMPTY:
+            if not is_uid(uid):
+                raise row.wrong(
+                    f"{columns.slice}: expected a UID, found text of {len(uid)} characters"
+                )
+            return replace(place, slice_name=uid)
+        number = self._number(row, columns.image_number)
+        if number is not None:
+            return replace(place, image_number=number)
+        if not self._is_empty(row, columns.slice_index):
+            assert columns.slice_index is not None
+            return replace(place, slice_index=row.whole(columns.slice_index, 0, _MOST_SLICES))
+        if not self._is_empty(row, columns.slice_mm):
+            assert columns.slice_mm is not None
+            return replace(place, slice_mm=row.real(columns.slice_mm, -_FARTHEST, _FARTHEST))
+        if self.table.unit != "pixels":
+            return place
+        raise row.wrong("nothing tells the slice")
 
+    def _lesion_type(self, row: Row) -> LesionType | None:
+        column = self.table.columns.lesion_type
+        text = self._text(row, column).lower().replace(" ", "_")
+        if text in _EMPTY:
+            return None
+        if text not in set(LesionType):
+            known = ", ".join(LesionType)
+            raise row.wrong(f"{column}: expected one of {known}")
+        return LesionType(text)
 
-def _is_empty(row: Row, column: str) -> bool:
-    return _text(row, column).lower() in _EMPTY
+    def _number(self, row: Row, column: str | None) -> int | None:
+        if column is None or self._is_empty(row, column):
+            return None
+        return row.whole(column, 0, _LARGEST_NUMBER)
 
+    def _length(self, row: Row, column: str | None) -> float | None:
+        if column is None or self._is_empty(row, column):
+            return None
+        return row.real(column, 0, _LONGEST_MM)
 
-def _text(row: Row, column: str) -> str:
-    return row.cells[column.lower()].strip()
+    def _hash(self, row: Row, column: str | None) -> str:
+        text = self._text(row, column)
+        if column is None or column.lower() not in self.has:
+            return ""
+        return sha256_bytes(text.encode()) if text.lower() not in _EMPTY else ""
+
+    def _is_empty(self, row: Row, column: str | None) -> bool:
+        return self._text(row, column).lower() in _EMPTY
+
+    @staticmethod
+    def _text(row: Row, column: str | None) -> str:
+        return row.cells.get(column.lower(), "").strip() if column is not None else ""

@@ -1,0 +1,128 @@
+"""What readers of recipes are made of: parts that more than one of them has."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+# Each * multiplies what a search may try on one name.
+_MOST_STARS, _LONGEST_PATTERN = 12, 500
+
+
+class Part(BaseModel):
+    """Base of all parts: unknown fields are errors, values do not change."""
+
+    # Validators are made when first used: workers are handed parts, and check none.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True
+    )
+
+
+def regex(value: Any) -> Any:
+    """Refuse what is no regular expression that can stand inside another."""
+    if not isinstance(value, str):
+        return value  # pydantic says what is wrong with it
+    try:
+        # It becomes part of longer ones, in a group of its own.
+        re.compile(f"x(?P<case>{value})(?P=case)")
+        if re.compile(value).groupindex:
+            raise ValueError("groups cannot have names here")
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(
+            f"not a regular expression that can stand in a pattern: {error}"
+        ) from error
+    return value
+
+
+def _one_group(value: str) -> str:
+    if re.compile(value).groups != 1:
+        raise ValueError("needs exactly one group (...), which is the patient's id")
+    return value
+
+
+Regex = Annotated[str, BeforeValidator(regex)]
+CasePattern = Regex
+PatientPattern = Annotated[str, BeforeValidator(regex), AfterValidator(_one_group)]
+
+
+def check_pattern(value: str, *further: str) -> list[str]:
+    """Fields of a file pattern: `{case}`, `{ext}` and the further ones.
+
+    Raises
+    ------
+    ValueError
+        It is none, or may lead out of the raw root.
+    """
+    if len(re.sub(r"\*+", "*", value)) > _LONGEST_PATTERN or value.count("*") > _MOST_STARS:
+        raise ValueError(
+            f"more than {_MOST_STARS} * or {_LONGEST_PATTERN} characters: no file needs that"
+        )
+    if value.startswith("/") or ".." in value.split("/"):
+        raise ValueError("must lie below the raw root: no leading / and no ..")
+    fields: list[str] = re.findall(r"\{(\w*)", value)
+    unknown = set(fields) - {"case", "ext", *further}
+    if unknown:
+        raise ValueError(f"the field {{{min(unknown)}}} does not belong here")
+    return fields
+
+
+class ReaderPart(Part):
+    """Base of all readers."""
+
+    def patient_of(self, case_id: str) -> str | None:
+        """Patient id of a case by the rule; None where its name does not tell it."""
+        pattern: str | None = getattr(self, "patient", None)
+        match = re.fullmatch(pattern, case_id) if pattern is not None else None
+        return match[1] if match else None
+
+    def check_rule(self, rule: str) -> None:
+        """Refuse a rule of `instances` that the reader cannot serve.
+
+        Raises
+        ------
+        ValueError
+        """
+
+    def described(self) -> list[str]:
+        """Lines for people: what is read, and from where."""
+        options = self.model_dump(mode="json", exclude={"crosswalk"}, exclude_none=True)
+        return [f"Reader: {json.dumps(options)}"]
+
+
+class DicomPolicy(Part):
+    """What to do with series that are no even stack of slices; never a resampling."""
+
+    duplicate_positions: Literal["fail", "first_instance_number"] = "fail"
+    """Slices that share a position: fail, or keep the one of the lowest InstanceNumber."""
+    uneven_share: float = Field(default=0.1, gt=0, lt=0.5)
+    """How far a slice may lie from an even stack, as a share of the step between slices."""
+    lone_slice: Literal["fail", "keep"] = "fail"
+    """A series of one slice, as key images are exported: fail, or take its SliceThickness for the
+    step and flag it `lone_slice`."""
+
+
+class DicomReader(ReaderPart):
+    """Base of readers of DICOM series."""
+
+    case: CasePattern
+    """Regular expression of a case's name. A series belongs to the case that a folder above it is
+    called after, or that its header's PatientID names, if that fits the expression as a whole:
+    no other id of a header is ever used."""
+    patient: PatientPattern = r"(.*)"
+    """As for `volume_pairs`."""
+    policy: DicomPolicy = DicomPolicy()
+
+
+class Coordinates(Part):
+    """Where a source's end points lie against pixel centres at whole, zero-based numbers."""
+
+    shift_vox: float = Field(ge=-2, le=2)
+    """Added to x and y of every end point to count from the first pixel's centre."""
+    outward_vox: float = Field(ge=0, le=2)
+    """How far the lesion reaches beyond the end points: 0 where they are centres of its outermost
+    pixels, 0.5 where they are the edges of those."""
+    evidence: str = Field(min_length=5)
+    """How that is known."""

@@ -1,0 +1,154 @@
+"""Which scan a statement is of, by whatever its source says of the place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from uls_data.dicom.elements import Tag
+from uls_data.dicom.header import read_header
+from uls_data.dicom.inventory import SeriesFiles
+from uls_data.errors import CaseError
+from uls_data.ids import readable
+from uls_data.outcome import Reason
+from uls_data.sources.measurements.statement import Place, Statement
+from uls_data.sources.scans import Scans
+
+_SERIES_NUMBER = 0x00200011
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Series below a raw root, by whatever a statement may name them.
+
+    Attributes
+    ----------
+    scans : Scans
+    root : Path
+        Raw root.
+    """
+
+    scans: Scans
+    root: Path
+
+    @cached_property
+    def by_uid(self) -> dict[str, SeriesFiles]:
+        """All series that have a UID, images before objects that share one with them."""
+        found: dict[str, SeriesFiles] = {}
+        for one in self.scans.every:
+            if one.series_instance_uid:
+                other = found.setdefault(one.series_instance_uid, one)
+                if other is not one and one.modality == "CT":
+                    found[one.series_instance_uid] = one
+        return found
+
+    @cached_property
+    def _by_slice(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for one in self.scans.every:
+            for uid in one.sop_instance_uids:
+                found.setdefault(uid, set()).add(one.series_instance_uid)
+        return found
+
+    @cached_property
+    def _by_number(self) -> dict[int, list[SeriesFiles]]:
+        found: dict[int, list[SeriesFiles]] = {}
+        wanted = frozenset((_SERIES_NUMBER,))
+        for one in self.scans.ct:
+            with suppress(CaseError, OSError, ValueError):
+                file = one.files[0]
+                header, _ = read_header(self.root / file, readable(file.as_posix()), wanted)
+                text = header.values.get(_SERIES_NUMBER, b"").decode("latin-1").strip(" \0")
+                found.setdefault(int(text), []).append(one)
+        return found
+
+    def series_of(self, one: Statement) -> str:
+        """UID of the series that a statement is of; it need not be there.
+
+        By the series that is named, else by the slices, else by whatever tells a single CT series:
+        its number, its frame of reference, its case, the folder of the file.
+
+        Raises
+        ------
+        CaseError
+            Nothing tells it.
+        """
+        place = one.place
+        if place.series:
+            return place.series
+        names = {place.slice_name, *(shape.slice_name for shape in one.shapes)} - {""}
+        found = {uid for name in names for uid in self._by_slice.get(name, ())}
+        if len(found) > 1:
+            found &= {series.series_instance_uid for series in self.scans.ct}
+        if not found and not names:
+            found = self._told(place)
+        if len(found) == 1:
+            return found.pop()
+        raise self._unresolved(one, names, found)
+
+    def _told(self, place: Place) -> set[str]:
+        """CT series that fit all that is said of the place, where that is anything."""
+        told: list[Iterable[SeriesFiles]] = []
+        if place.series_number is not None:
+            told.append(self._by_number.get(place.series_number, []))
+        if place.study:
+            told.append(one for one in self.scans.ct if one.study_instance_uid == place.study)
+        if place.case:
+            told.append(one for one in self.scans.ct if self._is_case(one, place.case))
+        if place.frame:
+            told.append(one for one in self.scans.ct if one.frame_of_reference_uid == place.frame)
+        if not told and place.folder is not None:
+            told.append(self._beside(place.folder))
+        sets = [{one.series_instance_uid for one in some} for some in told]
+        return set.intersection(*sets) if sets else set()
+
+    def _is_case(self, series: SeriesFiles, case: str) -> bool:
+        """Whether a series goes by this name, which is that of a folder that it lies in."""
+        return any(case in file.parts[:-1] for file in series.files[:1])
+
+    def _beside(self, folder: Path) -> list[SeriesFiles]:
+        """CT series below the nearest folder, at or above this one, that holds any."""
+        for above in (folder, *folder.parents):
+            found = [
+                one
+                for one in self.scans.ct
+                if any(file.is_relative_to(above) for file in one.files[:1])
+            ]
+            if found:
+                return found
+        return []
+
+    def _unresolved(self, one: Statement, names: set[str], found: set[str]) -> CaseError:
+        what = f"{readable(one.source.as_posix())}, {one.source_lesion_id}"
+        if found:
+            several = ", ".join(sorted(found)[:_SHOWN])
+            return CaseError(
+                Reason.AMBIGUOUS_FILES,
+                f"{what}: what it names fits {len(found)} series, {several}; say which, or move "
+                "the others away",
+            )
+        if names:
+            shown = ", ".join(sorted(names)[:_SHOWN])
+            detail = f"{what}: drawn on slice {shown}, which is not below the raw root"
+        elif one.place == Place():
+            detail = f"{what}: it names no image"
+        else:
+            detail = f"{what}: no CT series below the raw root fits what it says of its scan"
+        return CaseError(Reason.IMAGE_MISSING, detail)
+
+
+def numbers_of(files: Iterable[Path], root: Path) -> dict[int, list[str]]:
+    """SOPInstanceUIDs of slices by their InstanceNumber; what cannot be read is left out."""
+    wanted = frozenset((int(Tag.SOP_INSTANCE_UID), int(Tag.INSTANCE_NUMBER)))
+    found: dict[int, list[str]] = {}
+    for file in files:
+        with suppress(CaseError, OSError):
+            header, _ = read_header(root / file, readable(file.as_posix()), wanted)
+            number = header.numbers(Tag.INSTANCE_NUMBER, 1)
+            if number is not None and number[0].is_integer():
+                found.setdefault(int(number[0]), []).append(header.uid(Tag.SOP_INSTANCE_UID))
+    return found

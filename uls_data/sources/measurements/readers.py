@@ -1,0 +1,133 @@
+"""All that a recipe's tables and files state, and the files that state nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from importlib import import_module
+from pathlib import Path
+
+from uls_data.dicom.inventory import SeriesFiles
+from uls_data.errors import CaseError, SourceError
+from uls_data.ids import readable
+from uls_data.io import sha256_file
+from uls_data.outcome import Reason
+from uls_data.recipe.measurements import Measurements
+from uls_data.sources.format import Search
+from uls_data.sources.measurements.statement import Statement
+from uls_data.sources.measurements.table import read_table
+from uls_data.sources.scans import Strays
+from uls_data.volumes.raw_root import RawRoot
+
+# Modality of the DICOM objects of a kind.
+_MODALITIES = {"sr": "SR", "presentation_states": "PR", "structure_sets": "RTSTRUCT"}
+# Endings of the other files of a kind, and text that tells them from files of another kind.
+_ENDINGS: dict[str, tuple[tuple[str, ...], bytes]] = {}
+# `module:function` beside this one: called with a file's path, the raw root and the reader, it
+# returns statements.
+_READERS = {
+    "sr": "groups:read_report",
+    "presentation_states": "graphics:read_graphics",
+    "structure_sets": "contours:read_structures",
+}
+_SNIFFED_BYTES = 1 << 16
+
+
+def read_all(
+    search: Search, reader: Measurements, every: list[SeriesFiles]
+) -> tuple[list[Statement], list[Path], Strays]:
+    """Statements of the table and of all objects, the table and its copies, and what states none.
+
+    Parameters
+    ----------
+    every : list of SeriesFiles
+        All DICOM below the root.
+
+    Raises
+    ------
+    SourceError
+        The table is not there, or is none.
+    """
+    root = search.raw.path
+    found: list[Statement] = []
+    lost: Strays = {}
+    tables: list[Path] = []
+    if reader.table is not None:
+        tables = _tables(reader.table.file, search.raw)
+        search.selected.update(tables)
+        found += read_table(root / tables[0], root, reader)
+    for kind in reader.objects:
+        read = _reader(kind)
+        for path in _files_of(kind, search, every):
+            search.selected.add(path)
+            try:
+                stated = read(path, root, reader)
+            except CaseError as error:
+                lost[path] = error.reason, error.detail
+                continue
+            except OSError as error:
+                name = readable(path.as_posix())
+                lost[path] = Reason.IO_ERROR, f"{name}: {error.strerror or type(error).__name__}"
+                continue
+            if stated:
+                found += stated
+            else:
+                detail = f"{readable(path.as_posix())}: holds no line, point or outline"
+                lost[path] = Reason.NOT_MEASURED, detail
+    return found, tables, lost
+
+
+def _reader(kind: str) -> Callable[[Path, Path, Measurements], list[Statement]]:
+    module, _, function = _READERS[kind].partition(":")
+    loaded: Callable[[Path, Path, Measurements], list[Statement]] = getattr(
+        import_module(f"uls_data.sources.measurements.{module}"), function
+    )
+    return loaded
+
+
+def _files_of(kind: str, search: Search, every: list[SeriesFiles]) -> Iterator[Path]:
+    """Files of a kind below the raw root, sorted."""
+    if kind in _MODALITIES:
+        yield from sorted(
+            path for one in every if one.modality == _MODALITIES[kind] for path in one.files
+        )
+        return
+    endings, telling = _ENDINGS[kind]
+    root = search.raw.path
+    inside = root.resolve()
+    for path in sorted(search.raw.walk()):
+        file = root / path
+        if not path.name.lower().endswith(endings) or not file.is_file():
+            continue
+        if not file.resolve().is_relative_to(inside):
+            continue
+        with file.open("rb") as opened:
+            if telling in opened.read(_SNIFFED_BYTES):
+                yield path
+
+
+def _tables(pattern: str, raw: RawRoot) -> list[Path]:
+    """Return the one table, and copies of it."""
+    root = raw.path
+    found = [
+        path
+        for path in sorted(raw.walk())
+        if fnmatchcase(path.name.lower(), pattern.lower()) and (root / path).is_file()
+    ]
+    for path in found:
+        if not (root / path).resolve().is_relative_to(root.resolve()):
+            name = readable(path.as_posix())
+            raise SourceError(f"--raw {root}: {name} is a link that leads out of the raw root")
+    try:
+        distinct = {sha256_file(root / path): path for path in reversed(found)}
+    except OSError as error:
+        raise SourceError(f"--raw {root}: {pattern}: {error.strerror}") from error
+    if len(distinct) == 1:
+        return found
+    names = ", ".join(readable(path.as_posix()) for path in sorted(distinct.values())[:3])
+    what = f"found {len(distinct)} that differ: {names}" if distinct else "found none"
+    raise SourceError(
+        f"--raw {root}: expected one table called {pattern}, {what}.\n"
+        "  Put the table of measurements below the root, or name it in the recipe's "
+        "reader.table.file."
+    )
