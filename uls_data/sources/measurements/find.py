@@ -219,9 +219,9 @@ def _of_volumes(search: Search, reader: Measurements) -> list[CaseFiles]:
     """Cases whose images are volumes, by the names that the pattern gives them."""
     assert reader.images is not None
     images: dict[str, list[Path]] = {}
-    for path, match in matching(reader.images, reader.case, sorted(search.raw.walk())):
-        images.setdefault(readable(match["case"]), []).append(path)
-        search.selected.add(path)
+    for it in matching(reader.images, reader.case, sorted(search.raw.walk())):
+        images.setdefault(readable(it.match["case"]), []).append(it.path)
+        search.selected.add(it.path)
     statements, tables, lost = read_all(search, reader, [])
     sorted_ = _Sorted(tables, lost)
     for one in statements:
