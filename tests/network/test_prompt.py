@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers.vois import ball, tiny_plan, write_voi, write_vois
@@ -16,7 +17,7 @@ from uls_data.errors import CaseError
 from uls_data.manifest.example import read_examples
 from uls_data.measure.lines import Lines
 from uls_data.measure.overlap import dice
-from uls_data.network.checkpoint import load_model
+from uls_data.network.checkpoint import load_model, read_checkpoint
 from uls_data.network.drawn import respected
 from uls_data.network.inference import Rule
 from uls_data.network.plan import Intensities, ModelError, Plan, Prompt, load_plan
@@ -220,6 +221,34 @@ def test_one_component_no_farther_than_the_long_axis() -> None:
     assert (respected(mask, plane, drawn, "leave") == mask).all()
     blended = respected(mask, plane, drawn, "blend")
     assert blended[64, 128, 128] and not blended[64, 118, 118]
+
+
+class KilledError(Exception):
+    pass
+
+
+def test_an_interrupted_training_comes_to_the_same_weights(vois: Path, tmp_path: Path) -> None:
+    """Which of a lesion's lines it is told, and how they are moved, hangs on the step alone."""
+    plan = prompted_plan(augment=True)
+
+    def run(out: Path, kill_after: int = 0) -> dict[str, torch.Tensor]:
+        left = [kill_after]
+
+        def progress(_count: int, _loss: float) -> None:
+            left[0] -= 1
+            if not left[0]:
+                raise KilledError
+
+        train(vois, out, plan=plan, device="cpu", seed=7, steps=6, workers=1, progress=progress)
+        return dict(read_checkpoint(out / "fold_0" / "checkpoint_final.pth")["network_weights"])
+
+    whole = run(tmp_path / "whole")
+    for kill_after in (4, 1):
+        with pytest.raises(KilledError):
+            run(tmp_path / "out", kill_after)
+    again = run(tmp_path / "out")
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
 def test_what_a_prompted_model_is_no_good_for(teacher: Path, tmp_path: Path) -> None:
