@@ -4,6 +4,7 @@ Functions, in the order of the work; each command of `uls-data` is a thin skin o
 
     build, index                          raw archives, or existing VOIs, to a manifest
     load_manifest, query, stats           manifests as tables
+    open_voi, VoiDataset                  voxels for a training of one's own
     train, predict, filter, selftrain     networks and pseudo-masks
     certify                               a risk of pseudo-masks that can be stated
     evaluate, evaluate_2d, calibrate      scores
@@ -15,8 +16,8 @@ Functions, in the order of the work; each command of `uls-data` is a thin skin o
     mine                                  measured lesions out of radiology reports
     doctor                                what this machine can do
 
-Names in capitals (`BuildReport`, ...) are what these functions return, but `RawScans`: scans on
-which `evaluate_2d` and `calibrate` measure lesions that a VOI cuts.
+Other names in capitals (`BuildReport`, ...) are what these functions return, but `RawScans`: scans
+on which `evaluate_2d` and `calibrate` measure lesions that a VOI cuts.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from uls_data.filtering import FilterReport, filter
     from uls_data.loop import LoopReport, selftrain
     from uls_data.manifest.index import index
+    from uls_data.manifest.opened import Voi, open_voi
     from uls_data.manifest.parquet import load_manifest
     from uls_data.manifest.query import query
     from uls_data.manifest.stats import stats
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from uls_data.network.prediction import predict
     from uls_data.network.prediction_report import PredictReport
     from uls_data.network.training import TrainReport, train
+    from uls_data.network.voi_dataset import VoiDataset
     from uls_data.pictures.contact import contact_sheet
     from uls_data.provenance import blame, explain
     from uls_data.provenance.raw_scans import RawScans
@@ -68,6 +71,7 @@ _LAZY = {
     "load_manifest": "uls_data.manifest.parquet",
     "query": "uls_data.manifest.query",
     "stats": "uls_data.manifest.stats",
+    "open_voi": "uls_data.manifest.opened",
     "train": "uls_data.network.training",
     "predict": "uls_data.network.prediction",
     "filter": "uls_data.filtering",
@@ -109,6 +113,8 @@ _LAZY = {
     "TriageServer": "uls_data.triage",
     "UlsDataError": "uls_data.errors",
     "Verification": "uls_data.release",
+    "Voi": "uls_data.manifest.opened",
+    "VoiDataset": "uls_data.network.voi_dataset",
     "VolumeEvaluation": "uls_data.scoring.volumes",
 }
 
@@ -118,6 +124,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "load_manifest",
     "query",
     "stats",
+    "open_voi",
     "train",
     "predict",
     "filter",
@@ -159,6 +166,8 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "TriageServer",
     "UlsDataError",
     "Verification",
+    "Voi",
+    "VoiDataset",
     "VolumeEvaluation",
     "__version__",
 ]

@@ -58,7 +58,9 @@ class Example:
 
 
 def read_examples(
-    manifests: str | Path | Sequence[str | Path], columns: Sequence[str] | None = None
+    manifests: str | Path | Sequence[str | Path],
+    columns: Sequence[str] | None = None,
+    filters: Any = None,
 ) -> Iterator[Example]:
     """Rows of manifests, in their order.
 
@@ -66,6 +68,8 @@ def read_examples(
     ----------
     columns : sequence of str, optional
         Only these.
+    filters : pyarrow expression, optional
+        Only the rows that it holds of.
 
     Raises
     ------
@@ -73,7 +77,7 @@ def read_examples(
         Not manifests, or no such column.
     """
     for file in manifest_files(manifests):
-        rows: list[Row] = read_table(file, columns).to_pylist()
+        rows: list[Row] = read_table(file, columns, filters).to_pylist()
         root = _root_of(file, rows)
         for row in rows:
             yield Example(root, row)

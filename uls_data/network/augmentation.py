@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -27,14 +28,17 @@ class Augmentation:
 
     Turning and stretching stay within the axial plane: slices are thick, and a mask of one
     slice would fall apart. The click stays at the centre.
+
+    Parameters
+    ----------
+    also : mapping of str to str, optional
+        Further tensors of an example, and how they are interpolated: `bilinear` or `nearest`.
     """
 
-    def __init__(self, *, prompted: bool = False) -> None:
-        everything, modes = list(_ALL), list(_MODES)
-        if prompted:
-            # The prompt is turned with the image, and left alone otherwise.
-            everything.append("prompt")
-            modes.append("bilinear")
+    def __init__(self, also: Mapping[str, str] | None = None) -> None:
+        # What else there is is turned with the image, and left alone otherwise.
+        everything = [*_ALL, *(also or {})]
+        modes = [*_MODES, *(also or {}).values()]
         self._compose = Compose(
             [
                 RandAffined(
@@ -58,7 +62,7 @@ class Augmentation:
         )
 
     def __call__(self, example: dict[str, Any], seed: int) -> dict[str, Any]:
-        """Change tensors `image`, `lesion`, `known` and maybe `prompt`, (channels, z, y, x)."""
+        """Change tensors `image`, `lesion`, `known` and those of `also`, (channels, z, y, x)."""
         self._compose.set_random_state(seed)
         with torch.no_grad():
             changed = self._compose(example)

@@ -25,6 +25,7 @@ COLUMNS = (
     *("key_slice_voi", "recist_points_vox", "image_source_sha256", "image_voxels_sha256"),
     *("reason", "parent_layer", "qc_flags"),
     *("label_voxels_sha256", "source_lesion_id", "predicted_dice", "candidate_scores"),
+    "certified",
 )
 
 

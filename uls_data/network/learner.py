@@ -75,7 +75,8 @@ class Learner:
         if training.augment:
             from uls_data.network import augmentation  # MONAI takes seconds to load
 
-            self._augmentation = augmentation.Augmentation(prompted=plan.prompt is not None)
+            also = {} if plan.prompt is None else {"prompt": "bilinear"}
+            self._augmentation = augmentation.Augmentation(also)
 
     def resume(self, checkpoint: dict[str, Any]) -> None:
         """Take momentum and loss scale over from a checkpoint of the same training."""

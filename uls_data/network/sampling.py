@@ -171,15 +171,29 @@ class Sampler:
     def _centre(self, region: Region, step: int, slot: int) -> Triple:
         """Return the click, or another voxel of the lesion not further than the margin."""
         share = self.plan.training.reclick
-        if share == 0 or draw(_FINE, self.seed, "reclick", step, slot) >= share * _FINE:
-            return region.click
-        box = tuple(
-            slice(at - margin, at + margin + 1)
-            for at, margin in zip(region.click, self._margin, strict=True)
-        )
-        near = np.argwhere(region.marks[box] & LESION)
-        if len(near) == 0:
-            return region.click
-        chosen = near[draw(len(near), self.seed, "voxel", step, slot)]
-        z, y, x = (int(at) + part.start for at, part in zip(chosen, box, strict=True))
-        return z, y, x
+        return other_click(region, self._margin, share, self.seed, step, slot)
+
+
+def other_click(
+    region: Region, margin: Triple, share: float, seed: int, *place: int | str
+) -> Triple:
+    """Return the click, or, for a share of the draws, a voxel of the lesion near it.
+
+    Parameters
+    ----------
+    margin : tuple of 3 int
+        How far from the click it may lie, z, y, x.
+    seed, place
+        What is drawn hangs on these alone.
+    """
+    if share == 0 or draw(_FINE, seed, "reclick", *place) >= share * _FINE:
+        return region.click
+    box = tuple(
+        slice(max(0, at - far), at + far + 1) for at, far in zip(region.click, margin, strict=True)
+    )
+    near = np.argwhere(region.marks[box] & LESION)
+    if len(near) == 0:
+        return region.click
+    chosen = near[draw(len(near), seed, "voxel", *place)]
+    z, y, x = (int(at) + part.start for at, part in zip(chosen, box, strict=True))
+    return z, y, x

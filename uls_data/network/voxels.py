@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -11,13 +10,11 @@ from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
-from uls_data.manifest.by_axis import padding_by_axis
 from uls_data.manifest.example import Example
+from uls_data.manifest.opened import validity, voxels_of
 from uls_data.manifest.row import Row
 from uls_data.network.plan import VOI_ZYX, Intensities
 from uls_data.outcome import Reason, Supervision
-from uls_data.voi import VOI_SHAPE, hounsfield
-from uls_data.volumes import read_volume
 
 Weak = Literal["ignore", "background"]
 WEAK: tuple[Weak, ...] = ("ignore", "background")
@@ -86,11 +83,12 @@ def voi_part(hu: NDArray[Any], row: Row, shape: Triple = VOI_ZYX) -> Region:
     """
     box = _box(shape)
     part = hu.T[box]
+    valid = validity(part.T, row, box[::-1]).T
     if part.dtype != np.int16:
         part = np.clip(part, _LOWEST, _HIGHEST)
     voxels = np.ascontiguousarray(part, dtype=np.int16)
     z, y, x = (n // 2 for n in shape)
-    return Region(voxels, _validity(hu.T[box], row, box), (z, y, x))
+    return Region(voxels, np.ascontiguousarray(valid).astype(np.uint8), (z, y, x))
 
 
 def read_image(example: Example, shape: Triple = VOI_ZYX) -> Region:
@@ -101,7 +99,7 @@ def read_image(example: Example, shape: Triple = VOI_ZYX) -> Region:
     CaseError
         The file is missing, unreadable, or no VOI.
     """
-    return voi_part(_read(example, "image_path"), example.row, shape)
+    return voi_part(voxels_of(example, "image_path"), example.row, shape)
 
 
 def read_mask(example: Example) -> NDArray[np.bool_]:
@@ -112,7 +110,7 @@ def read_mask(example: Example) -> NDArray[np.bool_]:
     CaseError
         The file is missing, unreadable, or no VOI.
     """
-    mask: NDArray[np.bool_] = _read(example, "label_path").T != 0
+    mask: NDArray[np.bool_] = voxels_of(example, "label_path").T != 0
     return mask
 
 
@@ -225,25 +223,6 @@ class Fingerprint:
         )
 
 
-def _read(example: Example, column: Literal["image_path", "label_path"]) -> NDArray[Any]:
-    name = str(example.row[column])
-    root = example.root
-    if column == "image_path" and example.image_root is not None:
-        root = example.image_root
-    path = root / name
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise CaseError(Reason.PATH_LEAVES_ROOT, f"{name}: leads out of {root}")
-    if not path.is_file():
-        raise CaseError(
-            Reason.IMAGE_MISSING if column == "image_path" else Reason.MASK_MISSING,
-            f"{name}: no such file; build or unpack the VOIs first",
-        )
-    volume = read_volume(path, root)
-    if volume.ras.shape != VOI_SHAPE:
-        raise CaseError(Reason.VOI_SHAPE, f"{name}: expected {VOI_SHAPE}, found {volume.ras.shape}")
-    return hounsfield(volume.ras, volume.slope, volume.intercept)[0]
-
-
 def _box(shape: Triple) -> tuple[slice, slice, slice]:
     """Part of a VOI, (z, y, x), of that shape about its centre."""
     z, y, x = (
@@ -251,25 +230,6 @@ def _box(shape: Triple) -> tuple[slice, slice, slice]:
         for at, size in zip(CENTRE_ZYX, shape, strict=True)
     )
     return z, y, x
-
-
-def _validity(hu: NDArray[Any], row: Row, box: tuple[slice, slice, slice]) -> NDArray[np.uint8]:
-    """Scan or padding, by the row's extents, else by its sentinel; `hu` is what lies in the box."""
-    padding = [
-        (before, after)
-        for before, after in reversed(padding_by_axis(row))
-        if before is not None and after is not None
-    ]
-    if len(padding) == len(VOI_ZYX):
-        z, y, x = (
-            (np.arange(size) >= before) & (np.arange(size) < size - after)
-            for (before, after), size in zip(padding, VOI_ZYX, strict=True)
-        )
-        inside: NDArray[np.bool_] = z[box[0], None, None] & y[box[1], None] & x[box[2]]
-        return inside.astype(np.uint8)
-    if row.get("pad_value_hu") is not None:
-        return np.ascontiguousarray(hu != row["pad_value_hu"]).astype(np.uint8)
-    return np.full(hu.shape, VALID, np.uint8)
 
 
 def _annotated(label: NDArray[np.bool_], row: Row) -> NDArray[np.intp]:

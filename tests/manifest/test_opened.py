@@ -1,0 +1,90 @@
+"""A VOI from its name or its row, with the mask that counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from makers.vois import ball, write_voi, write_vois
+
+from uls_data import load_manifest, open_voi
+from uls_data.errors import CaseError, ManifestError
+
+NAME = "p1_lesion_01_sample_0"
+
+
+def layered(out: Path) -> list[dict[str, Any]]:
+    """An annotated mask, and the ellipsoid of the same VOI in another file."""
+    annotated = write_voi(out, "p1", 8.0, pad_z=20)
+    other = nibabel.Nifti1Image(ball(12.0), np.eye(4))
+    path = out / "s/labels/ellipsoid" / f"{NAME}.nii"
+    path.parent.mkdir(parents=True)
+    nibabel.save(other, path)
+    ellipsoid = annotated | {
+        "layer": "ellipsoid",
+        "label_path": f"s/labels/ellipsoid/{NAME}.nii",
+        "image_path": None,
+    }
+    return [annotated, ellipsoid, write_voi(out, "p2")]
+
+
+def test_by_its_name_and_by_its_row(tmp_path: Path) -> None:
+    write_vois(tmp_path, layered(tmp_path))
+    voi = open_voi(NAME, tmp_path)
+    stored = np.asarray(nibabel.load(tmp_path / f"s/images/{NAME}.nii").dataobj)
+    assert (voi.image == stored).all() and (voi.mask == (ball(8.0) > 0)).all()
+    assert not voi.valid[:, :, 108:].any() and voi.valid[:, :, :108].all()
+    assert (voi.affine == np.eye(4)).all() and voi.row["layer"] == "annotated"
+    assert (open_voi(NAME, tmp_path, layer="ellipsoid").mask == (ball(12.0) > 0)).all()
+    table = load_manifest(tmp_path)
+    (row,) = [row for _, row in table.iterrows() if row["layer"] == "ellipsoid"]
+    for given in (row, dict(row)):
+        of_row = open_voi(given, tmp_path)
+        assert (of_row.mask == (ball(12.0) > 0)).all() and (of_row.image == stored).all()
+
+
+def test_padding_by_its_value_where_extents_are_unknown(tmp_path: Path) -> None:
+    row = write_voi(tmp_path, "p1", pad_z=20)
+    row |= {name: None for name in row if name.startswith(("pad_before", "pad_after"))}
+    write_vois(tmp_path, [row])
+    valid = open_voi(NAME, tmp_path).valid
+    assert not valid[:, :, 108:].any() and valid[:, :, :108].all()
+
+
+def test_what_a_correction_drops_is_not_opened(tmp_path: Path) -> None:
+    rows = layered(tmp_path)
+    dropped = rows[0] | {
+        "voi_id": "p1_lesion_01_sample_1",
+        "sample_index": 1,
+        "layer": "corrected",
+        "parent_layer": "annotated",
+        "status": "skipped",
+        "reason": "erratum_drop",
+    }
+    write_vois(tmp_path, [*rows, dropped])
+    with pytest.raises(ManifestError, match="withdrawn by a correction"):
+        open_voi(NAME, tmp_path)
+    assert open_voi(rows[0], tmp_path).mask.any()
+
+
+def test_what_cannot_be_opened(tmp_path: Path) -> None:
+    rows = layered(tmp_path)
+    write_vois(tmp_path, rows)
+    for asked, words in [
+        (("nobody", None), "no VOI nobody"),
+        ((NAME, "jury"), "no layer jury"),
+        (({"voi_id": NAME}, None), "the row has no layer"),
+        (({"voi_id": NAME, "layer": "jury"}, None), "no layer jury"),
+        ((rows[0], "jury"), "names its own"),
+    ]:
+        with pytest.raises(ManifestError, match=words):
+            open_voi(asked[0], tmp_path, layer=asked[1])
+    (tmp_path / f"s/images/{NAME}.nii").unlink()
+    with pytest.raises(CaseError, match="no such file"):
+        open_voi(NAME, tmp_path)
+    write_vois(tmp_path, [rows[2] | {"image_path": "../x.nii"}])
+    with pytest.raises(CaseError, match="leads out of"):
+        open_voi("p2_lesion_01_sample_0", tmp_path)

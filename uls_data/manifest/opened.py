@@ -1,0 +1,189 @@
+"""A VOI with its mask, opened: the way from a manifest's row to voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from uls_data.errors import CaseError, ManifestError
+from uls_data.manifest.by_axis import padding_by_axis
+from uls_data.manifest.choice import Choice, best, is_of, lesion_of, voi_of
+from uls_data.manifest.example import Example, read_examples, with_images
+from uls_data.manifest.row import Row
+from uls_data.outcome import Reason
+from uls_data.voi import VOI_SHAPE, hounsfield
+from uls_data.volumes import read_volume
+
+Box = tuple[slice, slice, slice]
+_WHOLE: Box = (slice(None), slice(None), slice(None))
+
+
+@dataclass(frozen=True)
+class Voi:
+    """One VOI with one mask. Arrays are in RAS, shape (256, 256, 128), [x, y, z].
+
+    Attributes
+    ----------
+    image : ndarray of int
+        HU; padding holds the row's `pad_value_hu`.
+    mask : ndarray of bool
+        The lesion.
+    valid : ndarray of bool
+        Voxels of the scan, no padding.
+    affine : ndarray, shape (4, 4), float64
+        From voxel index to mm.
+    row : dict
+        Row of the manifest.
+    """
+
+    image: NDArray[np.integer]
+    mask: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
+    affine: NDArray[np.float64]
+    row: Row
+
+
+def open_voi(
+    row_or_voi_id: str | Mapping[str, Any] | Any,
+    manifest: str | Path | Sequence[str | Path],
+    *,
+    layer: str | None = None,
+) -> Voi:
+    """Open one VOI of manifests.
+
+    Parameters
+    ----------
+    row_or_voi_id : str, dict or pandas.Series
+        A `voi_id`; then of several masks the preferred one that counts is taken, as for training
+        (`uls_data.manifest.choice`). Or a row, whose own mask is opened whatever corrections say;
+        of it `voi_id` and `layer` are looked at.
+    manifest : path or sequence of paths
+        Manifests, or OUT folders of builds: with the row, its image and all corrections.
+    layer : str, optional
+        Mask to take.
+
+    Raises
+    ------
+    ManifestError
+        No manifest, no such VOI, or several masks to choose from.
+    CaseError
+        Its files are missing, unreadable, or no VOI.
+    """
+    if isinstance(row_or_voi_id, str):
+        return opened(_chosen(row_or_voi_id, manifest, layer))
+    if layer is not None:
+        raise ManifestError("layer: a row names its own")
+    given = dict(row_or_voi_id)
+    missing = {"voi_id", "layer"} - given.keys()
+    if missing:
+        raise ManifestError(f"the row has no {', '.join(sorted(missing))}")
+    named = [e for e in _of_voi(str(given["voi_id"]), manifest) if _same(e.row, given)]
+    if not named:
+        raise ManifestError(f"{given['voi_id']} has no layer {given['layer']} in {manifest}")
+    return opened(named[0])
+
+
+def _chosen(voi_id: str, manifest: str | Path | Sequence[str | Path], layer: str | None) -> Example:
+    found = _of_voi(voi_id, manifest)
+    lesions = {lesion_of(example.row) for example in found}
+    # A correction may name another VOI of the lesion.
+    others = read_examples(manifest, filters=pc.field("case_id").isin([ids[1] for ids in lesions]))
+    choice = Choice(e.row for e in others if lesion_of(e.row) in lesions)
+    counting = [e for e in found if choice.counts(e.row)]
+    if not counting:
+        why = choice.why_not(found[0].row) or f"its row is {found[0].row['status']}"
+        raise ManifestError(f"{voi_id} has no mask that counts: {why}")
+    if layer is not None:
+        counting = [e for e in counting if is_of(e.row, (layer,))]
+        if not counting:
+            raise ManifestError(f"{voi_id} has no layer {layer}")
+    if len({voi_of(e.row) for e in counting}) > 1:
+        sources = ", ".join(sorted({str(e.row["source"]) for e in counting}))
+        raise ManifestError(f"{voi_id}: several VOIs of that name, in {sources}; give the row")
+    row = best([e.row for e in counting])
+    return next(e for e in counting if e.row is row)
+
+
+def _of_voi(voi_id: str, manifest: str | Path | Sequence[str | Path]) -> list[Example]:
+    found = list(with_images(list(read_examples(manifest, filters=pc.field("voi_id") == voi_id))))
+    if not found:
+        raise ManifestError(f"no VOI {voi_id} in {manifest}")
+    return found
+
+
+def _same(row: Row, given: Mapping[str, Any]) -> bool:
+    return row["layer"] == given["layer"] and given.get("source") in (None, row["source"])
+
+
+def opened(example: Example) -> Voi:
+    """Read image and mask of a row.
+
+    Raises
+    ------
+    CaseError
+        A file is missing, unreadable, or no VOI.
+    """
+    image = voxels_of(example, "image_path")
+    mask = voxels_of(example, "label_path") != 0
+    row = example.row
+    affine = np.eye(4) if row["affine"] is None else np.array(row["affine"], float).reshape(4, 4)
+    return Voi(image, mask, validity(image, row), affine, row)
+
+
+def voxels_of(example: Example, column: Literal["image_path", "label_path"]) -> NDArray[np.integer]:
+    """HU or label of a row's file, shape (256, 256, 128), RAS.
+
+    Raises
+    ------
+    CaseError
+        The file is missing, unreadable, or no VOI.
+    """
+    named = example.row[column]
+    reason = Reason.IMAGE_MISSING if column == "image_path" else Reason.MASK_MISSING
+    if named is None:
+        raise CaseError(reason, f"{example.row['voi_id']}: the row names no file")
+    root = example.root
+    if column == "image_path" and example.image_root is not None:
+        root = example.image_root
+    path = root / named
+    if Path(named).is_absolute() or ".." in Path(named).parts:
+        raise CaseError(Reason.PATH_LEAVES_ROOT, f"{named}: leads out of {root}")
+    if not path.is_file():
+        raise CaseError(reason, f"{named}: no such file; build or unpack the VOIs first")
+    volume = read_volume(path, root)
+    if volume.ras.shape != VOI_SHAPE:
+        found = volume.ras.shape
+        raise CaseError(Reason.VOI_SHAPE, f"{named}: expected {VOI_SHAPE}, found {found}")
+    return hounsfield(volume.ras, volume.slope, volume.intercept)[0]
+
+
+def validity(hu: NDArray[Any], row: Row, box: Box = _WHOLE) -> NDArray[np.bool_]:
+    """Scan or padding, by the row's extents, else by its sentinel.
+
+    Parameters
+    ----------
+    hu : ndarray, [x, y, z]
+        What lies in the box.
+    row : dict
+    box : tuple of 3 slice
+        Part of the VOI, x, y, z.
+    """
+    padding = padding_by_axis(row)
+    if all(before is not None and after is not None for before, after in padding):
+        x, y, z = (
+            (np.arange(size) >= cast(int, before)) & (np.arange(size) < size - cast(int, after))
+            for (before, after), size in zip(padding, VOI_SHAPE, strict=True)
+        )
+        inside: NDArray[np.bool_] = (
+            x[box[0], None, None] & y[None, box[1], None] & z[None, None, box[2]]
+        )
+        return inside
+    if row.get("pad_value_hu") is not None:
+        return np.asarray(hu != row["pad_value_hu"])
+    return np.ones(hu.shape, bool)

@@ -1,0 +1,160 @@
+"""VOIs for a training of one's own: a map-style data set of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch.utils.data import Dataset
+
+from uls_data.errors import ManifestError
+from uls_data.geometry import Triple
+from uls_data.ids import draw
+from uls_data.manifest.row import Row
+from uls_data.network.examples import find_examples
+from uls_data.network.plan import VOI_ZYX
+from uls_data.network.sampling import other_click
+from uls_data.network.voxels import LESION, SUPERVISED, VALID, WEAK, Weak, read_region
+
+Split = Literal["train", "heldout"]
+
+
+class VoiDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is untyped here
+    """VOIs of manifests, as `train` takes them: the same choice of rows, layers and patients.
+
+    An item is a dict that torch's default collation batches:
+
+    - `image`: float32, shape (1, z, y, x), HU, or -1 to 1 over `window_hu`; padding holds the
+      smallest value of the scan there
+    - `lesion`: float32, shape (1, z, y, x), 1 on the lesion
+    - `known`: float32, shape (1, z, y, x), 1 where the mask says what a voxel is: everywhere, but
+      for masks of one slice
+    - `valid`: float32, shape (1, z, y, x), 1 on the scan, 0 on padding
+    - `voi_id`, `lesion_type`, `supervision`: text
+
+    What an item is hangs on the seed, the epoch and the row, whatever the worker: call `set_epoch`
+    before each.
+
+    Parameters
+    ----------
+    manifests : path or sequence of paths
+        Manifests, or OUT folders of builds.
+    split : str
+        `train`, or `heldout`: the patients who never train.
+    crop : tuple of 3 int
+        Size about the click, z, y, x; even, at most (128, 256, 256).
+    layers : collection of str
+        Layers to take. Default: the preferred one of each VOI.
+    certified : bool
+        Of pseudo-masks only those that a certificate keeps (`uls-data certify`).
+    weak : str
+        `ignore`: of a mask of one slice only that slice is known; `background`: all is.
+    reclick : float
+        Share of items that are centred on another voxel of the lesion, within a quarter of the
+        crop of the click.
+    window_hu : tuple of 2 float, optional
+        Lowest and highest HU; what lies beyond is clipped.
+    augment : bool
+        Change items at random, as `train` does; needs `window_hu`.
+    seed : int
+
+    Raises
+    ------
+    ManifestError
+        No row to take, several masks of a VOI to choose from, or a crop that does not fit.
+    """
+
+    def __init__(
+        self,
+        manifests: str | Path | Sequence[str | Path],
+        *,
+        split: Split = "train",
+        crop: Triple = VOI_ZYX,
+        layers: Collection[str] = (),
+        certified: bool = False,
+        weak: Weak = "ignore",
+        reclick: float = 0.0,
+        window_hu: tuple[float, float] | None = None,
+        augment: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if split not in ("train", "heldout"):
+            raise ManifestError(f"split {split!r}: expected train or heldout")
+        if weak not in WEAK:
+            raise ManifestError(f"weak {weak!r}: expected one of {', '.join(WEAK)}")
+        if len(crop) != 3 or any(
+            n < 2 or n % 2 or n > m for n, m in zip(crop, VOI_ZYX, strict=True)
+        ):
+            raise ManifestError(f"crop {crop}: expected z, y, x, even, at most {VOI_ZYX}")
+        if window_hu is not None and not window_hu[0] < window_hu[1]:
+            raise ManifestError(f"window_hu {window_hu}: expected the lower HU first")
+        if augment and window_hu is None:
+            raise ManifestError("augment changes images of unit scale: give window_hu too")
+        found = find_examples(manifests, layers=layers)
+        examples = found.train if split == "train" else found.heldout
+        if certified:
+            examples = [e for e in examples if e.row["supervision"] == "full" or e.row["certified"]]
+        if not examples:
+            raise ManifestError(f"no {split} row to take; left out: {dict(found.left_out)}")
+        self.examples, self.left_out = examples, found.left_out
+        self.crop, self.weak, self.reclick, self.seed = crop, weak, reclick, seed
+        self.window_hu, self.epoch = window_hu, 0
+        self._augmentation: Any = None
+        if augment:
+            from uls_data.network.augmentation import Augmentation  # MONAI takes seconds to load
+
+            self._augmentation = Augmentation(also={"valid": "nearest"})
+        self._margin: Triple = tuple(n // 4 if reclick else 0 for n in crop)  # type: ignore[assignment]
+        self._shape: Triple = tuple(  # type: ignore[assignment]
+            min(n + 2 * far, whole)
+            for n, far, whole in zip(crop, self._margin, VOI_ZYX, strict=True)
+        )
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other clicks and changes from now on."""
+        self.epoch = epoch
+
+    def row(self, index: int) -> Row:
+        """Row of an item, with the columns that training looks at."""
+        return self.examples[index].row
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Read an item.
+
+        Raises
+        ------
+        CaseError
+            A file is missing, unreadable, or no VOI; or the mask is empty.
+        """
+        example = self.examples[index]
+        whole = read_region(example, self.weak, self._shape)
+        place = "/".join(map(str, example.identity)), self.epoch
+        click = other_click(whole, self._margin, self.reclick, self.seed, *place)
+        region = whole.cut(click, self.crop)
+        valid = (region.marks & VALID) != 0
+        hu = torch.from_numpy(region.hu.astype("float32"))
+        if self.window_hu is not None:
+            low, high = self.window_hu
+            hu = hu.clamp_(low, high).sub_((low + high) / 2).div_((high - low) / 2)
+        inside = torch.from_numpy(valid)
+        hu[~inside] = hu[inside].min() if valid.any() else 0.0
+        item = {
+            "image": hu[None],
+            "lesion": torch.from_numpy((region.marks & LESION) != 0)[None].float(),
+            "known": torch.from_numpy((region.marks & SUPERVISED) != 0)[None].float(),
+            "valid": inside[None].float(),
+        }
+        if self._augmentation is not None:
+            item = self._augmentation(item, draw(1 << 32, self.seed, "augment", *place))
+        row = example.row
+        return {
+            **item,
+            "voi_id": str(row["voi_id"]),
+            "lesion_type": str(row["lesion_type"]),
+            "supervision": str(row["supervision"]),
+        }
