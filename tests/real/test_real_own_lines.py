@@ -95,6 +95,13 @@ def _numbers(folder: Path, uid: str) -> tuple[int, int | None]:
     raise AssertionError(uid)
 
 
+def test_markups_of_slicer(lines: Measured, expected: dict[str, bytes], tmp_path: Path) -> None:
+    lines.write_markups(lines.link(tmp_path / "raw" / "phantom"))
+    rows, found = built(tmp_path / "raw", tmp_path / "out", objects=["markups"])
+    assert found == expected
+    assert rows[0]["source_lesion_id"] == "L.mrk.json/markup-1+S.mrk.json/markup-1"
+
+
 # --- DICOM's own objects -----------------------------------------------------
 
 

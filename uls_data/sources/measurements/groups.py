@@ -23,6 +23,7 @@ from uls_data.recipe.measurements import Measurements
 from uls_data.sources.measurements.statement import Kind, Place, Point, Shape, Statement
 
 _GROUPS = ("DCM:125007", "99NCIAIM:zzz002")
+_LIBRARIES = ("DCM:111028", "DCM:126200")  # of images, with numbers about them
 _LONG = frozenset(("SRT:G-A185", "SCT:103339001"))
 _SHORT = frozenset(("SRT:G-A186", "SCT:103340004"))
 _LENGTHS = frozenset(
@@ -61,6 +62,8 @@ def read_report(path: Path, root: Path, reader: Measurements) -> list[Statement]
 
 def _groups(item: Item) -> Iterator[Item]:
     """Yield the groups of a tree: those that are called so, or whatever container holds values."""
+    if item.concept in _LIBRARIES:
+        return
     own = tuple(one for one in item.items if one.kind != "CONTAINER")
     inner = tuple(one for one in item.items if one.kind == "CONTAINER")
     if item.concept in _GROUPS and item.kind == "CONTAINER":
@@ -154,25 +157,16 @@ class _Group:
 
     def _with_lengths(self, shapes: list[Shape]) -> list[Shape]:
         """Shapes, with the lengths that stand beside them where none stands with them."""
-        lines = [at for at, shape in enumerate(shapes) if shape.kind == Kind.LINE]
-        if not lines or any(shapes[at].stated_mm is not None for at in lines):
+        if any(shape.stated_mm is not None for shape in shapes):
             return shapes
-        values = [one for one, _ in self.items if _length_mm(one) is not None]
-        long = [one for one in values if one.concept in _LONG] or [
-            one for one in values if one.concept not in _SHORT
-        ]
-        short = [one for one in values if one.concept in _SHORT]
-        if len(lines) == 1:
-            at = lines[0]
-            values = short if shapes[at].role == "short" else long
-            if len(values) == 1:
-                shapes[at] = replace(shapes[at], stated_mm=_length_mm(values[0]))
-        elif len(lines) == 2 and len(long) == 1 and len(short) == 1:
-            # Beside each other: the longer line is the long axis.
-            order = sorted(lines, key=lambda at: -math.dist(*shapes[at].points))
-            for at, role, value in zip(order, ("long", "short"), (*long, *short), strict=True):
-                shapes[at] = replace(shapes[at], role=role, stated_mm=_length_mm(value))
-        return shapes
+        values = [(one.concept, _length_mm(one)) for one, _ in self.items]
+        known = [(concept, mm) for concept, mm in values if mm is not None]
+        long = [mm for concept, mm in known if concept in _LONG]
+        return lengths_beside(
+            shapes,
+            long or [mm for concept, mm in known if concept not in _SHORT],
+            [mm for concept, mm in known if concept in _SHORT],
+        )
 
     def _observer(self) -> str:
         """Hash of who measured: of the group, else of the whole report; empty for nobody."""
@@ -182,6 +176,29 @@ class _Group:
             if names or logins:
                 return names[0] if names else sha256_bytes("".join(logins).encode())
         return ""
+
+
+def lengths_beside(
+    shapes: list[Shape], long_mm: Sequence[float], short_mm: Sequence[float]
+) -> list[Shape]:
+    """Shapes with lengths that are stated beside them, where it is clear which is whose.
+
+    Parameters
+    ----------
+    long_mm, short_mm : sequence of float
+        Of long axes and lines without a role; of short axes.
+    """
+    lines = [at for at, shape in enumerate(shapes) if shape.kind == Kind.LINE]
+    found = list(shapes)
+    if len(lines) == 1:
+        own = short_mm if shapes[lines[0]].role == "short" else long_mm
+        if len(own) == 1:
+            found[lines[0]] = replace(shapes[lines[0]], stated_mm=own[0])
+    elif len(lines) == 2 and len(long_mm) == 1 and len(short_mm) == 1:
+        order = sorted(lines, key=lambda at: -math.dist(*shapes[at].points))
+        for at, role, mm in zip(order, ("long", "short"), (*long_mm, *short_mm), strict=True):
+            found[at] = replace(shapes[at], role=role, stated_mm=mm)
+    return found
 
 
 def _shallow(tree: Item) -> Iterator[tuple[Item, tuple[Item, ...]]]:

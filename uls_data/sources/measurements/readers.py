@@ -22,13 +22,18 @@ from uls_data.volumes.raw_root import RawRoot
 # Modality of the DICOM objects of a kind.
 _MODALITIES = {"sr": "SR", "presentation_states": "PR", "structure_sets": "RTSTRUCT"}
 # Endings of the other files of a kind, and text that tells them from files of another kind.
-_ENDINGS: dict[str, tuple[tuple[str, ...], bytes]] = {}
+_ENDINGS = {
+    "markups": ((".mrk.json", ".acsv"), b""),
+    "aim": ((".xml", ".json"), b"ImageAnnotation"),
+}
 # `module:function` beside this one: called with a file's path, the raw root and the reader, it
 # returns statements.
 _READERS = {
     "sr": "groups:read_report",
     "presentation_states": "graphics:read_graphics",
     "structure_sets": "contours:read_structures",
+    "markups": "markups:read_markups",
+    "aim": "aim:read_aim",
 }
 _SNIFFED_BYTES = 1 << 16
 
