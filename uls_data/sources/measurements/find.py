@@ -94,6 +94,12 @@ def _check_any(search: Search, directory: Directory, table: Path, sorted_: _Sort
     if directory.by_uid.keys() & sorted_.by_scan.keys():
         return
     source = search.recipe.source
+    if not sorted_.by_scan and (members := sorted_.unplaced.get(table)):
+        (_, (_, first)), *_ = members
+        raise SourceError(
+            f"--raw {search.raw.path}: no row of {table.name} tells which scan it is of; the "
+            f"first: {first}"
+        )
     raise SourceError(
         f"--raw {search.raw.path}: none of the {len(sorted_.by_scan)} series of {table.name} is "
         f"there; {len(directory.by_uid)} other DICOM series are.\n"

@@ -97,9 +97,9 @@ class _Group:
 
     def statement(self) -> Statement:
         """Return what the group states, without name and source."""
-        shapes = self._with_lengths(
-            [shape for one, above in self.items for shape in self._shapes(one, above)]
-        )
+        # An item may stand for coordinates that are in the tree already.
+        drawn = [shape for one, above in self.items for shape in self._shapes(one, above)]
+        shapes = self._with_lengths(list(dict.fromkeys(drawn)))
         images = self._images(self.group)
         slices = {shape.slice_name for shape in shapes} - {""}
         frames = {one.uid for one, _ in self.items if one.kind == "SCOORD3D" and one.uid}

@@ -1,0 +1,345 @@
+"""Lines of one's own, made up: tables of every kind, volumes, pairs, markups and AIM."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from makers.own_lines import CENTRES, MM, PIXELS, write_recipe
+from numpy.typing import NDArray
+
+import uls_data
+from demo.dicom import write_series
+from uls_data.errors import CaseError, SourceError
+from uls_data.manifest.row import Row
+from uls_data.outcome import Reason
+from uls_data.recipe.measurements import Measurements
+from uls_data.sources.measurements.aim import read_aim
+from uls_data.sources.measurements.markups import read_markups
+from uls_data.sources.measurements.pairing import pairs_of
+from uls_data.sources.measurements.placing import Drawn
+from uls_data.sources.measurements.statement import Kind, Shape, Statement
+
+READER = Measurements(name="measurements", case="x", objects=("aim",))
+SHAPE = (40, 36, 12)
+AFFINE = np.array([[0.8, 0, 0, -10.0], [0, 0.8, 0, 20.0], [0, 0, 2.5, -30.0], [0, 0, 0, 1.0]])
+# Across a ball at (20, 16, 6) of radius 8 voxels in plane: x1, y1, x2, y2 of both axes.
+ENDS = [12.0, 16.0, 28.0, 16.0, 20.0, 9.0, 20.0, 23.0]
+
+
+def ball() -> NDArray[np.int16]:
+    x, y, z = np.indices(SHAPE)
+    inside = ((x - 20) ** 2 + (y - 16) ** 2 + ((z - 6) * 3) ** 2) <= 64
+    return np.where(inside, 60, -80).astype(np.int16)
+
+
+def in_mm(ends: list[float], z: float, affine: NDArray[np.float64] = AFFINE) -> list[float]:
+    """RAS mm of end points in RAS voxels."""
+    points = np.reshape(ends, (4, 2))
+    whole = np.column_stack([points, np.full(4, z)]) @ affine[:3, :3].T + affine[:3, 3]
+    return [float(number) for number in whole.ravel()]
+
+
+def build(root: Path, **reader: Any) -> list[Row]:
+    recipe = write_recipe(root / "own.yaml", **reader)
+    return uls_data.build(recipe, root / "raw", root / "out", masks=["quadrilateral"]).rows
+
+
+def volume(root: Path, turned: bool = False) -> None:
+    """Write a scan as NIfTI; turned: its third stored axis does not run along the body."""
+    stored, affine = ball(), AFFINE
+    if turned:
+        stored, affine = stored.transpose(2, 0, 1), AFFINE[:, [2, 0, 1, 3]]
+    (root / "raw").mkdir(exist_ok=True)
+    nib.save(nib.Nifti1Image(stored, affine), root / "raw" / "one.nii.gz")
+
+
+def table(root: Path, *rows: dict[str, Any], name: str = "lines.csv") -> None:
+    (root / "raw").mkdir(exist_ok=True)
+    frame = pd.DataFrame(list(rows))
+    path = root / "raw" / name
+    if name.endswith(".parquet"):
+        frame.to_parquet(path)
+    elif name.endswith(".xlsx"):
+        frame.to_excel(path, index=False)
+    else:
+        frame.to_csv(path, index=False)
+
+
+def pixels(ends: list[float] = ENDS, **more: Any) -> dict[str, Any]:
+    row = {"case": "one", "slice_index": 6, **dict(zip(PIXELS, ends, strict=True))}
+    return {**row, **more}
+
+
+def label_of(row: Row) -> tuple[str | None, str | None, tuple[Any, ...]]:
+    click = tuple(row[f"click_{axis}_vox"] for axis in "xyz")  # type: ignore[literal-required]
+    return row["status"], row["label_voxels_sha256"], click
+
+
+def test_tables_of_every_kind_give_the_same(tmp_path: Path) -> None:
+    found = []
+    for name in ("lines.csv", "lines.parquet", "lines.xlsx"):
+        if name.endswith("xlsx"):
+            pytest.importorskip("openpyxl")
+        root = tmp_path / name.partition(".")[2]
+        root.mkdir()
+        volume(root)
+        table(root, pixels(reader="somebody"), name=name)
+        (row,) = build(root, images="{case}.nii.gz", table={"file": "lines.*"}, coordinates=CENTRES)
+        found.append(label_of(row))
+    assert len(set(found)) == 1 and found[0][0] == "ok"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_volume_with_lines_in_mm(tmp_path: Path, turned: bool) -> None:
+    for way in ("pixels", "mm"):
+        (tmp_path / way).mkdir()
+        volume(tmp_path / way, turned=turned and way == "mm")
+    table(tmp_path / "pixels", pixels())
+    table(tmp_path / "mm", {"case": "one", **dict(zip(MM, in_mm(ENDS, 6), strict=True))})
+    where: dict[str, Any] = {"images": "{case}.nii.gz"}
+    (straight,) = build(tmp_path / "pixels", **where, table={"file": "*.csv"}, coordinates=CENTRES)
+    (row,) = build(tmp_path / "mm", **where, table={"file": "*.csv", "unit": "ras_mm"})
+    assert label_of(row) == label_of(straight)
+
+
+def test_pixels_need_slices_along_the_body(tmp_path: Path) -> None:
+    volume(tmp_path, turned=True)
+    table(tmp_path, pixels())
+    (row,) = build(tmp_path, images="{case}.nii.gz", table={"file": "*.csv"}, coordinates=CENTRES)
+    assert row["reason"] == Reason.UNEXPECTED_AXIS_ORDER
+
+
+def test_what_a_table_calls_lesions_are_lesions(tmp_path: Path) -> None:
+    """Rows of one name are one lesion, also far apart; of two names two, though they meet."""
+    moved = [number + 1 for number in ENDS]
+    volume(tmp_path)
+    table(
+        tmp_path,
+        pixels(lesion="a", reader="Jane Roe"),
+        pixels(moved, lesion="b", reader="Jane Roe"),
+        pixels(moved, lesion="a", slice_index=4, reader="John Roe"),
+    )
+    rows = build(tmp_path, images="{case}.nii.gz", table={"file": "*.csv"}, coordinates=CENTRES)
+    layers = [(row["lesion_index"], row["layer"], row["source_lesion_id"]) for row in rows]
+    assert layers == [
+        *[(1, name, "row-1+row-3") for name in ("quadrilateral", "reader-1", "reader-2")],
+        (2, "quadrilateral", "row-2"),
+    ]
+    assert "Roe" not in repr(rows)
+
+
+def test_rows_that_cannot_be_used_are_rows(tmp_path: Path) -> None:
+    empty = dict.fromkeys(PIXELS[4:])
+    volume(tmp_path)
+    table(
+        tmp_path,
+        pixels(),
+        pixels(slice_index=99),
+        pixels(**empty),
+        pixels(**dict.fromkeys(PIXELS), long_axis_mm=12.0),
+        pixels(lesion_type="elbow"),
+        pixels(case="two"),
+        pixels(case=None),
+        pixels(slice_index=None),
+        pixels(),
+    )
+    rows = build(tmp_path, images="{case}.nii.gz", table={"file": "*.csv"}, coordinates=CENTRES)
+    reasons = sorted((row["case_id"], row["reason"] or "") for row in rows)
+    unreadable = ("one", Reason.ANNOTATION_UNREADABLE.value)
+    assert reasons == [
+        ("one", ""),
+        unreadable,
+        unreadable,
+        ("one", "duplicate"),
+        ("one", "key_slice_missing"),
+        ("one", "not_measured"),
+        ("one", "single_line"),
+        ("own_unplaced", "image_missing"),
+        ("two", "image_missing"),
+    ]
+    alone = next(row for row in rows if row["reason"] == "single_line")
+    assert alone["recist_long_vox"] == 16 and "12.80 mm long" in (alone["detail"] or "")
+
+
+def test_a_series_of_one_slice(tmp_path: Path) -> None:
+    folder = tmp_path / "raw" / "one"
+    uids = write_series(folder, ball(), AFFINE, "own lone", "patient")
+    files = {path: path.read_bytes() for path in folder.rglob("*.dcm")}
+    kept = next(path for path, data in files.items() if uids[6].encode() in data)
+    for path in files.keys() - {kept}:
+        path.unlink()
+    table(tmp_path, {**pixels(), "slice_index": None, "sop_instance_uid": uids[6]})
+    own = {"table": {"file": "*.csv"}, "coordinates": CENTRES}
+    (row,) = build(tmp_path, **own)
+    assert row["status"] == "ok" and "lone_slice" in row["qc_flags"]
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "raw").symlink_to(tmp_path / "raw")
+    (refused,) = build(tmp_path / "again", **own, policy={"lone_slice": "fail"})
+    assert refused["reason"] == Reason.TOO_FEW_SLICES
+
+
+@pytest.mark.parametrize("name", ["lines.parquet", "lines.xlsx", "lines.csv"])
+def test_a_table_that_is_none(tmp_path: Path, name: str) -> None:
+    if name.endswith("xlsx"):
+        pytest.importorskip("openpyxl")
+    volume(tmp_path)
+    (tmp_path / "raw" / name).write_bytes(b"Jane Roe, \xff\x00 no table")
+    with pytest.raises(SourceError) as caught:
+        build(tmp_path, images="{case}.nii.gz", table={"file": "lines.*"}, coordinates=CENTRES)
+    assert "Jane" not in str(caught.value)
+
+
+# --- Pairs --------------------------------------------------------------------
+
+
+def drawn(*ends: float, name: int, source: str = "a", **statement: Any) -> Drawn:
+    shape = Shape(Kind.LINE, (ends[:2], ends[2:]))
+    said = Statement(
+        number=name, source_lesion_id=f"{name}", source=Path(source), shapes=(shape,), **statement
+    )
+    return Drawn(said, shape, 0, np.array(shape.points))
+
+
+def paired(*lines: Drawn) -> list[str]:
+    pairs, alone = pairs_of(lines)
+    return [pair.name for pair in pairs] + [f"({line.name})" for line in alone]
+
+
+def test_lines_that_cross_are_pairs() -> None:
+    long, short = drawn(0, 10, 20, 10, name=1), drawn(10, 4, 10, 16, name=2)
+    far, sharp = drawn(40, 4, 40, 16, name=3), drawn(0, 6, 20, 14, name=4)
+    assert paired(long, short, far) == ["1+2", "(3)"]
+    assert paired(long, far) == ["(1)", "(3)"]
+    assert paired(long, sharp) == ["(1)", "(4)"]
+    near = drawn(10, 11, 10, 23, name=5)  # would cross, were it a twelfth longer
+    assert paired(long, near) == ["1+5"]
+
+
+def test_lines_of_several_readers_are_no_pair() -> None:
+    long = drawn(0, 10, 20, 10, name=1, drawn_by="x")
+    assert paired(long, drawn(10, 4, 10, 16, name=2, drawn_by="y")) == ["(1)", "(2)"]
+    # Two files, each of which says which lesion it follows: two readings of one lesion.
+    one = drawn(0, 10, 20, 10, name=1, track="t1")
+    other = drawn(10, 4, 10, 16, name=2, source="b", track="t2")
+    assert paired(one, other) == ["(1)", "(2)"]
+
+
+# --- Files --------------------------------------------------------------------
+
+BAD_MARKUPS = (
+    *("", "[]", "{}", '{"markups": 5}', '{"markups": [5]}', "[" * 100_000, '{"markups": [{}]}'),
+    '{"markups": [{"type": "Line", "controlPoints": 7, "coordinateSystem": "LPS"}]}',
+    '{"markups": [{"type": "Line", "controlPoints": [], "coordinateSystem": "LPS"}]}',
+    '{"markups": [{"type": "Line", "controlPoints": [{"position": [1, NaN, 2]}], '
+    '"coordinateSystem": "LPS"}]}',
+    '{"markups": [{"type": ["Line"], "controlPoints": [{"position": "Jane"}]}]}',
+)
+
+
+@pytest.mark.parametrize("text", BAD_MARKUPS)
+def test_markups_that_are_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.mrk.json").write_text(text)
+    try:
+        found = read_markups(Path("a.mrk.json"), tmp_path, READER)
+    except CaseError as error:
+        assert error.reason == Reason.ANNOTATION_UNREADABLE and "Jane" not in str(error)
+    else:
+        assert all(one.skipped is not None and not one.shapes for one in found)
+
+
+def test_points_that_nobody_set_do_not_count(tmp_path: Path) -> None:
+    points = [{"position": [float(at), 0, 0]} for at in range(3)]
+    points[1]["positionStatus"] = "undefined"
+    said = {"markups": [{"type": "Line", "coordinateSystem": "LPS", "controlPoints": points}]}
+    (tmp_path / "a.mrk.json").write_text(json.dumps(said))
+    (one,) = read_markups(Path("a.mrk.json"), tmp_path, READER)
+    assert one.shapes[0].points == ((0, 0, 0), (-2, 0, 0))
+
+
+def aim_4(first: str = "10.5") -> str:
+    """One annotation of AIM 4, by the element names of its schema: a line of two points."""
+    point = (
+        '<TwoDimensionSpatialCoordinate><coordinateIndex value="{}"/><x value="{}"/>'
+        '<y value="{}"/></TwoDimensionSpatialCoordinate>'
+    )
+    points = point.format(0, first, 20.5) + point.format(1, 30.5, 20.5)
+    return (
+        '<ImageAnnotationCollection xmlns="gme://caCORE.caCORE/4.4/edu.northwestern.radiology.AIM" '
+        'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
+        '<user><name value="Jane Roe"/><loginName value="roe"/></user>'
+        '<imageAnnotations><ImageAnnotation><uniqueIdentifier root="1.2.3"/>'
+        "<calculationEntityCollection><CalculationEntity><typeCode code='G-D7FE'/>"
+        "<calculationResultCollection><CalculationResult><unitOfMeasure value='mm'/>"
+        "<value value='16.0'/></CalculationResult></calculationResultCollection>"
+        "</CalculationEntity></calculationEntityCollection>"
+        '<markupEntityCollection><MarkupEntity xsi:type="TwoDimensionMultiPoint">'
+        '<imageReferenceUid root="1.2.3.4"/><twoDimensionSpatialCoordinateCollection>'
+        f"{points}</twoDimensionSpatialCoordinateCollection></MarkupEntity>"
+        "</markupEntityCollection></ImageAnnotation></imageAnnotations>"
+        "</ImageAnnotationCollection>"
+    )
+
+
+def as_json() -> str:
+    """Write the same annotation in JSON."""
+    point = [
+        {"coordinateIndex": {"value": at}, "x": {"value": x}, "y": {"value": 20.5}}
+        for at, x in enumerate((10.5, 30.5))
+    ]
+    entity = {
+        "xsi:type": "TwoDimensionMultiPoint",
+        "imageReferenceUid": {"root": "1.2.3.4"},
+        "twoDimensionSpatialCoordinateCollection": {"TwoDimensionSpatialCoordinate": point},
+    }
+    result = {"unitOfMeasure": {"value": "mm"}, "value": {"value": 16.0}}
+    calculation = {
+        "typeCode": [{"code": "G-D7FE"}],
+        "calculationResultCollection": {"CalculationResult": [result]},
+    }
+    annotation = {
+        "uniqueIdentifier": {"root": "1.2.3"},
+        "calculationEntityCollection": {"CalculationEntity": [calculation]},
+        "markupEntityCollection": {"MarkupEntity": [entity]},
+    }
+    user = {"name": {"value": "Jane Roe"}, "loginName": {"value": "roe"}}
+    said = {"user": user, "imageAnnotations": {"ImageAnnotation": [annotation]}}
+    return json.dumps({"ImageAnnotationCollection": said})
+
+
+@pytest.mark.parametrize("name", ["a.xml", "a.json"])
+def test_aim_4(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(aim_4() if name == "a.xml" else as_json())
+    (one,) = read_aim(Path(name), tmp_path, READER)
+    assert one.shapes == (
+        Shape(Kind.LINE, ((10, 20), (30, 20)), slice_name="1.2.3.4", stated_mm=16.0),
+    )
+    assert one.drawn_by and one.track and "Roe" not in repr(one)
+
+
+HOSTILE_AIM = (
+    '<!DOCTYPE a [<!ENTITY b "c">]><ImageAnnotation>&b;</ImageAnnotation>',
+    '<!DOCTYPE a SYSTEM "file:///etc/passwd"><ImageAnnotation/>',
+    *("<ImageAnnotation>", "<ImageAnnotation>" * 50_000, "", "\0", "<a/><b/>"),
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE_AIM)
+def test_aim_that_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.xml").write_text(text)
+    with pytest.raises(CaseError) as caught:
+        read_aim(Path("a.xml"), tmp_path, READER)
+    assert caught.value.reason in (Reason.ANNOTATION_UNREADABLE, Reason.TOO_LARGE)
+
+
+@pytest.mark.parametrize("number", ["inf", "1e999", "Jane", "9" * 400, ""])
+def test_aim_with_a_point_that_is_none(tmp_path: Path, number: str) -> None:
+    (tmp_path / "a.xml").write_text(aim_4(number))
+    (one,) = read_aim(Path("a.xml"), tmp_path, READER)
+    assert one.skipped is not None and one.skipped[0] == Reason.ANNOTATION_UNREADABLE
+    assert "Jane" not in one.skipped[1]
