@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +190,30 @@ def test_a_mistyped_command_and_word_are_told(uls: Any, built: Path) -> None:
     none = uls("query", built, 'lesion_type == "kidny"')
     assert none.code == 0 and "did you mean kidney?" in none.err
     assert "did you mean" not in uls("query", built, 'lesion_type == "bone"').err
+
+
+def test_commands_that_the_template_names_work(
+    uls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "DIR").mkdir()
+    assert uls("recipe", "new", "my_lesions").code == 0
+    text = (tmp_path / "my_lesions.yaml").read_text(encoding="utf-8")
+    named = re.findall(r"uls-data ((?:[\w./-]+ ?)+)", text)
+    assert len(named) >= 3
+    for command in named:
+        found = uls(*command.split())
+        # There is nothing to build yet, which is said of DIR, not of the command.
+        wanted = 2 if command.startswith("build") else 0
+        assert found.code == wanted and "Usage" not in found.err, (command, found.err)
+        assert wanted == 0 or "--raw DIR: no case of my_lesions found" in found.err
+
+
+def test_quirks_need_no_recipe(uls: Any) -> None:
+    found = uls("recipe", "show", "--quirks")
+    assert found.code == 0 and "image_affine_wins: " in found.out
+    assert {row["quirk"] for row in uls("recipe", "show", "--quirks", "--json").json()} >= {
+        "float_mask"
+    }
+    missing = uls("recipe", "show")
+    assert missing.code == 2 and "NAME|FILE" in missing.err

@@ -21,6 +21,10 @@ SHOWN_FAILURES = 20
 _GAP = 2
 # Columns are not made narrower than this.
 _LEAST = 8
+# This column is the longest where it says anything.
+_LONG = "detail"
+# How fast it goes is said behind it: tqdm's own words for less than one a second are no plain ones.
+_BAR = "{percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}{unit} [{elapsed}<{remaining}{postfix}]"
 
 
 def json_option(function: F) -> F:
@@ -59,7 +63,8 @@ def json_lines(frame: pd.DataFrame) -> None:
 def table(rows: Iterable[Iterable[Any]], header: Iterable[str]) -> None:
     """Print an aligned plain-text table, numbers to the right.
 
-    On a terminal the longest words are cut until the lines fit it; a file gets all.
+    On a terminal the longest words are cut until the lines fit it, but `detail`, which says what
+    went wrong, stands whole beneath its line; a file gets all.
     """
     lines = [[str(cell) for cell in header]]
     cells = [list(row) for row in rows]
@@ -69,21 +74,32 @@ def table(rows: Iterable[Iterable[Any]], header: Iterable[str]) -> None:
         bool(cells) and all(row[at] is None or isinstance(row[at], int | float) for row in cells)
         for at in range(len(widths))
     ]
+    beneath = None
     if sys.stdout.isatty():
-        _narrow(widths, numeric)
-    for line in lines:
+        if sum(widths) + _GAP * (len(widths) - 1) > _terminal_width() and _LONG in lines[0]:
+            beneath = lines[0].index(_LONG)
+        _narrow(widths, numeric, beneath)
+    for row, line in enumerate(lines):
         padded = [
             cell.rjust(width) if number else _cut(cell, width).ljust(width)
-            for cell, width, number in zip(line, widths, numeric, strict=True)
+            for at, (cell, width, number) in enumerate(zip(line, widths, numeric, strict=True))
+            if at != beneath
         ]
         click.echo("  ".join(padded).rstrip())
+        if beneath is not None and row and line[beneath] != "-":
+            prose(line[beneath], "    ")
 
 
-def _narrow(widths: list[int], numeric: list[bool]) -> None:
+def _terminal_width() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def _narrow(widths: list[int], numeric: list[bool], left_out: int | None) -> None:
     """Narrow the widest columns of words until a line fits the terminal, or none can give more."""
-    spare = sum(widths) + _GAP * (len(widths) - 1) - shutil.get_terminal_size().columns
+    shown = [at for at in range(len(widths)) if at != left_out]
+    spare = sum(widths[at] + _GAP for at in shown) - _GAP - _terminal_width()
     while spare > 0:
-        words = [at for at, number in enumerate(numeric) if not number and widths[at] > _LEAST]
+        words = [at for at in shown if not numeric[at] and widths[at] > _LEAST]
         if not words:
             return
         widest = max(words, key=lambda at: widths[at])
@@ -111,7 +127,7 @@ def prose(text: str, indent: str = "", first: str | None = None) -> None:
     if not sys.stdout.isatty():
         click.echo(first + text)
         return
-    width = max(shutil.get_terminal_size().columns, len(indent) + 2 * _LEAST)
+    width = max(_terminal_width(), len(indent) + 2 * _LEAST)
     lines = textwrap.wrap(
         text,
         width,
@@ -160,6 +176,19 @@ def _cell(value: Any) -> str:
     return str(value).replace("\n", " ")
 
 
+def rate_text(things: int, seconds: float, unit: str) -> str:
+    """Say how fast it goes: things a second, or seconds a thing where that is the larger number.
+
+    Parameters
+    ----------
+    unit : str
+        A plural, such as `lesions`.
+    """
+    if 0 < things < seconds:
+        return f"{seconds / things:.1f} s a {unit.removesuffix('s')}"
+    return f"{things / seconds:.1f} {unit}/s"
+
+
 class Progress:
     """A bar on a terminal; elsewhere one plain line every half minute and at the end.
 
@@ -186,15 +215,22 @@ class Progress:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=total, initial=done, unit=f" {self.steps}", file=sys.stderr, leave=False
+                total=total,
+                initial=done,
+                unit=f" {self.steps}",
+                bar_format=_BAR,
+                file=sys.stderr,
+                leave=False,
             )
+            # Until the first is done, a bar at 0 looks like one that hangs.
+            self._bar.set_postfix_str(f"the first {self.steps} are at work")
 
     def step(self, cases: int, things: int) -> None:
         """Count finished cases and things."""
         self.cases += cases
         self.things += things
         seconds = max(time.monotonic() - self.start, 1e-6)
-        rate = f"{self.things / seconds:.1f} {self.unit}/s"
+        rate = rate_text(self.things, seconds, self.unit)
         if self._bar is not None:
             self._bar.set_postfix_str(rate, refresh=False)
             self._bar.update(cases)

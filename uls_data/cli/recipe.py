@@ -52,13 +52,18 @@ def _size_rule(rule: MinimumSize | None) -> str:
 
 
 @command.command(epilog="Example: uls-data recipe show lits")
-@click.argument("recipe", metavar="NAME|FILE")
-@click.option("--quirks", is_flag=True, help="Say what each of its quirks does.")
+@click.argument("recipe", metavar="NAME|FILE", required=False)
+@click.option("--quirks", is_flag=True, help="Say what each quirk does; needs no recipe.")
 @json_option
-def show(recipe: str, quirks: bool, as_json: bool) -> int:
+def show(recipe: str | None, quirks: bool, as_json: bool) -> int:
     """Show one recipe: licence, how to get the data, and the rules."""
     from uls_data.recipe import load_recipe
 
+    if recipe is None:
+        if not quirks:
+            raise click.UsageError("Missing argument 'NAME|FILE' (only --quirks goes without).")
+        _print_quirks(as_json)
+        return 0
     loaded = load_recipe(recipe)
     it = loaded.recipe
     if as_json:
@@ -79,7 +84,7 @@ def show(recipe: str, quirks: bool, as_json: bool) -> int:
     click.echo(f"VOI names: {it.voi_name}")
     click.echo(f"Quirks: {', '.join(it.quirks) or 'none'}")
     if quirks:
-        _print_quirks()
+        _print_quirks(as_json)
     click.echo(f"Held-out patients: {len(it.heldout_patients)}")
     if it.expect.lesions is not None:
         click.echo(f"Paper's Table 1: {it.expect.lesions} lesions in {it.expect.series} series")
@@ -89,10 +94,13 @@ def show(recipe: str, quirks: bool, as_json: bool) -> int:
     return 0
 
 
-def _print_quirks() -> None:
+def _print_quirks(as_json: bool) -> None:
     from uls_data.recipe.model import QUIRK_MEANING
 
     for quirk, meaning in QUIRK_MEANING.items():
+        if as_json:
+            json_line({"quirk": quirk.value, "meaning": meaning})
+            continue
         prose(meaning, "    ", f"  {quirk}: ")
 
 

@@ -1,0 +1,98 @@
+"""What commands show on a terminal: words that fit it, and a bar that says what it waits for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from uls_data.cli.output import rate_text
+from uls_data.manifest import write_manifest
+
+DETAIL = (
+    "images/case_with_a_long_name_00017.nii.gz: voxels need 1,234,567 bytes, found 1,000; the file "
+    "is cut short; download it again"
+)
+
+
+def on_terminal(*command: str, columns: int = 80) -> str:
+    """What a command prints on a terminal, on both streams."""
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (24, columns))
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    run = subprocess.Popen(
+        [sys.executable, *command], stdout=slave, stderr=slave, env=environment, close_fds=True
+    )
+    os.close(slave)
+    data = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while piece := os.read(master, 1 << 16):
+            data += piece
+    os.close(master)
+    assert run.wait(60) == 0, data.decode()
+    return data.decode().replace("\r\n", "\n")
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.parquet"
+    rows = [
+        {
+            "source": "mine", "case_id": f"c{number}", "layer": "annotated", "lesion_index": number,
+            "sample_index": 0, "status": "failed" if number == 2 else "ok", "qc_flags": [],
+            "reason": "truncated_file" if number == 2 else None,
+            "detail": DETAIL if number == 2 else None,
+        }
+        for number in (1, 2, 3)
+    ]  # fmt: skip
+    write_manifest(rows, path)
+    return path
+
+
+def test_detail_is_never_cut(manifest: Path) -> None:
+    shown = "case_id,status,reason,detail"
+    command = ("-m", "uls_data", "query", str(manifest), "--columns", shown)
+    text = on_terminal(*command)
+    assert all(len(line) <= 80 for line in text.splitlines()) and "…" not in text
+    assert DETAIL in " ".join(text.split())
+    lines = text.splitlines()
+    assert lines[0].split() == ["case_id", "status", "reason"]
+    assert lines[2].startswith("c2") and lines[3].startswith("    images/case_with")
+    # Where there is room, it stands in its line.
+    assert text != on_terminal(*command, columns=300)
+    assert f"truncated_file  {DETAIL}" in on_terminal(*command, columns=300)
+
+
+def test_other_words_are_cut(manifest: Path) -> None:
+    command = ("-m", "uls_data", "query", str(manifest), "--columns", "case_id,reason,status")
+    assert "trunc" in on_terminal(*command, columns=28) and "…" in on_terminal(*command, columns=28)
+
+
+def test_a_bar_says_what_it_waits_for() -> None:
+    text = on_terminal(
+        "-c",
+        "import time\n"
+        "from uls_data.cli.output import Progress\n"
+        "bar = Progress('lesions')\n"
+        "bar.begin(12)\n"
+        "time.sleep(1.2)\n"
+        "bar.step(1, 1)\n"
+        "bar.end()\n",
+        columns=120,
+    )
+    assert "0 of 12 cases" in text and "the first cases are at work" in text
+    assert "1 of 12 cases" in text and "s a lesion" in text
+    assert "/ cases" not in text and "s/it" not in text
+
+
+@pytest.mark.parametrize(
+    ("things", "seconds", "words"),
+    [(40, 10.0, "4.0 lesions/s"), (1, 9.39, "9.4 s a lesion"), (0, 5.0, "0.0 lesions/s")],
+)
+def test_rates(things: int, seconds: float, words: str) -> None:
+    assert rate_text(things, seconds, "lesions") == words
