@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 from makers.vois import ball, tiny_plan, write_voi, write_vois
 
 from uls_data import export_grand_challenge, load_manifest
+from uls_data.cli import main
 from uls_data.cli.predict import command
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.measure.overlap import dice
@@ -60,6 +62,34 @@ def predicted(vois: Path, model: Path, tmp_path_factory: pytest.TempPathFactory)
     report = run(vois, model, out)
     assert report.counts == {"ok": 6} and report.precision == "float32"
     return out
+
+
+def test_what_to_do_next_is_said_where_images_lie_elsewhere(
+    vois: Path, model: Path, predicted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in arguments])
+        assert caught.value.code == 0
+        streams = capsys.readouterr()
+        return " ".join((streams.out + streams.err).split())
+
+    again = ("--model", model, "--device", "cpu", "--out")
+    assert "give `train`, `evaluate` and `report` both" in told(
+        "predict", "--manifest", vois, *again, predicted
+    )
+    kept = tmp_path / "kept.parquet"
+    words = told("filter", "--manifest", predicted, "--out", kept, "--rule", "mask_voxels < 0")
+    assert "another layer, that counts instead (2D masks too)" in words
+    assert f"train --manifest BUILD {kept} (the images are in BUILD)" in words
+    # Into the build's own folder: one manifest more there, and nothing to be told.
+    whole = tmp_path / "vois"
+    shutil.copytree(vois, whole)
+    assert "stay where they are" not in told("predict", "--manifest", whole, *again, whole)
+    rows = load_manifest(whole / "manifest" / "pseudo3d-r1.parquet")
+    assert all((whole / name).is_file() for name in rows["image_path"]) and len(rows) == 6
+    words = told("filter", "--manifest", whole / "manifest/pseudo3d-r1.parquet", "--out", kept)
+    assert "BUILD" not in words
 
 
 def test_masks_and_what_rows_say_of_them(vois: Path, model: Path, predicted: Path) -> None:

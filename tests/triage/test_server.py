@@ -281,13 +281,18 @@ def test_no_file_outside_of_out_is_read(
     if column == "label_path":
         assert voi.subject is None and not voi.mask.size and voi.image is not None
     else:
-        assert voi.image is None and voi.subject is not None and voi.mask.size
+        assert voi.image is None and voi.subject is None and voi.mask.size
 
 
-def test_a_mask_without_an_image_can_be_judged(changed: Callable[..., Path]) -> None:
-    voi = first_voi(changed(image_path=None))
-    assert voi.subject is not None and voi.png(2, 64, "lung") is None
-    assert "no image" in voi.problems[0]
+def test_a_mask_without_an_image_is_nothing_to_judge(changed: Callable[..., Path]) -> None:
+    """As of `predict --out` into a folder of its own: nobody can say yes to a mask on grey."""
+    with triage_server(changed(image_path=None)) as server:
+        voi = server.lesions.voi(0)
+        assert voi.subject is None and voi.mask.size and voi.png(2, 64, "lung") is None
+        assert not voi.shown()["judgeable"]
+        assert "no image to judge the mask by" in voi.problems[0]
+        with pytest.raises(ErrataError, match=r"no verdict: .*\(predict --out\)"):
+            server.judge(0, "accepted", None)
 
 
 def test_a_folder_that_leads_out_is_refused(out: Path, tmp_path: Path) -> None:

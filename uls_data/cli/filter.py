@@ -96,6 +96,19 @@ def command(manifest: Path, out: Path, as_json: bool, **options: Any) -> int:
         f"{report.full} full masks not judged, {report.not_ok} rows were not ok before; "
         f"{report.rows} rows in all."
     )
+    if report.removed:
+        click.echo(
+            "Where a removed mask's VOI has another layer, that counts instead (2D masks too), "
+            "if a command is given both manifests."
+        )
     click.echo(f"Written: {out}")
-    next_step(f"uls-data query {out} 'reason == \"filtered\"', or uls-data train --manifest {out}")
+    both = str(out) if _has_images(out) else f"BUILD {out}  (the images are in BUILD)"
+    next_step(f"uls-data query {out} 'reason == \"filtered\"', or uls-data train --manifest {both}")
     return 0
+
+
+def _has_images(manifest: Path) -> bool:
+    """Whether a row names its image; masks predicted into a folder of their own do not."""
+    from uls_data.manifest import load_manifest
+
+    return bool(load_manifest(manifest, ["image_path"])["image_path"].notna().any())

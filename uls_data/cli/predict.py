@@ -169,6 +169,13 @@ def _finish(report: PredictReport, as_json: bool) -> int:
             [[counts["ok"], counts["skipped"], counts["failed"]]],
             ["masks", "without a lesion", "failed"],
         )
+        if any(row["status"] == "ok" and row["image_path"] is None for row in report.rows):
+            click.echo(
+                "The images stay where they are: give `train`, `evaluate` and `report` both "
+                "manifests. `triage` needs masks and images in one folder: predict with the "
+                "build's own folder as --out.",
+                err=True,
+            )
         click.echo(f"\nDone on {report.device} in {report.precision}. Manifest: {report.manifest}")
         next_step(f"uls-data filter --manifest {report.manifest} --out KEPT.parquet")
     failed = [row for row in report.rows if row["status"] == "failed"]

@@ -134,25 +134,55 @@ def check(recipe: str, as_json: bool) -> int:
     return 0
 
 
-@command.command(epilog="Example: uls-data recipe new my_source")
+@command.command(
+    epilog="""\b
+Examples:
+  uls-data recipe new my_source --raw /data/mine
+  uls-data recipe new my_kits --from kits21
+"""
+)
 @click.argument("name")
 @click.option("--from", "origin", metavar="NAME", help="Start from a shipped recipe instead.")
+@click.option(
+    "--raw",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Look at raw data first, and propose layout, values and names as they are there.",
+)
 @click.option("--force", is_flag=True, help="Overwrite a file of that name.")
 @json_option
-def new(name: str, origin: str | None, force: bool, as_json: bool) -> int:
-    """Write NAME.yaml, a commented recipe to edit, into this folder."""
+def new(name: str, origin: str | None, raw: Path | None, force: bool, as_json: bool) -> int:
+    """Write NAME.yaml, a commented recipe to edit, into this folder.
+
+    With --raw it says what it saw, and what it could not tell: pairs of volumes,
+    DICOM series with RTSTRUCT, SEG or mask volumes, values and names with counts.
+    """
     from uls_data.errors import RecipeError
     from uls_data.io import write_bytes
     from uls_data.recipe import recipe_template
 
     path = Path(f"{name}.yaml")
-    text = recipe_template(name, origin)
+    if raw is not None and origin is not None:
+        raise click.UsageError("--raw and --from are two ways to begin; give one")
+    if raw is not None:
+        from uls_data.sources.proposing import propose_recipe
+
+        proposal = propose_recipe(name, raw)
+        text, seen, unsure = proposal.text, proposal.seen, proposal.unsure
+    else:
+        text, seen, unsure = recipe_template(name, origin), [], []
     if path.exists() and not force:
         raise RecipeError(f"{path} exists already; --force overwrites it")
     write_bytes(path, text.encode("utf-8"))
     if as_json:
-        json_line({"file": str(path), "from": origin})
+        json_line({"file": str(path), "from": origin, "seen": seen, "unsure": unsure})
     else:
+        for line in seen:
+            click.echo(line)
+        if unsure:
+            click.echo("What could not be told:")
+        for line in unsure:
+            prose(line, "    ", "  - ")
         click.echo(f"Wrote {path}. Edit it.")
         next_step(f"uls-data recipe check {path}")
     return 0

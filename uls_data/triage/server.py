@@ -134,9 +134,10 @@ class TriageServer(ThreadingHTTPServer):
             with self.lock:
                 self.verdicts.clear(self.lesions.subject(number).key)
             return
-        subject = self.lesions.voi(number).subject
+        voi = self.lesions.voi(number)
+        subject = voi.subject
         if subject is None:
-            raise ErrataError("no verdict: the mask shown is not the one that the manifest names")
+            raise ErrataError(f"no verdict: {' '.join(voi.problems)}")
         with self.lock:
             self.verdicts.give(subject, word, note)
 

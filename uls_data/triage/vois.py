@@ -64,7 +64,7 @@ class Voi:
     start : tuple of 3 int
         VOI index of its first voxel.
     subject : Subject or None
-        None where no verdict can be given, because the mask is not the manifest's.
+        None where no verdict can be given: the mask is not the manifest's, or has no image.
     window : str
         Of `WINDOWS_HU`, by lesion type.
     problems : tuple of str
@@ -337,7 +337,10 @@ def _decode(root: Path, row: Row, subject: Subject, why: tuple[str, ...]) -> Voi
     image: NDArray[Any] | None = None
     try:
         if row["image_path"] is None:
-            problems.append("There is no image; the mask stands alone.")
+            problems.append(
+                "There is no image to judge the mask by: write masks into the folder of the build "
+                "that they are of (predict --out), and give triage that folder."
+            )
         else:
             volume = _read(root, row["image_path"])
             image, _ = hounsfield(volume.ras, volume.slope, volume.intercept)
@@ -351,7 +354,7 @@ def _decode(root: Path, row: Row, subject: Subject, why: tuple[str, ...]) -> Voi
         image=image,
         mask=mask,
         start=start,
-        subject=subject if sha256 is not None and sha256 == subject.sha256 else None,
+        subject=subject if image is not None and sha256 == subject.sha256 else None,
         window=_window(row, image, mask, start),
         problems=tuple(problems),
         why=why,
