@@ -177,6 +177,7 @@ class Flag(StrEnum):
     SCOUT_LEFT_OUT = "scout_left_out"
     LONE_SLICE = "lone_slice"
     STATED_LENGTH_DIFFERS = "stated_length_differs"
+    SHARED_UIDS = "shared_uids"
     CONTOUR_MOVED_TO_SLICE = "contour_moved_to_slice"
     CONTOUR_ON_OTHER_SLICE = "contour_on_other_slice"
     CONTOUR_CUT = "contour_cut"

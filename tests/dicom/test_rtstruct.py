@@ -45,7 +45,7 @@ from uls_data.outcome import Reason
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_what_is_read(tmp_path: Path, syntax: str, undefined: bool) -> None:
     found = read(tmp_path, encoded(structure_set(TWO), syntax, undefined))
-    refers = references_of(tmp_path / "RS.dcm", "rtstruct", slices=True)
+    refers = references_of(tmp_path / "RS.dcm", "rtstruct")
     assert refers.series == {SERIES} and refers.frames == {f"{SERIES}.800"}
     assert refers.slices == {SLICES[0], *SLICES[1:3]}
     assert [roi.number for roi in found.rois] == [1, 7]

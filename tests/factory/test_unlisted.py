@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from makers.rights import hidden, without_root
 
 from demo.files import write_nifti
 from uls_data.errors import SourceError
@@ -21,39 +19,10 @@ from uls_data.manifest.parquet import iterate_rows
 from uls_data.recipe import recipe_template
 from uls_data.sources.open import open_case
 
-_CAPABILITIES_VERSION_3 = 0x20080522
-_READS_EVERYTHING = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-
-
-@contextmanager
-def without_root() -> Iterator[None]:
-    """Take from this thread the right to read everything, which root alone has."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION_3, 0)
-    data = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice
-    assert libc.capget(header, data) == 0
-    before = data[0]
-    data[0] = before & ~_READS_EVERYTHING
-    assert libc.capset(header, data) == 0
-    try:
-        yield
-    finally:
-        data[0] = before
-        assert libc.capset(header, data) == 0
-
 
 def run(raw: Path, out: Path, **options: Any) -> BuildReport:
     with without_root():
         return build(raw / "mine.yaml", raw, out, **options)
-
-
-@contextmanager
-def hidden(folder: Path, mode: int = 0) -> Iterator[None]:
-    folder.chmod(mode)
-    try:
-        yield
-    finally:
-        folder.chmod(0o755)
 
 
 def put(path: Path, voxels: Any) -> None:

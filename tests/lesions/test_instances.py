@@ -330,7 +330,8 @@ def test_the_lower_number_keeps_a_voxel_that_two_lesions_claim() -> None:
     lesions = join_votes([(1, [marked(A, B)]), (2, [marked(B, C)]), (4, [marked(A)])], SHAPE, "c")
     found = {lesion.index: [tuple(v) for v in lesion.voxels.tolist()] for lesion in lesions}
     # The last one has nothing left, and is no lesion.
-    assert found == {1: [A, B], 2: [C]}
+    assert found == {1: [A, B], 2: [C], 4: []}
+    assert [lesion.skipped is not None for lesion in lesions] == [False, False, True]
 
 
 def test_several_annotators_are_readers_and_a_single_one_is_none() -> None:
@@ -345,7 +346,9 @@ def test_several_annotators_are_readers_and_a_single_one_is_none() -> None:
 
 def test_no_votes_no_lesions() -> None:
     assert join_votes([], SHAPE, "case") == []
-    assert join_votes([(1, [marked()]), (2, [marked(A), marked(B)])], SHAPE, "case") == []
+    lesions = join_votes([(1, [marked()]), (2, [marked(A), marked(B)])], SHAPE, "case")
+    assert [lesion.source_lesion_id for lesion in lesions] == ["instance-1", "instance-2"]
+    assert {lesion.skipped[0] for lesion in lesions if lesion.skipped} == {Reason.NO_LESION}
 
 
 def test_votes_of_another_shape_are_refused() -> None:
@@ -359,7 +362,8 @@ def test_votes_obey_the_scale_and_refuse_what_is_not_whole() -> None:
     """A file of ones with intercept -1 holds no mark, and NaN is no vote."""
     ones = np.ones((2, 2, 2), dtype=np.uint8)
     hidden = Volume(ones, np.eye(4), 1.0, -1.0, "", ())
-    assert join_votes([(1, [hidden])], (2, 2, 2), "case") == []
+    (nothing,) = join_votes([(1, [hidden])], (2, 2, 2), "case")
+    assert nothing.skipped is not None and not len(nothing.voxels)
     broken = np.zeros((2, 2, 2))
     broken[0, 0, 0] = np.nan
     with pytest.raises(CaseError) as caught:

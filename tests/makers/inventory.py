@@ -1,128 +1,285 @@
-"""A small archive of DICOM objects, and seeded damages over the whole of it."""
+"""What of a damaged archive the rows of a build must account for.
+
+Found by pydicom, nibabel and Python's own readers alone: nothing here asks the product what it
+found.
+"""
 
 from __future__ import annotations
 
-import os
-import random
-import shutil
+import re
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
+import nibabel as nib
 import numpy as np
 import pydicom
-import yaml
+from scipy import ndimage
 
-from makers import rtstruct
-from makers.dicom import FIRST_MM, SPACING_MM, STEP_MM, write_series
-from uls_data.recipe import recipe_template
+from makers.archives import ccc18_case, table
 
-PATIENTS = 3
-_COLUMNS, _ROWS, _SLICES = 12, 10, 4
+_TAGS = ["SOPClassUID", "SeriesInstanceUID", "Modality", "SOPInstanceUID"]
+Rows = list[dict[str, Any]]
 
 
-def write_archive(raw: Path) -> Path:
-    """Write patients with a tiny CT and a structure set of two lesions; returns the recipe."""
-    affine = np.diag([-SPACING_MM[1], -SPACING_MM[0], STEP_MM, 1.0])
-    affine[:3, 3] = -FIRST_MM[0], -FIRST_MM[1], FIRST_MM[2]
-    for number in range(1, PATIENTS + 1):
-        folder = raw / f"patient_{number}"
-        uid = f"1.2.826.0.9.{number}"
+class Told:
+    """What the rows of a build say."""
 
-        def own(k: int, ds: pydicom.Dataset, uid: str = uid) -> None:
-            ds.SeriesInstanceUID, ds.FrameOfReferenceUID = uid, f"{uid}.0"
-            ds.SOPInstanceUID = f"{uid}.1.{k + 1}"
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        columns = ("case_id", "label_source", "image_source", "series_instance_uid", "detail")
+        text = " ".join(str(row[column]) for row in rows for column in columns)
+        self.words = {word.strip(".") for word in re.split(r"[\s,;:()]+", text)}
+        self.cases = {row["case_id"] for row in rows}
 
-        volume = np.random.default_rng(number).integers(900, 1100, (_COLUMNS, _ROWS, _SLICES))
-        write_series(folder / "ct", volume.astype(np.uint16), change=own)
-        square = [(2, 2), (7, 2), (7, 7), (2, 7)]
-        drawn = [
-            rtstruct.contour(square, at, affine=affine, sop_uid=f"{uid}.1.{at + 1}")
-            for at in (1, 2)
-        ]
-        ds = rtstruct.structure_set({1: ("GTV-1", drawn), 2: ("GTV-2", []), 3: ("Heart", drawn)})
-        frame = ds.ReferencedFrameOfReferenceSequence[0]
-        frame.FrameOfReferenceUID = f"{uid}.0"
-        frame.RTReferencedStudySequence[0].RTReferencedSeriesSequence[0].SeriesInstanceUID = uid
-        ds.SOPInstanceUID, ds.SeriesInstanceUID = f"{uid}.2.1", f"{uid}.2"
-        ds.StudyInstanceUID, ds.Modality = "1.2.826.0.1.10", "RTSTRUCT"
-        (folder / "rs").mkdir()
-        (folder / "rs/rs.dcm").write_bytes(rtstruct.encoded(ds))
-    content = yaml.safe_load(recipe_template("mine"))
-    content["reader"] = {
-        "name": "dicom_objects",
-        "kind": "rtstruct",
-        "case": r"patient_\d+",
-        "structures": "GTV.*",
-    }
-    content |= {"instances": {"rule": "given"}, "minimum_size": None, "quirks": []}
-    recipe = raw.parent / "mine.yaml"
-    recipe.write_text(yaml.safe_dump(content), encoding="utf-8")
-    return recipe
+    def names(self, *names: str) -> bool:
+        """Whether a row is about one of the names, or says it."""
+        return any(name in self.words or name in self.cases for name in names)
+
+    def of(self, **columns: str) -> Rows:
+        """Rows that hold some values."""
+        return [row for row in self.rows if all(row[k] == v for k, v in columns.items())]
 
 
-def damage(raw: Path, rng: random.Random) -> set[str]:
-    """Damage an archive in one to three ways; returns the patients that were touched."""
-    touched: set[str] = set()
-    for _ in range(rng.randint(1, 3)):
-        files = sorted(path for path in raw.rglob("*") if path.is_file())
-        path = rng.choice(files)
-        if rng.random() < 0.4:
-            path = rng.choice([one for one in files if one.parent.name == "rs"] or files)
-        act = rng.choice(_ACTS)
-        touched |= act(raw, path, rng) | {path.relative_to(raw).parts[0]}
-    return touched
+def lesion_ids(rows: Rows) -> set[str]:
+    """Names at the source, of rows that may be of several: `a/roi-1+b/roi-1@reader-2`."""
+    found = set()
+    for row in rows:
+        names = (row["source_lesion_id"] or "").partition("@")[0].split("+")
+        found |= {name.rpartition("/")[2] if "-" in name else name for name in names}
+    return found
 
 
-def _cut(_raw: Path, path: Path, rng: random.Random) -> set[str]:
-    os.truncate(path, rng.choice([0, 100, 140, rng.randrange(path.stat().st_size + 1)]))
-    return set()
+def unaccounted(kind: str, raw: Path, told: Told, modes: dict[Path, int]) -> list[str]:
+    """Files, objects and structures of an archive that no row is about or names.
+
+    Parameters
+    ----------
+    modes : dict of Path to int
+        What was hidden from the build: of a folder, that is what a row must name.
+    """
+    lost = [
+        f"{row['case_id']}: {row['reason']} {row['detail']}"
+        for row in told.rows
+        if row["reason"] in ("unaccounted", "internal_error")
+    ]
+    folders = [path for path in modes if path.is_dir()]
+    for folder in folders:
+        inside = any(other in folder.parents for other in folders)
+        # A folder that can be listed shows its files; each of them cannot be opened.
+        if not inside and modes[folder] != 0o644 and any(folder.rglob("*")):
+            lost += [f"folder {folder}"] * (not told.names(folder.relative_to(raw).as_posix()))
+    files = [
+        path
+        for path in sorted(raw.rglob("*"))
+        if path.is_file() and not any(folder in path.parents for folder in folders)
+    ]
+    return lost + list(_CHECKS[kind](raw, files, told))
 
 
-def _rename(_raw: Path, path: Path, rng: random.Random) -> set[str]:
-    suffix = rng.choice([".dcm", "", ".IMA", ".txt"])
-    path.rename(path.with_name(f"x{rng.randrange(1000)}{suffix}"))
-    return set()
+# --- DICOM ------------------------------------------------------------------
 
 
-def _copy(_raw: Path, path: Path, rng: random.Random) -> set[str]:
-    shutil.copy(path, path.with_name(f"copy{rng.randrange(1000)}.dcm"))
-    return set()
-
-
-def _swap(raw: Path, path: Path, rng: random.Random) -> set[str]:
-    """Put a file into another patient's folder."""
-    folder = rng.choice(sorted(one for one in raw.glob("*/*") if one.is_dir()))
-    target = folder / f"moved{rng.randrange(1000)}.dcm"
-    path.rename(target)
-    return {folder.parent.name}
-
-
-def _one_uid(_raw: Path, path: Path, rng: random.Random) -> set[str]:
-    """Give all slices of a folder one SOP instance UID."""
-    for one in sorted(path.parent.iterdir()):
-        try:
-            ds = pydicom.dcmread(one)
-            ds.SOPInstanceUID = "1.2.3"
-            ds.save_as(one)
-        except Exception:
-            continue  # damaged already
-    return set()
-
-
-def _into_ct(_raw: Path, path: Path, rng: random.Random) -> set[str]:
-    """Let an object stand in the series of its CT, as some exports have it."""
+def _header(path: Path) -> pydicom.Dataset | None:
+    """Header of a DICOM file; empty where it is damaged, None where it is none."""
     try:
-        ds = pydicom.dcmread(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+    except pydicom.errors.InvalidDicomError:
+        return pydicom.Dataset() if path.suffix == ".dcm" else None
     except Exception:
-        return set()
-    if ds.get("Modality") == "RTSTRUCT":
-        ds.SeriesInstanceUID = ds.SeriesInstanceUID.removesuffix(".2")
-        ds.save_as(path)
-    return set()
+        return pydicom.Dataset()
 
 
-def _lose(_raw: Path, path: Path, rng: random.Random) -> set[str]:
-    path.unlink()
-    return set()
+def _dicom(raw: Path, files: list[Path], told: Told, modality: str = "") -> Iterator[str]:
+    """Slices whose series no row is of, and objects that no row names."""
+    headers = {path: ds for path in files if (ds := _header(path)) is not None}
+    series: dict[Path, set[str]] = {}
+    for path, ds in headers.items():
+        if ds.get("Modality") == "CT":
+            series.setdefault(path.parent, set()).add(ds.get("SeriesInstanceUID", ""))
+    failed = {row["series_instance_uid"] for row in told.rows if row["status"] == "failed"}
+    places = {row["image_source"] for row in told.rows if row["status"] == "failed"}
+    good: dict[bytes, Path] = {}
+    bad = []
+    for path, ds in headers.items():
+        name = path.relative_to(raw).as_posix()
+        kind = ds.get("Modality")
+        if kind not in ("CT", modality, None):
+            continue
+        folder = path.parent.relative_to(raw).as_posix()
+        known = told.names(name) or (
+            kind != modality and told.names(ds.get("SeriesInstanceUID", "-"))
+        )
+        # Of damaged files among slices the first is named, the others are counted.
+        known |= kind is None and (
+            folder in places or bool(series.get(path.parent, set()) & failed)
+        )
+        if known:
+            good[path.read_bytes()] = path
+        else:
+            bad.append(path)
+    yield from (
+        f"{path.relative_to(raw)} ({headers[path].get('Modality')})"
+        for path in bad
+        if path.read_bytes() not in good
+    )
 
 
-_ACTS = (_cut, _rename, _copy, _swap, _one_uid, _into_ct, _lose)
+def _rtstruct(raw: Path, files: list[Path], told: Told) -> Iterator[str]:
+    yield from _dicom(raw, files, told, "RTSTRUCT")
+    for path, ds in _objects(files, "RTSTRUCT"):
+        wanted = {
+            f"roi-{roi.ROINumber}"
+            for roi in ds.get("StructureSetROISequence", [])
+            if roi.ROIName.startswith("GTV")
+        }
+        yield from _structures(raw, path, wanted, told)
+
+
+def _seg(raw: Path, files: list[Path], told: Told) -> Iterator[str]:
+    yield from _dicom(raw, files, told, "SEG")
+    for path, ds in _objects(files, "SEG"):
+        wanted = {
+            f"segment-{one.SegmentNumber}"
+            for one in ds.get("SegmentSequence", [])
+            if one.SegmentLabel.startswith("Lesion")
+        }
+        yield from _structures(raw, path, wanted, told)
+
+
+def _objects(files: list[Path], modality: str) -> Iterator[tuple[Path, pydicom.Dataset]]:
+    for path in files:
+        try:
+            ds = pydicom.dcmread(path)
+        except Exception:
+            continue
+        if ds.get("Modality") == modality:
+            yield path, ds
+
+
+def _structures(raw: Path, path: Path, wanted: set[str], told: Told) -> Iterator[str]:
+    """Structures of an object that was read, and that no row of its case names."""
+    name = path.relative_to(raw).as_posix()
+    cases = {row["case_id"] for row in told.of(label_source=name)}
+    rows = [row for row in told.rows if row["case_id"] in cases and row["source_lesion_id"]]
+    if rows and not wanted <= lesion_ids(rows):
+        yield f"{wanted - lesion_ids(rows)} of {name}"
+
+
+def _lidc(raw: Path, files: list[Path], told: Told) -> Iterator[str]:
+    yield from _dicom(raw, files, told)
+    seen = set()
+    for path in (path for path in files if path.suffix == ".xml"):
+        name = path.relative_to(raw).as_posix()
+        data = path.read_bytes()
+        if not told.names(name) and data not in seen:
+            yield name
+        seen.add(data)
+        try:
+            root = ElementTree.fromstring(data)
+        except ElementTree.ParseError:
+            continue
+        space = {"n": "http://www.nih.gov"}
+        ids = set()
+        for number, session in enumerate(root.findall("n:readingSession", space), 1):
+            for tag in ("noduleID", "nonNoduleID"):
+                ids |= {f"{number}/{one.text}" for one in session.findall(f".//n:{tag}", space)}
+        uid = root.findtext(".//n:SeriesInstanceUid", namespaces=space)
+        rows = [row for row in told.of(series_instance_uid=uid or "") if row["source_lesion_id"]]
+        told_ids = {name for row in rows for name in row["source_lesion_id"].split("+")}
+        if rows and not ids <= told_ids:
+            yield f"{ids - told_ids} of {name}"
+
+
+def _masked(raw: Path, files: list[Path], told: Told) -> Iterator[str]:
+    yield from _dicom(raw, [path for path in files if ".nii" not in path.name], told)
+    yield from _volumes(raw, files, told, r"masks/(patient_\d+)\.nii(?:\.gz)?")
+
+
+def _ccc18(raw: Path, files: list[Path], told: Told) -> Iterator[str]:
+    yield from _dicom(raw, files, told)
+    for path in (path for path in files if re.fullmatch(r"Crowds\w*2018.*\.csv", path.name)):
+        for number, row in enumerate(table(path), 1):
+            rows = told.of(case_id=ccc18_case(row.get("seriesinstanceuid", "").strip()))
+            ids = {name for one in rows for name in (one["source_lesion_id"] or "").split("+")}
+            whole = any(one["status"] != "ok" and not one["source_lesion_id"] for one in rows)
+            if not whole and f"row-{number}" not in ids and "ccc18_unplaced" not in told.cases:
+                yield f"row {number} of {path.name}"
+
+
+# --- Volumes and tables -----------------------------------------------------
+
+
+def _volumes(raw: Path, files: list[Path], told: Told, pattern: str) -> Iterator[str]:
+    """Files whose names a pattern fits, without a row of their case; masks, without their parts."""
+    for path in files:
+        name = path.relative_to(raw).as_posix()
+        match = re.fullmatch(pattern, name)
+        if match is None:
+            continue
+        rows = told.of(case_id=match[1])
+        if not rows:
+            yield name
+        elif rows[0]["label_source"] == name and any(row["status"] == "ok" for row in rows):
+            # A name may contradict what is packed.
+            count = ndimage.label(np.asanyarray(nib.load(path).dataobj) > 0)[1]
+            if len({row["lesion_index"] for row in rows}) != count:
+                yield f"{count} lesions of {name}"
+
+
+def _pairs(raw: Path, files: list[Path], told: Told) -> Iterator[str]:
+    suffix = r"(?:nii\.gz|nii|mha|mhd|nrrd)"
+    yield from _volumes(raw, files, told, r"images/([^/]+?)\.nii(?:\.gz)?")
+    yield from _volumes(raw, files, told, rf"masks/([^/]+?)\.{suffix}")
+
+
+def _lndb(raw: Path, files: list[Path], told: Told) -> Iterator[str]:
+    for path in files:
+        match = re.fullmatch(r"LNDb-(\d{4})(?:_rad\d)?\.(?:mhd|mha|nrrd|nii|nii\.gz)", path.name)
+        if match and not told.of(case_id=f"LNDb_{match[1]}"):
+            yield path.relative_to(raw).as_posix()
+        for row in table(path) if path.name == "trainNodules_gt.csv" else []:
+            rows = told.of(case_id=f"LNDb_{int(row['lndbid']):04d}")
+            whole = any(one["status"] == "failed" and not one["source_lesion_id"] for one in rows)
+            if not whole and row["findingid"] not in lesion_ids(rows):
+                yield f"finding {row['findingid']} of LNDb_{row['lndbid']}"
+
+
+def _deeplesion(raw: Path, files: list[Path], told: Told) -> Iterator[str]:
+    ranges: dict[str, list[tuple[int, int]]] = {}
+    for path in (path for path in files if path.name == "DL_info.csv"):
+        for number, row in enumerate(table(path), 1):
+            case = row.get("file_name", "").removesuffix(".png")
+            rows = told.of(case_id=case)
+            whole = any(one["status"] == "failed" and not one["source_lesion_id"] for one in rows)
+            ids = {row["source_lesion_id"] for row in rows}
+            if not whole and f"row-{number}" not in {*ids, *told.cases}:
+                yield f"row {number} of DL_info.csv"
+            ends = row.get("slice_range", "").split(",")
+            if len(ends) == 2 and all(end.strip().isdecimal() for end in ends):
+                series = case.rpartition("_")[0]
+                ranges.setdefault(series, []).append((int(ends[0]), int(ends[1])))
+    for path in files:
+        name = path.relative_to(raw).as_posix()
+        match = re.fullmatch(r"(?:.*/)?(\d+_\d+_\d+)[/_](\d{1,6})\.png", name)
+        if match:
+            measured = any(low <= int(match[2]) <= high for low, high in ranges.get(match[1], []))
+            rows = [row for row in told.rows if row["case_id"].startswith(f"{match[1]}_")]
+            if not (rows and measured) and match[1] not in told.cases:
+                yield name
+
+
+_CHECKS: dict[str, Callable[[Path, list[Path], Told], Iterator[str]]] = {
+    "rtstruct": _rtstruct,
+    "seg": _seg,
+    "pairs": _pairs,
+    "masked": _masked,
+    "lidc": _lidc,
+    "lndb": _lndb,
+    "deeplesion": _deeplesion,
+    "ccc18": _ccc18,
+}

@@ -232,7 +232,9 @@ def test_cases_are_in_natural_order_and_the_range_is_the_scan(tmp_path: Path) ->
 def test_slices_beyond_the_range_do_not_count(tmp_path: Path) -> None:
     write_table(tmp_path, row())
     write_slices(tmp_path, "000001_01_01", *range(90, 120))
-    (case,) = find(tmp_path, need_images=True)
+    rest, case = find(tmp_path, need_images=True)
+    assert rest.case_id == "000001_01_01" and problem(rest) is Reason.NOT_ANNOTATED
+    assert rest.problem is not None and "slices 90 to 99, 113 to 119 of" in rest.problem[1]
     assert case.stack is not None
     assert (case.stack.first_slice, case.stack.shape[2]) == (100, 13)
     assert not case.stack.neighbours
@@ -291,9 +293,26 @@ def test_names_that_lead_out_and_broken_archives_are_passed_over(tmp_path: Path)
         assert problem(find(tmp_path, need_images=True)[0]) == Reason.IMAGE_MISSING
     (tmp_path / "Images_png_07.zip").write_bytes(b"half")
     os.mkfifo(tmp_path / "pipe.zip")
-    (case,) = find(tmp_path, need_images=True)
+    case, *broken = find(tmp_path, need_images=True)
     assert case.problem is not None
     assert "Images_png_07.zip" in case.problem[1]
+    assert [one.case_id for one in broken] == ["Images_png_07.zip", "pipe.zip"]
+    assert {problem(one) for one in broken} == {Reason.UNREADABLE}
+
+
+def test_slices_that_the_table_lacks_and_names_that_are_none(tmp_path: Path) -> None:
+    write_table(tmp_path, row())
+    write_slices(tmp_path, "000001_01_01", *range(100, 113))
+    write_slices(tmp_path, "000001_01_01", 104, 107, name="{:05d}.png")
+    write_slices(tmp_path, "000002_01_01", *range(5), 9)
+    found = {case.case_id: case for case in find(tmp_path, need_images=True)}
+    assert found.pop("000001_01_01_106").problem is None
+    assert {name: problem(case) for name, case in found.items()} == {
+        "000001_01_01 (names)": Reason.NAME_NOT_RECOGNISED,
+        "000002_01_01": Reason.NOT_ANNOTATED,
+    }
+    details = [case.problem[1] for case in found.values() if case.problem is not None]
+    assert "00104.png" in details[0] and "slices 0 to 4, 9 to 9 of 000002_01_01" in details[1]
 
 
 @given(numbers=st.sets(st.integers(0, 1200), min_size=1, max_size=60), width=st.integers(1, 5))

@@ -54,8 +54,12 @@ def test_two_parts_of_one_collection_in_one_folder(
 ) -> None:
     raw = copy(archives, "nih_ln_abd", tmp_path)
     shutil.copytree(archives["nih_ln_med"], raw, dirs_exist_ok=True)
-    assert {name[:3] for name in cases("nih_ln_abd", raw)} == {"ABD"}
-    assert {name[:3] for name in cases("nih_ln_med", raw)} == {"MED"}
+    for source, part in (("nih_ln_abd", "ABD"), ("nih_ln_med", "MED")):
+        found = cases(source, raw)
+        others = found.pop(f"{source}_unplaced")
+        assert {name[:3] for name in found} == {part}
+        assert others.problem is not None and others.problem[0] is Reason.NOT_ANNOTATED
+        assert "CT series, such as 1." in others.problem[1]
 
 
 def test_folders_named_by_uids_are_told_by_a_fitting_patient_id(

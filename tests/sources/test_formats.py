@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import pytest
+from makers.archives import KINDS
 
 from uls_data.factory import build, run
 from uls_data.factory.build_report import BuildReport
@@ -26,6 +27,7 @@ from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.format import Format, Search, _loaded
 from uls_data.sources.opening import Opened, Opening
 from uls_data.volumes import Volume
+from uls_data.volumes.raw_root import RawRoot
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,6 +53,34 @@ def test_nothing_else_asks_what_kind_of_reader_it_has() -> None:
     assert asked == []
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_every_format_enters_what_it_selects(name: str, tmp_path: Path) -> None:
+    """What is not entered cannot be missed: see `uls_data.sources.find.with_unaccounted`."""
+    recipe = load_recipe(str(KINDS[name].make(tmp_path / "archive"))).recipe
+    raw = tmp_path / "archive" / "raw"
+    search = Search(recipe, RawRoot(raw))
+    cases = FORMATS[type(recipe.reader)].found(search)
+    held = {path for case in cases for path in case.held() if (raw / path).is_file()}
+    assert held and held <= search.selected
+    files = {path.relative_to(raw) for path in raw.rglob("*") if path.is_file()}
+    loose = {path for path in files if path.suffix in (".png", ".raw")}
+    assert files - loose == {path for path in search.selected if (raw / path).is_file()}
+
+
+def test_an_archive_of_every_format_is_made() -> None:
+    kinds = {
+        "volume_pairs",
+        "dicom_masks",
+        "dicom_objects",
+        "lidc_xml",
+        "lndb",
+        "deeplesion",
+        "ccc18",
+    }
+    models = {get_args(model.model_fields["name"].annotation)[0] for model in FORMATS}
+    assert models == kinds | {"archive_only"} and len(KINDS) == len(kinds) + 1  # RTSTRUCT and SEG
+
+
 class Toy(ReaderPart):
     """Arrays as `<case>.npy` and `<case>_mask.npy`."""
 
@@ -68,6 +98,7 @@ def find_arrays(search: Search, reader: Toy) -> list[CaseFiles]:
     cases = []
     for mask in sorted(masks):
         image = mask.with_name(mask.name.replace("_mask", ""))
+        search.selected.add(mask)
         missing = not (search.raw.path / image).is_file()
         problem = (Reason.IMAGE_MISSING, "no array") if missing else None
         cases.append(CaseFiles(image.stem, image=image, mask=mask, problem=problem))

@@ -82,6 +82,8 @@ class SeriesFiles:
         always where there is a cache but no pattern.
     files : tuple of Path
         Relative to the root, sorted; of copies of one SOP instance the first.
+    copies : tuple of Path
+        The other copies.
     sop_instance_uids : frozenset of str
         Of those files.
     problems : tuple of (Reason, str)
@@ -97,6 +99,7 @@ class SeriesFiles:
     sop_class_uid: str
     sop_instance_uids: frozenset[str] = field(default=frozenset(), repr=False)
     problems: tuple[tuple[Reason, str], ...] = ()
+    copies: tuple[Path, ...] = ()
 
 
 class _Entry(NamedTuple):
@@ -264,7 +267,7 @@ def modality_of(header: Header) -> str:
 
 def _series(root: Path, uid: str, kind: str, members: list[tuple[_File, _Entry]]) -> SeriesFiles:
     members.sort(key=lambda member: member[0].path.split("/"))
-    members = _without_copies(root, members)
+    members, copies = _without_copies(root, members)
     patients = {entry.patient for _, entry in members}
     return SeriesFiles(
         series_instance_uid=uid,
@@ -275,27 +278,31 @@ def _series(root: Path, uid: str, kind: str, members: list[tuple[_File, _Entry]]
         frame_of_reference_uid=_most_common(entry.frame_of_reference for _, entry in members),
         sop_class_uid=_most_common(entry.sop_class for _, entry in members),
         sop_instance_uids=frozenset(entry.sop for _, entry in members if entry.sop),
+        copies=copies,
     )
 
 
-def _without_copies(root: Path, members: list[tuple[_File, _Entry]]) -> list[tuple[_File, _Entry]]:
-    """Files without the copies of earlier ones.
+def _without_copies(
+    root: Path, members: list[tuple[_File, _Entry]]
+) -> tuple[list[tuple[_File, _Entry]], tuple[Path, ...]]:
+    """Files without the copies of earlier ones, and those.
 
     De-identification may give all slices one UID: a copy also has the size of its original, and
     its position or, where it has none, its bytes. The reader of the series sees to the others.
     """
     alike = Counter((entry.sop, file.size) for file, entry in members if entry.sop)
     if not alike or alike.most_common(1)[0][1] == 1:
-        return members
-    kept, seen = [], set[tuple[str, int, str]]()
+        return members, ()
+    kept, copies, seen = [], list[Path](), set[tuple[str, int, str]]()
     for file, entry in members:
         if alike[entry.sop, file.size] > 1:
             key = entry.sop, file.size, _place_of(root, file)
             if key in seen:
+                copies.append(Path(file.path))
                 continue
             seen.add(key)
         kept.append((file, entry))
-    return kept
+    return kept, tuple(copies)
 
 
 def _place_of(root: Path, file: _File) -> str:

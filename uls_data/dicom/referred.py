@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ class References:
     series : frozenset of str
         Series instance UIDs.
     slices : frozenset of str
-        SOP instance UIDs of the images that it was drawn on; none where they were not wanted.
+        SOP instance UIDs of the images that it was drawn on; none where they were not looked for.
     frames : frozenset of str
         Frames of reference.
     """
@@ -42,13 +43,14 @@ class References:
     frames: frozenset[str]
 
 
-def references_of(path: Path, kind: Kind, *, slices: bool = False) -> References:
+def references_of(path: Path, kind: Kind, known: Collection[str] = ()) -> References:
     """UIDs that an object names; no point or pixel of it is looked at.
 
     Parameters
     ----------
-    slices : bool
-        Whether to look for the slices, which takes a walk through all contours or frames.
+    known : collection of str
+        Series that are there. Slices, which take a walk through all contours or frames, are looked
+        for unless the object names exactly one of these.
 
     Raises
     ------
@@ -59,21 +61,25 @@ def references_of(path: Path, kind: Kind, *, slices: bool = False) -> References
     name = path.name
     with parsing(name):
         ds, *_ = read_object(path, classes, most, ENCAPSULATED if kind == "seg" else ())
-        return (_of_rtstruct if kind == "rtstruct" else _of_seg)(ds, name, slices)
+        return (_of_rtstruct if kind == "rtstruct" else _of_seg)(ds, name, known)
 
 
-def _of_rtstruct(ds: Dataset, name: str, wanted: bool) -> References:
+def _of_rtstruct(ds: Dataset, name: str, known: Collection[str]) -> References:
     frames = {uid(ds, "FrameOfReferenceUID", name)}
-    series, slices = set[str | None](), set[str | None]()
+    referred: list[Dataset] = []
     for reference in items(ds, "ReferencedFrameOfReferenceSequence", name):
         frames.add(uid(reference, "FrameOfReferenceUID", name))
         for study in items(reference, "RTReferencedStudySequence", name):
-            for one in items(study, "RTReferencedSeriesSequence", name):
-                series.add(uid(one, "SeriesInstanceUID", name))
-                slices |= _images(one, "ContourImageSequence", name) if wanted else set()
+            referred += items(study, "RTReferencedSeriesSequence", name)
     for roi in items(ds, "StructureSetROISequence", name):
         frames.add(uid(roi, "ReferencedFrameOfReferenceUID", name))
-    for roi in items(ds, "ROIContourSequence", name) if wanted else []:
+    series = {uid(one, "SeriesInstanceUID", name) for one in referred}
+    if len(series & set(known)) == 1:
+        return References(_known(series), frozenset(), _known(frames))
+    slices = set[str | None]()
+    for one in referred:
+        slices |= _images(one, "ContourImageSequence", name)
+    for roi in items(ds, "ROIContourSequence", name):
         # What is wrong with one ROI is said where that is read, if it is wanted.
         with suppress(CaseError), parsing(name):
             for contour in items(roi, "ContourSequence", name):
@@ -81,18 +87,20 @@ def _of_rtstruct(ds: Dataset, name: str, wanted: bool) -> References:
     return References(_known(series), _known(slices), _known(frames))
 
 
-def _of_seg(ds: Dataset, name: str, wanted: bool) -> References:
-    series, slices = set[str | None](), set[str | None]()
-    for one in items(ds, "ReferencedSeriesSequence", name):
-        series.add(uid(one, "SeriesInstanceUID", name))
-        slices |= _images(one, "ReferencedInstanceSequence", name) if wanted else set()
-    groups = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-    for keyword in groups if wanted else ():
+def _of_seg(ds: Dataset, name: str, known: Collection[str]) -> References:
+    frame = _known({uid(ds, "FrameOfReferenceUID", name)})
+    referred = items(ds, "ReferencedSeriesSequence", name)
+    series = {uid(one, "SeriesInstanceUID", name) for one in referred}
+    if len(series & set(known)) == 1:
+        return References(_known(series), frozenset(), frame)
+    slices = set[str | None]()
+    for one in referred:
+        slices |= _images(one, "ReferencedInstanceSequence", name)
+    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for group in items(ds, keyword, name):
             for derivation in items(group, "DerivationImageSequence", name):
                 slices |= _images(derivation, "SourceImageSequence", name)
-    frame = uid(ds, "FrameOfReferenceUID", name)
-    return References(_known(series), _known(slices), _known({frame}))
+    return References(_known(series), _known(slices), frame)
 
 
 def _images(ds: Dataset, keyword: str, name: str) -> set[str | None]:

@@ -7,8 +7,9 @@ allocated; a file whose header has changed in between is refused.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import realpath
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,10 @@ class Series:
         ascending position along the slice normal. Its `sha256` is over the sorted hashes of
         all files of the series.
     sop_instance_uids : tuple of str
-        Of each slice, in that order; empty where a file names none.
+        Of each slice, in that order; empty where a file names none, or one that slices at other
+        places share: only its position tells such a slice.
+    shared_uids : frozenset of str
+        Those that are shared.
     positions_mm : tuple of float
         Of each slice along the slice normal.
     """
@@ -68,6 +72,7 @@ class Series:
     volume: Volume
     sop_instance_uids: tuple[str, ...]
     positions_mm: tuple[float, ...]
+    shared_uids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,8 @@ def read_series(files: Sequence[Path], root: Path, policy: SeriesPolicy = STRICT
     Where slices differ in them (or in how values are stored), HU are computed slice by
     slice, as int16, int32 or, where a scale is not whole, float32, and flagged
     `per_slice_rescale`. Files without any rescale values hold HU (PS3.3 C.11.1: identity).
+    Slices that share a SOP instance UID, as some de-identifiers leave them, are told by their
+    positions, and flagged `shared_uids`.
 
     Voxels outside the scanner's field (Pixel Padding Value, such as -2000 on GE scanners)
     are kept as stored, and flagged `out_of_field` where there are any: nothing was measured
@@ -146,8 +153,12 @@ def read_series(files: Sequence[Path], root: Path, policy: SeriesPolicy = STRICT
         sha256=hash_of(sorted(hashes)),
         flags=_flags(ordered, scale, stack, padded, bool(scouts)),
     )
-    uids = tuple(one.header.uid(Tag.SOP_INSTANCE_UID) for one in ordered)
-    return Series(volume, uids, stack.positions_mm)
+    named = [one.header.uid(Tag.SOP_INSTANCE_UID) for one in ordered]
+    shared = frozenset(uid for uid, count in Counter(named).items() if uid and count > 1)
+    if shared:
+        volume = replace(volume, flags=(*volume.flags, Flag.SHARED_UIDS))
+    uids = tuple("" if uid in shared else uid for uid in named)
+    return Series(volume, uids, stack.positions_mm, shared)
 
 
 def series_size(files: Sequence[Path], root: Path) -> tuple[int, int]:
@@ -208,19 +219,6 @@ def _check_one_series(slices: list[_Slice]) -> None:
             Reason.AMBIGUOUS_FILES,
             f"expected slices of one series, found {len(uids)}: {', '.join(uids[:3])}",
         )
-    first: dict[str, Header] = {}
-    for header in (one.header for one in slices):
-        uid, place = header.uid(Tag.SOP_INSTANCE_UID), Tag.IMAGE_POSITION_PATIENT
-        other = first.setdefault(uid, header)
-        if other is header or not uid or header.text(place) == other.text(place):
-            continue
-        if header.numbers(place, 3) != other.numbers(place, 3):
-            raise CaseError(
-                Reason.DUPLICATE_UIDS,
-                f"{other.name} and {header.name} lie apart and share the SOP instance UID {uid}: "
-                "which slice an annotation means cannot be told; get the series with UIDs of its "
-                "own",
-            )
 
 
 def _prefix(root: Path, name: Any) -> str:

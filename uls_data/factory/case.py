@@ -48,6 +48,7 @@ from uls_data.voi import (
 )
 
 _LONGEST_NAME_BYTES = 255
+_SHOWN = 10
 
 
 def build_case(task: Task, options: Options, staging: Path) -> Built:
@@ -109,7 +110,7 @@ class _Case:
         )
         self.scan, self.marks = opened.scan, opened.marks
         self.lesions = flag_shared(opened.lesions)
-        self.found = opened.found
+        self.found, self.selected = opened.found, opened.selected
         row["image_source_sha256"] = opened.image_sha256
         row["label_source_sha256"] = opened.label_sha256
         reference = opened.reference
@@ -133,7 +134,23 @@ class _Case:
         )
 
     def rows(self) -> Iterator[Row]:
-        """Rows of all lesions, or of their absence, and of what is marked but no lesion."""
+        """Rows of all lesions, or of their absence, and of what is marked but no lesion.
+
+        A structure that none of them names is a failed row: nothing vanishes.
+        """
+        by_index = {lesion.index: lesion.source_lesion_id for lesion in self.lesions}
+        told = set[str]()
+        for row in self._every_row():
+            name = row.get("source_lesion_id") or by_index.get(row["lesion_index"] or 0) or ""
+            # Several structures may be one lesion, and one lesion a row for each reader.
+            told.update((name, *name.partition("@")[0].split("+")))
+            yield row
+        if lost := sorted(self.selected - told):
+            names = ", ".join(lost[:_SHOWN])
+            detail = f"{len(lost)} structures, such as {names}, ended in no row: please report this"
+            yield self._skipped(None, Reason.UNACCOUNTED, detail)
+
+    def _every_row(self) -> Iterator[Row]:
         yield from self._lesion_rows()
         behind = max((lesion.index for lesion in self.lesions), default=0)
         for number, mark in enumerate(self.marks, behind + 1):
@@ -172,7 +189,9 @@ class _Case:
         A manifest that is replayed names its lesions: no rule of ours leaves one out.
         """
         replayed = self.task.positions is not None
-        if lesion.skipped is not None and not (replayed and lesion.skipped[0].status == "skipped"):
+        by_rule = lesion.skipped is not None and lesion.skipped[0].status == Status.SKIPPED
+        ours = replayed and by_rule and (len(lesion.voxels) or lesion.measured)
+        if lesion.skipped is not None and not ours:
             return self._skipped(lesion, *lesion.skipped)
         lines = None
         try:

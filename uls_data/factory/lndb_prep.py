@@ -21,7 +21,7 @@ from uls_data.ids import hash_of
 from uls_data.io import write_bytes
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.manifest.stats import stats
-from uls_data.outcome import Status
+from uls_data.outcome import Reason, Status
 from uls_data.resources import shipped
 from uls_data.sources.lndb.find import TABLES, find_lndb
 from uls_data.volumes.header_text import Encoding
@@ -231,9 +231,9 @@ def check_names(manifest: Path, expected: dict[str, tuple[int, ...]]) -> NameChe
     """Compare the lesions of a manifest with released names, scan by scan."""
     built = defaultdict[str, set[int]](set)
     tried = set[str]()
-    columns = ["case_id", "lesion_index", "layer", "status"]
+    columns = ["case_id", "lesion_index", "layer", "status", "reason"]
     for row in iterate_rows(manifest, columns):
-        if row["status"] != Status.FAILED:
+        if row["status"] != Status.FAILED and row["reason"] != Reason.NOT_ANNOTATED:
             tried.add(row["case_id"])
         number = row["lesion_index"]
         if row["status"] == Status.OK and row["layer"] == ANNOTATED and number is not None:

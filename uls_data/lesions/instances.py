@@ -171,9 +171,9 @@ def join_votes(
 ) -> list[Lesion]:
     """Lesions of per-lesion files: a voxel counts if more than half of its annotators marked it.
 
-    Where two lesions claim a voxel, the lower number keeps it. (Checked on KiTS23: the
-    union of such votes is the published aggregate.) Where there are several annotators, what each
-    marked is a mask of a reader.
+    Where two lesions claim a voxel, the lower number keeps it; one without voxels says why.
+    (Checked on KiTS23: the union of such votes is the published aggregate.) Where there are several
+    annotators, what each marked is a mask of a reader.
 
     Parameters
     ----------
@@ -202,17 +202,18 @@ def join_votes(
         marked &= ~taken
         taken |= marked
         voxels = np.argwhere(marked).astype(np.int32)
-        if len(voxels):
-            agreement = len(readers) if len(volumes) > 1 else None
-            lesions.append(
-                Lesion(
-                    number,
-                    voxels,
-                    f"instance-{number}",
-                    readers=tuple(readers),
-                    agreement=agreement,
-                )
+        detail = f"no voxel is marked in most of its {len(volumes)} files, and no other instance's"
+        nothing = None if len(voxels) else (Reason.NO_LESION, detail)
+        lesions.append(
+            Lesion(
+                number,
+                voxels,
+                f"instance-{number}",
+                skipped=nothing,
+                readers=tuple(readers),
+                agreement=len(readers) if len(volumes) > 1 else None,
             )
+        )
     return lesions
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,15 @@ class CaseFiles:
             image = tuple(self.image / name for name in stack.names)
         mask = (self.mask,) if self.mask is not None else ()
         return sorted([*image, *mask, *self.annotations, *(path for *_, path in self.instances)])
+
+    def held(self) -> Iterator[Path]:
+        """All that belongs to the case; of slices named by number their folder or archive."""
+        if self.image is not None:
+            yield self.image
+        if self.stack is None:
+            yield from self.files()
+        yield from self.annotations
+        yield from self.beside
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

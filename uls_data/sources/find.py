@@ -59,17 +59,19 @@ def find_cases(
 
 def with_unaccounted(cases: list[CaseFiles], selected: set[Path]) -> list[CaseFiles]:
     """Cases, and a failed one for each selected file that none of them holds: nothing vanishes."""
-    if not selected:
+    left = set(selected)
+    for case in cases:
+        left.difference_update(case.held())
+    if not left:
         return cases
-    held = {path for case in cases for path in (*case.files(), *case.beside)}
     known = {case.case_id for case in cases}
     lost = []
-    for path in sorted(selected - held):
+    for path in sorted(left):
         name = readable(path.as_posix())
         detail = f"{name} is selected by the recipe and ended in no case: please report this"
         case_id = name if name not in known else f"{name} (file)"
         lost.append(CaseFiles(case_id, problem=(Reason.UNACCOUNTED, detail)))
-    return sorted([*cases, *lost], key=lambda case: natural_key(case.case_id)) if lost else cases
+    return sorted([*cases, *lost], key=lambda case: natural_key(case.case_id))
 
 
 def with_unlisted(cases: list[CaseFiles], raw: RawRoot) -> list[CaseFiles]:

@@ -26,7 +26,9 @@ class Search:
     cache : Path or None
         File that remembers headers of DICOM files between calls.
     selected : set of Path
-        Files that the recipe selects, as far as the format has seen them: each must end in a case.
+        Files that the recipe selects, entered when they are seen, before anything is decided
+        about them: each must end in a case. Slices named by number are entered as their folder or
+        archive.
     """
 
     recipe: Recipe

@@ -97,6 +97,7 @@ def _by_files(opening: Opening, scan: Volume | None) -> Opened:
 
     def votes() -> Iterator[tuple[int, list[Volume]]]:
         for number, paths in by_number.items():
+            opening.selected.add(f"instance-{number}")
             volumes = [opening.aligned(opening.read(path), path, scan) for path in paths]
             hashes.extend(volume.sha256 for volume in volumes)
             yield number, volumes

@@ -45,6 +45,9 @@ class Opened:
     image_sha256, label_sha256 : str or None
     found : str
         What there is where lesions were looked for and none was found.
+    selected : frozenset of str
+        What the source calls the structures that the recipe selects, entered when they are seen,
+        before anything is decided about them: each must end in a row.
     """
 
     reference: Volume
@@ -55,6 +58,7 @@ class Opened:
     image_sha256: str | None = None
     label_sha256: str | None = None
     found: str = ""
+    selected: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -74,6 +78,8 @@ class Opening:
         For sources whose lesions are measurements.
     flags : set of Flag
         Of everything read so far.
+    selected : set of str
+        Structures seen so far; see `Opened`.
     """
 
     case: CaseFiles
@@ -82,6 +88,7 @@ class Opening:
     labels_only: bool = False
     profile: Profile = PROFILES["paper"]
     flags: set[Flag] = field(default_factory=set)
+    selected: set[str] = field(default_factory=set)
 
     def image(self) -> Volume | None:
         """Image volume of the case; None where it is not wanted."""
@@ -168,4 +175,13 @@ class Opening:
     ) -> Opened:
         """Return what was opened, with the flags seen on the way."""
         image_sha256 = scan.sha256 if scan is not None else None
-        return Opened(reference, scan, lesions, list(marks), self.flags, image_sha256, label_sha256)
+        return Opened(
+            reference,
+            scan,
+            lesions,
+            list(marks),
+            self.flags,
+            image_sha256,
+            label_sha256,
+            selected=frozenset(self.selected),
+        )

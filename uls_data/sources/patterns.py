@@ -84,6 +84,19 @@ def matching(
         another format. Where one differs in the suffix alone, that tells which is which: only
         packed and unpacked NIfTI stand for each other then.
     """
+    return _selected(pattern, case, files, beside)[0]
+
+
+def other_forms(
+    pattern: str, case: str, files: Collection[Path], beside: Collection[str] = ()
+) -> list[Selected]:
+    """Files that a pattern would select, were they not there in the form that counts, too."""
+    return _selected(pattern, case, files, beside)[1]
+
+
+def _selected(
+    pattern: str, case: str, files: Collection[Path], beside: Collection[str]
+) -> tuple[list[Selected], list[Selected]]:
     exact = pattern_regex(pattern, case)
     stem, suffix = split_suffix(pattern)
     theirs = {one: pattern_regex(one, case) for one in beside}
@@ -93,7 +106,8 @@ def matching(
         others = [ending for ending in others if {ending, suffix} <= _NIFTI]
     loose = {ending: pattern_regex(stem + ending, case) for ending in others}
     names = {path.as_posix() for path in files}
-    selected = []
+    selected: list[Selected] = []
+    unread: list[Selected] = []
     for path in files:
         name = path.as_posix()
         if (match := exact.fullmatch(name)) is not None:
@@ -102,15 +116,13 @@ def matching(
             continue
         bare, ending = split_suffix(name)
         match = loose[ending].fullmatch(name) if ending in loose else None
-        if match is None or bare + suffix in names:
-            continue
-        if any(regex.fullmatch(name) for regex in theirs.values()):
+        if match is None or any(regex.fullmatch(name) for regex in theirs.values()):
             continue
         other_format = not {ending, suffix} <= _NIFTI
-        if other_format and suffix in _NIFTI and any(bare + one in names for one in _NIFTI):
-            continue
-        selected.append(Selected(path, match, other_format))
-    return selected
+        better = _NIFTI if other_format and suffix in _NIFTI else {suffix}
+        there = any(bare + one in names for one in better)
+        (unread if there else selected).append(Selected(path, match, other_format))
+    return selected, unread
 
 
 def _fixed(pattern: str) -> int:

@@ -8,7 +8,8 @@ of a public collection's own ids as a whole: no other id of a header reaches an 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os.path import commonpath
 from pathlib import Path
@@ -21,6 +22,7 @@ from uls_data.sources.case_files import CaseFiles, natural_key
 from uls_data.sources.format import Search
 
 Strays = dict[Path, tuple[Reason, str]]
+_MOST_NAMES = 20
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,19 @@ class Scans:
 
     @classmethod
     def below(cls, search: Search, patient_pattern: str | None) -> Scans:
-        """Look at every file below the raw root; see `find_series`."""
+        """Look at every file below the raw root; see `find_series`.
+
+        Every file of a CT series, and every one that cannot be read, is selected.
+        """
         every = find_series(search.raw, cache=search.cache, patient_pattern=patient_pattern)
-        return cls(
-            every,
-            [series for series in every if series.modality == "CT"],
-            {
-                path: problem
-                for series in every
-                for path, problem in zip(series.files, series.problems, strict=False)
-            },
-        )
+        ct = [series for series in every if series.modality == "CT"]
+        strays = {
+            path: problem
+            for series in every
+            for path, problem in zip(series.files, series.problems, strict=False)
+        }
+        search.selected.update(strays, *(one.files + one.copies for one in ct))
+        return cls(every, ct, strays)
 
     def by_uid(self) -> dict[str, SeriesFiles]:
         """CT series by their UID."""
@@ -62,7 +66,8 @@ class Scans:
     def checked(self, search: Search, cases: list[CaseFiles]) -> list[CaseFiles]:
         """Cases in order of their names; those with a stray file among their slices fail.
 
-        A stray file elsewhere is a failed case, named by its folder.
+        A stray file elsewhere is a failed case, named by its folder. A case that fails names
+        all objects that annotate it.
 
         Raises
         ------
@@ -70,7 +75,6 @@ class Scans:
             There is no case.
         """
         source = search.recipe.source
-        search.selected.update(self.strays)
         if not any(case.annotations or case.mask for case in cases) and not self.strays:
             raise SourceError(
                 f"--raw {search.raw.path}: no case of {source} found: {len(self.ct)} CT series, "
@@ -78,13 +82,37 @@ class Scans:
                 f"  `uls-data recipe show {source}` tells how to get the data, and where to "
                 "put it."
             )
-        cases = [with_strays(case, self.strays) for case in cases]
+        copies = {path: one.copies for one in self.every if one.copies for path in one.files}
+        cases = [_with_copies(with_strays(case, self.strays), copies) for case in cases]
         held = {path for case in cases for path in case.beside}
         names = {case.case_id for case in cases}
         for path in sorted(self.strays.keys() - held):
             case_id = free_name(readable(path.parent.as_posix()), path, names)
             cases.append(CaseFiles(case_id, beside=(path,), problem=self.strays[path]))
+        cases = [_naming_all(case) for case in cases]
         return sorted(cases, key=lambda case: natural_key(case.case_id))
+
+
+def _with_copies(case: CaseFiles, copies: Mapping[Path, tuple[Path, ...]]) -> CaseFiles:
+    found = [path for one in case.annotations for path in copies.get(one, ())]
+    return replace(case, beside=tuple(dict.fromkeys((*case.beside, *found)))) if found else case
+
+
+def _naming_all(case: CaseFiles) -> CaseFiles:
+    if case.problem is None:
+        return case
+    reason, detail = case.problem
+    return replace(case, problem=(reason, naming_all(detail, case.annotations)))
+
+
+def naming_all(detail: str, objects: Sequence[Path]) -> str:
+    """Why a case fails, with the names of the objects that fail with it if these are several."""
+    names = [readable(path.as_posix()) for path in objects]
+    left = [name for name in names if name not in detail]
+    if len(names) < 2 or not left:
+        return detail
+    more = f" and {len(left) - _MOST_NAMES} more" if len(left) > _MOST_NAMES else ""
+    return f"{detail}; it has {len(names)} objects, {', '.join(left[:_MOST_NAMES])}{more}"
 
 
 def with_strays(case: CaseFiles, strays: Strays) -> CaseFiles:
@@ -124,13 +152,40 @@ def named_by_folder(path: Path, case: str) -> str | None:
 
 
 def name_of(series: SeriesFiles, case: str) -> str | None:
-    """Case that a folder of the series, or its fitting PatientID, names."""
-    if series.files and (name := named_by_folder(series.files[0], case)) is not None:
-        return name
+    """Case that the folder of most slices of the series, or its fitting PatientID, names."""
+    if names := _names_of(series, case):
+        return names[0]
     pattern = re.compile(case)
     if series.patient_key is not None and pattern.fullmatch(series.patient_key):
         return series.patient_key
     return None
+
+
+def _names_of(series: SeriesFiles, case: str) -> list[str]:
+    """Cases that folders of the series name, the one with most slices first."""
+    slices: Counter[str] = Counter()
+    for folder, count in Counter(path.parent for path in series.files).items():
+        if (name := named_by_folder(folder / "slice", case)) is not None:
+            slices[name] += count
+    return [name for name, _ in slices.most_common()]
+
+
+def overlooked(ct: Iterable[SeriesFiles], case: str, names: Container[str]) -> list[CaseFiles]:
+    """Failed cases of the names that folders of slices give and no case has.
+
+    Their slices say that they are of a series that another case has.
+    """
+    found: dict[str, CaseFiles] = {}
+    for series in ct:
+        first, *others = _names_of(series, case) or [""]
+        for name in others:
+            detail = (
+                f"slices of it name the series {series.series_instance_uid}, as those of {first} "
+                "do; get them again, with UIDs of their own"
+            )
+            if name not in names:
+                found[name] = CaseFiles(name, problem=(Reason.AMBIGUOUS_FILES, detail))
+    return list(found.values())
 
 
 def case_of(
@@ -185,7 +240,8 @@ def case_of(
         slices=series.files if series else (),
         annotations=() if as_mask else tuple(annotations),
         beside=tuple(
-            [path for other in scans[1:] for path in other.files]
+            [path for one in scans for path in one.copies]
+            + [path for other in scans[1:] for path in other.files]
             + (annotations[1:] if as_mask else [])
         ),
         series_instance_uid=series.series_instance_uid if series else uid,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +30,8 @@ _SLICE = re.compile(
     r"(?P<folder>(?:.*/)?)(?P<series>[0-9]+_[0-9]+_[0-9]+)(?P<mark>[/_])(?P<stem>[0-9]{1,6})\.png"
 )
 _VOLUME = re.compile(r"(?P<series>[0-9]+_[0-9]+_[0-9]+)_(?P<first>[0-9]{1,6})-(?P<last>[0-9]{1,6})")
+# The slices' names have six digits at most.
+_LARGEST_NUMBER = 999_999
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Folder:
         First and last number of each unbroken run, ascending.
     joined : bool
         Whether it is a volume, which is one run.
+    odd : tuple of str
+        Names beside those of the slices that are no slice's, such as `0101` where others are `101`.
     """
 
     image: Path
@@ -58,6 +62,7 @@ class Folder:
     digits: int
     runs: tuple[tuple[int, int], ...]
     joined: bool = False
+    odd: tuple[str, ...] = ()
 
     def run_of(self, number: int) -> tuple[int, int] | None:
         """Return the run that holds a slice."""
@@ -68,7 +73,8 @@ def find_key_slices(search: Search, reader: DeepLesion) -> list[CaseFiles]:
     """One case a key slice, in natural order.
 
     The scan of a case is the unbroken run of slices around its key slice, within the table's
-    Slice_range. Without the images it is that range.
+    Slice_range. Without the images it is that range. Slices of a series that are in no range of
+    the table are a skipped case of it; files that look like slices or archives and are none fail.
 
     Raises
     ------
@@ -77,6 +83,8 @@ def find_key_slices(search: Search, reader: DeepLesion) -> list[CaseFiles]:
     """
     raw, root = search.raw, search.raw.path
     tables, folders, refused = _look(raw, reader.table)
+    search.selected.update(tables, refused)
+    search.selected.update(folder.image for of in folders.values() for folder in of)
     if len(tables) != 1:
         names = ", ".join(readable(path.as_posix()) for path in sorted(tables))
         raise SourceError(
@@ -94,10 +102,13 @@ def find_key_slices(search: Search, reader: DeepLesion) -> list[CaseFiles]:
             measurements=rows.measurements,
             stack=rows.stack,
             problem=rows.problem,
+            beside=tuple({folder.image for folder in folders.get(rows.series, [])}),
         )
         if rows.stack is not None:
             try:
-                image, stack = _placed(rows, rows.stack, folders.get(rows.series, []), refused)
+                image, stack = _placed(
+                    rows, rows.stack, folders.get(rows.series, []), list(refused)
+                )
                 if stack.run and not (root / image).resolve().is_relative_to(root.resolve()):
                     detail = (
                         f"{readable(image.as_posix())} is a link that leads out of the raw root"
@@ -108,16 +119,63 @@ def find_key_slices(search: Search, reader: DeepLesion) -> list[CaseFiles]:
                 if search.need_images:
                     case = replace(case, problem=(error.reason, error.detail))
         found.append(case)
+    found += _unmeasured(table, folders, tables[0].name)
+    found += [
+        CaseFiles(readable(path.as_posix()), beside=(path,), problem=problem)
+        for path, problem in refused.items()
+    ]
     return sorted(found, key=lambda case: natural_key(case.case_id))
 
 
+def _unmeasured(
+    table: list[KeySliceRows], folders: dict[str, list[Folder]], name: str
+) -> Iterator[CaseFiles]:
+    """Cases of the slices that are in no row's Slice_range, and of names that are no slice's."""
+    ranges: dict[str, list[tuple[int, int]]] = {}
+    for rows in table:
+        first = rows.stack.first_slice if rows.stack is not None else 0
+        # Of a row that cannot be read, any slice may be meant.
+        last = first + rows.stack.shape[2] - 1 if rows.stack is not None else _LARGEST_NUMBER
+        ranges.setdefault(rows.series, []).append((first, last))
+    for series, its in folders.items():
+        beside = tuple({folder.image for folder in its})
+        runs = [run for folder in its for run in folder.runs]
+        if left := _outside(runs, ranges.get(series, [])):
+            detail = f"slices {_spans(left)} of {series} are in no Slice_range of {name}"
+            problem = (Reason.NOT_ANNOTATED, detail)
+            yield CaseFiles(series, image=its[0].image, beside=beside, problem=problem)
+        if odd := [f"{one}.png" for folder in its for one in folder.odd]:
+            detail = (
+                f"{len(odd)} PNG files of {series} have names that are no number of a slice as the "
+                f"others' are, such as {', '.join(odd[:3])}; get the series again"
+            )
+            problem = (Reason.NAME_NOT_RECOGNISED, detail)
+            yield CaseFiles(f"{series} (names)", beside=beside, problem=problem)
+
+
+def _outside(
+    runs: Iterable[tuple[int, int]], ranges: Iterable[tuple[int, int]]
+) -> tuple[tuple[int, int], ...]:
+    """Cut some ranges out of runs of numbers."""
+    left = sorted(set(runs))
+    for low, high in ranges:
+        left = [
+            part
+            for first, last in left
+            for part in ((first, min(last, low - 1)), (max(first, high + 1), last))
+            if part[0] <= part[1]
+        ]
+    return tuple(sorted(set(left)))
+
+
 def _placed(
-    rows: KeySliceRows, stack: StackSpec, folders: list[Folder], refused: list[str]
+    rows: KeySliceRows, stack: StackSpec, folders: list[Folder], refused: list[Path]
 ) -> tuple[Path, StackSpec]:
     """Where the slices of a case lie, and which of them make its scan."""
     key = stack.key_slice
     if not folders:
-        more = f" ({', '.join(refused[:3])} cannot be read as a zip archive)" if refused else ""
+        names = ", ".join(readable(path.name) for path in refused[:3])
+        more = f" ({names} cannot be read as a zip archive)" if refused else ""
         raise CaseError(
             Reason.IMAGE_MISSING,
             f"no folder {rows.series} with PNG slices, unpacked or in a zip archive{more}, and no "
@@ -179,7 +237,9 @@ def _spans(runs: tuple[tuple[int, int], ...]) -> str:
     return ", ".join(f"{low} to {high}" for low, high in runs[:10])
 
 
-def _look(raw: RawRoot, table: str) -> tuple[list[Path], dict[str, list[Folder]], list[str]]:
+def _look(
+    raw: RawRoot, table: str
+) -> tuple[list[Path], dict[str, list[Folder]], dict[Path, tuple[Reason, str]]]:
     """Tables, folders by series (unpacked ones, packed ones, volumes), archives that are none."""
     root = raw.path
     tables: list[Path] = []
@@ -202,18 +262,23 @@ def _look(raw: RawRoot, table: str) -> tuple[list[Path], dict[str, list[Folder]]
     folders: dict[str, list[Folder]] = {}
     for folder, series, mark in sorted(loose, key=lambda key: natural_key("".join(key))):
         _add(folders, None, (folder, series, mark), loose[folder, series, mark])
-    refused = []
+    refused: dict[Path, tuple[Reason, str]] = {}
     for path in sorted(archives, key=lambda path: natural_key(path.as_posix())):
         packed: _Slices = {}
         try:
             # A pipe would be waited for.
             if not (root / path).is_file():
-                raise OSError
+                raise ValueError("no file")
             with zipfile.ZipFile(root / path) as archive:
                 for name in archive.namelist():
                     _sort_in(name, packed)
-        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
-            refused.append(readable(path.name))
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            refused[path] = Reason.IO_ERROR, f"{readable(path.as_posix())}: {why}"
+            continue
+        except (zipfile.BadZipFile, ValueError, NotImplementedError):
+            name = readable(path.as_posix())
+            refused[path] = Reason.UNREADABLE, f"{name}: no zip archive; download it again"
             continue
         for key, stems in packed.items():
             _add(folders, path, key, stems)
@@ -244,9 +309,10 @@ def _add(
     prefix = "" if mark == "/" else f"{series}_"
     # Names are told from numbers later; one that is not what its number gives is no slice.
     digits = min(len(stem) for stem in stems)
-    numbers = {int(stem) for stem in stems if stem == f"{int(stem):0{digits}d}"}
+    numbers = {int(stem): stem for stem in stems if stem == f"{int(stem):0{digits}d}"}
     image, inside = (Path(name or "."), "") if archive is None else (archive, name)
-    folder = Folder(image, inside, prefix, digits, _runs(numbers))
+    odd = tuple(sorted(set(stems) - set(numbers.values()))) if len(numbers) < len(stems) else ()
+    folder = Folder(image, inside, prefix, digits, _runs(numbers), odd=odd)
     folders.setdefault(series, []).append(folder)
 
 

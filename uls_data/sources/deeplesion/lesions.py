@@ -122,6 +122,7 @@ def open_key_slice(opening: Opening, reader: DeepLesion) -> Opened:
         profile=opening.profile,
     )
     opening.flags |= found.flags
+    opening.selected.update(one.source_lesion_id for one in opening.case.measurements)
     return opening.result(
         found.reference, found.scan, found.lesions, label_sha256=found.label_sha256
     )

@@ -14,7 +14,7 @@ from uls_data.recipe.reader import DicomMasks, DicomObjects
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.dicom.resolving import Resolver
 from uls_data.sources.format import Search
-from uls_data.sources.patterns import matching
+from uls_data.sources.patterns import matching, other_forms
 from uls_data.sources.scans import (
     Scans,
     Strays,
@@ -22,36 +22,60 @@ from uls_data.sources.scans import (
     free_name,
     name_of,
     named_by_folder,
+    overlooked,
 )
+
+_SHOWN = 3
 
 
 def find_masked(search: Search, reader: DicomMasks) -> list[CaseFiles]:
     """Find series, and the mask volume of the same name."""
     raw, scans = search.raw, Scans.below(search, reader.case)
+    files = sorted(raw.walk())
     masks: dict[str, list[Path]] = {}
     converted: set[Path] = set()
-    for it in matching(reader.mask, reader.case, sorted(raw.walk())):
+    for it in matching(reader.mask, reader.case, files):
         masks.setdefault(readable(it.match["case"]), []).append(it.path)
-        search.selected.add(it.path)
         if it.other_format:
             converted.add(it.path)
+    unread: dict[str, list[Path]] = {}
+    for it in other_forms(reader.mask, reader.case, files):
+        unread.setdefault(readable(it.match["case"]), []).append(it.path)
+    search.selected.update(*masks.values(), *unread.values())
     images: dict[str, list[SeriesFiles]] = {}
+    nameless: list[SeriesFiles] = []
     for series in scans.ct:
         case_id = name_of(series, reader.case)
-        if case_id is not None:
+        if case_id is None:
+            nameless.append(series)
+        else:
             images.setdefault(case_id, []).append(series)
-            search.selected.update(series.files)
     cases = [
         case_of(raw.path, case_id, images.get(case_id, []), masks.get(case_id, []), as_mask=True)
         for case_id in masks.keys() | images.keys()
     ]
     cases = [
-        replace(case, flags=(*case.flags, Flag.OTHER_VOLUME_FORMAT))
-        if case.mask in converted
-        else case
+        replace(
+            case,
+            beside=(*case.beside, *unread.get(case.case_id, ())),
+            flags=(*case.flags, *([Flag.OTHER_VOLUME_FORMAT] if case.mask in converted else [])),
+        )
         for case in cases
     ]
-    return scans.checked(search, cases)
+    if nameless:
+        cases.append(_nameless(search.recipe.source, nameless))
+    return scans.checked(search, cases + overlooked(scans.ct, reader.case, masks.keys() | images))
+
+
+def _nameless(source: str, series: list[SeriesFiles]) -> CaseFiles:
+    """Return the case that stands for all series whose name fits no case of the source."""
+    uids = ", ".join(one.series_instance_uid for one in series[:_SHOWN])
+    detail = (
+        f"{len(series)} CT series, such as {uids}: neither a folder above them nor their PatientID "
+        "fits reader.case, so no mask is theirs"
+    )
+    files = tuple(path for one in series for path in one.files + one.copies)
+    return CaseFiles(f"{source}_unplaced", beside=files, problem=(Reason.NOT_ANNOTATED, detail))
 
 
 def find_referred(search: Search, reader: DicomObjects) -> list[CaseFiles]:
@@ -68,8 +92,9 @@ def find_referred(search: Search, reader: DicomObjects) -> list[CaseFiles]:
     )
     of_series: dict[str, list[tuple[Path, bool]]] = {}
     lost: Strays = {}
-    for path in (path for one in scans.every if one.modality == modality for path in one.files):
-        search.selected.add(path)
+    objects_of = [one for one in scans.every if one.modality == modality]
+    search.selected.update(*(one.files + one.copies for one in objects_of))
+    for path in (path for one in objects_of for path in one.files):
         try:
             name = readable(path.as_posix())
             series, inferred = resolver.series_of(root / path, name, reader)
@@ -82,7 +107,6 @@ def find_referred(search: Search, reader: DicomObjects) -> list[CaseFiles]:
     lost |= {path: why for path, why in scans.strays.items() if path.parent not in slices}
     cases, alone = [], dict[str, list[CaseFiles]]()
     for series in scans.ct:
-        search.selected.update(series.files)
         objects = of_series.get(series.series_instance_uid, [])
         paths = [path for path, _ in objects]
         name = name_of(series, reader.case) or series.series_instance_uid
@@ -110,6 +134,7 @@ def find_referred(search: Search, reader: DicomObjects) -> list[CaseFiles]:
             case_id = free_name(name, path, taken)
             cases.append(CaseFiles(case_id, annotations=(path,), problem=problem))
     cases += [_apart(case, names) for of in alone.values() for case in of]
+    cases += overlooked(scans.ct, reader.case, names.keys() | taken)
     return scans.checked(search, cases)
 
 

@@ -26,7 +26,8 @@ from uls_data.recipe.reader import DicomMasks, DicomObjects
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.masks import open_masks
 from uls_data.sources.opening import Opened, Opening
-from uls_data.sources.scans import folder_of
+from uls_data.sources.scans import folder_of, naming_all
+from uls_data.volumes.volume import Volume
 
 _Grid = tuple[Triple, Affine, Sequence[str]]
 
@@ -39,10 +40,35 @@ def open_masked(opening: Opening, reader: DicomMasks) -> Opened:
 
 def open_referred(opening: Opening, reader: DicomObjects) -> Opened:
     """Open one series and the objects that refer to it; see `object_lesions`."""
-    series = opening.series(reader.policy)
-    lesions, marks, seen = object_lesions(opening.case, opening.raw, reader, opening.recipe, series)
-    opening.flags |= seen
-    return opening.of_series(series, lesions, marks)
+    objects = opening.case.annotations
+    try:
+        series = opening.series(reader.policy)
+        found = object_lesions(opening.case, opening.raw, reader, opening.recipe, series)
+    except CaseError as error:
+        raise CaseError(error.reason, naming_all(error.detail, objects)) from error
+    opening.flags |= found.flags
+    opening.selected |= found.selected
+    return opening.of_series(series, found.lesions, found.marks)
+
+
+@dataclass
+class ObjectLesions:
+    """What the objects of a series hold.
+
+    Attributes
+    ----------
+    lesions : list of Lesion
+    marks : list of Mark
+        What is selected there and is no lesion.
+    flags : set of Flag
+    selected : set of str
+        Names of the structures that the recipe selects.
+    """
+
+    lesions: list[Lesion]
+    marks: list[Mark]
+    flags: set[Flag]
+    selected: set[str]
 
 
 @dataclass(frozen=True)
@@ -58,13 +84,14 @@ class _Structure:
 
 def object_lesions(
     case: CaseFiles, raw: Path, reader: DicomObjects, recipe: Recipe, series: Series
-) -> tuple[list[Lesion], list[Mark], set[Flag]]:
+) -> ObjectLesions:
     """Lesions of the objects of a case, and what is selected there and is none.
 
     With `rule: given` each structure whose name fits the recipe is a lesion, numbered
     in the order of objects and structures; with `rule: components` their union is
-    split as a mask of value 1. A structure without voxels is a lesion that says why, or
-    with `components` a mark, as is an object without a fitting structure.
+    split as a mask of value 1, and each part bears the names of all structures in it. A
+    structure without voxels is a lesion that says why, or with `components` a mark, as is an
+    object without a fitting structure.
 
     Raises
     ------
@@ -86,7 +113,9 @@ def object_lesions(
             found, others = _structures(raw / path, reader, series, flags)
         except CaseError as error:
             faults.append(error)
-            marks.append(Mark(error.reason, error.detail))
+            # Objects of several folders may have one name.
+            detail = error.detail.replace(path.name, name, 1)
+            marks.append(Mark(error.reason, detail))
             continue
         known += others
         own = f"{readable(path.relative_to(common).as_posix())}/" if len(paths) > 1 else ""
@@ -103,6 +132,7 @@ def object_lesions(
             "change reader.structures in the recipe",
         )
     volume = series.volume
+    selected = {one.name for one in structures}
     if not isinstance(recipe.instances, Given):
         mask = np.zeros(volume.stored.shape, dtype=np.uint8, order="F")
         for one in structures:
@@ -110,7 +140,8 @@ def object_lesions(
             flags.update(one.flags if one.problem is None else ())
         joined = replace(volume, stored=mask, slope=1.0, intercept=0.0)
         marks += [Mark(*one.problem, one.name) for one in structures if one.problem is not None]
-        return find_lesions(joined, recipe, case.annotations[0].name), marks, flags
+        parts = find_lesions(joined, recipe, case.annotations[0].name)
+        return ObjectLesions(_named(parts, structures, volume), marks, flags, selected)
     lesions = []
     hashes = {path: sha256_file(raw / path) for path in paths} if len(case.annotations) > 1 else {}
     for index, one in enumerate(structures, start=1):
@@ -127,7 +158,27 @@ def object_lesions(
                 flags=one.flags,
             )
         )
-    return lesions, marks, flags
+    return ObjectLesions(lesions, marks, flags, selected)
+
+
+def _named(parts: list[Lesion], structures: Sequence[_Structure], volume: Volume) -> list[Lesion]:
+    """Parts of a union, with the names of the structures that have voxels in each."""
+    if not parts:
+        return []
+    shape = volume.ras.shape
+    owner = np.concatenate([np.full(len(part.voxels), at) for at, part in enumerate(parts)])
+    flat = np.concatenate([np.ravel_multi_index(tuple(part.voxels.T), shape) for part in parts])
+    order = np.argsort(flat)
+    flat, owner = flat[order], owner[order]
+    names: list[list[str]] = [[] for _ in parts]
+    for one in structures:
+        own = np.ravel_multi_index(tuple(ras_voxels(one.region.voxels, volume).T), shape)
+        for at in np.unique(owner[np.searchsorted(flat, own)]).tolist():
+            names[at].append(one.name)
+    return [
+        replace(part, source_lesion_id="+".join(its))
+        for part, its in zip(parts, names, strict=True)
+    ]
 
 
 def _chosen(paths: tuple[Path, ...], raw: Path, reader: DicomObjects) -> tuple[Path, ...]:

@@ -59,11 +59,10 @@ class Resolver:
         # pydicom is large; who has no objects needs it not.
         from uls_data.dicom.referred import references_of
 
-        refers = references_of(path, reader.kind)
+        refers = references_of(path, reader.kind, self._by_uid)
         named = refers.series & self._by_uid.keys()
         if len(named) == 1:
             return self._by_uid[next(iter(named))], False
-        refers = references_of(path, reader.kind, slices=True)
         found = {uid for one in refers.slices for uid in self._by_slice.get(one, ())}
         found = found & named if named else found
         if not found and (named or not refers.series):

@@ -40,22 +40,25 @@ _NEAR_MM = 0.1
 def open_readings(opening: Opening, reader: LidcXml) -> Opened:
     """Open one series with its readings; see `lidc_lesions`."""
     series = opening.series(reader.policy)
-    lesions, marks, seen = lidc_lesions(opening.case, opening.raw, reader, opening.recipe, series)
+    readings = _readings(opening.case, opening.raw)
+    lesions, marks, seen = lidc_lesions(readings, reader, opening.recipe, series)
     opening.flags |= seen
+    for one in readings.readers:
+        ids = [nodule.nodule_id for nodule in one.nodules] + [mark.mark_id for mark in one.marks]
+        opening.selected.update(f"{one.number}/{name}" for name in ids)
     return opening.of_series(series, lesions, marks)
 
 
 def lidc_lesions(
-    case: CaseFiles, raw: Path, reader: LidcXml, recipe: Recipe, series: Series
+    readings: Readings, reader: LidcXml, recipe: Recipe, series: Series
 ) -> tuple[list[Lesion], list[Mark], set[Flag]]:
     """Lesions of a series, and what its readers marked that is none.
 
     Raises
     ------
     CaseError
-        The XML cannot be read, several of them differ, or it is of another series.
+        `too_large`: see `fill_readings`.
     """
-    readings = _readings(case, raw)
     shape: Triple = series.volume.stored.shape
     slice_of = _SliceOf(series)
     filled = fill_readings(readings, slice_of, shape, Ring(reader.outline))
@@ -79,8 +82,17 @@ def lidc_lesions(
         for one in readings.readers
         for mark in one.marks
     ]
-    chosen = [nodule for nodule in nodules if nodule.agreement >= reader.at_least]
-    chosen = [nodule for nodule in chosen if len(nodule.voxels)]
+    agreed = [nodule for nodule in nodules if nodule.agreement >= reader.at_least]
+    marks += [
+        Mark(
+            Reason.BELOW_AGREEMENT,
+            f"outlined by {nodule.agreement} readers, who agree on no voxel",
+            _names([nodule]),
+        )
+        for nodule in agreed
+        if not len(nodule.voxels)
+    ]
+    chosen = [nodule for nodule in agreed if len(nodule.voxels)]
     if isinstance(recipe.instances, Components):
         lesions = _components(chosen, series.volume)
     else:
@@ -99,7 +111,13 @@ _MEANING = {
 
 
 def _readings(case: CaseFiles, raw: Path) -> Readings:
-    """Read the one reading of a series, of which several copies may lie about."""
+    """Read the one reading of a series, of which several copies may lie about.
+
+    Raises
+    ------
+    CaseError
+        The XML cannot be read, several of them differ, or it is of another series.
+    """
     found = [read_readings(raw / path) for path in case.annotations]
     if len({reading.digest for reading in found}) > 1:
         names = ", ".join(readable(path.as_posix()) for path in case.annotations[:3])
@@ -180,12 +198,10 @@ def _lesion(
 
 
 def _names(nodules: Sequence[ReadNodule]) -> str:
-    """Join reader and name of each, the first of every reader."""
-    names: dict[int, str] = {}
-    for nodule in nodules:
-        for reading in nodule.readings:
-            names.setdefault(reading.reader, reading.reading_id)
-    return "+".join(f"{reader}/{name}" for reader, name in sorted(names.items()))
+    """Join reader and name of each reading, by reader."""
+    readings = [reading for nodule in nodules for reading in nodule.readings]
+    names = [f"{one.reader}/{one.reading_id}" for one in sorted(readings, key=lambda it: it.reader)]
+    return "+".join(dict.fromkeys(names))
 
 
 def _flat(voxels: NDArray[np.int32], shape: Triple) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from uls_data.errors import CaseError, SourceError
@@ -47,12 +47,15 @@ class LndbArchive:
         Scans without masks: the challenge's test scans, which are no cases.
     readers : dict of int to int
         Training scan to how many readers it had; empty without `trainCTs.csv`.
+    selected : frozenset of Path
+        Every file whose name is that of a scan, a mask or a table.
     """
 
     cases: tuple[CaseFiles, ...]
     tables: dict[str, Path]
     unlabelled: tuple[Path, ...]
     readers: dict[int, int]
+    selected: frozenset[Path]
 
 
 def find_lndb(raw: RawRoot, *, need_images: bool = True) -> LndbArchive:
@@ -89,32 +92,49 @@ def find_lndb(raw: RawRoot, *, need_images: bool = True) -> LndbArchive:
             f"found {len(scans)} scans; {_WHERE}"
         )
     chosen = {name: _only_table(root, paths) for name, paths in tables.items()}
-    readers = _check_tables(root, chosen)
+    readers, named = _check_tables(root, chosen)
     annotations = tuple(chosen[name] for name in NEEDED_TABLES)
+    every_table = [path for paths in tables.values() for path in paths]
     cases = []
-    for number in sorted({*masks, *readers}):
+    for number in sorted({*masks, *readers, *named}):
         case = _case(number, scans[number], masks[number], annotations)
+        spare = [*scans[number][1:], *(path for paths in masks[number].values() for path in paths)]
+        held = set(case.files())
+        beside = tuple(path for path in (*spare, *every_table) if path not in held)
+        case = replace(case, beside=beside)
         try:
             _check(case, number, scans[number], masks[number], readers, need_images)
             _check_inside(case, root)
         except CaseError as error:
-            case = CaseFiles(
-                case.case_id,
-                case.image,
-                instances=case.instances,
-                annotations=annotations,
-                problem=(error.reason, error.detail),
-            )
+            case = replace(case, problem=(error.reason, error.detail))
         cases.append(case)
-    rest = [path for number, paths in scans.items() if number not in masks for path in paths]
-    training = set(readers)
-    unlabelled = [path for path in rest if lndb_id_of(path.name) not in training]
-    return LndbArchive(tuple(cases), chosen, tuple(sorted(unlabelled)), readers)
+    known = {lndb_id_of(case.case_id) for case in cases}
+    unlabelled = [path for number, paths in scans.items() if number not in known for path in paths]
+    selected = frozenset(
+        [*every_table, *(path for paths in scans.values() for path in paths)]
+        + [path for of in masks.values() for paths in of.values() for path in paths]
+    )
+    return LndbArchive(tuple(cases), chosen, tuple(sorted(unlabelled)), readers, selected)
 
 
 def find_scans(search: Search, _reader: Lndb) -> list[CaseFiles]:
-    """Find the training scans of LNDb, by number; see `find_lndb`."""
-    return list(find_lndb(search.raw, need_images=search.need_images).cases)
+    """Find the training scans of LNDb, by number, and those that nobody read; see `find_lndb`."""
+    found = find_lndb(search.raw, need_images=search.need_images)
+    search.selected.update(found.selected)
+    scans: dict[int, list[Path]] = {}
+    for path in found.unlabelled:
+        scans.setdefault(lndb_id_of(path.name), []).append(path)
+    unread = (
+        Reason.NOT_ANNOTATED,
+        "a scan that no mask and no table is of, as the challenge's own",
+    )
+    return [
+        *found.cases,
+        *(
+            CaseFiles(_name_of(number), paths[0], beside=tuple(paths[1:]), problem=unread)
+            for number, paths in scans.items()
+        ),
+    ]
 
 
 def lndb_id_of(name: str) -> int:
@@ -159,8 +179,11 @@ def _only_table(root: Path, paths: Sequence[Path]) -> Path:
     return paths[0]
 
 
-def _check_tables(root: Path, tables: dict[str, Path]) -> dict[int, int]:
-    """Read every table once, so that a bad one stops the run before any work; readers by scan."""
+def _check_tables(root: Path, tables: dict[str, Path]) -> tuple[dict[int, int], set[int]]:
+    """Read every table once, so that a bad one stops the run before any work.
+
+    Returns readers by scan, and the scans that have findings.
+    """
     missing = [name for name in NEEDED_TABLES if name not in tables]
     if missing:
         raise SourceError(
@@ -168,19 +191,20 @@ def _check_tables(root: Path, tables: dict[str, Path]) -> dict[int, int]:
             f"value means anything; {_WHERE}"
         )
     read: dict[str, Callable[[Path, Path], object]] = {
-        "trainNodules.csv": lndb_tables.read_findings,
-        "trainNodules_gt.csv": lndb_tables.read_merged,
         "trainFolds.csv": lndb_tables.read_folds,
         "trainFleischner.csv": lndb_tables.read_fleischner,
     }
     try:
-        for name in tables.keys() & read.keys():
+        findings = lndb_tables.read_findings(root / tables["trainNodules.csv"], root)
+        merged = lndb_tables.read_merged(root / tables["trainNodules_gt.csv"], root)
+        for name in sorted(tables.keys() & read.keys()):
             read[name](root / tables[name], root)
-        if "trainCTs.csv" in tables:
-            return lndb_tables.read_scans(root / tables["trainCTs.csv"], root)
+        scans = tables.get("trainCTs.csv")
+        readers = lndb_tables.read_scans(root / scans, root) if scans is not None else {}
     except CaseError as error:
         raise SourceError(f"--raw {root}: {error.detail}") from error
-    return {}
+    named = {one.lndb_id for one in findings} | {one.lndb_id for one in merged}
+    return readers, named
 
 
 def _case(
@@ -188,7 +212,11 @@ def _case(
 ) -> CaseFiles:
     instances = tuple((1, reader, paths[0]) for reader, paths in sorted(masks.items()))
     image = scans[0] if scans else None
-    return CaseFiles(f"LNDb_{number:04d}", image, instances=instances, annotations=annotations)
+    return CaseFiles(_name_of(number), image, instances=instances, annotations=annotations)
+
+
+def _name_of(number: int) -> str:
+    return f"LNDb_{number:04d}"
 
 
 def _check(
@@ -209,6 +237,11 @@ def _check(
             Reason.AMBIGUOUS_FILES,
             f"expected one file, found {len(several[0])}: {names}; give --raw a folder that holds "
             "LNDb once",
+        )
+    if not masks and number not in readers:
+        raise CaseError(
+            Reason.MASK_MISSING,
+            f"the tables have findings of it, and there is no mask LNDb-{number:04d}_rad1.mhd",
         )
     if readers and number not in readers:
         raise CaseError(

@@ -112,8 +112,8 @@ class Joined:
 
 def lndb_lesions(
     case: CaseFiles, raw: Path, reader: Lndb, masks: Sequence[tuple[int, Volume]]
-) -> tuple[list[Lesion], list[Mark]]:
-    """Lesions of one LNDb case, and what is marked there and is none.
+) -> tuple[list[Lesion], list[Mark], set[str]]:
+    """Lesions of one LNDb case, what is marked there and is none, and its findings by number.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def lndb_lesions(
     findings, merged = read_findings_of(case, raw)
     rule = ReaderRule(reader.consensus)
     joined = join_findings(dict(masks), findings, merged, rule=rule, at_least=reader.at_least)
-    return list(joined.lesions), list(joined.marks)
+    return list(joined.lesions), list(joined.marks), {str(one.finding_id) for one in merged}
 
 
 def join_findings(
@@ -372,6 +372,7 @@ def open_scan(opening: Opening, reader: Lndb) -> Opened:
         (annotator, opening.aligned(opening.read(path), path, scan))
         for _, annotator, path in opening.case.instances
     ]
-    lesions, marks = lndb_lesions(opening.case, opening.raw, reader, masks)
+    lesions, marks, findings = lndb_lesions(opening.case, opening.raw, reader, masks)
+    opening.selected |= findings
     sha256 = hash_of(sorted(mask.sha256 for _, mask in masks))
     return opening.result(scan or masks[0][1], scan, lesions, marks, sha256)

@@ -18,7 +18,7 @@ from uls_data.sources.measurements.address import Directory
 from uls_data.sources.measurements.readers import read_all
 from uls_data.sources.measurements.statement import Place, Statement
 from uls_data.sources.patterns import matching
-from uls_data.sources.scans import Scans, Strays, folder_of, free_name, named_by_folder
+from uls_data.sources.scans import Scans, Strays, folder_of, free_name, name_of, overlooked
 
 _DIGITS = 12
 _NOBODY = r"(?!)"
@@ -124,14 +124,16 @@ def _measured_cases(
             members, CaseFiles(name, series_instance_uid=uid, problem=_problem(uid, members, one))
         )
         if one is not None:
-            search.selected.update(one.files)
             case = replace(
                 case,
                 image=folder_of(one.files),
                 slices=one.files,
+                beside=one.copies,
                 study_instance_uid=one.study_instance_uid or None,
             )
         cases.append(case)
+    if reader.named_by != "series":
+        cases += overlooked(directory.scans.ct, reader.case, count)
     cases += sorted_.leftovers(source, {case.case_id for case in cases})
     return _beside(sorted_.tables[1:], cases)
 
@@ -174,8 +176,7 @@ def case_of(source: str, series_instance_uid: str) -> str:
 def _name(uid: str, series: SeriesFiles | None, reader: Measurements, source: str) -> str:
     if reader.named_by == "series":
         return case_of(source, uid)
-    named = named_by_folder(series.files[0], reader.case) if series is not None else None
-    return named or uid
+    return (name_of(series, reader.case) if series is not None else None) or uid
 
 
 def _problem(uid: str, members: list[Statement], series: SeriesFiles | None) -> _Problem | None:

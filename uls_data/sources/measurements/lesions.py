@@ -45,6 +45,7 @@ _Windows = Mapping[int, tuple[float, float] | None]
 def open_measured(opening: Opening, reader: Measurements) -> Opened:
     """Open one series or volume with what was drawn on it; see `lesions_of`."""
     case, raw = opening.case, opening.raw
+    opening.selected.update(one.source_lesion_id for one in case.measurements)
     places = [one.place for one in case.measurements if isinstance(one, Statement)]
     if reader.images is None:
         series = opening.series(reader.policy)
@@ -54,9 +55,10 @@ def open_measured(opening: Opening, reader: Measurements) -> Opened:
             slices_of(series.volume, series.sop_instance_uids),
             numbers_of(case.slices, raw) if needed else {},
             reader.nearest_vox,
+            shared=series.shared_uids,
         )
         by_uid = windows_of(case.slices, raw)
-        windows = {at: by_uid.get(uid) for at, uid in enumerate(series.sop_instance_uids)}
+        windows = {at: by_uid.get(uid) for at, uid in enumerate(series.sop_instance_uids) if uid}
         lesions, marks = lesions_of(case, raw, reader, grid, windows, opening.profile)
         return opening.of_series(series, lesions, marks)
     assert case.image is not None
@@ -126,6 +128,7 @@ def lesions_of(
     for lesion, group in zip(lesions, groups, strict=True):
         click, points = _click(group, points, reader.slices_apart)
         names = dict.fromkeys(name for one in group for name in one.pair.name.split("+"))
+        names |= {} if click is None else {click.name: None}
         differs = (Flag.STATED_LENGTH_DIFFERS,) if any(one.differs for one in group) else ()
         found.append(
             replace(

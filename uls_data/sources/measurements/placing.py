@@ -58,6 +58,8 @@ class Grid:
         Points are rounded to this part of a pixel; 0: not at all.
     as_stored : bool
         Whether columns and rows of a file's slices are the first two stored axes.
+    shared : frozenset of str
+        SOPInstanceUIDs that several slices share.
     """
 
     volume: Volume
@@ -65,6 +67,7 @@ class Grid:
     numbers: Mapping[int, list[str]] = field(default_factory=dict)
     nearest_vox: float = 0.0
     as_stored: bool = True
+    shared: frozenset[str] = frozenset()
 
     def placed(self, statement: Statement) -> list[Drawn]:
         """All shapes of a statement.
@@ -112,6 +115,9 @@ class Grid:
         if not name and place.slice_index is not None:
             name = str(place.slice_index)
         if name:
+            if name in self.shared:
+                detail = f"several of the {count} slices of the series are {name}"
+                raise CaseError(Reason.DUPLICATE_UIDS, detail)
             if name not in self.slices:
                 detail = f"none of the {count} slices of the series is {name}"
                 raise CaseError(Reason.KEY_SLICE_MISSING, detail)

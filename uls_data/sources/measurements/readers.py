@@ -93,9 +93,9 @@ def _reader(kind: str) -> Callable[[Path, Path, Measurements], list[Statement]]:
 def _files_of(kind: str, search: Search, every: list[SeriesFiles]) -> Iterator[Path]:
     """Files of a kind below the raw root, sorted."""
     if kind in _MODALITIES:
-        yield from sorted(
-            path for one in every if one.modality == _MODALITIES[kind] for path in one.files
-        )
+        objects = [one for one in every if one.modality == _MODALITIES[kind]]
+        search.selected.update(*(one.copies for one in objects))
+        yield from sorted(path for one in objects for path in one.files)
         return
     endings, telling = _ENDINGS[kind]
     root = search.raw.path

@@ -12,7 +12,7 @@ from uls_data.recipe.model import Files
 from uls_data.recipe.reader import Layout, VolumePairs
 from uls_data.sources.case_files import CaseFiles, natural_key
 from uls_data.sources.format import Search
-from uls_data.sources.patterns import Selected, matching
+from uls_data.sources.patterns import Selected, matching, other_forms
 
 _PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
@@ -24,12 +24,14 @@ class _Found:
     instances: list[tuple[int, int, Path]] = field(default_factory=list)
     others: list[tuple[str, Path]] = field(default_factory=list)
     """Masks of another layout, where this one has none."""
+    unread: list[Path] = field(default_factory=list)
+    """Files that are there in the form that the pattern names, too."""
     other_format: bool = False
     """Whether a file is of another volume format than its pattern names."""
 
     def add(self, kind: str, it: Selected) -> None:
-        """Take in a file as one of the `images`, `masks` or `instances`."""
-        self.other_format |= it.other_format
+        """Take in a file as one of the `images`, `masks`, `instances`, or as `unread`."""
+        self.other_format |= it.other_format and kind != "unread"
         if kind == "instances":
             instance, annotation = int(it.match["instance"]), int(it.match["annotation"])
             self.instances.append((instance, annotation, it.path))
@@ -39,7 +41,8 @@ class _Found:
     def paths(self) -> list[Path]:
         """All files."""
         instances = [path for *_, path in self.instances]
-        return [*self.images, *self.masks, *instances, *(path for _, path in self.others)]
+        others = [path for _, path in self.others]
+        return [*self.images, *self.masks, *instances, *others, *self.unread]
 
 
 def find_pairs(search: Search, reader: VolumePairs) -> list[CaseFiles]:
@@ -125,13 +128,17 @@ def _match(layout: Layout, case: str, files: list[Path], by_files: bool) -> dict
     patterns = {"images": layout.image, "masks": layout.mask, "instances": layout.instances}
     if not by_files:
         del patterns["instances"]
+    selected: list[tuple[str, Selected]] = []
     for kind, pattern in patterns.items():
         beside = [other for name, other in patterns.items() if other and name != kind]
-        for it in matching(pattern, case, files, beside) if pattern else ():
-            if "case" not in it.match.re.groupindex:
-                nameless.append((kind, it))
-                continue
+        if pattern:
+            selected += [(kind, it) for it in matching(pattern, case, files, beside)]
+            selected += [("unread", it) for it in other_forms(pattern, case, files, beside)]
+    for kind, it in selected:
+        if "case" in it.match.re.groupindex:
             found.setdefault(readable(it.match["case"]), _Found()).add(kind, it)
+        else:
+            nameless.append((kind, it))
     if nameless and len(found) > 1:
         raise SourceError(
             f"layout {layout.name!r}: a pattern without {{case}} found {nameless[0][1].path}, "
