@@ -303,5 +303,9 @@ KINDS = {
     "deeplesion": Kind(
         _deeplesion, r"(?:00000|png_0)(\d)(?:_01_01|\.zip)", "00000{}_01_01".format, _DRAWN
     ),
-    "ccc18": Kind(_ccc18, case=lambda number: ccc18_case(series_uid(number)), options=_DRAWN),
+    "ccc18": Kind(
+        _ccc18,
+        case=lambda number: ccc18_case(series_uid(number)),
+        options=_DRAWN | {"labels_only": True},
+    ),
 }

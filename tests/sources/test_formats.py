@@ -75,7 +75,7 @@ def test_an_archive_of_every_format_is_made() -> None:
         "lidc_xml",
         "lndb",
         "deeplesion",
-        "ccc18",
+        "measurements",
     }
     models = {get_args(model.model_fields["name"].annotation)[0] for model in FORMATS}
     assert models == kinds | {"archive_only"} and len(KINDS) == len(kinds) + 1  # RTSTRUCT and SEG
