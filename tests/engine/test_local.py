@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -179,6 +180,12 @@ except SourceError as error:
     result = run_script(tmp_path, script)
     assert "a worker process cannot load its work" in result.stdout and "mine" in result.stdout
     assert not result.stderr and len(result.stdout.splitlines()) == 1
+
+
+def test_work_that_cannot_be_sent_starts_no_process() -> None:
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        collect(lambda number: number, [1, 2], TWO)
+    assert not workers_now()
 
 
 def test_a_machine_that_starts_no_process_is_told_in_words(tmp_path: Path) -> None:

@@ -172,3 +172,40 @@ def test_files_that_go_while_a_case_is_opened_are_tried_again(
     away.rename(raw / "b")
     run(raw, out)
     assert rows(out) == OK
+
+
+@pytest.mark.parametrize("options", [{}, {"prune": True}, {"labels_only": True}])
+def test_a_mount_that_is_lost_is_no_empty_archive(
+    raw: Path, built: tuple[Path, dict[str, bytes]], options: dict[str, Any]
+) -> None:
+    """What stays of a mount is an empty folder: nothing is taken from it, not even by --prune."""
+    out, before = built
+    away = raw.with_name("mounted")
+    raw.rename(away)
+    raw.mkdir()
+    shutil.copy(away / "mine.yaml", raw)  # the recipe itself lies elsewhere, mostly
+    with pytest.raises(SourceError, match="no case of mine found"):
+        run(raw, out, **options)
+    assert rows(out) == OK and files(out) == before
+    shutil.rmtree(raw)
+    away.rename(raw)
+    run(raw, out)
+    assert rows(out) == OK and files(out) == before
+
+
+def test_a_mount_below_the_root_that_is_lost(
+    raw: Path, built: tuple[Path, dict[str, bytes]]
+) -> None:
+    """Of one case an empty folder is left: its VOIs stay, and the same command says so."""
+    out, before = built
+    for folder in ("image", "mask"):
+        (raw / "b" / folder).rename(raw / f".{folder}")
+        (raw / "b" / folder).mkdir()
+    report = run(raw, out)
+    assert any("--prune" in note for note in report.notes)
+    assert files(out) == before
+    for folder in ("image", "mask"):
+        (raw / "b" / folder).rmdir()
+        (raw / f".{folder}").rename(raw / "b" / folder)
+    run(raw, out)
+    assert rows(out) == OK and files(out) == before

@@ -67,6 +67,7 @@ class Worker:
     here = False
 
     def __init__(self, function: Callable[[Any], Any], limit_bytes: int) -> None:
+        work = pickle.dumps((function, limit_bytes))  # what cannot be sent starts no process
         self.pipe, theirs = Pipe()
         # Nobody else holds its other end: it closes when this process ends, however it does.
         life, self._life = os.pipe()
@@ -90,7 +91,8 @@ class Worker:
             theirs.close()
             for fd in handed[1:]:
                 os.close(fd)
-        self.begin((function, limit_bytes))
+        with suppress(OSError):
+            self.pipe.send_bytes(work)
 
     def begin(self, task: Any) -> None:
         """Hand over a task."""
