@@ -2,6 +2,7 @@
 
 from uls_data.ensemble.disagreement import disagreement
 from uls_data.ensemble.member import Ellipsoid, Flat, Layer, Member, member_of
+from uls_data.ensemble.nninteractive import NnInteractiveMember
 from uls_data.ensemble.onnx import OnnxMember
 from uls_data.ensemble.subject import Subject
 from uls_data.ensemble.writing import write_layer
@@ -11,6 +12,7 @@ __all__ = [
     "Flat",
     "Layer",
     "Member",
+    "NnInteractiveMember",
     "OnnxMember",
     "Subject",
     "disagreement",
