@@ -142,11 +142,12 @@ def test_kits_by_instance_files_keeps_touching_tumours_apart(
     joined = build("kits21", archives["kits21"], tmp_path / "a", labels_only=True)
     apart = uls_data.build(recipe, archives["kits21"], tmp_path / "b", labels_only=True)
 
-    def sizes(report: uls_data.BuildReport) -> list[int]:
-        rows = report.rows
-        rows = [row for row in rows if row["layer"] == "annotated"]
-        return [row["mask_voxels"] for row in rows if row["case_id"] == "case_00000"]
+    def sizes(report: uls_data.BuildReport, layer: str = "annotated") -> list[int]:
+        rows = [row for row in report.rows if row["case_id"] == "case_00000"]
+        return [row["mask_voxels"] for row in rows if row["layer"] == layer]
 
     assert len(sizes(joined)) == 2
     assert len(sizes(apart)) == 3
     assert sum(sizes(apart)) == sum(sizes(joined))
+    # Each tumour's three annotators have masks of their own.
+    assert [len(sizes(apart, f"reader-{n}")) for n in (1, 2, 3)] == [3, 3, 3]
