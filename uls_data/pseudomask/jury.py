@@ -28,8 +28,10 @@ _LONG_OVERSHOOT, _SHORT_OVERSHOOT = 0.6, 1.3
 # Below this range of HU around the lines there is nothing to see: the prior decides.
 _SMALLEST_RANGE_HU = 5
 # The prior's vote in log odds: so much per radius of distance from it, up to so much. Small, it
-# matters where the network is unsure: on tissue that it was not fitted on.
-_PRIOR_SLOPE, _PRIOR_MOST = 2.5, 1.0
+# matters where the network is unsure: on tissue that it was not fitted on. Twice as strong as it
+# was: on odd-numbered sarcomas, each judged by a network fitted without it, the worst loss against
+# the prior on clean lines falls from .016 to .011, for .0002 of Dice at 5 % noise.
+_PRIOR_SLOPE, _PRIOR_MOST = 5.0, 1.5
 # Spread of the log radius that the star outline expects at and between end points.
 _AT_END, _BETWEEN = 0.06, 0.12
 _EVIDENCE, _SMOOTHNESS = 3.0, 5.0
@@ -105,8 +107,8 @@ def judged(key_slice: KeySlice) -> tuple[Verdict, Mask]:
     return verdict, mask
 
 
-def judge(crop: KeySlice) -> Verdict:
-    """Hear all witnesses on a crop."""
+def judge(crop: KeySlice, network: Network | None = None) -> Verdict:
+    """Hear all witnesses on a crop; with a network of one's own instead of what is shipped."""
     chart = Chart.of(crop.lines, crop.outward_vox)
     turn, radius = chart.coordinates((crop.hu.shape[0], crop.hu.shape[1]))
     bounds = Bounds.of(crop)
@@ -116,7 +118,7 @@ def judge(crop: KeySlice) -> Verdict:
         inside = np.where(radius <= 1 + _ROUNDING, 1.0, 0.0)
         masks = {"prior": prior, "fused": prior}
     else:
-        inside = _inside(shipped_network(), seen, turn, radius)
+        inside = _inside(network or shipped_network(), seen, turn, radius)
         cut, _ = best_cut(inside)
         masks = {
             "prior": prior,
