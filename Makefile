@@ -78,7 +78,7 @@ bench-scale: $(VENV)/.bench  ## a million rows through engine and manifest; comm
 bench-gpu: $(VENV)/.bench  ## the network, prediction and a training step on the GPU, against nnU-Net's way
 	$(BIN)/python -m benchmarks.gpu --tta --compile
 
-fuzz: $(VENV)/.test  ## the long runs: 8,000 hostile inputs, 100 kills, thousands of random examples
+fuzz: $(VENV)/.test  ## the long runs: 8,000 hostile inputs, 2,000 damaged archives, 100 kills, random examples
 	$(COMPILE)
 	ULS_DATA_HOSTILE=2000 ULS_DATA_HOSTILE_DICOM=3000 ULS_DATA_HOSTILE_XML=1000 \
 		ULS_DATA_HOSTILE_CSV=1000 ULS_DATA_HOSTILE_CROWDS=1000 ULS_DATA_KILLS=100 ULS_DATA_RELEASE_FAULTS=500 ULS_DATA_INVENTORY=2000 \

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from makers.archives import KINDS
 from makers.rights import hidden, without_root
 
 from demo.files import write_nifti
@@ -114,6 +116,26 @@ def test_one_case_alone_leaves_the_hidden_ones_as_they_are(
     with hidden(raw / "b"):
         assert run(raw, out, only=["a"]).failed == 0
     assert rows(out) == OK
+
+
+def test_prune_removes_nothing_while_files_cannot_be_read(tmp_path: Path) -> None:
+    """A series none of whose files can be opened is not known to be gone."""
+    recipe = KINDS["lidc"].make(tmp_path / "archive")
+    raw, out = recipe.parent / "raw", tmp_path / "out"
+    build(recipe, raw, out, labels_only=True)
+    before = files(out)
+    (out / ".uls-data" / "mine" / "dicom-headers.jsonl").unlink()  # which remembers the slices
+    with ExitStack() as stack:
+        for path in [*(raw / "patient_2" / "ct").iterdir()]:
+            stack.enter_context(hidden(path))
+        with without_root():
+            report = build(recipe, raw, out, labels_only=True, prune=True)
+    assert files(out) == before and len(before) == 9
+    assert {row["reason"] for row in report.rows if row["status"] == "failed"} == {"io_error"}
+    assert "nothing is removed" in report.notes[0]
+    shutil.rmtree(raw / "patient_2")
+    build(recipe, raw, out, labels_only=True, prune=True)
+    assert len(files(out)) == 6
 
 
 def test_all_folders_hidden(raw: Path, built: tuple[Path, dict[str, bytes]]) -> None:

@@ -94,13 +94,20 @@ def _header(path: Path) -> pydicom.Dataset | None:
         return pydicom.Dataset()
 
 
-def _dicom(raw: Path, files: list[Path], told: Told, modality: str = "") -> Iterator[str]:
-    """Slices whose series no row is of, and objects that no row names."""
+def _dicom(
+    raw: Path, files: list[Path], told: Told, modality: str = "", *, by_folder: bool = True
+) -> Iterator[str]:
+    """Slices whose series no row is of, folders without a case, and objects that no row names."""
     headers = {path: ds for path in files if (ds := _header(path)) is not None}
     series: dict[Path, set[str]] = {}
     for path, ds in headers.items():
         if ds.get("Modality") == "CT":
             series.setdefault(path.parent, set()).add(ds.get("SeriesInstanceUID", ""))
+    # A folder that names a patient is that patient's, whatever its slices say.
+    for folder in series:
+        name = re.search(r".*\b(patient_\d+)", folder.relative_to(raw).as_posix())
+        if by_folder and name and not any(case.startswith(name[1]) for case in told.cases):
+            yield f"slices in the folder of {name[1]}"
     failed = {row["series_instance_uid"] for row in told.rows if row["status"] == "failed"}
     places = {row["image_source"] for row in told.rows if row["status"] == "failed"}
     good: dict[bytes, Path] = {}
@@ -171,7 +178,7 @@ def _structures(raw: Path, path: Path, wanted: set[str], told: Told) -> Iterator
 
 
 def _lidc(raw: Path, files: list[Path], told: Told) -> Iterator[str]:
-    yield from _dicom(raw, files, told)
+    yield from _dicom(raw, files, told, by_folder=False)
     seen = set()
     for path in (path for path in files if path.suffix == ".xml"):
         name = path.relative_to(raw).as_posix()
@@ -201,7 +208,7 @@ def _masked(raw: Path, files: list[Path], told: Told) -> Iterator[str]:
 
 
 def _ccc18(raw: Path, files: list[Path], told: Told) -> Iterator[str]:
-    yield from _dicom(raw, files, told)
+    yield from _dicom(raw, files, told, by_folder=False)
     for path in (path for path in files if re.fullmatch(r"Crowds\w*2018.*\.csv", path.name)):
         for number, row in enumerate(table(path), 1):
             rows = told.of(case_id=ccc18_case(row.get("seriesinstanceuid", "").strip()))

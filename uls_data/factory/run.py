@@ -203,6 +203,12 @@ def _run(
         # Whether they are gone or lie in that folder cannot be known: nothing is removed.
         chosen += [_hidden(case_id) for case_id in sorted(gone)] if report.complete else []
         gone = set()
+    elif with_files and (unread := _unread(tasks)):
+        report.notes.append(
+            f"{len(with_files)} finished cases, such as {min(with_files)}, were not found, while "
+            f"files cannot be read, such as those of {unread[0]}: nothing is removed"
+        )
+        gone -= with_files
     elif with_files and not prune:
         report.notes.append(
             f"{len(with_files)} finished cases, such as {min(with_files)}, are no longer in the "
@@ -267,6 +273,12 @@ def _run(
 
 def _is_unlisted(case: CaseFiles) -> bool:
     return case.problem is not None and case.problem[0] == Reason.FOLDER_UNREADABLE
+
+
+def _unread(tasks: list[Task]) -> list[str]:
+    """Cases with files that may be of any case, for they could not be read when it was planned."""
+    problems = {task.case.case_id: task.case.problem for task in tasks}
+    return sorted(name for name, why in problems.items() if why and why[0] == Reason.IO_ERROR)
 
 
 def _hidden(case_id: str) -> Task:
