@@ -99,6 +99,23 @@ def _copy(done: Damage, path: Path, rng: random.Random) -> None:
         shutil.copy(path, _free(target))
 
 
+def _copy_folder(done: Damage, path: Path, rng: random.Random) -> None:
+    """Copy a folder under a name of its own, or as a further patient's."""
+    folder = rng.choice([one for one in path.parents if done.raw in one.parents] or [done.raw])
+    if folder != done.raw:
+        done.touch(*(one for one in folder.rglob("*") if one.is_file()))
+        name = rng.choice([f"again{rng.randrange(1000)}", f"patient_{rng.randrange(4, 10)}"])
+        if not (target := done.raw / name).exists():
+            shutil.copytree(folder, target)
+
+
+def _another(done: Damage, path: Path, rng: random.Random) -> None:
+    """Copy an object, so that one UID has two contents."""
+    target = _free(path.with_name(f"other{rng.randrange(1000)}{path.suffix}"))
+    shutil.copy(path, target)
+    _edit([target], lambda ds: setattr(ds, "PatientComments", "x" * rng.choice([2, 4])))
+
+
 def _move(done: Damage, path: Path, rng: random.Random) -> None:
     """Put a file into another patient's folder."""
     folders = sorted({one.parent for one in done.raw.rglob("*") if one.is_file()})
@@ -180,5 +197,13 @@ def _free(path: Path) -> Path:
 
 _ACTS = (
     *(_cut, _cut, _rename, _suffix, _rename_folder, _copy, _copy, _move, _swap, _lose),
-    *(_hide_file, _hide_folder, _one_sop_uid, _one_series_uid, _no_reference),
+    *(
+        _copy_folder,
+        _another,
+        _hide_file,
+        _hide_folder,
+        _one_sop_uid,
+        _one_series_uid,
+        _no_reference,
+    ),
 )

@@ -33,10 +33,18 @@ class Told:
         text = " ".join(str(row[column]) for row in rows for column in columns)
         self.words = {word.strip(".") for word in re.split(r"[\s,;:()]+", text)}
         self.cases = {row["case_id"] for row in rows}
+        ids = [name for row in rows for name in (row["source_lesion_id"] or "").split("+")]
+        # Of several objects each is named in front of its structures.
+        self.objects = {name.rpartition("/")[0] for name in ids if "/" in name}
 
     def names(self, *names: str) -> bool:
         """Whether a row is about one of the names, or says it."""
-        return any(name in self.words or name in self.cases for name in names)
+        return any(
+            name in self.words
+            or name in self.cases
+            or any(f"/{name}".endswith(f"/{one}") for one in self.objects)
+            for name in names
+        )
 
     def of(self, **columns: str) -> Rows:
         """Rows that hold some values."""
@@ -233,7 +241,7 @@ def _volumes(raw: Path, files: list[Path], told: Told, pattern: str) -> Iterator
             yield name
         elif rows[0]["label_source"] == name and any(row["status"] == "ok" for row in rows):
             # A name may contradict what is packed.
-            count = ndimage.label(np.asanyarray(nib.load(path).dataobj) > 0)[1]
+            count = ndimage.label(np.asanyarray(nib.load(path).dataobj) == 1)[1]
             if len({row["lesion_index"] for row in rows}) != count:
                 yield f"{count} lesions of {name}"
 

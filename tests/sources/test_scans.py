@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,16 @@ def test_a_name_whose_slices_are_of_another_s_series() -> None:
     assert lost.problem[0] is Reason.AMBIGUOUS_FILES
     assert "1.2" in lost.problem[1] and "p1" in lost.problem[1]
     assert overlooked([series("x/1")], CASE, ()) == []
+
+
+def test_a_name_whose_slices_are_copies_of_another_s() -> None:
+    copied = replace(series("p1/1", "p1/2"), copies=(Path("p2/1"), Path("p2/2"), Path("x/1")))
+    (copy,) = overlooked([copied], CASE, {"p1"})
+    assert copy.case_id == "p2" and copy.problem is not None
+    assert copy.problem == (Reason.DUPLICATE, "slices of it are copies of those of p1")
+    # Which of two is called the copy is a matter of names, and decides nothing.
+    other = replace(series("again/1", "again/2"), copies=(Path("p2/1"), Path("p2/2")))
+    assert name_of(other, CASE) == "p2" and overlooked([other], CASE, {"p2"}) == []
 
 
 def test_free_names() -> None:

@@ -162,29 +162,35 @@ def name_of(series: SeriesFiles, case: str) -> str | None:
 
 
 def _names_of(series: SeriesFiles, case: str) -> list[str]:
-    """Cases that folders of the series name, the one with most slices first."""
+    """Cases that folders of slices and of their copies name, the one with most files first."""
     slices: Counter[str] = Counter()
-    for folder, count in Counter(path.parent for path in series.files).items():
+    for folder, count in Counter(path.parent for path in series.files + series.copies).items():
         if (name := named_by_folder(folder / "slice", case)) is not None:
             slices[name] += count
     return [name for name, _ in slices.most_common()]
 
 
 def overlooked(ct: Iterable[SeriesFiles], case: str, names: Container[str]) -> list[CaseFiles]:
-    """Failed cases of the names that folders of slices give and no case has.
+    """Cases of the names that folders of slices give and no case has.
 
-    Their slices say that they are of a series that another case has.
+    Their slices say that they are of a series that another case has; or are copies of its own.
     """
     found: dict[str, CaseFiles] = {}
     for series in ct:
         first, *others = _names_of(series, case) or [""]
-        for name in others:
-            detail = (
-                f"slices of it name the series {series.series_instance_uid}, as those of {first} "
-                "do; get them again, with UIDs of their own"
-            )
-            if name not in names:
-                found[name] = CaseFiles(name, problem=(Reason.AMBIGUOUS_FILES, detail))
+        for name in (name for name in others if name not in names):
+            copied = {named_by_folder(path, case) for path in series.copies}
+            read = {named_by_folder(path, case) for path in series.files}
+            # Which of two is called the copy is a matter of their names.
+            if name in copied - read or first in copied - read:
+                problem = Reason.DUPLICATE, f"slices of it are copies of those of {first}"
+            else:
+                problem = (
+                    Reason.AMBIGUOUS_FILES,
+                    f"slices of it name the series {series.series_instance_uid}, as those of "
+                    f"{first} do; get them again, with UIDs of their own",
+                )
+            found[name] = CaseFiles(name, problem=problem)
     return list(found.values())
 
 
