@@ -69,6 +69,8 @@ class Segment:
         1-based, as frames refer to it.
     category, property_type : Code or None
         Segmented Property Category and Type.
+    anatomy : Code or None
+        First Anatomic Region.
     algorithm : str or None
         `MANUAL`, `SEMIAUTOMATIC` or `AUTOMATIC`.
     label, description : FreeText
@@ -77,6 +79,7 @@ class Segment:
     number: int
     category: Code | None
     property_type: Code | None
+    anatomy: Code | None
     algorithm: str | None
     label: FreeText
     description: FreeText
@@ -312,6 +315,7 @@ def _segment(item: Dataset, name: str) -> Segment:
         number=number,
         category=_code(item, "SegmentedPropertyCategoryCodeSequence", name),
         property_type=_code(item, "SegmentedPropertyTypeCodeSequence", name),
+        anatomy=_code(item, "AnatomicRegionSequence", name),
         algorithm=algorithm.decode() if known else None,
         label=free_text(item, "SegmentLabel", name),
         description=free_text(item, "SegmentDescription", name),

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from uls_data.ids import check_voi_pattern, voi_id_regex
 from uls_data.outcome import LesionType
-from uls_data.recipe.part import Part
+from uls_data.recipe.part import Part, Regex
 from uls_data.recipe.reader import Reader
 
 SLUG = r"^[a-z][a-z0-9_]{0,63}$"
@@ -157,6 +157,22 @@ class Expectation(Part):
     short_axis_vox: tuple[float, float] | None = None
 
 
+class NamedType(Part):
+    """A lesion type by the name of a structure, or by a code of its segment."""
+
+    name: Regex | None = None
+    """Regular expression that the ROI's name, or the segment's label, fits as a whole."""
+    code: str | None = Field(default=None, pattern=r"^[A-Za-z0-9]{1,16}:[A-Za-z0-9.-]{1,16}$")
+    """Scheme and value of a segment's anatomic region or property type, such as `SCT:10200004`."""
+    type: LesionType
+
+    @model_validator(mode="after")
+    def _one(self) -> NamedType:
+        if (self.name is None) == (self.code is None):
+            raise ValueError("needs either a name or a code")
+        return self
+
+
 def _strings(value: Any) -> Any:
     if isinstance(value, list | tuple):
         bad = [item for item in value if not isinstance(item, str)]
@@ -183,6 +199,9 @@ class Recipe(Part):
     instances: Instances
     minimum_size: MinimumSize | None
     lesion_type: LesionType
+    lesion_types: tuple[NamedType, ...] = ()
+    """Types by the structures of DICOM objects: the first that fits, else `lesion_type`. Names are
+    free text and never reach an output."""
     supervision: Literal["full", "weak_2d"] = "full"
     voi_name: str = "{case}_lesion_{lesion:02d}_sample_{sample}"
     """Published name: `{case}`, `{lesion:02d}` and, if it has one, `{sample}`."""
@@ -210,6 +229,10 @@ class Recipe(Part):
         if "{lesion" not in self.voi_name and not weak:
             raise ValueError("voi_name: must hold {lesion:02d}, or two lesions get one name")
         self.reader.check_rule(self.instances.rule)
+        if self.lesion_types and self.reader.name != "dicom_objects":
+            raise ValueError(
+                f"lesion_types: reader {self.reader.name} knows no structures; dicom_objects does"
+            )
         for patient in self.heldout_patients:
             if len(patient) == 0:
                 raise ValueError("heldout_patients: an empty id")

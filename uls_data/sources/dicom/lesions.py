@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from uls_data.dicom.objects import NOTHING, Region
+from uls_data.dicom.objects import NOTHING, FreeText, Region
 from uls_data.dicom.placement import place_segment
 from uls_data.dicom.rtstruct import Filled, Roi, rasterise, read_rtstruct
-from uls_data.dicom.seg import Segment, Segmentation, read_seg
+from uls_data.dicom.seg import Code, Segment, Segmentation, read_seg
 from uls_data.dicom.series import Series
 from uls_data.dicom.written import written_at
 from uls_data.errors import CaseError
@@ -20,7 +20,7 @@ from uls_data.geometry import Affine, Triple
 from uls_data.ids import readable
 from uls_data.io import sha256_file
 from uls_data.lesions.instances import Lesion, Mark, find_lesions, ras_voxels
-from uls_data.outcome import Flag, Reason
+from uls_data.outcome import Flag, LesionType, Reason
 from uls_data.recipe.model import Given, Recipe
 from uls_data.recipe.reader import DicomMasks, DicomObjects
 from uls_data.sources.case_files import CaseFiles
@@ -80,6 +80,7 @@ class _Structure:
     flags: tuple[Flag, ...] = ()
     problem: tuple[Reason, str] | None = None
     path: Path = Path()
+    lesion_type: LesionType | None = None
 
 
 def object_lesions(
@@ -110,7 +111,7 @@ def object_lesions(
     for path in paths:
         name = readable(path.as_posix())
         try:
-            found, others = _structures(raw / path, reader, series, flags)
+            found, others = _structures(raw / path, reader, recipe, series, flags)
         except CaseError as error:
             faults.append(error)
             # Objects of several folders may have one name.
@@ -148,6 +149,8 @@ def object_lesions(
         columns = {"label_source": readable(one.path.as_posix())}
         if one.path in hashes:
             columns["label_source_sha256"] = hashes[one.path]
+        if one.lesion_type is not None:
+            columns["lesion_type"] = one.lesion_type.value
         lesions.append(
             Lesion(
                 index,
@@ -170,15 +173,40 @@ def _named(parts: list[Lesion], structures: Sequence[_Structure], volume: Volume
     flat = np.concatenate([np.ravel_multi_index(tuple(part.voxels.T), shape) for part in parts])
     order = np.argsort(flat)
     flat, owner = flat[order], owner[order]
-    names: list[list[str]] = [[] for _ in parts]
+    owners: list[list[_Structure]] = [[] for _ in parts]
     for one in structures:
         own = np.ravel_multi_index(tuple(ras_voxels(one.region.voxels, volume).T), shape)
         for at in np.unique(owner[np.searchsorted(flat, own)]).tolist():
-            names[at].append(one.name)
+            owners[at].append(one)
     return [
-        replace(part, source_lesion_id="+".join(its))
-        for part, its in zip(parts, names, strict=True)
+        replace(
+            part,
+            source_lesion_id="+".join(one.name for one in its),
+            columns=(*part.columns, *_common_type(its)),
+        )
+        for part, its in zip(parts, owners, strict=True)
     ]
+
+
+def _common_type(structures: Sequence[_Structure]) -> tuple[tuple[str, str], ...]:
+    """Column of the type that all structures of a lesion have by the recipe's `lesion_types`."""
+    found = {one.lesion_type for one in structures}
+    if len(found) > 1 or None in found:
+        return ()
+    return tuple(("lesion_type", kind.value) for kind in found if kind is not None)
+
+
+def _type_of(
+    recipe: Recipe, name: FreeText, codes: Sequence[Code | None] = ()
+) -> LesionType | None:
+    """Type by the first of the recipe's `lesion_types` that fits."""
+    known = {f"{code.scheme}:{code.value}" for code in codes if code is not None}
+    for one in recipe.lesion_types:
+        if one.name is not None and name.matching(re.compile(one.name)) is not None:
+            return one.type
+        if one.code in known:
+            return one.type
+    return None
 
 
 def _chosen(paths: tuple[Path, ...], raw: Path, reader: DicomObjects) -> tuple[Path, ...]:
@@ -205,7 +233,7 @@ def _chosen(paths: tuple[Path, ...], raw: Path, reader: DicomObjects) -> tuple[P
 
 
 def _structures(
-    path: Path, reader: DicomObjects, series: Series, flags: set[Flag]
+    path: Path, reader: DicomObjects, recipe: Recipe, series: Series, flags: set[Flag]
 ) -> tuple[list[_Structure], int]:
     """Structures of one object whose names fit, and the number of the others."""
     pattern = re.compile(reader.structures)
@@ -216,14 +244,23 @@ def _structures(
         if not structure_set.has_preamble:
             flags.add(Flag.NO_PREAMBLE)
         rois = structure_set.matching(pattern)
-        return [_of_roi(roi, grid, flags) for roi in rois], len(structure_set.rois) - len(rois)
+        named = [
+            replace(_of_roi(roi, grid, flags), lesion_type=_type_of(recipe, roi.name))
+            for roi in rois
+        ]
+        return named, len(structure_set.rois) - len(rois)
     segmentation = read_seg(path, pattern)
     if not segmentation.has_preamble:
         flags.add(Flag.NO_PREAMBLE)
     segments = segmentation.matching(pattern)
-    return [_of_segment(segmentation, one, grid) for one in segments], len(
-        segmentation.segments
-    ) - len(segments)
+    typed = [
+        replace(
+            _of_segment(segmentation, one, grid),
+            lesion_type=_type_of(recipe, one.label, (one.anatomy, one.property_type)),
+        )
+        for one in segments
+    ]
+    return typed, len(segmentation.segments) - len(segments)
 
 
 def _of_roi(roi: Roi, grid: _Grid, flags: set[Flag]) -> _Structure:
