@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from makers.archives import KINDS
+from makers.own_lines import write_recipe
 from makers.rights import hidden, without_root
 
 from demo.files import write_nifti
@@ -18,7 +20,9 @@ from uls_data.factory import BuildReport, build
 from uls_data.factory.options import Built
 from uls_data.factory.state import State
 from uls_data.manifest.parquet import iterate_rows
-from uls_data.recipe import recipe_template
+from uls_data.outcome import Reason
+from uls_data.recipe import load_recipe, recipe_template
+from uls_data.sources.find import find_cases
 from uls_data.sources.open import open_case
 
 
@@ -136,6 +140,24 @@ def test_prune_removes_nothing_while_files_cannot_be_read(tmp_path: Path) -> Non
     shutil.rmtree(raw / "patient_2")
     build(recipe, raw, out, labels_only=True, prune=True)
     assert len(files(out)) == 6
+
+
+def test_files_of_viewers_that_cannot_be_opened_are_failed_cases(tmp_path: Path) -> None:
+    KINDS["ccc18"].make(tmp_path / "archive")
+    raw = tmp_path / "archive" / "raw"
+    points = [{"position": [0.0, 0.0, float(at)]} for at in range(2)]
+    line = {"type": "Line", "coordinateSystem": "LPS", "controlPoints": points}
+    for name in ("L.mrk.json", "x.xml", "y.json"):
+        (raw / "patient_1" / name).write_text(json.dumps({"markups": [line]}))
+    recipe = write_recipe(raw / "own.yaml", case="patient_[0-9]", objects=["markups", "aim"])
+    with ExitStack() as stack:
+        for path in (raw / "patient_1").glob("*.*"):
+            stack.enter_context(hidden(path))
+        with without_root():
+            found = find_cases(load_recipe(str(recipe)).recipe, raw)
+    failed = {case.annotations: case.problem[0] for case in found if case.problem}
+    assert {paths[0].name for paths in failed if paths} == {"L.mrk.json", "x.xml", "y.json"}
+    assert {reason for paths, reason in failed.items() if paths} == {Reason.IO_ERROR}
 
 
 def test_all_folders_hidden(raw: Path, built: tuple[Path, dict[str, bytes]]) -> None:

@@ -106,9 +106,13 @@ def _files_of(kind: str, search: Search, every: list[SeriesFiles]) -> Iterator[P
             continue
         if not file.resolve().is_relative_to(inside):
             continue
-        with file.open("rb") as opened:
-            if telling in opened.read(_SNIFFED_BYTES):
-                yield path
+        try:
+            with file.open("rb") as opened:
+                told = telling in opened.read(_SNIFFED_BYTES)
+        except OSError:
+            told = True  # whoever reads it says what is wrong
+        if told:
+            yield path
 
 
 def _tables(pattern: str, raw: RawRoot) -> list[Path]:
