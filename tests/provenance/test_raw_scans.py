@@ -120,7 +120,12 @@ def test_command_line(vois: Path, raw: Path) -> None:
     arguments = ["evaluate-2d", str(vois), "--method", "ellipse", "--draws", "0"]
     result = CliRunner().invoke(cli, [*arguments, "--by", "cut"], standalone_mode=False)
     assert result.return_value == 0, result.output
-    for words in ("1 lesions reach beyond", "--raw RECIPE=DIR", "cut by its VOI", "whole in its"):
+    for words in (
+        "1 lesion reaches beyond its VOI",
+        "--raw RECIPE=DIR",
+        "cut by its VOI",
+        "whole in its",
+    ):
         assert words in result.output
     given = [*arguments, "--raw", f"{recipe}={raw}"]
     result = CliRunner().invoke(cli, given, standalone_mode=False)

@@ -171,7 +171,11 @@ def _print_left_out(evaluation: Any, absent: int) -> None:
     if not cut:
         return
     on_voi = sum(row["measured_on"] == "voi" for row in cut)
-    click.echo(f"\n{len(cut)} lesions reach beyond their VOI:")
+    many = len(cut) > 1
+    which = (
+        f"{len(cut)} lesions reach beyond their VOIs" if many else "1 lesion reaches beyond its VOI"
+    )
+    click.echo(f"\n{which}:")
     for row in cut[:_SHOWN]:
         click.echo(
             f"  {row['case_id']}, lesion {row['lesion_index']}: "
@@ -183,6 +187,6 @@ def _print_left_out(evaluation: Any, absent: int) -> None:
         click.echo(f"  ... and {len(cut) - _SHOWN} more (--to writes cut.csv)")
     if on_voi:
         click.echo(
-            f"  Of {on_voi}, lines and truth end where the VOI does; --raw RECIPE=DIR measures "
-            "them on their scans, --by cut shows them apart."
+            f"  Lines and truth of {on_voi} end where the VOI does: --raw RECIPE=DIR measures on "
+            "scans, --by cut shows such lesions apart."
         )
