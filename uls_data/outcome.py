@@ -178,6 +178,7 @@ class Flag(StrEnum):
     LONE_SLICE = "lone_slice"
     STATED_LENGTH_DIFFERS = "stated_length_differs"
     SHARED_UIDS = "shared_uids"
+    AXIS_ASSUMED = "axis_assumed"
     CONTOUR_MOVED_TO_SLICE = "contour_moved_to_slice"
     CONTOUR_ON_OTHER_SLICE = "contour_on_other_slice"
     CONTOUR_CUT = "contour_cut"

@@ -19,6 +19,7 @@ from uls_data.errors import CaseError, SourceError
 from uls_data.manifest.row import Row
 from uls_data.outcome import Reason
 from uls_data.recipe.measurements import Measurements
+from uls_data.sources.measurements.across import axes_at
 from uls_data.sources.measurements.aim import read_aim
 from uls_data.sources.measurements.markups import read_markups
 from uls_data.sources.measurements.pairing import pairs_of
@@ -182,6 +183,50 @@ def test_a_series_of_one_slice(tmp_path: Path) -> None:
     (tmp_path / "again" / "raw").symlink_to(tmp_path / "raw")
     (refused,) = build(tmp_path / "again", **own, policy={"lone_slice": "fail"})
     assert refused["reason"] == Reason.TOO_FEW_SLICES
+
+
+def test_lengths_about_a_point(tmp_path: Path) -> None:
+    """A report's two lengths, and a point near the middle: axes of those lengths about it."""
+    volume(tmp_path)
+    row = {"case": "one", "slice_index": 6, "long_axis_mm": 12.8, "short_axis_mm": 12.0}
+    table(tmp_path, {**row, "point_x": 21.0, "point_y": 15.0}, row)
+    found = build(tmp_path, images="{case}.nii.gz", table={"file": "*.csv"}, coordinates=CENTRES)
+    made, bare = sorted(found, key=lambda row: row["status"] or "")
+    assert bare["reason"] == Reason.NOT_MEASURED
+    assert "axis_assumed" in made["qc_flags"] and made["click_source"] == "human"
+    assert [made[f"click_{axis}_vox"] for axis in "xyz"] == [21, 15, 6]  # type: ignore[literal-required]
+    assert (made["stated_long_mm"], made["stated_short_mm"]) == (12.8, 12.0)
+    assert made["recist_long_vox"] == pytest.approx(16, abs=0.05)
+    ends = np.reshape(made["recist_points_vox"] or (), (4, 2)) - (128 - 21, 128 - 15)
+    assert np.abs(ends.mean(axis=0) - (21, 15)).max() <= 0.02
+
+
+def test_axes_of_stated_lengths_lie_along_the_lesion() -> None:
+    """An ellipse of 40 by 20 mm at 30 degrees, in noise: the direction is found within a step."""
+    x, y = np.indices((120, 100)) * np.array([0.8, 0.5])[:, None, None]
+    angle = np.radians(30)
+    u = (x - 45) * np.cos(angle) + (y - 25) * np.sin(angle)
+    v = (y - 25) * np.cos(angle) - (x - 45) * np.sin(angle)
+    noise = np.random.default_rng(0).normal(0, 15, x.shape)
+    hu = np.where((u / 20) ** 2 + (v / 10) ** 2 <= 1, 60.0, -60.0) + noise
+    ends = axes_at(hu, (0.8, 0.5), np.array([45 / 0.8, 25 / 0.5]), 40.0, 20.0)
+    assert ends is not None
+    along, across = np.diff(ends * (0.8, 0.5), axis=0)[[0, 2]]
+    assert np.degrees(np.arctan2(along[1], along[0])) == pytest.approx(30, abs=5.1)
+    assert (np.hypot(*along), np.hypot(*across)) == pytest.approx((40, 20))
+    assert along @ across == pytest.approx(0, abs=1e-6)
+    assert axes_at(hu[:1, :1], (0.8, 0.5), np.zeros(2), 40.0, 20.0) is None
+
+
+def test_a_line_alone_completed(tmp_path: Path) -> None:
+    empty = dict.fromkeys(PIXELS[4:])
+    volume(tmp_path)
+    table(tmp_path, pixels(**empty))
+    own: dict[str, Any] = {"images": "{case}.nii.gz", "coordinates": CENTRES}
+    (made,) = build(tmp_path, **own, table={"file": "*.csv"}, lone_lines="complete")
+    assert made["status"] == "ok" and "axis_assumed" in made["qc_flags"]
+    assert made["recist_long_vox"] == 16 and made["click_source"] == "drawn"
+    assert made["recist_short_vox"] == pytest.approx(0.74 * 16, abs=0.02)
 
 
 @pytest.mark.parametrize("name", ["lines.parquet", "lines.xlsx", "lines.csv"])

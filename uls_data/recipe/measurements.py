@@ -57,6 +57,9 @@ class LineColumns(Part):
     """End points: x1, y1, x2, y2 in pixels, or x1, y1, z1, x2, y2, z2 in mm. Null:
     `long_x1`, ..."""
     short: tuple[str, ...] | None = None
+    point: tuple[str, ...] | None = None
+    """A point of the lesion, for rows that state lengths alone: x, y in pixels, or x, y, z in mm.
+    Null: `point_x`, ... Where the row has end points too, it is the lesion's click."""
     long_length_mm: str | None = "long_axis_mm"
     """Checked against the end points and the slice's spacing."""
     short_length_mm: str | None = "short_axis_mm"
@@ -92,11 +95,13 @@ class LineTable(Part):
     """Regular expression that the role of a radiologist fits as a whole. The default leaves out
     `non-radiologist` and `radiologic technologist`."""
 
-    def ends(self, axis: Literal["long", "short"]) -> tuple[str, ...]:
-        """Columns of an axis' end points."""
+    def ends(self, axis: Literal["long", "short", "point"]) -> tuple[str, ...]:
+        """Columns of an axis' end points, or of the point."""
         named: tuple[str, ...] | None = getattr(self.columns, axis)
         if named is not None:
             return named
+        if axis == "point":
+            return ("point_x", "point_y", "point_z")[: 2 if self.unit == "pixels" else 3]
         return tuple(f"{axis}_{way}" for way in (_PIXELS if self.unit == "pixels" else _MM))
 
     def demanded(self) -> Iterator[tuple[str, str]]:
@@ -113,8 +118,8 @@ class LineTable(Part):
 
     @model_validator(mode="after")
     def _unit(self) -> LineTable:
-        expected = len(_PIXELS if self.unit == "pixels" else _MM)
-        for axis in ("long", "short"):
+        whole = len(_PIXELS if self.unit == "pixels" else _MM)
+        for axis, expected in (("long", whole), ("short", whole), ("point", whole // 2)):
             named = getattr(self.columns, axis)
             if named is not None and len(named) != expected:
                 raise ValueError(
@@ -151,6 +156,9 @@ class Measurements(DicomReader):
     stated_lengths: Literal["flag", "fail"] = "flag"
     """A stated length that is not the distance of the end points by the slice's spacing: flag it
     and keep the end points, or fail."""
+    lone_lines: Literal["row", "complete"] = "row"
+    """A line that nobody drew another across: a skipped row, or a lesion with a short
+    axis of the usual share (0.74) across its middle, flagged `axis_assumed`."""
     slices_apart: int = Field(default=1, ge=0, le=5)
     """Measurements this many slices apart can be of one lesion."""
     policy: DicomPolicy = DicomPolicy(lone_slice="keep")

@@ -28,6 +28,7 @@ from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.measured import measured_lesions
 from uls_data.sources.measurement import Measurement
 from uls_data.sources.measurements.address import numbers_of
+from uls_data.sources.measurements.completion import completed
 from uls_data.sources.measurements.display import windows_of
 from uls_data.sources.measurements.hulls import groups_of, hulls_meet
 from uls_data.sources.measurements.pairing import Pair, pairs_of
@@ -116,6 +117,7 @@ def lesions_of(
         `too_many_instances`; `unexpected_axis_order`: the slices are not axial.
     """
     drawn, unplaced = _drawn(case, grid)
+    drawn, guessed = completed(drawn, grid, lone_lines=reader.lone_lines == "complete")
     made, alone, unusable, repeats = _made(drawn, reader, grid, windows)
     groups = _numbered(made, reader.slices_apart)
     own = replace(case, measurements=tuple(one.measurement for group in groups for one in group))
@@ -129,13 +131,16 @@ def lesions_of(
         click, points = _click(group, points, reader.slices_apart)
         names = dict.fromkeys(name for one in group for name in one.pair.name.split("+"))
         names |= {} if click is None else {click.name: None}
-        differs = (Flag.STATED_LENGTH_DIFFERS,) if any(one.differs for one in group) else ()
+        seen = {
+            Flag.STATED_LENGTH_DIFFERS: any(one.differs for one in group),
+            Flag.AXIS_ASSUMED: any(one.statement.number in guessed for one in group),
+        }
         found.append(
             replace(
                 lesion,
                 source_lesion_id="+".join(names),
                 columns=lesion.columns + sources.columns(group[0].statement),
-                flags=lesion.flags + differs,
+                flags=lesion.flags + tuple(flag for flag, raised in seen.items() if raised),
                 click=None if click is None else _voxel(click, grid),
             )
         )

@@ -98,6 +98,12 @@ class Grid:
             points = np.rint(points / self.nearest_vox) * self.nearest_vox
         return Drawn(statement, shape, at, points)
 
+    def hu(self, slice_vox: int) -> NDArray[np.float64]:
+        """Hounsfield units of a stored slice, shape (columns, rows)."""
+        stored = self.volume.stored[:, :, slice_vox].astype(np.float64)
+        found: NDArray[np.float64] = stored * self.volume.slope + self.volume.intercept
+        return found
+
     def _named(self, statement: Statement, shape: Shape) -> int | None:
         """Slice that the source names; None where it does not."""
         place = statement.place

@@ -83,7 +83,7 @@ class _Layout:
         """Columns that are read."""
         columns = self.table.columns
         names = {value for _, value in columns if isinstance(value, str)}
-        names |= {*self.table.ends("long"), *self.table.ends("short")}
+        names |= {*self.table.ends("long"), *self.table.ends("short"), *self.table.ends("point")}
         return frozenset(name for name in names if name.lower() in self.has)
 
     def _check(self, header: Sequence[str], path: Path, root: Path, reader: Measurements) -> None:
@@ -177,15 +177,25 @@ class _Layout:
         }
         names = [*ends["long"], *ends["short"]]
         none = [*empty["long"], *empty["short"]]
+        point = self._point(row)
+        if point and len(none) == len(names) and made.stated_mm[0] is not None:
+            return point
         alone = not empty["long"] and len(empty["short"]) == len(ends["short"])
         if none and not alone:
             what = f"{len(none)} of {len(names)} coordinates are missing, such as {none[0]}"
             raise CaseError(Reason.NOT_MEASURED, f"{row.where}: {what}")
         axes = ("long",) if alone else ("long", "short")
-        return tuple(
+        return point + tuple(
             Shape(Kind.LINE, self._points(row, ends[axis]), axis, stated_mm=stated)
             for axis, stated in zip(axes, made.stated_mm, strict=False)
         )
+
+    def _point(self, row: Row) -> tuple[Shape, ...]:
+        """Return the point of a row; none where the row has none, or a part of one."""
+        names = self.table.ends("point")
+        if any(self._is_empty(row, name) for name in names):
+            return ()
+        return (Shape(Kind.POINT, self._points(row, names)),)
 
     def _points(self, row: Row, names: Sequence[str]) -> tuple[Point, ...]:
         numbers = [row.real(name, -_FARTHEST, _FARTHEST) for name in names]
