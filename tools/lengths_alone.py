@@ -2,8 +2,8 @@
 
 DIR holds a folder per lesion with `CT_image.nii.gz` and `CT_mask.nii.gz`, as the IBSI set of 51
 soft-tissue sarcomas has them. On the slice that shows most of each lesion, lines are drawn across
-its mask; the jury's mask is compared with the whole of it for those lines, for their lengths about a
-point, and for the long one alone.
+its mask; the jury's mask is compared with the whole of it for those lines, for their lengths about
+a point, and for the long one alone.
 """
 
 from __future__ import annotations
