@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from uls_data.errors import CaseError
 from uls_data.ids import readable
-from uls_data.io import write_bytes
+from uls_data.io import atomic_write
 from uls_data.outcome import Reason
 from uls_data.volumes.volume import check_file
 
@@ -198,11 +198,11 @@ def write_csv(path: Path, rows: Sequence[Record]) -> None:
 
     Text that a spreadsheet would run as a formula gets an apostrophe in front.
     """
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))
-    writer.writeheader()
-    writer.writerows({name: inert(value) for name, value in row.items()} for row in rows)
-    write_bytes(path, text.getvalue().encode())
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows({name: inert(value) for name, value in row.items()} for row in rows)
 
 
 def inert(value: Any) -> Any:

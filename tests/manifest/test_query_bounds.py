@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from uls_data.errors import ManifestError
 from uls_data.manifest import query as queries
-from uls_data.manifest.parquet import write_manifest
+from uls_data.manifest.parquet import frame_of, write_manifest
 from uls_data.manifest.query import query, query_pieces
 
 HOSTILE = [
@@ -89,7 +90,7 @@ def test_pieces_are_the_whole(manifest: Path, monkeypatch: pytest.MonkeyPatch) -
         pieces = list(query_pieces(manifest, expression))
         assert pieces and all(len(piece) <= 7 for piece in pieces)
         whole = query(manifest, expression).reset_index(drop=True)
-        pd.testing.assert_frame_equal(pd.concat(pieces, ignore_index=True), whole)
+        pd.testing.assert_frame_equal(frame_of(pa.concat_tables(pieces)), whole)
 
 
 def test_csv_has_no_formula_and_a_full_disk_no_traceback(manifest: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,37 @@ def test_the_table_sorts_by_its_heads(page: Any) -> None:
     assert "case_4" in page.execute_script(first)
     page.execute_script(choose, "pictures")
     sort(page, "")
+
+
+def test_a_page_is_jumped_to_and_a_case_is_found(
+    out: Path, browser: Any, tmp_path: Path, page: Any
+) -> None:
+    jump = """const input = document.querySelector('.pager input');
+        input.value = arguments[0];
+        input.dispatchEvent(new Event('change'));
+        return document.querySelector('.pager').textContent.trim().replace(/\\s+/g, ' ')"""
+    assert "of 1" in page.execute_script(jump, 9) and len(names(page)) == 5
+    here = page.current_url
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MOST_ROWS", "ROWS_OF_A_PART", "MOST_EMBEDDED"):
+            patch.setattr(making, name, 2)
+        made = uls_data.report(out, tmp_path)
+    browser.get(made.page.as_uri())
+    search = """document.getElementById('wanted').value = arguments[0];
+        document.getElementById('find').requestSubmit();
+        return document.getElementById('found').textContent"""
+    assert browser.execute_script(search, "zzz") == "on no page"
+    browser.execute_script(search, "case_3_lesion_01_sample_0")
+    shown = "return document.querySelector('#rows tbody')?.textContent ?? ''"
+    until = time.monotonic() + 20
+    while "case_3" not in browser.execute_script(shown) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert browser.current_url.endswith("rows/0002.html#case_3_lesion_01_sample_0")
+    assert browser.find_element("id", "count").text == "1 of 2 rows"
+    assert browser.get_log("browser") == []
+    browser.find_element("css selector", "header nav a").click()
+    assert browser.find_element("id", "overview")
+    browser.get(here)  # of the tests that follow
 
 
 def test_light_and_dark_follow_the_system_and_the_button(page: Any) -> None:

@@ -148,6 +148,43 @@ def test_many_rows_keep_their_pictures_beside_the_page(
         assert (tmp_path / name).read_bytes()[:2] == b"\xff\xd8"
 
 
+def test_too_many_rows_lie_on_pages_of_their_own(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = uls_data.report(built, tmp_path / "whole" / "p.html")
+    monkeypatch.setattr(making, "MOST_ROWS", 3)
+    monkeypatch.setattr(making, "ROWS_OF_A_PART", 3)
+    monkeypatch.setattr(making, "MOST_EMBEDDED", 1)
+    made = uls_data.report(built, tmp_path / "parts" / "p.html")
+    for name in ("rows", "vois", "skipped", "failed", "missing", "outliers"):
+        assert getattr(made, name) == getattr(whole, name)
+    for name in ("outliers.csv", "built.csv"):
+        assert (made.files / name).read_bytes() == (whole.files / name).read_bytes()
+    parts = sorted((made.files / "rows").iterdir())
+    assert len(parts) == 3  # of four masks and two other rows
+    for name in ("case_id", "status", "mask_voxels", "detail"):
+        rows = [value for part in parts for value in column_or_nulls(part, name)]
+        assert rows == column(whole.page, name)
+    assert 'href="../../p.html"' in parts[0].read_text("utf-8")
+    page, found = made.page.read_text("utf-8"), data_of(made.page)
+    assert [one["path"] for one in found["parts"]] == [f"p-files/rows/{p.name}" for p in parts]
+    assert all(f'href="p-files/rows/{part.name}"' in page for part in parts)
+    listed = column(made.page, "voi_id")
+    assert {one["voi_id"] for one in made.outliers} <= set(listed)
+    pictures = [picture for picture in found["pictures"] if picture is not None]
+    assert len(pictures) == made.pictures == len([name for name in listed if name])
+    assert all((tmp_path / "parts" / name).is_file() for name in pictures)
+    shown = re.findall(r'data-open="(\d+)".*?<b>(.*?)</b>', page, re.DOTALL)
+    assert shown and all(listed[int(at)] == name for at, name in shown)
+
+
+def column_or_nulls(page: Path, name: str) -> list[Any]:
+    try:
+        return column(page, name)
+    except ValueError:  # no row of this page has a value
+        return [None] * len(data_of(page)["pictures"])
+
+
 def test_a_file_that_cannot_be_read_is_told_and_the_rest_is_shown(own: Path) -> None:
     row = next(r for r in iterate_rows(own / "manifest/kits21.parquet") if r["status"] == "ok")
     (own / thumbnail_path(row["label_path"])).unlink()

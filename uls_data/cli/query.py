@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import json
 import sys
 from difflib import get_close_matches
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from uls_data.cli.output import json_lines, json_option, plain, table
+from uls_data.cli.output import json_line, json_option, plain, table
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
 
 _DEFAULT_COLUMNS = "voi_id,status,reason,lesion_type,long_axis_vox,short_axis_vox,qc_flags"
 _ROWS_OF_A_TABLE = 50
@@ -58,7 +59,8 @@ def command(
     if as_json or as_csv:
         for number, piece in enumerate(query_pieces(paths, expression, wanted)):
             if as_json:
-                json_lines(piece)
+                for row in piece.to_pylist():
+                    json_line(row)
             else:
                 _csv(piece, number == 0)
         sys.stdout.flush()
@@ -102,15 +104,21 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _csv(frame: pd.DataFrame, header: bool) -> None:
+def _csv(rows: pa.Table, header: bool) -> None:
     """Print rows as CSV: lists as JSON, and no cell that a spreadsheet would run."""
-    from uls_data.manifest.schema import document
+    import pyarrow as pa
+
     from uls_data.tables import inert
 
-    lists = {c["name"] for c in document()["columns"] if c["type"].startswith("list")}
-    for name in frame.columns:
-        if name in lists:
-            frame[name] = [None if (v := plain(x)) is None else json.dumps(v) for x in frame[name]]
-        elif frame[name].dtype in ("string", "object"):
-            frame[name] = frame[name].map(inert, na_action="ignore")
-    frame.to_csv(sys.stdout, index=False, header=header)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    if header:
+        writer.writerow(rows.column_names)
+    columns = []
+    for column in rows.columns:
+        values = column.to_pylist()
+        if pa.types.is_nested(column.type):
+            values = [None if value is None else json.dumps(plain(value)) for value in values]
+        elif pa.types.is_floating(column.type):
+            values = [None if value != value else value for value in values]
+        columns.append(map(inert, values) if pa.types.is_string(column.type) else values)
+    writer.writerows(zip(*columns, strict=True))

@@ -91,12 +91,12 @@ def query_pieces(
     paths: str | Path | Sequence[str | Path],
     expression: str = "",
     columns: Sequence[str] | None = None,
-) -> Iterator[pd.DataFrame]:
-    """Rows that meet an expression, as `query` gives them, few in memory at a time.
+) -> Iterator[pa.Table]:
+    """Rows that meet an expression, in the order of `query`, few in memory at a time.
 
     Yields
     ------
-    DataFrame
+    Table
         At least one, which is empty where no row meets the expression.
 
     Raises
@@ -112,7 +112,7 @@ def query_pieces(
         met = np.asarray(_met(files, tree, expression))
     wanted = None if columns is None else list(columns)
     for start in range(0, max(len(met), 1), _ROWS_A_PIECE):
-        yield frame_of(read_rows(files, met[start : start + _ROWS_A_PIECE].tolist(), wanted))
+        yield read_rows(files, met[start : start + _ROWS_A_PIECE].tolist(), wanted)
 
 
 def _met(files: Sequence[Path], tree: ast.Expression, expression: str) -> pd.Index[int]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +38,8 @@ _STYLE = {
 }
 _PANEL = (2.7, 1.9)
 _MOST_POINTS = 3000
-Groups = Mapping[str, Sequence[float]]
+Values = Sequence[float] | NDArray[np.float64]
+Groups = Mapping[str, Values]
 
 
 class Drawing:
@@ -193,7 +195,7 @@ def draw_bars(panels: Mapping[str, Mapping[str, float]], label: str) -> Drawing:
 
 
 def draw_scatter(
-    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    panels: Mapping[str, Mapping[str, tuple[Values, Values]]],
     labels: Mapping[str, tuple[str, str]],
 ) -> Drawing:
     """Clouds of points; of very many, evenly chosen ones.
@@ -216,7 +218,7 @@ def draw_scatter(
     return _drawn(draw)
 
 
-def _cloud(axes: Axes, groups: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> None:
+def _cloud(axes: Axes, groups: Mapping[str, tuple[Values, Values]]) -> None:
     total = sum(len(x) for x, _ in groups.values())
     step = max(1, total // _MOST_POINTS)
     for number, (name, (x, y)) in enumerate(groups.items()):

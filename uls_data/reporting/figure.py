@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, overload
 
-from uls_data.manifest.row import Column, Row
+import numpy as np
+from numpy.typing import NDArray
+
+from uls_data.manifest.held import HeldRows
+from uls_data.manifest.row import Column
 from uls_data.outcome import Status
 from uls_data.pictures.plots import Drawing
 from uls_data.tables import Record
 
 Numbers = Mapping[str, float]
-# A row, or one with more beside its columns.
-AnyRow = TypeVar("AnyRow", bound=Mapping[str, Any])
 LESION: tuple[Column, ...] = ("source", "case_id", "lesion_index")
 NAME: tuple[Column, ...] = ("source", "voi_id", "layer", "lesion_type")
+UNKNOWN = "unknown"
 # Of one panel.
 MOST_BARS = 14
 # So many values make a plot.
@@ -34,7 +37,7 @@ class Figure:
         Of its files.
     title, caption : str
     drawing : Drawing
-    table : list of dict
+    table : sequence of dict
         What was drawn.
     """
 
@@ -43,35 +46,55 @@ class Figure:
     title: str
     caption: str
     drawing: Drawing
-    table: list[Record]
+    table: Sequence[Record]
 
 
-def ok(rows: Iterable[Row]) -> list[Row]:
+def ok(rows: HeldRows) -> HeldRows:
     """Rows that are ok."""
-    return [row for row in rows if row["status"] == Status.OK]
+    return rows.where(lambda row: row["status"] == Status.OK)
 
 
-def first(rows: Iterable[AnyRow], by: Sequence[Column]) -> list[AnyRow]:
-    """First row of every group."""
-    found: dict[tuple[Any, ...], AnyRow] = {}
-    for row in rows:
-        found.setdefault(tuple(row[name] for name in by), row)
-    return list(found.values())
+def values(rows: HeldRows, name: Column) -> NDArray[np.float64]:
+    """Values of a column of numbers; NaN for null."""
+    found = (row[name] for row in rows)
+    return np.fromiter((np.nan if one is None else one for one in found), np.float64, len(rows))
 
 
-def values(rows: Iterable[Row], name: Column) -> list[Any]:
-    """Values of one column."""
-    return [row[name] for row in rows]
+class Table(Sequence[Record]):
+    """Lines of a table, each made when it is looked at.
+
+    Parameters
+    ----------
+    things : sequence
+        What the lines are about.
+    line : callable
+        Returns the line of a thing.
+    """
+
+    def __init__(self, things: Sequence[Any], line: Callable[[Any], Record]) -> None:
+        self._things, self._line = things, line
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    @overload
+    def __getitem__(self, at: int) -> Record: ...
+    @overload
+    def __getitem__(self, at: slice) -> Table: ...
+    def __getitem__(self, at: int | slice) -> Record | Table:
+        things = self._things[at]
+        return Table(things, self._line) if isinstance(at, slice) else self._line(things)
 
 
-def picked(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> list[Record]:
+def picked(rows: HeldRows, columns: Sequence[Column]) -> Table:
     """Rows with these columns alone."""
-    return [{name: row[name] for name in columns} for row in rows]
+    return Table(rows, lambda row: {name: row[name] for name in columns})
 
 
-def by(rows: Iterable[AnyRow], name: Column) -> dict[str, list[AnyRow]]:
+def by(rows: HeldRows, name: Column) -> dict[str, HeldRows]:
     """Rows by the text in a column, in the order of these texts."""
-    found: dict[str, list[AnyRow]] = {}
-    for row in rows:
-        found.setdefault(str(row[name] or "unknown"), []).append(row)
-    return dict(sorted(found.items()))
+
+    def of(text: str) -> HeldRows:
+        return rows.where(lambda row: str(row[name] or UNKNOWN) == text)
+
+    return {text: of(text) for text in sorted({str(row[name] or UNKNOWN) for row in rows})}

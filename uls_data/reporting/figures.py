@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from uls_data.manifest.row import Column, Row
+from uls_data.manifest.held import HeldRows
+from uls_data.manifest.row import Column, Row, Score
 from uls_data.outcome import Reason, Status
 from uls_data.pictures.plots import (
     draw_bars,
@@ -21,6 +22,7 @@ from uls_data.reporting.figure import (
     NAME,
     Figure,
     Numbers,
+    Table,
     by,
     ok,
     picked,
@@ -33,24 +35,24 @@ from uls_data.tables import Record
 _FIVE_PX = 5.0
 
 
-def _judged(rows: Iterable[Row]) -> list[Row]:
+def _judged(rows: HeldRows) -> HeldRows:
     """Masks made from a measurement: those that stayed, and those that a filter removed."""
-    return [
-        row
-        for row in rows
-        if row["recist_long_vox"]
-        and row["recist_short_vox"]
-        and row["key_slice_long_error_vox"] is not None
-        and row["key_slice_short_error_vox"] is not None
-        and (row["status"] == Status.OK or row["reason"] == Reason.FILTERED)
-    ]
+    return rows.where(
+        lambda row: (
+            row["recist_long_vox"]
+            and row["recist_short_vox"]
+            and row["key_slice_long_error_vox"] is not None
+            and row["key_slice_short_error_vox"] is not None
+            and (row["status"] == Status.OK or row["reason"] == Reason.FILTERED)
+        )
+    )
 
 
 def _sape(true: float, error: float) -> float:
     return 100 * abs(error) / (2 * true + error) if 2 * true + error > 0 else 100.0
 
 
-def _axis_errors(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+def _axis_errors(rows: HeldRows, _numbers: Sequence[Numbers]) -> Figure | None:
     known = _judged(rows)
     if not known:
         return None
@@ -76,8 +78,8 @@ _LENGTHS: tuple[Column, ...] = ("recist_long_vox", "recist_short_vox")
 _ERRORS: tuple[Column, ...] = ("key_slice_long_error_vox", "key_slice_short_error_vox")
 
 
-def _predicted(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
-    known = [row for row in rows if row["predicted_dice"] is not None]
+def _predicted(rows: HeldRows, _numbers: Sequence[Numbers]) -> Figure | None:
+    known = rows.where(lambda row: row["predicted_dice"] is not None)
     if not known:
         return None
     groups = {
@@ -95,15 +97,15 @@ def _predicted(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | Non
     )
 
 
-def _dice_and_error(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
-    known = [row for row in _judged(rows) if row["predicted_dice"] is not None]
+def _dice_and_error(rows: HeldRows, _numbers: Sequence[Numbers]) -> Figure | None:
+    known = _judged(rows).where(lambda row: row["predicted_dice"] is not None)
     if len(known) < FEW:
         return None
     panels = {}
     for axis, column in zip(("long", "short"), _ERRORS, strict=True):
         panels[f"{axis} axis"] = {
             kind: (
-                [abs(error) for error in values(members, column)],
+                np.abs(values(members, column)),
                 values(members, "predicted_dice"),
             )
             for kind, members in by(known, "lesion_type").items()
@@ -119,24 +121,29 @@ def _dice_and_error(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure 
     )
 
 
-def _volumes(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
-    known: list[Record] = []
-    for row in rows:
-        volume = row["volume_mm3"]
-        if not volume or not has_least(row):
-            continue
-        least = least_volume_mm3(row)
-        if least > 0:
-            columns: Record = {name: row[name] for name in (*NAME, "status", "reason")}
-            ratio = float(np.log2(volume / least))
-            known.append({**columns, "volume_mm3": volume, "ellipsoid_mm3": least, "log2": ratio})
+def _volumes(rows: HeldRows, _numbers: Sequence[Numbers]) -> Figure | None:
+    known = rows.where(
+        lambda row: row["volume_mm3"] and has_least(row) and least_volume_mm3(row) > 0
+    )
     if not known:
         return None
+
+    def log2(row: Row) -> float:
+        return float(np.log2((row["volume_mm3"] or 0.0) / least_volume_mm3(row)))
+
     groups = {
-        f"{layer}: {kind}": [row["log2"] for row in members]
+        f"{layer}: {kind}": [log2(row) for row in members]
         for layer, masks in by(known, "layer").items()
         for kind, members in by(masks, "lesion_type").items()
     }
+    table = Table(
+        known,
+        lambda row: {
+            **{name: row[name] for name in (*NAME, "status", "reason", "volume_mm3")},
+            "ellipsoid_mm3": least_volume_mm3(row),
+            "log2": log2(row),
+        },
+    )
     return Figure(
         "quality",
         "volume_and_ellipsoid",
@@ -144,7 +151,7 @@ def _volumes(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
         "The ellipsoid is what the lines alone say, and the least that a 3D mask must beat "
         "(`uls-data evaluate` scores both); 1 is twice its volume. Removed masks included.",
         draw_boxes({"by layer and lesion type": groups}, "log2 of the ratio"),
-        known,
+        table,
     )
 
 
@@ -162,16 +169,20 @@ def _winner(row: Row) -> str | None:
     return str(max(near, key=lambda name: near[name] or 0.0)) if near else None
 
 
-def _winners(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
-    known: list[Record] = [
-        {**row, "winner": winner} for row in rows if (winner := _winner(row)) is not None
-    ]
+def winner_alone(scores: list[Score] | None) -> list[Score] | None:
+    """Scores of a row without what no figure draws: who won, or was nearest."""
+    winner = _winner({"candidate_scores": scores})
+    return [{"candidate": winner, "measure": "winner", "value": 1.0}] if winner else None
+
+
+def _winners(rows: HeldRows, _numbers: Sequence[Numbers]) -> Figure | None:
+    known = rows.where(_winner)
     if not known:
         return None
     panels = {
         layer: {
             name: float(count)
-            for name, count in Counter(row["winner"] for row in members).most_common(MOST_BARS)
+            for name, count in Counter(map(str, map(_winner, members))).most_common(MOST_BARS)
         }
         for layer, members in by(known, "layer").items()
     }
@@ -181,12 +192,12 @@ def _winners(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
         "Which candidate won",
         "The candidate that was taken, or the witness that the jury's mask is nearest to.",
         draw_bars(panels, "masks"),
-        picked(known, (*NAME, "winner")),
+        Table(known, lambda row: {**{name: row[name] for name in NAME}, "winner": _winner(row)}),
     )
 
 
-def _filtered(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
-    removed = [row for row in rows if row["reason"] == Reason.FILTERED]
+def _filtered(rows: HeldRows, _numbers: Sequence[Numbers]) -> Figure | None:
+    removed = rows.where(lambda row: row["reason"] == Reason.FILTERED)
     if not removed:
         return None
     table: list[Record] = [
@@ -215,13 +226,12 @@ def _clauses(detail: str) -> list[str]:
     return found
 
 
-def _risk(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
-    known = [row for row in _judged(rows) if row["predicted_dice"] is not None]
+def _risk(rows: HeldRows, _numbers: Sequence[Numbers]) -> Figure | None:
+    known = _judged(rows).where(lambda row: row["predicted_dice"] is not None)
     if len(known) < FEW:
         return None
-    dice = np.array(values(known, "predicted_dice"))
-    errors = [values(known, name) for name in _ERRORS]
-    error = np.array([max(map(abs, pair)) for pair in zip(*errors, strict=True)])
+    dice = values(known, "predicted_dice")
+    error = np.max([np.abs(values(known, name)) for name in _ERRORS], axis=0)
     share = np.arange(1, len(known) + 1) / len(known)
     orders = {
         "by predicted Dice": np.argsort(-dice, kind="stable"),
@@ -233,10 +243,10 @@ def _risk(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
     if keep.any():
         points["the 5 px rule"] = (float(keep.mean()), float(dice[keep].mean()))
     step = max(1, len(known) // 200)
-    table: list[Record] = [
-        {"coverage": float(at), **{name: float(values[i]) for name, values in means.items()}}
-        for i, at in enumerate(share)
-    ]
+    table = Table(
+        range(len(share)),
+        lambda at: {"coverage": float(share[at]), **{n: float(v[at]) for n, v in means.items()}},
+    )
     return Figure(
         "quality",
         "risk_coverage",
@@ -254,7 +264,7 @@ def _risk(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
     )
 
 
-_FIGURES: tuple[Callable[[Sequence[Row], Sequence[Numbers]], Figure | None], ...] = (
+_FIGURES: tuple[Callable[[HeldRows, Sequence[Numbers]], Figure | None], ...] = (
     axes_mm,
     spacing,
     hu,
@@ -270,12 +280,12 @@ _FIGURES: tuple[Callable[[Sequence[Row], Sequence[Numbers]], Figure | None], ...
 )
 
 
-def figures(rows: Sequence[Row], numbers: Sequence[Numbers]) -> Iterator[Figure]:
+def figures(rows: HeldRows, numbers: Sequence[Numbers]) -> Iterator[Figure]:
     """Figures for which the rows know enough.
 
     Parameters
     ----------
-    rows : sequence of dict
+    rows : HeldRows
         All rows of the manifests.
     numbers : sequence of mapping
         Of each row: what `uls_data.measure.shape` measured; empty where nothing was.

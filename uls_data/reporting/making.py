@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import os
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from uls_data.errors import CaseError, ManifestError, SourceError
-from uls_data.io import atomic_write, remove_folder, write_bytes
+from uls_data.errors import ManifestError, SourceError
+from uls_data.io import remove_folder, write_bytes
 from uls_data.io.lock import LOCK, locked
-from uls_data.manifest.choice import Choice
-from uls_data.manifest.parquet import iterate_rows, manifest_files
-from uls_data.manifest.paths import voi_file
-from uls_data.manifest.row import Row
+from uls_data.manifest.choice import counting
+from uls_data.manifest.held import HeldRows
+from uls_data.manifest.parquet import count_rows, manifest_files, read_rows, read_table
 from uls_data.manifest.schema import column_names
 from uls_data.manifest.stats import stats
-from uls_data.outcome import Reason, Status
-from uls_data.pictures.thumbnail import SUFFIX, thumbnail_numbers, thumbnail_path
-from uls_data.pictures.thumbnails import Subject, make_thumbnail
-from uls_data.reporting.figures import figures
+from uls_data.outcome import Status
+from uls_data.reporting.figure import LESION
+from uls_data.reporting.figures import figures, winner_alone
+from uls_data.reporting.mask_numbers import Measured
 from uls_data.reporting.outcomes import built, flags, reasons
 from uls_data.reporting.outliers import rankings
-from uls_data.reporting.page import Page, outlier_table, render
+from uls_data.reporting.page import Page, Part, outlier_table, render
+from uls_data.reporting.page_pictures import StoredNumbers, Thumbnails
 from uls_data.reporting.ranking import Ranking
-from uls_data.scoring.collection import Item
 from uls_data.tables import Record, write_csv
-from uls_data.voi import VOI_SHAPE
-from uls_data.volumes import read_volume
 
-Numbers = dict[str, float]
 MOST_EMBEDDED = 2000
-_LONGEST_BYTES = 1 << 20
+# Of more rows a page shows some; all lie on pages of their own beside it.
+MOST_ROWS = 50_000
+ROWS_OF_A_PART = 20_000
 _CAPTIONS = ("layer", "lesion_type", "long_axis_mm", "short_axis_mm", "predicted_dice")
 # Lists of numbers say nothing to an eye, and nobody sorts by them.
 _HIDDEN = ("affine", "candidate_scores")
 _POINTS = "_points_vox"
+# Nor do hashes, of which a million rows have some 500 MB.
+_HASHES = ("_sha256", "_uid")
 
 
 @dataclass
@@ -94,6 +94,11 @@ def report(
     every plot as SVG, PNG and CSV. Pictures that `build` made are used as they are; others
     are drawn from the VOIs, once, and kept in that folder.
 
+    Of more than 50,000 rows the page lists, with pictures, the outliers, 200 rows of each reason
+    and 2,000 of the masks at equal distances; all rows lie in that folder, on pages of 20,000,
+    without pictures. Outliers are looked for among all; those that are measured on voxels, among
+    the masks with a picture of the build.
+
     Parameters
     ----------
     out : path
@@ -121,15 +126,13 @@ def report(
         if name not in column_names():
             raise ManifestError(f"--columns: no column {name!r} in a manifest")
     page = _page_of(Path(out), Path(to) if to is not None else None, files)
-    made = Report(page, page.with_name(f"{page.stem}-files"))
-    rows, roots = _rows(files)
+    rows = _Rows(files)
     if started is not None:
-        started(len(rows))
-    embedded = sum(row["status"] == Status.OK for row in rows) <= MOST_EMBEDDED
+        started(len(rows.held))
+    made = Report(page, page.with_name(f"{page.stem}-files"))
     try:
         with locked(made.files / LOCK, f"--to {page}"):
-            pictures, numbers = _pictures(rows, roots, made, embedded, progress)
-            _write(rows, pictures, numbers, made, files, embedded, list(columns or _CAPTIONS), top)
+            _write(rows, made, list(columns or _CAPTIONS), top, progress or (lambda _: None))
     except OSError as error:
         raise SourceError(f"--to {page}: cannot be written: {error.strerror or error}") from error
     return made
@@ -141,174 +144,169 @@ def _page_of(out: Path, to: Path | None, files: Sequence[Path]) -> Path:
     return to if to.suffix.lower() in (".html", ".htm") else to / "report.html"
 
 
-def _rows(files: Sequence[Path]) -> tuple[list[Row], list[Path]]:
-    """Rows of manifests, those that are ok first, and the manifest of each.
+class _Rows:
+    """Rows of a report: those that are ok first, and of those the ones that count.
 
-    Of those that are ok, the ones that count (`uls_data.manifest.choice`).
+    Attributes
+    ----------
+    files : list of Path
+        Manifests.
+    held : HeldRows
+    masks : int
+        How many are ok.
     """
-    found = [(row, file) for file in files for row in iterate_rows(file)]
-    choice = Choice(row for row, _ in found)
-    found = [(row, file) for row, file in found if row["status"] != "ok" or choice.counts(row)]
-    found.sort(key=lambda pair: pair[0]["status"] != Status.OK)
-    return [row for row, _ in found], [file for _, file in found]
 
+    def __init__(self, files: list[Path]) -> None:
+        self.files = files
+        self._starts = [0, *accumulate(map(count_rows, files))]
+        ok = np.flatnonzero(counting(files))
+        status = read_table(files, ["status"])["status"]
+        others = np.flatnonzero(pc.not_equal(status, Status.OK.value).to_numpy())
+        self.masks = len(ok)
+        self._numbers = np.concatenate([ok, others])
+        self.held = HeldRows(files, self._numbers, {"candidate_scores": winner_alone})
 
-def _pictures(
-    rows: Sequence[Row],
-    manifests: Sequence[Path],
-    made: Report,
-    embedded: bool,
-    progress: Callable[[int], None] | None,
-) -> tuple[list[str | None], list[Numbers]]:
-    pictures: list[str | None] = []
-    numbers: list[Numbers] = []
-    folder = made.files / "thumbnails"
-    for row, manifest in zip(rows, manifests, strict=True):
-        shown: str | None = None
-        measured: Numbers = {}
-        if row["status"] == Status.OK and row["label_path"] is not None:
-            try:
-                path, data, measured = _thumbnail(row, manifest, folder, made)
-                made.pictures += 1
-                if embedded:
-                    shown = base64.b64encode(data).decode()
-                else:
-                    shown = _beside(path, data, folder, made.page)
-            except CaseError as error:
-                made.missing.append((str(row["voi_id"]), error.detail))
-        pictures.append(shown)
-        numbers.append(measured)
-        if progress is not None:
-            progress(int(shown is not None))
-    return pictures, numbers
+    def manifest(self, at: int) -> Path:
+        """Manifest of a row."""
+        return self.files[bisect_right(self._starts, self._numbers[at]) - 1]
 
-
-def _thumbnail(row: Row, manifest: Path, folder: Path, made: Report) -> tuple[Path, bytes, Numbers]:
-    """Return the thumbnail of a row: the build's, one that was drawn before, or a new one."""
-    name = str(row["label_path"])
-    label = voi_file(manifest, name)
-    kept = folder / f"{_key(row, label)}{SUFFIX}"
-    for path in (voi_file(manifest, thumbnail_path(name)), kept):
-        if not path.is_file() or path.stat().st_size > _LONGEST_BYTES:
-            continue
-        data = path.read_bytes()
-        numbers = thumbnail_numbers(data)
-        # One of another mask of this name is drawn anew.
-        if numbers is not None and numbers.get("voxels") == (
-            row["mask_voxels"] or numbers.get("voxels")
-        ):
-            return path, data, numbers
-    data, numbers = _drawn(row, manifest, label)
-    write_bytes(kept, data)
-    made.made += 1
-    return kept, data, numbers
-
-
-def _key(row: Row, label: Path) -> str:
-    """Name of a thumbnail that was drawn late: another one as soon as the mask is another."""
-    try:
-        state = label.stat()
-        when = [state.st_size, state.st_mtime_ns]
-    except OSError:
-        when = []
-    identity = [row["source"], row["case_id"], row["lesion_index"], row["sample_index"]]
-    text = json.dumps([*identity, row["layer"], row["label_sha256"], row["image_sha256"], when])
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _drawn(row: Row, manifest: Path, label: Path) -> tuple[bytes, Numbers]:
-    mask, _, _ = Item(str(row["voi_id"]), (), 0, label).read()
-    if mask.shape != VOI_SHAPE:
-        raise CaseError(Reason.VOI_SHAPE, f"{label.name}: shape {mask.shape}")
-    if not mask.any():
-        raise CaseError(Reason.EMPTY_MASK, f"{label.name}: no voxel is lesion")
-    hu = None
-    if row["image_path"] is not None:
-        image = voi_file(manifest, row["image_path"])
-        volume = read_volume(image, image.parent)
-        if volume.ras.shape != VOI_SHAPE:
-            raise CaseError(Reason.VOI_SHAPE, f"{image.name}: shape {volume.ras.shape}")
-        hu = np.asarray(volume.ras)
-    return make_thumbnail(Subject.of(mask), row, hu, row["pad_value_hu"])
-
-
-def _beside(path: Path, data: bytes, folder: Path, page: Path) -> str:
-    """Name of a picture beside the page; the build's own is linked, or copied."""
-    if path.parent != folder:
-        own = folder / f"{hashlib.sha256(data).hexdigest()[:32]}{SUFFIX}"
-        if not own.is_file():
-            with atomic_write(own) as temporary:
-                try:
-                    os.link(path, temporary)
-                except OSError:
-                    shutil.copyfile(path, temporary)
-        path = own
-    return path.relative_to(page.parent).as_posix()
+    def table(self, at: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
+        """Read some rows, in this order."""
+        numbers = self._numbers[at]
+        ascending = np.sort(numbers)
+        table = read_rows(self.files, ascending.tolist(), columns)
+        return table.take(ascending.searchsorted(numbers))
 
 
 def _write(
-    rows: list[Row],
-    pictures: list[str | None],
-    numbers: list[Numbers],
-    made: Report,
-    files: list[Path],
-    embedded: bool,
-    captions: list[str],
-    top: int,
+    rows: _Rows, made: Report, captions: list[str], top: int, progress: Callable[[int], None]
 ) -> None:
-    ok = [row for row in rows if row["status"] == Status.OK]
-    made.rows, made.vois = len(rows), len({(row["source"], row["voi_id"]) for row in ok})
-    made.skipped = sum(row["status"] == Status.SKIPPED for row in rows)
-    made.failed = sum(row["status"] == Status.FAILED for row in rows)
-    made.rankings = rankings(ok, numbers[: len(ok)], top)
-    made.outliers = outlier_table(made.rankings, rows)
-    plots = made.files / "plots"
-    remove_folder(plots)  # an earlier report may have had others
-    drawn = list(figures(rows, numbers))
-    for figure in drawn:
-        write_bytes(plots / f"{figure.name}.svg", figure.drawing.svg.encode())
-        write_bytes(plots / f"{figure.name}.png", figure.drawing.png)
-        write_csv(plots / f"{figure.name}.csv", figure.table)
-    write_csv(made.files / "outliers.csv", made.outliers)
-    write_csv(made.files / "built.csv", built(rows))
-    lesions = {(row["source"], row["case_id"], row["lesion_index"]) for row in ok}
-    versions = sorted({str(row["software_version"]) for row in rows if row["software_version"]})
-    page = Page(
-        title=f"Report of {files[0].absolute().parent.parent.name}",
-        about=f"{len(files)} manifests; made with uls-data {', '.join(versions) or '(not known)'}",
-        numbers=[
-            ("VOIs", made.vois),
-            ("lesions", len(lesions)),
-            ("scans", len({lesion[:2] for lesion in lesions})),
-            ("masks", len(ok)),
-            ("skipped rows", made.skipped),
-            ("failed rows", made.failed),
-        ],
-        built=built(rows),
-        reasons=reasons(rows),
-        flags=flags(rows),
-        stats=[{str(k): v for k, v in row.items()} for row in stats(files).to_dict("records")],
-        figures=drawn,
-        rankings=made.rankings,
-        columns=_columns(rows, numbers),
-        pictures=pictures,
-        embedded=embedded,
-        captions=captions,
-        files=made.files.name,
-    )
+    held, masks = rows.held, rows.held[: rows.masks]
+    made.rows = len(held)
+    large = len(held) > MOST_ROWS
+    embedded = not large and len(masks) <= MOST_EMBEDDED
+    pictures = Thumbnails(made.page, made.files / "thumbnails", embedded)
+    stored, numbers = StoredNumbers(), Measured(len(held))
+    shown: dict[int, str | None] = {}
+    for at, row in enumerate(held):
+        if large:
+            numbers.put(at, stored.of(row, rows.manifest(at)))
+            progress(int(bool(numbers[at])))
+        else:
+            shown[at], found = pictures.of(row, rows.manifest(at))
+            numbers.put(at, found)
+            progress(int(shown[at] is not None))
+    held.forget("label_path")
+    made.rankings = rankings(masks, numbers[: len(masks)], top)
+    made.outliers = outlier_table(made.rankings, held)
+    held.forget("label_voxels_sha256")
+    groups = reasons(held)
+    if large:
+        some = _some(made.rankings, groups, len(masks))
+        # Read for themselves: their paths and hashes are of no use for all.
+        listed = rows.table(np.array(some, np.int64), column_names()).to_pylist()
+        for at, row in zip(some, listed, strict=True):
+            shown[at], _ = pictures.of(row, rows.manifest(at))
+    made.pictures, made.made, made.missing = pictures.found, pictures.drawn, pictures.missing
+    places = {at: place for place, at in enumerate(shown)}
+    page = _summary(rows, numbers, made, groups)
+    page.rankings = [ranking.moved(places) for ranking in made.rankings]
+    page.columns = _columns(rows, np.array([*shown], np.int64), numbers)
+    page.pictures, page.embedded, page.captions = [*shown.values()], embedded, captions
+    remove_folder(made.files / "rows")
+    if large:
+        page.parts = list(_parts(rows, numbers, page, made))
     write_bytes(made.page, render(page).encode())
 
 
-def _columns(rows: Sequence[Row], numbers: Sequence[Numbers]) -> dict[str, list[Any]]:
-    """Manifest columns of any value, and what was measured on the masks."""
+def _some(rankings: list[Ranking], groups: list[Record], masks: int) -> list[int]:
+    """Rows that a page of too many rows lists, ascending."""
+    suspects = {suspect.row for ranking in rankings for suspect in ranking.suspects}
+    spread = np.linspace(0, masks, min(masks, MOST_EMBEDDED), endpoint=False).astype(int).tolist()
+    return sorted(suspects.union(spread, *(group["at"] for group in groups)))
+
+
+def _summary(rows: _Rows, numbers: Measured, made: Report, groups: list[Record]) -> Page:
+    """Page without its rows; writes the tables and plots that lie beside it."""
+    held, files = rows.held, rows.files
+    made.skipped, made.failed = (
+        sum(group["count"] for group in groups if group["status"] == status)
+        for status in (Status.SKIPPED, Status.FAILED)
+    )
+    masks = held[: rows.masks]
+    made.vois = len(masks.one_each("source", "voi_id"))
+    plots = made.files / "plots"
+    remove_folder(plots)  # an earlier report may have had others
+    drawn = []
+    for figure in figures(held, numbers):
+        write_bytes(plots / f"{figure.name}.svg", figure.drawing.svg.encode())
+        write_bytes(plots / f"{figure.name}.png", figure.drawing.png)
+        write_csv(plots / f"{figure.name}.csv", figure.table)
+        drawn.append(replace(figure, table=[]))  # of a million rows one is enough
+    write_csv(made.files / "outliers.csv", made.outliers)
+    sources = built(held)
+    write_csv(made.files / "built.csv", sources)
+    versions = sorted({str(row["software_version"]) for row in held if row["software_version"]})
+    return Page(
+        title=f"Report of {files[0].absolute().parent.parent.name}",
+        about=f"{len(files)} manifests; made with uls-data {', '.join(versions) or '(not known)'}",
+        files=made.files.name,
+        numbers=[
+            ("VOIs", made.vois),
+            ("lesions", len(masks.one_each(*LESION))),
+            ("scans", len(masks.one_each(*LESION[:2]))),
+            ("masks", rows.masks),
+            ("skipped rows", made.skipped),
+            ("failed rows", made.failed),
+        ],
+        built=sources,
+        reasons=groups,
+        flags=flags(held),
+        stats=[{str(k): v for k, v in row.items()} for row in stats(files).to_dict("records")],
+        figures=drawn,
+    )
+
+
+def _parts(rows: _Rows, numbers: Measured, page: Page, made: Report) -> Iterator[Part]:
+    """All rows, on pages of their own."""
+    total = len(rows.held)
+    # What is not ok begins a page of its own: cases go from first to last again.
+    starts = [*range(0, rows.masks, ROWS_OF_A_PART), *range(rows.masks, total, ROWS_OF_A_PART)]
+    for number, (start, stop) in enumerate(pairwise([*starts, total]), 1):
+        at = np.arange(start, stop)
+        columns = _columns(rows, at, numbers, without=_HASHES)
+        cases: dict[str, tuple[str, str]] = {}
+        for source, case in zip(columns["source"], columns["case_id"], strict=True):
+            first, last = cases.get(source, (case, case))
+            cases[source] = min(first, case), max(last, case)
+        part = Part(f"{made.files.name}/rows/{number:04d}.html", start + 1, len(at), cases)
+        made_page = Page(
+            title=page.title,
+            about=f"Rows {part.first:,} to {start + part.rows:,} of {total:,}",
+            files=page.files,
+            home=f"../../{made.page.name}",
+            columns=columns,
+            pictures=[None] * len(at),
+            captions=page.captions,
+        )
+        write_bytes(made.page.parent / part.path, render(made_page).encode())
+        yield part
+
+
+def _columns(
+    rows: _Rows, at: NDArray[np.int64], numbers: Measured, without: tuple[str, ...] = ()
+) -> dict[str, list[Any]]:
+    """Of some rows: manifest columns of any value, and what was measured on the masks."""
+    hidden = (_POINTS, *without)
+    names = [name for name in column_names() if name not in _HIDDEN and not name.endswith(hidden)]
+    table = rows.table(at, names)
     found: dict[str, list[Any]] = {}
-    any_rows: Sequence[Mapping[str, Any]] = rows
-    for name in column_names():
-        if name in _HIDDEN or name.endswith(_POINTS):
-            continue
-        values = [row[name] for row in any_rows]
+    for name in names:
+        values = table[name].to_pylist()
         if any(value not in (None, []) for value in values) or name == "voi_id":
             found[name] = values
-    for name in sorted({name for measured in numbers for name in measured}):
-        found.setdefault(f"mask_{name}", [measured.get(name) for measured in numbers])
+    for name, column in sorted(numbers.columns().items()):
+        values = [None if value != value else value for value in column[at].tolist()]
+        if any(value is not None for value in values):
+            found.setdefault(f"mask_{name}", values)
     return found

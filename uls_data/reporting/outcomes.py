@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
 
 from uls_data.errors import RecipeError
+from uls_data.manifest.held import HeldRows
 from uls_data.manifest.row import Row
 from uls_data.manifest.schema import document
 from uls_data.outcome import Status
 from uls_data.recipe import load_recipe, recipe_names
+from uls_data.reporting.figure import LESION, by, ok, values
 from uls_data.tables import Record
 
+_LISTED = 200
 _AXES: dict[str, Literal["long_axis_vox", "short_axis_vox"]] = {
     "long": "long_axis_vox",
     "short": "short_axis_vox",
 }
 
 
-def built(rows: Sequence[Row]) -> list[Record]:
+def built(rows: HeldRows) -> list[Record]:
     """One row a source: what became of it, beside what its shipped recipe expects.
 
     Lesions count once, by their first row that is ok.
@@ -34,23 +37,22 @@ def built(rows: Sequence[Row]) -> list[Record]:
         `skipped`, `failed` (rows).
     """
     found = []
-    for source in sorted({str(row["source"]) for row in rows}):
-        mine = [row for row in rows if row["source"] == source]
-        ok = [row for row in mine if row["status"] == Status.OK]
-        lesions = {(row["case_id"], row["lesion_index"]): row for row in reversed(ok)}
+    for source, mine in by(rows, "source").items():
+        masks = ok(mine)
+        lesions = masks.one_each(*LESION)
         line: Record = {
             "source": source,
-            "vois": len({row["voi_id"] for row in ok}),
-            "patients": len({row["patient_id"] or row["case_id"] for row in ok}),
-            "series": len({row["case_id"] for row in ok}),
+            "vois": len(masks.one_each("voi_id")),
+            "patients": len({row["patient_id"] or row["case_id"] for row in masks}),
+            "series": len(masks.one_each("case_id")),
             "series_expected": None,
             "lesions": len(lesions),
             "lesions_expected": None,
         }
         for axis, column in _AXES.items():
-            values = [row[column] for row in lesions.values()]
-            known = [value for value in values if value is not None]
-            line[f"{axis}_axis"] = float(np.mean(known)) if known else None
+            lengths = values(lesions, column)[::-1]
+            known = lengths[~np.isnan(lengths)]
+            line[f"{axis}_axis"] = float(np.mean(known)) if len(known) else None
             line[f"{axis}_axis_expected"] = None
         line |= _expected(source)
         for status in (Status.SKIPPED, Status.FAILED):
@@ -96,15 +98,22 @@ def reasons(rows: Iterable[Row]) -> list[Record]:
     Returns
     -------
     list of dict
-        `status`, `reason`, `rows` (the rows themselves).
+        `status`, `reason`, `count`, and of the first 200 `rows`, and `at`, their numbers.
     """
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if row["status"] != Status.OK:
-            groups.setdefault((str(row["status"]), str(row["reason"])), []).append(row)
+    groups: dict[tuple[str, str], Record] = {}
+    for at, row in enumerate(rows):
+        if row["status"] == Status.OK:
+            continue
+        key = str(row["status"]), str(row["reason"])
+        group = groups.setdefault(key, {"count": 0, "rows": [], "at": []})
+        group["count"] += 1
+        if group["count"] <= _LISTED:
+            group["rows"].append(row)
+            group["at"].append(at)
     return [
-        {"status": status, "reason": reason, "rows": members}
-        for (status, reason), members in sorted(
-            groups.items(), key=lambda item: (item[0][0] != Status.FAILED, -len(item[1]), item[0])
+        {"status": status, "reason": reason, **group}
+        for (status, reason), group in sorted(
+            groups.items(),
+            key=lambda item: (item[0][0] != Status.FAILED, -item[1]["count"], item[0]),
         )
     ]

@@ -189,7 +189,13 @@ def _size(rows: Sequence[Row]) -> list[float]:
 def _copies(rows: Sequence[Row]) -> dict[int, str]:
     """Rows whose mask another lesion has too, voxel for voxel; of more than a few voxels."""
     found: dict[int, str] = {}
-    for (digest,), members in _groups(rows, ["label_voxels_sha256"]).items():
+    # Most masks are there once: they are found without holding their digests.
+    short = np.fromiter((hash(row.get("label_voxels_sha256")) for row in rows), np.int64)
+    values, counts = np.unique(short, return_counts=True)
+    groups: dict[str | None, list[int]] = defaultdict(list)
+    for at in np.flatnonzero(np.isin(short, values[counts > 1])).tolist():
+        groups[rows[at].get("label_voxels_sha256")].append(at)
+    for digest, members in groups.items():
         if digest is None or (rows[members[0]].get("mask_voxels") or 0) < 20:
             continue
         for at in members:

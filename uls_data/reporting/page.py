@@ -11,7 +11,7 @@ import base64
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -25,6 +25,26 @@ from uls_data.tables import Record
 _DIGITS = 6
 
 
+@dataclass(frozen=True)
+class Part:
+    """One of the pages that hold all rows, where there are too many for one.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the main page.
+    first, rows : int
+        Number of its first row, from 1, and how many it has.
+    cases : dict of str to (str, str)
+        By source: the first and the last case by name.
+    """
+
+    path: str
+    first: int
+    rows: int
+    cases: dict[str, tuple[str, str]]
+
+
 @dataclass
 class Page:
     """What a page shows.
@@ -32,6 +52,8 @@ class Page:
     Attributes
     ----------
     title, about : str
+    files : str
+        Folder of plots and tables, relative to the page.
     numbers : list of (str, int)
         Headline: what, how many.
     built, reasons, flags, stats : list of dict
@@ -40,31 +62,35 @@ class Page:
     rankings : list of Ranking
         Their rows are those of `columns`.
     columns : mapping of str to list
-        All rows by column; text, number, bool or null.
+        The rows listed, by column; text, number, bool or null.
     pictures : list of str or None
         Of each row: base64 of a JPEG, or a path relative to the page.
     embedded : bool
         Which of the two.
     captions : list of str
         Columns written below a picture.
-    files : str
-        Folder of plots and tables, relative to the page.
+    parts : list of Part
+        Pages that hold all rows; empty where this one does.
+    home : str
+        Of one of those: the main page, relative to it; it shows rows alone.
     """
 
     title: str
     about: str
-    numbers: list[tuple[str, int]]
-    built: list[Record]
-    reasons: list[Record]
-    flags: list[Record]
-    stats: list[Record]
-    figures: list[Figure]
-    rankings: list[Ranking]
-    columns: Mapping[str, Sequence[Any]]
-    pictures: Sequence[str | None]
-    embedded: bool
-    captions: list[str]
     files: str
+    numbers: list[tuple[str, int]] = field(default_factory=list)
+    built: list[Record] = field(default_factory=list)
+    reasons: list[Record] = field(default_factory=list)
+    flags: list[Record] = field(default_factory=list)
+    stats: list[Record] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    rankings: list[Ranking] = field(default_factory=list)
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    pictures: Sequence[str | None] = ()
+    embedded: bool = False
+    captions: list[str] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    home: str = ""
 
 
 def render(page: Page) -> str:
@@ -87,6 +113,8 @@ def render(page: Page) -> str:
         "captions": page.captions,
         "columns": [_column(name, values) for name, values in page.columns.items()],
         "pictures": list(page.pictures),
+        "parts": [{"path": part.path, "cases": part.cases} for part in page.parts],
+        "part": bool(page.home),
     }
     template = environment.get_template("report.html")
     return template.render(page=page, policy=policy, style=style, script=script, data=data)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
-from uls_data.manifest.row import Column, Row
+from uls_data.manifest.held import HeldRows
+from uls_data.manifest.row import Column
 from uls_data.outcome import Status
 from uls_data.pictures.plots import draw_bars, draw_histograms
 from uls_data.reporting.figure import (
@@ -13,19 +15,20 @@ from uls_data.reporting.figure import (
     LESION,
     MOST_BARS,
     NAME,
+    UNKNOWN,
     Figure,
     Numbers,
+    Table,
     by,
-    first,
     ok,
     picked,
     values,
 )
 
 
-def axes_mm(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+def axes_mm(rows: HeldRows, _numbers: Sequence[Numbers]) -> Figure | None:
     """Long and short axis of each lesion, by type."""
-    known = [row for row in first(ok(rows), LESION) if (row["short_axis_mm"] or 0) > 0]
+    known = ok(rows).one_each(*LESION).where(lambda row: (row["short_axis_mm"] or 0) > 0)
     if not known:
         return None
     panels = {
@@ -45,16 +48,22 @@ def axes_mm(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
     )
 
 
-def spacing(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+def spacing(rows: HeldRows, _numbers: Sequence[Numbers]) -> Figure | None:
     """Voxel spacing of each scan."""
-    scans = [row for row in first(ok(rows), LESION[:2]) if row["spacing_x_mm"]]
+    scans = ok(rows).one_each(*LESION[:2]).where(lambda row: row["spacing_x_mm"])
     if not scans:
         return None
     panels = {
         "in the slice (x)": {"scans": values(scans, "spacing_x_mm")},
         "between slices (z)": {"scans": values(scans, "spacing_z_mm")},
     }
-    columns = ("source", "case_id", "spacing_x_mm", "spacing_y_mm", "spacing_z_mm")
+    columns: tuple[Column, ...] = (
+        "source",
+        "case_id",
+        "spacing_x_mm",
+        "spacing_y_mm",
+        "spacing_z_mm",
+    )
     return Figure(
         "built",
         "spacing",
@@ -65,36 +74,44 @@ def spacing(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
     )
 
 
-def hu(rows: Sequence[Row], numbers: Sequence[Numbers]) -> Figure | None:
+def hu(rows: HeldRows, numbers: Sequence[Numbers]) -> Figure | None:
     """HU inside and around each mask, by type."""
-    known = [
-        {**{name: row[name] for name in (*NAME, *LESION)}, **measured}
-        for row, measured in zip(rows, numbers, strict=True)
-        if "hu_inside" in measured and row["status"] == Status.OK
-    ]
-    known = first(known, LESION)
+    places: dict[tuple[Any, ...], int] = {}
+    for at, (row, measured) in enumerate(zip(rows, numbers, strict=True)):
+        if "hu_inside" in measured and row["status"] == Status.OK:
+            places.setdefault(tuple(row[name] for name in LESION), at)
+    known = list(places.values())
     if not known:
         return None
+    groups: dict[str, list[int]] = {}
+    for at in known:
+        groups.setdefault(str(rows[at]["lesion_type"] or UNKNOWN), []).append(at)
     panels = {
         f"{kind} ({len(members)})": {
-            "inside": [row["hu_inside"] for row in members],
-            "around": [row["hu_around"] for row in members],
+            place: [numbers[at][f"hu_{place}"] for at in members] for place in ("inside", "around")
         }
-        for kind, members in by(known, "lesion_type").items()
+        for kind, members in sorted(groups.items())
     }
+    table = Table(
+        known,
+        lambda at: {
+            **{name: rows[at][name] for name in NAME},
+            **{name: numbers[at][name] for name in ("hu_inside", "hu_around")},
+        },
+    )
     return Figure(
         "built",
         "hu",
         "HU inside and around the masks",
         "Medians, on three axial slices of each mask; around: up to 3 pixels off it.",
         draw_histograms(panels, "HU"),
-        picked(known, (*NAME, "hu_inside", "hu_around")),
+        table,
     )
 
 
-def people(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+def people(rows: HeldRows, _numbers: Sequence[Numbers]) -> Figure | None:
     """Patients and scanners: bars by sex, scanner, lesion type and year."""
-    scans = first(ok(rows), LESION[:2])
+    scans = ok(rows).one_each(*LESION[:2])
     panels = {}
     titles: dict[Column, str] = {
         "patient_sex": "sex",
@@ -110,7 +127,7 @@ def people(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
             panels[title] = {key: float(counts[key]) for key in order[:MOST_BARS]}
     if not panels:
         return None
-    columns = ("source", "case_id", "patient_sex", "manufacturer", "lesion_type", "study_year")
+    columns: tuple[Column, ...] = ("source", "case_id", *titles)
     return Figure(
         "built",
         "scans",
@@ -121,9 +138,10 @@ def people(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
     )
 
 
-def age(rows: Sequence[Row], _numbers: Sequence[Numbers]) -> Figure | None:
+def age(rows: HeldRows, _numbers: Sequence[Numbers]) -> Figure | None:
     """Age of the patient of each scan."""
-    known = [r for r in first(ok(rows), LESION[:2]) if r["patient_age_years"] is not None]
+    scans = ok(rows).one_each(*LESION[:2])
+    known = scans.where(lambda row: row["patient_age_years"] is not None)
     if len(known) < FEW:
         return None
     return Figure(

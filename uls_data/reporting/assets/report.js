@@ -125,7 +125,8 @@ ulsReport.list = (() => {
   const [column, operator, operand] = [find("column"), find("operator"), find("operand")];
   const body = find("rows");
   const perPage = 48;
-  let conditions = [{ column: "status", operator: "is", operand: "ok" }];
+  const part = ulsReport.data.part;
+  let conditions = part ? [] : [{ column: "status", operator: "is", operand: "ok" }];
   let rows = [];
   let page = 0;
 
@@ -220,7 +221,8 @@ ulsReport.list = (() => {
     );
     find("count").textContent = `${rows.length} of ${ulsReport.count} rows`;
     for (const pager of document.querySelectorAll(".pager")) {
-      pager.querySelector("span").textContent = `page ${page + 1} of ${pages}`;
+      pager.querySelector("span").textContent = `of ${pages}`;
+      Object.assign(pager.querySelector("input"), { value: page + 1, max: pages });
       pager.querySelector(".back").disabled = page === 0;
       pager.querySelector(".next").disabled = page + 1 >= pages;
     }
@@ -237,8 +239,8 @@ ulsReport.list = (() => {
     ulsReport.tell("uls-list", rows);
   };
 
-  const turn = (by) => {
-    page += by;
+  const turn = (to) => {
+    page = Math.min(Math.max(Math.trunc(to) || 0, 0), Math.ceil(rows.length / perPage) - 1);
     draw();
     find("lesions").scrollIntoView();
   };
@@ -277,9 +279,12 @@ ulsReport.list = (() => {
     update();
   });
   for (const pager of document.querySelectorAll(".pager")) {
-    pager.querySelector(".back").addEventListener("click", () => turn(-1));
-    pager.querySelector(".next").addEventListener("click", () => turn(1));
+    pager.querySelector(".back").addEventListener("click", () => turn(page - 1));
+    pager.querySelector(".next").addEventListener("click", () => turn(page + 1));
+    const input = pager.querySelector("input");
+    input.addEventListener("change", () => turn(Number(input.value) - 1));
   }
+  if (part) view.value = "table";
   return { rows: () => rows, filter, update };
 })();
 
@@ -313,4 +318,29 @@ window.addEventListener("beforeprint", () => {
   apply();
 })();
 
-ulsReport.list.update();
+// Where all rows lie on pages of their own: which of them may have a case or VOI.
+(() => {
+  const form = document.getElementById("find");
+  if (form === null) return;
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const wanted = document.getElementById("wanted").value.trim();
+    // The name of a VOI begins with that of its case.
+    const within = ([first, last]) => first <= wanted && (wanted <= last || wanted.startsWith(last));
+    const hits = ulsReport.data.parts.filter((part) => Object.values(part.cases).some(within));
+    const links = hits.map(({ path }) =>
+      make("a", { href: `${path}#${encodeURIComponent(wanted)}` }, path.split("/").pop(), " "));
+    document.getElementById("found").replaceChildren(...(hits.length ? links : ["on no page"]));
+    if (hits.length === 1) links[0].click();
+  });
+})();
+
+(() => {
+  const wanted = ulsReport.data.part ? decodeURIComponent(location.hash.slice(1)) : "";
+  if (wanted === "") return ulsReport.list.update();
+  const columns = ["voi_id", "case_id"];
+  const rows = [...Array(ulsReport.count).keys()];
+  const column = columns.find((name) =>
+    rows.some((row) => (ulsReport.value(name, row) ?? "").includes(wanted))) ?? "case_id";
+  ulsReport.list.filter([{ column, operator: "contains", operand: wanted }]);
+})();
