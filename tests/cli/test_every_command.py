@@ -57,6 +57,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, shared: Shared) -> Path:
     world = tmp_path_factory.mktemp("world")
     for source in ("kits21", "radboudumc_pancreas", "deeplesion", "lndb"):
         linked(shared.raw(source), world / "data" / source)
+    linked(shared.raw("radboudumc_pancreas"), world / "data" / "mine")
     shared.vois(world / "vois", "kits21", "radboudumc_pancreas")
     shared.vois(world / "out", "deeplesion")
     labels = world / "vois" / "kits21" / "labels" / "annotated"
