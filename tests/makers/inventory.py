@@ -6,6 +6,7 @@ found.
 
 from __future__ import annotations
 
+import gzip
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -241,7 +242,10 @@ def _volumes(raw: Path, files: list[Path], told: Told, pattern: str) -> Iterator
             yield name
         elif rows[0]["label_source"] == name and any(row["status"] == "ok" for row in rows):
             # A name may contradict what is packed.
-            count = ndimage.label(np.asanyarray(nib.load(path).dataobj) == 1)[1]
+            data = path.read_bytes()
+            data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+            image = nib.Nifti1Image.from_bytes(data)
+            count = ndimage.label(np.asanyarray(image.dataobj) == 1)[1]
             if len({row["lesion_index"] for row in rows}) != count:
                 yield f"{count} lesions of {name}"
 

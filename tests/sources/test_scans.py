@@ -83,6 +83,9 @@ def test_strays_among_slices_fail_their_series_and_stay_with_it() -> None:
     failed = with_strays(case, strays)
     assert failed.beside == (Path("p1/bad"),) and failed.problem is not None
     assert failed.problem[0] is Reason.UNREADABLE and "p1/bad, among" in failed.problem[1]
+    # What fails or is skipped for another reason does not speak of them: each is a case of its own.
+    skipped = replace(case, problem=(Reason.NOT_ANNOTATED, "no object"))
+    assert with_strays(skipped, strays) == skipped
     assert with_strays(case, {}) is case
 
 

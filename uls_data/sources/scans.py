@@ -121,9 +121,9 @@ def with_strays(case: CaseFiles, strays: Strays) -> CaseFiles:
     beside = tuple(sorted(path for path in strays if path.parent in folders))
     if not beside:
         return case
-    case = replace(case, beside=(*case.beside, *beside))
     if case.problem is not None:
-        return case
+        return case  # whose words are of something else: each stray is a case of its own
+    case = replace(case, beside=(*case.beside, *beside))
     name = readable(beside[0].as_posix())
     more = f", as {len(beside) - 1} others" if len(beside) > 1 else ""
     reason, why = strays[beside[0]]
