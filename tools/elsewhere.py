@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tools.teacher import LAYER, RECIPE, measured
+from tools.teacher import LAYER, measured, recipe_of
 from uls_data import build, evaluate, predict
 from uls_data.manifest.by_axis import origin_of
 from uls_data.manifest.example import Example, read_examples
@@ -92,12 +92,9 @@ def write_truth(example: Example, mask: NDArray[Any], out: Path) -> None:
 
 def make_lungs(data: Path, out: Path) -> None:
     """Build both lungs, and the rows that a reader of their longest slice would have left."""
-    start, end = RECIPE.index("  layouts:"), RECIPE.index("  patient:")
     out.mkdir(parents=True, exist_ok=True)
     for name, (image, mask) in _LUNGS.items():
-        layout = f'  layouts:\n    - {{name: files, image: "{image}", mask: "{mask}"}}\n'
-        recipe = (RECIPE[:start] + layout + RECIPE[end:]).replace("source: sts", f"source: {name}")
-        recipe = recipe.replace("HELDOUT", "").replace("type: soft_tissue", "type: lung")
+        recipe = recipe_of(name, image, mask, "lung")
         (out / f"{name}.yaml").write_text(recipe)
         build(str(out / f"{name}.yaml"), data, out / "full", workers=1)
     rows = [e for e in read_examples(out / "full") if e.row["status"] == Status.OK]

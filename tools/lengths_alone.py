@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.measure.lines import Lines
+from uls_data.measure.overlap import dice
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.methods import pseudo_mask
 from uls_data.sources.measurements.across import axes_at, axes_of_line
+from uls_data.voi import hounsfield
 from uls_data.volumes import read_volume
 
 _OFF = 0.1
@@ -32,32 +34,20 @@ def scores(folder: Path) -> list[float]:
     mask = read_volume(folder / "CT_mask.nii.gz", folder, ()).ras > 0
     at = int(mask.sum(axis=(0, 1)).argmax())
     truth: NDArray[Any] = np.asarray(mask[:, :, at])
-    hu = np.asarray(image.ras[:, :, at], np.float64) * image.slope + image.intercept
+    hu, _ = hounsfield(image.ras[:, :, at], image.slope, image.intercept)
     x_mm, y_mm, _ = geometry.spacing_mm(image.affine)
     lines = Lines.from_mask(truth)
     assert lines is not None
     long_mm, short_mm = lines.length_mm((x_mm, y_mm))
     point = np.argwhere(truth).mean(axis=0)
     off = point + np.array([_OFF * short_mm / x_mm, 0])
-    found = [lines.points, *(axes_at(hu, (x_mm, y_mm), p, long_mm, short_mm) for p in (point, off))]
+    found = [
+        lines.points,
+        *(axes_at(hu.astype(np.float64), (x_mm, y_mm), p, long_mm, short_mm) for p in (point, off)),
+    ]
     found.append(axes_of_line((x_mm, y_mm), lines.points[:2]))
-    return [_dice(hu, ends, (x_mm, y_mm), truth, folder.name) for ends in found]
-
-
-def _dice(
-    hu: NDArray[Any], ends: Any, spacing_mm: tuple[float, float], truth: NDArray[Any], name: str
-) -> float:
-    key_slice = KeySlice(
-        hu=hu.astype(np.int16),
-        lines=Lines.of(ends),
-        spacing_mm=spacing_mm,
-        window_hu=None,
-        outward_vox=0.0,
-        identity=("lengths_alone", name, 1, 1),
-        of_bone=False,
-    )
-    made = pseudo_mask("jury", key_slice, None).mask
-    return float(2 * (made & truth).sum() / (made.sum() + truth.sum()))
+    slices = (KeySlice(hu, Lines.of(ends), (x_mm, y_mm)) for ends in found)
+    return [dice(pseudo_mask("jury", key_slice).mask, truth) for key_slice in slices]
 
 
 def main(root: str) -> None:

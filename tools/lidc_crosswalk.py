@@ -84,11 +84,13 @@ class Series:
     def slice_mm(self) -> float:
         return float(np.median(np.diff(self.slices_mm)))
 
-    @cached_property
-    def components(self) -> list[Blob]:
-        """6-connected components of the mask of all readers, as the challenge made it."""
+    def readings(self) -> list[Reading]:
+        """Outlines, filled: each a reading of its own, for the table does not tell readers apart.
+
+        Voxels count columns and rows as the table does, and planes from the feet.
+        """
         shape = (GRID, GRID, len(self.slices_mm))
-        readings = []
+        found = []
         for number, outlines in self.outlines.items():
             places = slices_at(np.array([z for _, z, _ in outlines]), self.slices_mm, POSITION_MM)
             drawn = [
@@ -96,8 +98,15 @@ class Series:
                 for index, (inclusion, _, points) in zip(places, outlines, strict=True)
             ]
             voxels = fill_outlines(drawn, Ring.OUTSIDE, shape).voxels
-            # The table does not tell readers apart; for a union it makes no difference.
-            readings.append(Reading(number, str(number), voxels))
+            found.append(Reading(number, str(number), voxels))
+        return found
+
+    @cached_property
+    def components(self) -> list[Blob]:
+        """6-connected components of the mask of all readers, as the challenge made it."""
+        shape = (GRID, GRID, len(self.slices_mm))
+        # For a union it makes no difference whose a reading is.
+        readings = self.readings()
         nodules = read_nodules(readings, Agreement.ANY, Span.LONGEST)
         return components([nodule.voxels for nodule in nodules], shape)
 

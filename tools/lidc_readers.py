@@ -11,19 +11,19 @@ the nodule: nothing is drawn, and nothing here is for training.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tools.lidc_crosswalk import GRID, POSITION_MM, Series, read_series
+from tools.lidc_crosswalk import GRID, Series, read_series
 from uls_data.manifest.choice import ANNOTATED
 from uls_data.manifest.derived import with_label
 from uls_data.manifest.parquet import write_manifest
 from uls_data.manifest.row import Row
 from uls_data.outcome import LesionType, Status, Supervision
 from uls_data.sources.lidc.nodules import Agreement, Reading, Voxels, read_nodules
-from uls_data.sources.lidc.outlines import Outline, Ring, fill_outlines, slices_at
 from uls_data.voi import CENTRE, VOI_SHAPE
 
 SOURCE = "lidc_idri"
@@ -31,20 +31,13 @@ SOURCE = "lidc_idri"
 
 def readings_of(series: Series) -> list[Reading]:
     """Outlines of a series, filled; RAS, the plane's origin unknown."""
-    shape = (GRID, GRID, len(series.slices_mm))
-    found = []
-    for number, outlines in series.outlines.items():
-        places = slices_at(np.array([z for _, z, _ in outlines]), series.slices_mm, POSITION_MM)
-        drawn = [
-            Outline(int(index), points, inclusion)
-            for index, (inclusion, _, points) in zip(places, outlines, strict=True)
-        ]
-        voxels = fill_outlines(drawn, Ring.OUTSIDE, shape).voxels
-        # Columns and rows run against x and y.
-        voxels[:, :2] = GRID - 1 - voxels[:, :2]
-        if len(voxels):
-            found.append(Reading(number, str(number), voxels))
-    return found
+    # Columns and rows run against x and y.
+    last = np.array([GRID - 1, GRID - 1, 0])
+    return [
+        replace(reading, voxels=np.abs(last - reading.voxels))
+        for reading in series.readings()
+        if len(reading.voxels)
+    ]
 
 
 def rows_of(series: Series, case: str, out: Path) -> list[Row]:

@@ -72,6 +72,17 @@ LINES = {"clean": (0.0, 1), "5%": (0.05, 2), "15%": (0.15, 2)}
 LAYER = "jury"
 
 
+def recipe_of(source: str, image: str, mask: str, lesion_type: str) -> str:
+    """Recipe of another source of pairs, nobody held out."""
+    return (
+        RECIPE.replace("source: sts", f"source: {source}")
+        .replace("{case}/CT_image.nii.gz", image)
+        .replace("{case}/CT_mask.nii.gz", mask)
+        .replace("lesion_type: soft_tissue", f"lesion_type: {lesion_type}")
+        .replace("HELDOUT", "")
+    )
+
+
 def make(data: Path, out: Path, workers: int) -> None:
     """Build the VOIs, and the even patients' rows as a reader would have measured them."""
     cases = sorted(path.name for path in data.iterdir() if (path / "CT_mask.nii.gz").is_file())
@@ -92,16 +103,8 @@ def make(data: Path, out: Path, workers: int) -> None:
 def make_up(out: Path, count: int, workers: int) -> None:
     """Build the VOIs of made-up lesions."""
     madeup.write(out / "made-up", count)
-    start, end = RECIPE.index("  layouts:"), RECIPE.index("  patient:")
-    layout = (
-        '  layouts:\n    - {name: two_folders, image: "images/{case}.nii.gz", '
-        'mask: "masks/{case}.nii.gz"}\n'
-    )
-    recipe = (RECIPE[:start] + layout + RECIPE[end:]).replace("HELDOUT", "")
     # Types are drawn nearly alike: these must not be taken for sarcomas.
-    recipe = recipe.replace("source: sts", "source: made_up").replace(
-        "type: soft_tissue", "type: liver"
-    )
+    recipe = recipe_of("made_up", "images/{case}.nii.gz", "masks/{case}.nii.gz", "liver")
     path = out / "made-up.yaml"
     path.write_text(recipe)
     print(build(str(path), out / "made-up", out / "made-up-full", workers=workers))

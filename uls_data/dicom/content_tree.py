@@ -27,9 +27,9 @@ from uls_data.dicom.objects import (
     read_object,
     uid,
     unreadable,
+    word,
 )
 from uls_data.errors import CaseError
-from uls_data.io import sha256_bytes
 from uls_data.outcome import Reason
 
 SR_CLASSES = (
@@ -45,7 +45,6 @@ _DEEPEST = 32
 _MOST_POINTS = 1 << 16
 _FARTHEST = 1e6
 _CODE = re.compile(r"[A-Za-z0-9._\-\[\]'{}/%*()^]{1,64}")
-_ANY = re.compile(r"(?s).+")
 
 
 @dataclass(frozen=True)
@@ -131,10 +130,10 @@ class _Tree:
                 f"{self.name}: more than {_MOST_ITEMS:,} content items or {_DEEPEST} levels",
             )
         name = self.name
-        kind = _word(ds, "ValueType", name)
+        kind = word(ds, "ValueType", name)
         made: dict[str, Any] = {
             "kind": kind,
-            "relation": _word(ds, "RelationshipType", name),
+            "relation": word(ds, "RelationshipType", name),
             "concept": self._code(ds, "ConceptNameCodeSequence"),
         }
         if kind == "NUM":
@@ -146,7 +145,7 @@ class _Tree:
         elif kind == "CODE":
             made["code"] = self._code(ds, "ConceptCodeSequence")
         elif kind in ("SCOORD", "SCOORD3D"):
-            made["graphic"] = _word(ds, "GraphicType", name)
+            made["graphic"] = word(ds, "GraphicType", name)
             made["points"] = self._points(ds, 2 if kind == "SCOORD" else 3)
             made["uid"] = uid(ds, "ReferencedFrameOfReferenceUID", name) or ""
         elif kind in ("IMAGE", "COMPOSITE"):
@@ -159,8 +158,7 @@ class _Tree:
             made["uid"] = uid(ds, "UID", name) or ""
         elif kind in ("TEXT", "PNAME"):
             keyword = "TextValue" if kind == "TEXT" else "PersonName"
-            text = free_text(ds, keyword, name).matching(_ANY)
-            made["text_hash"] = sha256_bytes(text.lower().encode()) if text else ""
+            made["text_hash"] = free_text(ds, keyword, name).hashed()
         refers = raw_value(ds, "ReferencedContentItemIdentifier", name)
         made["refers"] = tuple(np.frombuffer(refers[: len(refers) // 4 * 4], "<u4").tolist())
         made["items"] = tuple(
@@ -182,13 +180,8 @@ class _Tree:
     def _code(self, ds: Dataset, keyword: str) -> str:
         """First code of a sequence, as `scheme:code`; empty for text that is none."""
         for one in items(ds, keyword, self.name)[:1]:
-            scheme = _word(one, "CodingSchemeDesignator", self.name)
-            value = _word(one, "CodeValue", self.name) or _word(one, "LongCodeValue", self.name)
+            scheme = word(one, "CodingSchemeDesignator", self.name)
+            value = word(one, "CodeValue", self.name) or word(one, "LongCodeValue", self.name)
             if _CODE.fullmatch(scheme) and _CODE.fullmatch(value):
                 return f"{scheme}:{value}"
         return ""
-
-
-def _word(ds: Dataset, keyword: str, name: str) -> str:
-    """Value of a code string, a code or a scheme."""
-    return raw_value(ds, keyword, name)[:64].strip(b"\0 ").decode("ascii", "replace")

@@ -35,6 +35,7 @@ from pydicom.valuerep import TEXT_VR_DELIMS
 from uls_data.dicom.header import looks_like_dicom
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
+from uls_data.io import sha256_bytes
 from uls_data.outcome import Reason
 from uls_data.volumes.volume import check_file
 
@@ -85,6 +86,10 @@ class FreeText:
     def matching(self, pattern: re.Pattern[str]) -> str | None:
         """Return the text (printable, at most 64 characters) if all of it matches."""
         return self._text if pattern.fullmatch(self._text) else None
+
+    def hashed(self) -> str:
+        """SHA-256 (hex) of the text in lower case, to tell texts apart; empty without text."""
+        return sha256_bytes(self._text.lower().encode()) if self._text else ""
 
 
 def unreadable(name: str, found: str) -> CaseError:
@@ -280,6 +285,11 @@ def whole_number(ds: Dataset, keyword: str, name: str) -> int | None:
     if len(found) > 1 or not found[0].is_integer() or abs(found[0]) >= 1 << 31:
         raise unreadable(name, f"{keyword}: expected one whole number")
     return int(found[0])
+
+
+def word(ds: Dataset, keyword: str, name: str) -> str:
+    """Value of a code string, a code or a scheme, at most 64 characters."""
+    return raw_value(ds, keyword, name)[:64].strip(b"\0 ").decode("ascii", "replace")
 
 
 def free_text(ds: Dataset, keyword: str, name: str) -> FreeText:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,16 +20,15 @@ from uls_data.dicom.objects import (
     uid,
     unreadable,
     unsigned,
+    word,
 )
 from uls_data.errors import CaseError
-from uls_data.io import sha256_bytes
 from uls_data.outcome import Reason
 
 STATE_CLASSES = tuple(UID(f"1.2.840.10008.5.1.4.1.1.11.{number}") for number in range(1, 9))
 MAXIMUM_BYTES = 1 << 25
 _MOST_GRAPHICS = 10_000
 _FARTHEST = 1e6
-_ANY = re.compile(r"(?s).+")
 _RULERS = ("RULER", "MULTILINE", "RANGELINE", "CUTLINE")
 
 
@@ -125,12 +123,11 @@ class _Reader:
                 raise CaseError(Reason.TOO_LARGE, f"{name}: more than {_MOST_GRAPHICS:,} graphics")
             graphics += [self._graphic(one, images, "Graphic") for one in objects]
             graphics += [self._graphic(one, images, "CompoundGraphic") for one in compound]
-        creator = free_text(self.ds, "ContentCreatorName", name).matching(_ANY)
         return State(
             tuple(graphics),
             tuple(self.series_of),
             tuple(dict.fromkeys(self.series)),
-            sha256_bytes(creator.lower().encode()) if creator else "",
+            free_text(self.ds, "ContentCreatorName", name).hashed(),
         )
 
     def _images(self, ds: Dataset) -> tuple[str, ...]:
@@ -142,7 +139,7 @@ class _Reader:
 
     def _graphic(self, ds: Dataset, images: tuple[str, ...], what: str) -> Graphic:
         name = self.name
-        kind = _word(ds, f"{what}Type", name)
+        kind = word(ds, f"{what}Type", name)
         kind = "POLYLINE" if what == "CompoundGraphic" and kind in _RULERS else kind
         track = uid(ds, "TrackingUID", name) or ""
         group = unsigned(ds, "GraphicGroupID", name)
@@ -163,7 +160,7 @@ class _Reader:
         if len(points) * 8 != len(data) or not (np.abs(points) <= _FARTHEST).all():
             raise unreadable(self.name, "a graphic whose points are none")
         keyword = "GraphicAnnotationUnits" if what == "Graphic" else "CompoundGraphicUnits"
-        units = _word(ds, keyword, self.name)
+        units = word(ds, keyword, self.name)
         if units in ("PIXEL", "MATRIX"):
             return points
         if units != "DISPLAY":
@@ -205,8 +202,3 @@ class _Reader:
                 corners.append(np.frombuffer(data, "<i4").tolist())
             return corners[0], corners[1]
         raise unreadable(self.name, "a graphic in shares of an area that it does not give")
-
-
-def _word(ds: Dataset, keyword: str, name: str) -> str:
-    """Value of a code string."""
-    return raw_value(ds, keyword, name)[:16].strip(b"\0 ").decode("ascii", "replace")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from uls_data.ensemble.subject import Subject
 from uls_data.errors import UlsDataError
+from uls_data.measure.ellipsoid import ellipse_centre
 from uls_data.pseudomask.methods import pseudo_mask
 from uls_data.voi import VOI_SHAPE
 
@@ -53,10 +54,9 @@ class NnInteractiveMember:
         UlsDataError
             The client is not installed, or the server does not answer or has no place left.
         """
+        connect = self.connect or _remote(self.url)
         try:
-            return (self.connect or _remote(self.url))(self.url)
-        except UlsDataError:
-            raise
+            return connect(self.url)
         except Exception as error:  # of the client's HTTP library, which is not ours
             raise UlsDataError(f"{self.url}: no session: {error}") from error
 
@@ -64,7 +64,7 @@ class NnInteractiveMember:
         """Mask in 3D, shape (256, 256, 128); None without lines.
 
         The server sees the scan within the VOI in HU, no padding, and two prompts: the box about
-        the lines' quarter-ellipses on the key slice, and the middle of the lines.
+        the lines' quarter-ellipses on the key slice, and the middle of their ellipse.
 
         Raises
         ------
@@ -86,7 +86,7 @@ class NnInteractiveMember:
             [int(axis.min()) - low, int(axis.max()) + 1 - low]
             for axis, low in zip((x, y, np.array([at])), corner, strict=True)
         ]
-        middle = [*np.rint(subject.lines.points.mean(axis=0)).astype(int), at]
+        middle = [*np.rint(ellipse_centre(subject.lines)).astype(int), at]
         point = [
             int(np.clip(value - low, 0, n - 1))
             for value, low, n in zip(middle, corner, shown.shape, strict=True)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from uls_data.errors import CaseError, ManifestError
-from uls_data.manifest.by_axis import padding_by_axis
-from uls_data.manifest.choice import Choice, best, is_of, lesion_of, voi_of
+from uls_data.manifest.by_axis import padding_by_axis, scan_box
+from uls_data.manifest.choice import COLUMNS, Choice, best, is_of, lesion_of, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
+from uls_data.manifest.parquet import read_table
 from uls_data.manifest.row import Row
 from uls_data.outcome import Reason
 from uls_data.voi import VOI_SHAPE, hounsfield
@@ -93,8 +94,9 @@ def _chosen(voi_id: str, manifest: str | Path | Sequence[str | Path], layer: str
     found = _of_voi(voi_id, manifest)
     lesions = {lesion_of(example.row) for example in found}
     # A correction may name another VOI of the lesion.
-    others = read_examples(manifest, filters=pc.field("case_id").isin([ids[1] for ids in lesions]))
-    choice = Choice(e.row for e in others if lesion_of(e.row) in lesions)
+    of_cases = pc.field("case_id").isin([ids[1] for ids in lesions])
+    others = read_table(manifest, COLUMNS, of_cases).to_pylist()
+    choice = Choice(row for row in others if lesion_of(row) in lesions)
     counting = [e for e in found if choice.counts(e.row)]
     if not counting:
         why = choice.why_not(found[0].row) or f"its row is {found[0].row['status']}"
@@ -174,15 +176,14 @@ def validity(hu: NDArray[Any], row: Row, box: Box = _WHOLE) -> NDArray[np.bool_]
     box : tuple of 3 slice
         Part of the VOI, x, y, z.
     """
-    padding = padding_by_axis(row)
-    if all(before is not None and after is not None for before, after in padding):
-        x, y, z = (
-            (np.arange(size) >= cast(int, before)) & (np.arange(size) < size - cast(int, after))
-            for (before, after), size in zip(padding, VOI_SHAPE, strict=True)
-        )
-        inside: NDArray[np.bool_] = (
-            x[box[0], None, None] & y[None, box[1], None] & z[None, None, box[2]]
-        )
+    if all(None not in pair for pair in padding_by_axis(row)):
+        inside = np.zeros(hu.shape, bool, order="F")
+        inside[
+            tuple(
+                slice(max(0, scan.start - (part.start or 0)), max(0, scan.stop - (part.start or 0)))
+                for scan, part in zip(scan_box(row, VOI_SHAPE), box, strict=True)
+            )
+        ] = True
         return inside
     if row.get("pad_value_hu") is not None:
         return np.asarray(hu != row["pad_value_hu"])

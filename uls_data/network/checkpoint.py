@@ -84,36 +84,27 @@ class Model:
         return sum(others, total) / len(self.networks) if others else total
 
 
-def load_model(path: str | Path, device: str = "cpu", fold: str | None = None) -> Model:
-    """Model of a folder, or of one checkpoint file.
+def load_model(
+    paths: str | Path | Sequence[str | Path], device: str = "cpu", fold: str | None = None
+) -> Model:
+    """Model of a folder or a checkpoint file; of several, one whose logits are the mean of theirs.
 
     Parameters
     ----------
-    path : path
+    paths : path or sequence of paths
         Folder as nnU-Net or `train` writes it, or a checkpoint; one of nnU-Net needs the
-        folder's files about it. Several folds are averaged, as nnU-Net does.
+        folder's files about it. Several folds of a folder are averaged too, as nnU-Net does. The
+        order does not matter: models are sorted by their hashes.
     fold : str, optional
         Only this one, such as `0` or `all`.
 
     Raises
     ------
     ModelError
-        Not a model, or one of another kind.
-    """
-    return load_models([path], device, fold)
-
-
-def load_models(paths: Sequence[str | Path], device: str = "cpu", fold: str | None = None) -> Model:
-    """Several models as one, whose logits are the mean of theirs; the rest as for `load_model`.
-
-    Their order does not matter: they are sorted by their hashes.
-
-    Raises
-    ------
-    ModelError
-        None is given, one twice, one that is no model, or models that do not see the same: another
+        No model, one of another kind, one given twice, or models that do not see the same: another
         crop, pool, prompt or normalisation.
     """
+    paths = [paths] if isinstance(paths, str | Path) else paths
     files = [file for path in paths for file in _checkpoints_of(Path(path), fold)]
     if not files:
         raise ModelError("no model given")

@@ -22,13 +22,12 @@ from uls_data.manifest.by_axis import spacing_of
 from uls_data.manifest.derived import derived_row, ended, with_label
 from uls_data.manifest.example import Example
 from uls_data.manifest.parquet import write_manifest
-from uls_data.manifest.row import Row, Score
-from uls_data.network.checkpoint import Model, load_models
+from uls_data.manifest.row import Row
+from uls_data.network.checkpoint import Model, load_model
 from uls_data.network.device import usable_device
 from uls_data.network.drawn import respected, rule_of
 from uls_data.network.examples import find_vois
 from uls_data.network.inference import Answer, Precision, Predictor, Rule, Settings
-from uls_data.network.lesion import Found
 from uls_data.network.plan import VOI_ZYX, ModelError
 from uls_data.network.prediction_report import PredictReport
 from uls_data.network.progress import Progress
@@ -164,7 +163,7 @@ def predict_vois(
     if not LAYER_NAME.fullmatch(layer):
         raise ModelError(f"layer {layer!r}: expected a name such as {LAYER}")
     where = usable_device(settings.device)
-    loaded = load_models([model] if isinstance(model, str | Path) else model)
+    loaded = load_model(model)
     predictor = Predictor(
         loaded,
         where,
@@ -339,7 +338,7 @@ class _Run:
         mask = np.zeros(VOI_SHAPE, bool, order="F")
         mask.T[found.box] = found.mask
         row["predicted_dice"], row["uncertainty"] = found.soft_dice, found.entropy_bits
-        row["candidate_scores"] = _scores(found, job.other_dice)
+        row["candidate_scores"] = job.scores
         if job.view.cuts(found.box):
             row["qc_flags"] = [*row["qc_flags"], Flag.CUT_BY_VIEW.value]
         # What the network says of the key slice tells how far to trust it elsewhere.
@@ -369,18 +368,3 @@ def _spacing(row: Row) -> tuple[float, float, float]:
     """Spacing z, y, x in mm; 1 where it is not known."""
     x, y, z = (float(mm or 1.0) for mm in spacing_of(row))
     return z, y, x
-
-
-def _scores(found: Found, other_dice: list[float]) -> list[Score]:
-    scores = {
-        "mean_probability": found.mean_probability,
-        "entropy_bits": found.entropy_bits,
-        "soft_dice": found.soft_dice,
-    }
-    if found.view_disagreement is not None:
-        scores["view_disagreement"] = found.view_disagreement
-    if other_dice:
-        scores["click_dice"] = float(np.mean(other_dice))
-    return [
-        {"candidate": "network", "measure": name, "value": value} for name, value in scores.items()
-    ]

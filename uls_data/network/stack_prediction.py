@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError, ManifestError
 from uls_data.geometry import Triple
 from uls_data.manifest.row import Row
-from uls_data.network.checkpoint import load_models
+from uls_data.network.checkpoint import load_model
 from uls_data.network.device import usable_device
 from uls_data.network.inference import Answer, Precision, Predictor
 from uls_data.network.lesion import find_lesion
@@ -65,7 +65,7 @@ def predict_stack(
     ModelError, ManifestError
         The model, the stack or the spacings cannot be used.
     """
-    loaded = load_models([model] if isinstance(model, str | Path) else model)
+    loaded = load_model(model)
     if loaded.plan.prompt is not None:
         raise ModelError(f"{model}: needs a reader's lines, which a stack does not hold")
     path = Path(stack)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from uls_data.geometry import Triple
 from uls_data.ids import draw
 from uls_data.manifest.example import Example
+from uls_data.manifest.row import Score
 from uls_data.network.inference import Answer
 from uls_data.network.lesion import Box, Found, clicked, find_lesion, moved_dice
 from uls_data.network.plan import VOI_ZYX, Plan
@@ -140,6 +141,25 @@ class Job:
                 int(at) - n // 2 for at, n in zip(chosen, plan.crop, strict=True)
             )
             self.other_views.append(View(self.region.cut((z, y, x), plan.crop), corner))
+
+    @property
+    def scores(self) -> list[Score]:
+        """What the network says of the lesion that was found, as rows hold it."""
+        found = self.found
+        assert found is not None
+        scores = {
+            "mean_probability": found.mean_probability,
+            "entropy_bits": found.entropy_bits,
+            "soft_dice": found.soft_dice,
+        }
+        if found.view_disagreement is not None:
+            scores["view_disagreement"] = found.view_disagreement
+        if self.other_dice:
+            scores["click_dice"] = float(np.mean(self.other_dice))
+        return [
+            {"candidate": "network", "measure": name, "value": value}
+            for name, value in scores.items()
+        ]
 
     def _draw(self, below: int, seed: int, k: int) -> int:
         return draw(below, seed, *self.example.identity[:4], "jitter", k)

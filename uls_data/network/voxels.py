@@ -88,7 +88,7 @@ def voi_part(hu: NDArray[Any], row: Row, shape: Triple = VOI_ZYX) -> Region:
         part = np.clip(part, _LOWEST, _HIGHEST)
     voxels = np.ascontiguousarray(part, dtype=np.int16)
     z, y, x = (n // 2 for n in shape)
-    return Region(voxels, np.ascontiguousarray(valid).astype(np.uint8), (z, y, x))
+    return Region(voxels, np.ascontiguousarray(valid).view(np.uint8), (z, y, x))
 
 
 def read_image(example: Example, shape: Triple = VOI_ZYX) -> Region:
