@@ -89,6 +89,9 @@ def test_a_mask_that_leads_out_of_the_root(archives: dict[str, Path], tmp_path: 
     mask.rename(tmp_path / "outside.nii.gz")
     mask.symlink_to(tmp_path / "outside.nii.gz")
     assert reasons("nih_ln_abd", raw)["ABD_LYMPH_002"] is Reason.PATH_LEAVES_ROOT
+    mask.unlink()
+    mask.symlink_to(mask)
+    assert reasons("nih_ln_abd", raw)["ABD_LYMPH_002"] is Reason.UNREADABLE
 
 
 def test_a_damaged_slice_fails_its_series(archives: dict[str, Path], tmp_path: Path) -> None:

@@ -197,7 +197,11 @@ def test_what_leads_out_of_the_root(tmp_path: Path) -> None:
     folds = root / "trainset_csv" / "trainFolds.csv"
     folds.unlink()
     folds.symlink_to(outside / "trainFolds.csv")
-    with pytest.raises(SourceError, match="leads out of the folder"):
+    with pytest.raises(SourceError, match="leads out of the raw root"):
+        find_lndb(RawRoot(root))
+    folds.unlink()
+    folds.symlink_to(folds)
+    with pytest.raises(SourceError, match="leads round in a circle"):
         find_lndb(RawRoot(root))
 
 

@@ -15,10 +15,10 @@ from os.path import commonpath
 from pathlib import Path
 
 from uls_data.dicom.inventory import SeriesFiles, find_series
-from uls_data.errors import SourceError
+from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
-from uls_data.sources.case_files import CaseFiles, natural_key
+from uls_data.sources.case_files import CaseFiles, check_inside, natural_key
 from uls_data.sources.format import Search
 
 Strays = dict[Path, tuple[Reason, str]]
@@ -235,10 +235,10 @@ def case_of(
         names = ", ".join(readable(path.as_posix()) for path in annotations[:3])
         problem = (Reason.AMBIGUOUS_FILES, f"expected one mask, found {len(annotations)}: {names}")
     for path in annotations:
-        if not (root / path).resolve().is_relative_to(root.resolve()):
-            name = readable(path.as_posix())
-            detail = f"{name} is a link that leads out of the raw root"
-            problem = (Reason.PATH_LEAVES_ROOT, detail)
+        try:
+            check_inside(path, root)
+        except CaseError as error:
+            problem = (error.reason, error.detail)
     return CaseFiles(
         case_id,
         image=folder_of(series.files) if series else None,

@@ -18,7 +18,7 @@ from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
 from uls_data.recipe.reader import DeepLesion
-from uls_data.sources.case_files import CaseFiles, natural_key
+from uls_data.sources.case_files import CaseFiles, check_inside, natural_key
 from uls_data.sources.deeplesion.table import KeySliceRows, read_table
 from uls_data.sources.format import Search
 from uls_data.sources.measurement import StackSpec
@@ -109,11 +109,8 @@ def find_key_slices(search: Search, reader: DeepLesion) -> list[CaseFiles]:
                 image, stack = _placed(
                     rows, rows.stack, folders.get(rows.series, []), list(refused)
                 )
-                if stack.run and not (root / image).resolve().is_relative_to(root.resolve()):
-                    detail = (
-                        f"{readable(image.as_posix())} is a link that leads out of the raw root"
-                    )
-                    raise CaseError(Reason.PATH_LEAVES_ROOT, detail)
+                if stack.run:
+                    check_inside(image, root)
                 case = replace(case, image=image, stack=stack)
             except CaseError as error:
                 if search.need_images:

@@ -17,7 +17,7 @@ from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
 from uls_data.recipe.reader import Lndb
-from uls_data.sources.case_files import CaseFiles
+from uls_data.sources.case_files import CaseFiles, check_inside
 from uls_data.sources.format import Search
 from uls_data.sources.lndb import table as lndb_tables
 from uls_data.sources.lndb.table import Finding, MergedFinding
@@ -104,7 +104,8 @@ def find_lndb(raw: RawRoot, *, need_images: bool = True) -> LndbArchive:
         case = replace(case, beside=beside)
         try:
             _check(case, number, scans[number], masks[number], readers, need_images)
-            _check_inside(case, root)
+            for path in case.files():
+                check_inside(path, root)
         except CaseError as error:
             case = replace(case, problem=(error.reason, error.detail))
         cases.append(case)
@@ -164,10 +165,10 @@ def read_findings_of(case: CaseFiles, root: Path) -> tuple[list[Finding], list[M
 def _only_table(root: Path, paths: Sequence[Path]) -> Path:
     """Return the one table of a name; copies of one file count as one."""
     for path in paths:
-        if not (root / path).resolve().is_relative_to(root.resolve()):
-            raise SourceError(
-                f"--raw {root}: {readable(str(path))} is a link that leads out of the folder"
-            )
+        try:
+            check_inside(path, root)
+        except CaseError as error:
+            raise SourceError(f"--raw {root}: {error.detail}") from error
     if len(paths) > 1:
         try:
             texts = {read_bytes(root / path, root) for path in paths}
@@ -262,16 +263,3 @@ def _check(
             Reason.IMAGE_MISSING,
             f"there are masks ({case.instances[0][2]}) but no LNDb-{number:04d}.mhd",
         )
-
-
-def _check_inside(case: CaseFiles, root: Path) -> None:
-    for path in case.files():
-        try:
-            inside = (root / path).resolve().is_relative_to(root.resolve())
-        except (OSError, RuntimeError) as error:
-            detail = "a link of this case leads round in a circle"
-            raise CaseError(Reason.UNREADABLE, detail) from error
-        if not inside:
-            raise CaseError(
-                Reason.PATH_LEAVES_ROOT, f"{path} is a link that leads out of the raw root"
-            )

@@ -13,6 +13,7 @@ from uls_data.ids import readable
 from uls_data.io import sha256_file
 from uls_data.outcome import Reason
 from uls_data.recipe.measurements import Measurements
+from uls_data.sources.case_files import check_inside
 from uls_data.sources.format import Search
 from uls_data.sources.measurements.statement import Statement
 from uls_data.sources.measurements.table import read_table
@@ -124,9 +125,10 @@ def _tables(pattern: str, raw: RawRoot) -> list[Path]:
         if fnmatchcase(path.name.lower(), pattern.lower()) and (root / path).is_file()
     ]
     for path in found:
-        if not (root / path).resolve().is_relative_to(root.resolve()):
-            name = readable(path.as_posix())
-            raise SourceError(f"--raw {root}: {name} is a link that leads out of the raw root")
+        try:
+            check_inside(path, root)
+        except CaseError as error:
+            raise SourceError(f"--raw {root}: {error.detail}") from error
     try:
         distinct = {sha256_file(root / path): path for path in reversed(found)}
     except OSError as error:

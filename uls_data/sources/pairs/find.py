@@ -10,7 +10,7 @@ from uls_data.ids import readable
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Files
 from uls_data.recipe.reader import Layout, VolumePairs
-from uls_data.sources.case_files import CaseFiles, natural_key
+from uls_data.sources.case_files import CaseFiles, check_inside, natural_key
 from uls_data.sources.format import Search
 from uls_data.sources.patterns import Selected, matching, other_forms
 
@@ -207,13 +207,7 @@ def _case(case_id: str, found: _Found, root: Path, need_images: bool, by_files: 
         if not by_files and mask is None:
             raise CaseError(Reason.MASK_MISSING, f"there is an image ({image}) but no mask for it")
         for path in case.files():
-            if not (root / path).resolve().is_relative_to(root.resolve()):
-                raise CaseError(
-                    Reason.PATH_LEAVES_ROOT, f"{path} is a link that leads out of the raw root"
-                )
+            check_inside(path, root)
     except CaseError as error:
         return replace(case, problem=(error.reason, error.detail))
-    except (OSError, RuntimeError):
-        detail = "a link of this case leads round in a circle"
-        return replace(case, problem=(Reason.UNREADABLE, detail))
     return case
