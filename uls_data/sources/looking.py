@@ -18,7 +18,7 @@ import numpy as np
 from uls_data.dicom.inventory import SeriesFiles, find_series
 from uls_data.errors import CaseError, SourceError
 from uls_data.sources.case_files import natural_key
-from uls_data.sources.patterns import split_suffix
+from uls_data.sources.patterns import PACKED, split_suffix
 from uls_data.volumes import Volume, read_segments, read_volume
 from uls_data.volumes.raw_root import RawRoot
 from uls_data.volumes.volume import suffix_of
@@ -27,7 +27,7 @@ from uls_data.volumes.volume import suffix_of
 LESION_WORDS = re.compile(
     r"(?i)tumou?r|lesion|cancer|carcinom|metast|nodul|(?<![a-z])(gtv|mass|mets?|nodes?|ln)(?![a-z])"
 )
-_PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
+_SEGMENTS = ".seg.nrrd"
 _HEAD, _TAIL = re.compile(r"[^-_.]*[-_.]"), re.compile(r"[-_.][^-_.]*$")
 _SPECIAL = re.compile(r"[*?{}\[\]]")
 _MOST_TEMPLATES, _PEEKED, _MASKS, _OBJECTS = 60, 2, 20, 200
@@ -162,7 +162,7 @@ class Look:
         for path in raw.walk():
             name = path.name.lower()
             kind = found.volumes if suffix_of(path) else found.other
-            (found.packed if name.endswith(_PACKED) else kind).append(path)
+            (found.packed if name.endswith(PACKED) else kind).append(path)
         found.volumes.sort(key=lambda path: natural_key(path.as_posix()))
         if not (found.volumes or found.packed or found.other):
             raise SourceError(f"--raw {root}: holds no file")
@@ -172,6 +172,11 @@ class Look:
     def series(self) -> list[SeriesFiles]:
         """DICOM series."""
         return find_series(RawRoot(self.root), cache=None, patient_pattern=None)
+
+    @cached_property
+    def ct(self) -> list[SeriesFiles]:
+        """CT series."""
+        return [one for one in self.series if one.modality == "CT"]
 
     @cached_property
     def templates(self) -> list[Template]:
@@ -223,7 +228,7 @@ class Look:
         return self._kinds[path]
 
     def _look_into(self, path: Path) -> str:
-        if path.name.lower().endswith(".seg.nrrd"):
+        if path.name.lower().endswith(_SEGMENTS):
             return "mask"
         try:
             counted = _counted(read_volume(self.root / path, self.root))
@@ -239,7 +244,7 @@ class Look:
         highest = Counter[int]()
         for path in files[::step][:_MASKS]:
             try:
-                if path.name.lower().endswith(".seg.nrrd"):
+                if path.name.lower().endswith(_SEGMENTS):
                     named = read_segments(self.root / path, self.root).segments
                     found.segments.update({it.name for it in named if _ANY_NAME.fullmatch(it.name)})
                     found.looked += 1

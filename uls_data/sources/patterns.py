@@ -10,6 +10,8 @@ from pathlib import Path
 
 from uls_data.volumes.volume import SUFFIXES
 
+# Endings of archives, which are not looked into.
+PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 _NIFTI = frozenset({".nii.gz", ".nii"})
 _TOKEN = re.compile(r"\*\*/|\*+|\?|\{case\}|\{ext\}|\{instance\}|\{annotation\}")
 # What stands for itself alone, as `re.escape` writes it, or for one character.

@@ -104,8 +104,7 @@ def propose_recipe(name: str, root: Path) -> Proposal:
 
 def _objects(made: Proposal, look: Look) -> bool:
     found = [it for kind in ("rtstruct", "seg") if (it := look.objects(kind)) is not None]
-    scans = [one for one in look.series if one.modality == "CT"]
-    if not found or not scans:
+    if not found or not look.ct:
         return False
     chosen = max(found, key=lambda it: it.count)
     for it in found:
@@ -119,15 +118,9 @@ def _objects(made: Proposal, look: Look) -> bool:
             f"volumes beside the DICOM objects, which this recipe does not read: "
             f"{len(look.volumes)}, such as {readable(look.volumes[0].as_posix())}"
         )
-    case = _case_of_folders(made, [one.files[0] for one in scans])
-    names = [name for name in chosen.names if LESION_WORDS.search(name)]
-    if not names:
-        names = list(chosen.names)
-        made.unsure.append(
-            "no structure's name says lesion, tumour or the like: all are taken; keep those that "
-            "are lesions"
-        )
-    made.seen.append(f"{len(scans)} CT series")
+    case = _case_of_folders(made, [one.files[0] for one in look.ct])
+    names = _names_of_lesions(made, chosen.names, "structure")
+    made.seen.append(f"{len(look.ct)} CT series")
     reader = [
         "# DICOM series and the objects that refer to them, in any folders.",
         "reader:",
@@ -152,6 +145,18 @@ def _tell_names(made: Proposal, it: Objects) -> None:
         made.unsure.append(f"{it.hidden} names of structures are no plain text and not shown")
     if it.unread:
         made.unsure.append(f"{len(it.unread)} objects cannot be read, such as {it.unread[0]}")
+
+
+def _names_of_lesions(made: Proposal, names: Iterable[str], of: str) -> list[str]:
+    """Names that sound like lesions; all where none does, which is said."""
+    every = list(names)
+    if chosen := [name for name in every if LESION_WORDS.search(name)]:
+        return chosen
+    made.unsure.append(
+        f"no {of}'s name says lesion, tumour or the like: all are taken; keep those that are "
+        "lesions"
+    )
+    return every
 
 
 def _case_of_folders(made: Proposal, files: Sequence[Path]) -> str:
@@ -216,10 +221,9 @@ def _tell_other_masks(made: Proposal, found: Pairs) -> None:
 
 def _masks_of_series(made: Proposal, look: Look) -> bool:
     """Masks as volumes beside DICOM series that folders of the same name hold."""
-    scans = [one for one in look.series if one.modality == "CT"]
-    folders = {part for one in scans for part in one.files[0].parts[:-1]}
+    folders = {part for one in look.ct for part in one.files[0].parts[:-1]}
     best: tuple[set[str], Template] | None = None
-    for mask in look.masks() if scans else ():
+    for mask in look.masks() if look.ct else ():
         common = mask.files.keys() & folders
         if common and (best is None or len(common) > len(best[0])):
             best = common, mask
@@ -227,8 +231,8 @@ def _masks_of_series(made: Proposal, look: Look) -> bool:
         return False
     common, mask = best
     made.seen.append(
-        f"{len(scans)} CT series, {len(mask.files)} masks {mask.pattern}; {len(common)} are called "
-        "like a folder of a series"
+        f"{len(look.ct)} CT series, {len(mask.files)} masks {mask.pattern}; {len(common)} are "
+        "called like a folder of a series"
     )
     rule, segments = _rule(made, look.values(mask), _labels(look, mask))
     reader = [
@@ -250,13 +254,7 @@ def _rule(made: Proposal, values: Values, labels: dict[int, str]) -> tuple[str, 
     if values.segments:
         made.seen.append(f"segments of {values.looked} of {values.of} masks, by name:")
         made.seen += [f"  {n:4} {name}" for name, n in values.segments.most_common(_SHOWN)]
-        names = [name for name in values.segments if LESION_WORDS.search(name)]
-        if not names:
-            names = list(values.segments)
-            made.unsure.append(
-                "no segment's name says lesion, tumour or the like: all are taken; keep those "
-                "that are lesions"
-            )
+        names = _names_of_lesions(made, values.segments, "segment")
         lines = [
             "  # Names of segments that are lesions.",
             f"  segments: {_quoted(_any_of(names))}    # EDIT",

@@ -12,9 +12,7 @@ from uls_data.recipe.model import Files
 from uls_data.recipe.reader import Layout, VolumePairs
 from uls_data.sources.case_files import CaseFiles, check_inside, natural_key
 from uls_data.sources.format import Search
-from uls_data.sources.patterns import Selected, matching, other_forms
-
-_PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
+from uls_data.sources.patterns import PACKED, Selected, matching, other_forms
 
 
 @dataclass
@@ -74,7 +72,7 @@ def find_pairs(search: Search, reader: VolumePairs) -> list[CaseFiles]:
         f"    {layout.name}: {layout.image}  with  {layout.mask}" for layout in reader.layouts
     )
     some = "\n".join(f"    {path}" for path in files[:5]) or "    (no files at all)"
-    packed = [path.as_posix() for path in files if path.name.lower().endswith(_PACKED)]
+    packed = [path.as_posix() for path in files if path.name.lower().endswith(PACKED)]
     if packed:
         some += f"\n  {len(packed)} of them are packed, such as {packed[0]}: unpack them first"
     raise SourceError(
@@ -100,7 +98,7 @@ def _with_other_layouts(
         for layout in reader.layouts
         if layout.name != used.name
     }
-    packed = [path.as_posix() for path in files if path.name.lower().endswith(_PACKED)]
+    packed = [path.as_posix() for path in files if path.name.lower().endswith(PACKED)]
 
     def told(case: CaseFiles) -> CaseFiles:
         if case not in missing:
