@@ -11,7 +11,8 @@ from uls_data.sources.patterns import matching
 
 def selected(pattern: str, *names: str, beside: tuple[str, ...] = ()) -> list[str]:
     files = [Path(name) for name in names]
-    return [it.path.as_posix() for it in matching(pattern, r"p\d", files, beside)]
+    found = matching(pattern, r"p\d", files, beside)
+    return [it.path.as_posix() for it in found if not it.spare]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from uls_data.outcome import Reason
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.find import with_unaccounted
 from uls_data.sources.measurement import StackSpec
-from uls_data.sources.patterns import matching, other_forms
+from uls_data.sources.patterns import matching
 from uls_data.sources.scans import (
     case_of,
     free_name,
@@ -117,8 +117,9 @@ def test_slices_named_by_number_are_held_as_their_folder() -> None:
 )
 def test_of_two_forms_of_a_nifti_one_counts_and_the_other_is_known(pattern: str, kept: str) -> None:
     files = [Path("m/a.nii"), Path("m/a.nii.gz"), Path("m/b.nii"), Path("m/c.nii.gz"), Path("m/d")]
-    chosen = {it.path.name for it in matching(pattern, "[a-d]", files)}
+    found = matching(pattern, "[a-d]", files)
+    chosen = {it.path.name for it in found if not it.spare}
     assert chosen == {f"a{kept}", "b.nii", "c.nii.gz"}
-    (left,) = other_forms(pattern, "[a-d]", files)
+    (left,) = (it for it in found if it.spare)
     assert left.path.name.startswith("a.nii") and left.path.name != f"a{kept}"
     assert left.match["case"] == "a"

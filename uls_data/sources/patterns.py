@@ -61,11 +61,14 @@ class Selected:
         With the groups of the pattern's fields.
     other_format : bool
         Whether it is of another volume format than the pattern names, as `.mha` for `.nii.gz`.
+    spare : bool
+        Whether the file is there in the form that counts, too, so that this one is not read.
     """
 
     path: Path
     match: re.Match[str]
     other_format: bool = False
+    spare: bool = False
 
 
 def matching(
@@ -75,8 +78,8 @@ def matching(
 
     A pattern that names a volume's suffix also finds the volume in another format: archives are
     unpacked by a click, packed to save room, or saved anew by a viewer. Of a file that is there
-    several times the named form counts, then a NIfTI for a NIfTI; all others are selected
-    together, so that whoever asks sees that they are several.
+    several times the named form counts, then a NIfTI for a NIfTI, and the rest are spare. Where
+    neither is there, all count, so that whoever asks sees that they are several.
 
     Parameters
     ----------
@@ -86,19 +89,6 @@ def matching(
         another format. Where one differs in the suffix alone, that tells which is which: only
         packed and unpacked NIfTI stand for each other then.
     """
-    return _selected(pattern, case, files, beside)[0]
-
-
-def other_forms(
-    pattern: str, case: str, files: Collection[Path], beside: Collection[str] = ()
-) -> list[Selected]:
-    """Files that a pattern would select, were they not there in the form that counts, too."""
-    return _selected(pattern, case, files, beside)[1]
-
-
-def _selected(
-    pattern: str, case: str, files: Collection[Path], beside: Collection[str]
-) -> tuple[list[Selected], list[Selected]]:
     exact = pattern_regex(pattern, case)
     stem, suffix = split_suffix(pattern)
     theirs = {one: pattern_regex(one, case) for one in beside}
@@ -109,7 +99,6 @@ def _selected(
     loose = {ending: pattern_regex(stem + ending, case) for ending in others}
     names = {path.as_posix() for path in files}
     selected: list[Selected] = []
-    unread: list[Selected] = []
     for path in files:
         name = path.as_posix()
         if (match := exact.fullmatch(name)) is not None:
@@ -122,9 +111,9 @@ def _selected(
             continue
         other_format = not {ending, suffix} <= _NIFTI
         better = _NIFTI if other_format and suffix in _NIFTI else {suffix}
-        there = any(bare + one in names for one in better)
-        (unread if there else selected).append(Selected(path, match, other_format))
-    return selected, unread
+        spare = any(bare + one in names for one in better)
+        selected.append(Selected(path, match, other_format, spare))
+    return selected
 
 
 def _fixed(pattern: str) -> int:

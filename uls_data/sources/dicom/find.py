@@ -14,7 +14,7 @@ from uls_data.recipe.reader import DicomMasks, DicomObjects
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.dicom.resolving import Resolver
 from uls_data.sources.format import Search
-from uls_data.sources.patterns import matching, other_forms
+from uls_data.sources.patterns import matching
 from uls_data.sources.scans import (
     Scans,
     Strays,
@@ -31,16 +31,13 @@ _SHOWN = 3
 def find_masked(search: Search, reader: DicomMasks) -> list[CaseFiles]:
     """Find series, and the mask volume of the same name."""
     raw, scans = search.raw, Scans.below(search, reader.case)
-    files = sorted(raw.walk())
     masks: dict[str, list[Path]] = {}
+    unread: dict[str, list[Path]] = {}
     converted: set[Path] = set()
-    for it in matching(reader.mask, reader.case, files):
-        masks.setdefault(readable(it.match["case"]), []).append(it.path)
+    for it in matching(reader.mask, reader.case, sorted(raw.walk())):
+        (unread if it.spare else masks).setdefault(readable(it.match["case"]), []).append(it.path)
         if it.other_format:
             converted.add(it.path)
-    unread: dict[str, list[Path]] = {}
-    for it in other_forms(reader.mask, reader.case, files):
-        unread.setdefault(readable(it.match["case"]), []).append(it.path)
     search.selected.update(*masks.values(), *unread.values())
     images: dict[str, list[SeriesFiles]] = {}
     nameless: list[SeriesFiles] = []

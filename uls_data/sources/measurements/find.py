@@ -226,8 +226,9 @@ def _of_volumes(search: Search, reader: Measurements) -> list[CaseFiles]:
     """Cases whose images are volumes, by the names that the pattern gives them."""
     assert reader.images is not None
     images: dict[str, list[Path]] = {}
+    unread: dict[str, list[Path]] = {}
     for it in matching(reader.images, reader.case, sorted(search.raw.walk())):
-        images.setdefault(readable(it.match["case"]), []).append(it.path)
+        (unread if it.spare else images).setdefault(readable(it.match["case"]), []).append(it.path)
         search.selected.add(it.path)
     statements, tables, lost = read_all(search, reader, [])
     sorted_ = _Sorted(tables, lost)
@@ -254,7 +255,7 @@ def _of_volumes(search: Search, reader: Measurements) -> list[CaseFiles]:
         case = CaseFiles(
             readable(name),
             image=paths[0] if paths else None,
-            beside=tuple(paths[1:]),
+            beside=(*paths[1:], *unread.get(name, ())),
             problem=problem,
         )
         cases.append(_with(members, case))

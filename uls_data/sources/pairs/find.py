@@ -12,7 +12,7 @@ from uls_data.recipe.model import Files
 from uls_data.recipe.reader import Layout, VolumePairs
 from uls_data.sources.case_files import CaseFiles, check_inside, natural_key
 from uls_data.sources.format import Search
-from uls_data.sources.patterns import PACKED, Selected, matching, other_forms
+from uls_data.sources.patterns import PACKED, Selected, matching
 
 
 @dataclass
@@ -23,13 +23,16 @@ class _Found:
     others: list[tuple[str, Path]] = field(default_factory=list)
     """Masks of another layout, where this one has none."""
     unread: list[Path] = field(default_factory=list)
-    """Files that are there in the form that the pattern names, too."""
+    """Spare ones, which are there in the form that counts, too."""
     other_format: bool = False
     """Whether a file is of another volume format than its pattern names."""
 
     def add(self, kind: str, it: Selected) -> None:
-        """Take in a file as one of the `images`, `masks`, `instances`, or as `unread`."""
-        self.other_format |= it.other_format and kind != "unread"
+        """Take in a file as one of the `images`, `masks` or `instances`, or as a spare one."""
+        if it.spare:
+            self.unread.append(it.path)
+            return
+        self.other_format |= it.other_format
         if kind == "instances":
             instance, annotation = int(it.match["instance"]), int(it.match["annotation"])
             self.instances.append((instance, annotation, it.path))
@@ -131,7 +134,6 @@ def _match(layout: Layout, case: str, files: list[Path], by_files: bool) -> dict
         beside = [other for name, other in patterns.items() if other and name != kind]
         if pattern:
             selected += [(kind, it) for it in matching(pattern, case, files, beside)]
-            selected += [("unread", it) for it in other_forms(pattern, case, files, beside)]
     for kind, it in selected:
         if "case" in it.match.re.groupindex:
             found.setdefault(readable(it.match["case"]), _Found()).add(kind, it)
