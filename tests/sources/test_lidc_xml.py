@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -214,13 +216,21 @@ def test_other_encodings_and_a_byte_order_mark(tmp_path: Path) -> None:
         assert read(tmp_path, data).digest == expected
 
 
+@pytest.mark.parametrize("limit", ["elements", "depth", "text"])
+def test_every_bound_of_the_tree_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    text = document(session(nodule(roi())))
+    read(tmp_path, text)
+    few: dict[str, Any] = {limit: 4}
+    monkeypatch.setattr(lidc_xml, "BOUNDS", replace(lidc_xml.BOUNDS, **few))
+    refused(tmp_path, text, Reason.TOO_LARGE)
+
+
 @pytest.mark.parametrize(
     ("limit", "text"),
     [
         ("MAXIMUM_BYTES", document(session(nodule(roi())))),
-        ("MAXIMUM_ELEMENTS", document(session(nodule(roi())))),
-        ("MAXIMUM_DEPTH", document(session(nodule(roi())))),
-        ("MAXIMUM_TEXT", document(session(nodule(roi())))),
         ("MAXIMUM_READERS", document(*[session()] * 5)),
         ("MAXIMUM_MARKS", document(session(*[nodule(scores=None)] * 3, *[non_nodule()] * 2))),
         ("MAXIMUM_CONTOURS", document(session(nodule(*[roi()] * 5)))),

@@ -17,26 +17,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-from xml.etree.ElementTree import Element, ParseError, TreeBuilder
-from xml.parsers.expat import ErrorString
+from xml.etree.ElementTree import Element
 
 import numpy as np
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import DefusedXMLParser
 from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
+from uls_data.sources.xml_tree import Bounds, read_tree
 from uls_data.volumes.volume import check_file
 
 # The largest of all published files has 2.2 MB and some 100,000 elements, 8 readers,
 # 155 marks of one reader, 88 outlines of one nodule, 373 points in one outline.
 MAXIMUM_BYTES = 16 << 20
-MAXIMUM_ELEMENTS = 600_000
-MAXIMUM_DEPTH = 32
-MAXIMUM_TEXT = 4096
+BOUNDS = Bounds("LIDC reading", elements=600_000, depth=32, text=4096)
 MAXIMUM_READERS = 64
 MAXIMUM_MARKS = 10_000
 MAXIMUM_CONTOURS = 50_000
@@ -46,7 +41,6 @@ LARGEST_INDEX = 1 << 14
 FARTHEST_MM = 1e5
 
 _NAMESPACE = "http://www.nih.gov"
-_FEED_BYTES = 1 << 16
 _UID = re.compile(r"[0-9.]{1,64}")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,9}")
 _REAL = re.compile(r"[+-]?(?:[0-9]{1,12}\.?[0-9]{0,24}|\.[0-9]{1,24})(?:[eE][+-]?[0-9]{1,3})?")
@@ -191,55 +185,7 @@ def read_readings(path: Path) -> Readings:
         ) from error
     if len(data) > MAXIMUM_BYTES:
         raise CaseError(Reason.TOO_LARGE, f"{name}: expected at most {MAXIMUM_BYTES:,} bytes")
-    return _Document(name).readings(_root(data, name))
-
-
-class _BoundedBuilder(TreeBuilder):
-    """Builds the tree, and stops before it grows beyond what a reading can be."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self._name = name
-        self._elements = self._depth = self._text = 0
-
-    def start(self, tag: str, attrs: Any, /) -> Element:
-        self._elements, self._depth, self._text = self._elements + 1, self._depth + 1, 0
-        if self._elements > MAXIMUM_ELEMENTS or self._depth > MAXIMUM_DEPTH:
-            most = f"{MAXIMUM_ELEMENTS:,} elements in {MAXIMUM_DEPTH} levels"
-            raise CaseError(Reason.TOO_LARGE, f"{self._name}: expected at most {most}")
-        return super().start(tag, attrs)
-
-    def end(self, tag: str, /) -> Element:
-        self._depth, self._text = self._depth - 1, 0
-        return super().end(tag)
-
-    def data(self, data: str, /) -> None:
-        self._text += len(data)
-        if self._text > MAXIMUM_TEXT:
-            most = f"{MAXIMUM_TEXT:,} characters"
-            raise CaseError(Reason.TOO_LARGE, f"{self._name}: a text is longer than {most}")
-        super().data(data)
-
-
-def _root(data: bytes, name: str) -> Element:
-    parser = DefusedXMLParser(
-        target=_BoundedBuilder(name), forbid_dtd=True, forbid_entities=True, forbid_external=True
-    )
-    try:
-        for at in range(0, len(data), _FEED_BYTES):
-            parser.feed(data[at : at + _FEED_BYTES])
-        root: Element = parser.close()
-    except ParseError as error:
-        # The parser's own message may show names that stand in the file.
-        line, column = error.position
-        what = ErrorString(error.code) if error.code else "not well formed"
-        raise _unreadable(name, f"line {line}, column {column}: {what}") from None
-    except DefusedXmlException as error:
-        raise _unreadable(name, f"holds what no reading needs ({type(error).__name__})") from None
-    except (LookupError, ValueError, AssertionError) as error:
-        # Encodings that do not exist, or that no single bytes can be told from.
-        raise _unreadable(name, f"cannot be decoded ({type(error).__name__})") from None
-    return root
+    return _Document(name).readings(read_tree(data, name, BOUNDS))
 
 
 class _Document:
@@ -343,13 +289,7 @@ class _Document:
             )
 
     def wrong(self, what: str) -> CaseError:
-        return _unreadable(self._name, what)
-
-
-def _unreadable(name: str, what: str) -> CaseError:
-    return CaseError(
-        Reason.ANNOTATION_UNREADABLE, f"{name}: no LIDC reading: {what}; get the file again"
-    )
+        return BOUNDS.unreadable(self._name, what)
 
 
 def _tag(element: Element) -> str:

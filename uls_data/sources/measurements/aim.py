@@ -13,11 +13,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, ParseError, TreeBuilder
+from xml.etree.ElementTree import Element, TreeBuilder
 
 import numpy as np
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import DefusedXMLParser
 
 from uls_data.dicom.elements import is_uid
 from uls_data.errors import CaseError
@@ -27,10 +25,11 @@ from uls_data.outcome import Reason
 from uls_data.recipe.measurements import Measurements
 from uls_data.sources.measurements.groups import CORNER_VOX, drawn_of, lengths_beside
 from uls_data.sources.measurements.statement import Place, Shape, Statement
+from uls_data.sources.xml_tree import BoundedBuilder, Bounds, read_tree
 from uls_data.tables import read_bytes
 
 MAXIMUM_BYTES = 16 << 20
-_MOST_ELEMENTS, _DEEPEST = 200_000, 64
+_BOUNDS = Bounds("AIM annotation", elements=200_000, depth=64, text=MAXIMUM_BYTES)
 _MOST_POINTS = 50_000
 _FARTHEST = 1e6
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
@@ -50,7 +49,9 @@ def read_aim(path: Path, root: Path, reader: Measurements) -> list[Statement]:
     """
     data = read_bytes(root / path, root, MAXIMUM_BYTES)
     name = readable(path.as_posix())
-    tree = _of_json(data, name) if path.suffix.lower() == ".json" else _of_xml(data, name)
+    tree = (
+        _of_json(data, name) if path.suffix.lower() == ".json" else read_tree(data, name, _BOUNDS)
+    )
     everybody = _user(tree)
     return [
         _statement(one, f"annotation-{number}", path, name, everybody)
@@ -58,51 +59,17 @@ def read_aim(path: Path, root: Path, reader: Measurements) -> list[Statement]:
     ]
 
 
-class _Bounded(TreeBuilder):
-    """Builds a tree of so many elements, and so deep, at most."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = self.depth = 0
-
-    def start(self, tag: Any, attrs: Any, /) -> Element:
-        self.count, self.depth = self.count + 1, self.depth + 1
-        if self.count > _MOST_ELEMENTS or self.depth > _DEEPEST:
-            raise CaseError(Reason.TOO_LARGE, "")
-        return super().start(tag, attrs)
-
-    def end(self, tag: str, /) -> Element:
-        self.depth -= 1
-        return super().end(tag)
-
-
-def _of_xml(data: bytes, name: str) -> Element:
-    parser = DefusedXMLParser(target=_Bounded(), forbid_dtd=True)
-    try:
-        parser.feed(data)
-        tree: Element = parser.close()
-    except CaseError:
-        detail = f"{name}: more than {_MOST_ELEMENTS:,} elements, or {_DEEPEST} levels of them"
-        raise CaseError(Reason.TOO_LARGE, detail) from None
-    except (ParseError, DefusedXmlException, LookupError, ValueError) as error:
-        raise _unreadable(name, f"no XML that is read ({type(error).__name__})") from None
-    return tree
-
-
 def _of_json(data: bytes, name: str) -> Element:
     """Tree of the same elements: what is a text or a number there is an attribute."""
-    builder = _Bounded()
+    builder = BoundedBuilder(name, _BOUNDS)
     try:
         said = json.loads(data)
         builder.start("json", {})
         _build(said, builder)
         builder.end("json")
         return builder.close()
-    except CaseError:
-        detail = f"{name}: more than {_MOST_ELEMENTS:,} elements, or {_DEEPEST} levels of them"
-        raise CaseError(Reason.TOO_LARGE, detail) from None
     except (ValueError, RecursionError):
-        raise _unreadable(name, "no JSON that is read") from None
+        raise _BOUNDS.unreadable(name, "no JSON that can be read") from None
 
 
 def _build(said: Any, builder: TreeBuilder) -> None:
@@ -155,7 +122,7 @@ def _shapes(entity: Element, name: str) -> Iterator[Shape]:
         texts = [at.get(key) or _value(at, key) for key in ("coordinateIndex", "x", "y")]
         numbers = [float(text) if _NUMBER.fullmatch(text) else math.inf for text in texts]
         if not all(abs(number) <= _FARTHEST for number in numbers) or len(found) >= _MOST_POINTS:
-            raise _unreadable(name, "a coordinate that is none of an image")
+            raise _BOUNDS.unreadable(name, "a coordinate that no image has")
         found.append((int(numbers[0]), numbers[1], numbers[2]))
         image = image or at.get("imageReferenceUID") or ""
     points = np.array([[x, y] for _, x, y in sorted(found)]).reshape(-1, 2) - CORNER_VOX
@@ -212,7 +179,3 @@ def _value(element: Element, name: str, attribute: str = "value") -> str:
         if _local(child) == name:
             return child.get(attribute) or child.get("root") or ""
     return ""
-
-
-def _unreadable(name: str, what: str) -> CaseError:
-    return CaseError(Reason.ANNOTATION_UNREADABLE, f"{name}: {what}; export it again")
