@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ class Row:
     def real(self, column: str, low: float, high: float) -> float:
         """Finite number within bounds."""
         text = self.cells[column.lower()].strip()
-        if _REAL.fullmatch(text) and low <= (number := float(text)) <= high:
+        number = real_of(text)
+        if number is not None and low <= number <= high:
             return number
         expected = f"expected a number from {low:g} to {high:g}"
         raise self.wrong(f"{column}: {expected}, found {_shown(text)}")
@@ -78,10 +80,9 @@ class Row:
     def reals(self, column: str, count: int, low: float, high: float) -> tuple[float, ...]:
         """As many finite numbers within bounds as a cell such as `1.5, 2` must hold."""
         parts = [part.strip() for part in self.cells[column.lower()].split(",")]
-        if len(parts) == count and all(_REAL.fullmatch(part) for part in parts):
-            numbers = tuple(float(part) for part in parts)
-            if all(low <= number <= high for number in numbers):
-                return numbers
+        found = [number for part in parts if (number := real_of(part)) is not None]
+        if len(found) == len(parts) == count and all(low <= one <= high for one in found):
+            return tuple(found)
         expected = f"expected {count} numbers from {low:g} to {high:g}"
         raise self.wrong(f"{column}: {expected}, found {_shown(','.join(parts))}")
 
@@ -182,6 +183,12 @@ def read_bytes(path: Path, root: Path, maximum_bytes: int = MAXIMUM_BYTES) -> by
 def name_below(path: Path, root: Path) -> str:
     """Name of a file as messages say it: relative to the raw root."""
     return readable(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name)
+
+
+def real_of(text: str) -> float | None:
+    """Finite number that a text of a table is; None for any other text."""
+    number = float(text) if _REAL.fullmatch(text) else math.inf
+    return number if math.isfinite(number) else None
 
 
 def _shown(text: str) -> str:

@@ -84,7 +84,7 @@ class Header:
     pixels_bytes: int | None = None
     pixels_tag: int = 0
 
-    def text(self, tag: Tag) -> str:
+    def text(self, tag: int) -> str:
         """Text without its padding; empty where absent. Never for output: it may be anything."""
         return self.values.get(tag, b"").decode("latin-1").strip(" \0")
 

@@ -26,9 +26,9 @@ def written_at(path: Path, name: str) -> str | None:
     wanted = frozenset(tag for pair in _TAGS for tag in pair)
     header, _ = read_header(path, name, wanted)
     for day, time in _TAGS:
-        date = header.values.get(day, b"").decode("latin-1").strip(" \0").replace(".", "")
+        date = header.text(day).replace(".", "")
         if len(date) == 8 and date.isdecimal():
-            clock = header.values.get(time, b"").decode("latin-1").strip(" \0").replace(":", "")
+            clock = header.text(time).replace(":", "")
             whole, _, fraction = clock.partition(".")
             digits = whole + fraction
             return date + (whole.ljust(6, "0") + fraction if digits.isdecimal() else "000000")

@@ -62,8 +62,7 @@ class Directory:
             with suppress(CaseError, OSError, ValueError):
                 file = one.files[0]
                 header, _ = read_header(self.root / file, readable(file.as_posix()), wanted)
-                text = header.values.get(_SERIES_NUMBER, b"").decode("latin-1").strip(" \0")
-                found.setdefault(int(text), []).append(one)
+                found.setdefault(int(header.text(_SERIES_NUMBER)), []).append(one)
         return found
 
     def series_of(self, one: Statement) -> str:

@@ -7,8 +7,6 @@ as ePAD writes it, against the schema alone.
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,13 +24,12 @@ from uls_data.recipe.measurements import Measurements
 from uls_data.sources.measurements.groups import CORNER_VOX, drawn_of, lengths_beside
 from uls_data.sources.measurements.statement import Place, Shape, Statement
 from uls_data.sources.xml_tree import BoundedBuilder, Bounds, read_tree
-from uls_data.tables import read_bytes
+from uls_data.tables import read_bytes, real_of
 
 MAXIMUM_BYTES = 16 << 20
 _BOUNDS = Bounds("AIM annotation", elements=200_000, depth=64, text=MAXIMUM_BYTES)
 _MOST_POINTS = 50_000
 _FARTHEST = 1e6
-_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 # Graphic types of DICOM by the shapes of AIM, versions 3 and 4.
 _GRAPHICS = {"Polyline": "POLYLINE", "Point": "POINT", "Circle": "CIRCLE", "Ellipse": "ELLIPSE"}
@@ -120,8 +117,9 @@ def _shapes(entity: Element, name: str) -> Iterator[Shape]:
         if _local(at) not in ("SpatialCoordinate", "TwoDimensionSpatialCoordinate"):
             continue
         texts = [at.get(key) or _value(at, key) for key in ("coordinateIndex", "x", "y")]
-        numbers = [float(text) if _NUMBER.fullmatch(text) else math.inf for text in texts]
-        if not all(abs(number) <= _FARTHEST for number in numbers) or len(found) >= _MOST_POINTS:
+        numbers = [number for text in texts if (number := real_of(text)) is not None]
+        inside = len(numbers) == 3 and max(map(abs, numbers)) <= _FARTHEST
+        if not inside or len(found) >= _MOST_POINTS:
             raise _BOUNDS.unreadable(name, "a coordinate that no image has")
         found.append((int(numbers[0]), numbers[1], numbers[2]))
         image = image or at.get("imageReferenceUID") or ""
@@ -145,9 +143,10 @@ def _lengths(one: Element) -> tuple[list[float], list[float]]:
             scale = _MM.get(unit.strip().lower())
             texts = [it.get("value") or "" for it in _named(result, "CalculationData")]
             texts = texts or [_value(result, "value")]
-            if scale is not None and len(texts) == 1 and _NUMBER.fullmatch(texts[0]):
+            number = real_of(texts[0]) if len(texts) == 1 else None
+            if scale is not None and number is not None:
                 is_short = code in ("G-A186", "103340004")
-                (short if is_short else long).append(float(texts[0]) * scale)
+                (short if is_short else long).append(number * scale)
     return long, short
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +9,10 @@ from uls_data.dicom.elements import Header, Tag
 from uls_data.dicom.header import read_header
 from uls_data.errors import CaseError
 from uls_data.ids import readable
+from uls_data.volumes.header_text import number
 
 _WINDOW_CENTRE, _WINDOW_WIDTH = 0x00281050, 0x00281051
 _WANTED = frozenset((int(Tag.SOP_INSTANCE_UID), _WINDOW_CENTRE, _WINDOW_WIDTH))
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _FARTHEST_HU = 1e5
 
 
@@ -42,16 +41,18 @@ def window_hu(centre: str, width: str) -> tuple[float, float] | None:
     Low is centre - width / 2 and high is centre + width / 2 (PS3.3 C.11.2.1.3.2). The linear
     function of C.11.2.1.2.1 ends half and one and a half HU lower, which no mask can tell.
     """
-    if not (_NUMBER.fullmatch(centre) and _NUMBER.fullmatch(width)):
-        return None
-    middle, whole = float(centre), float(width)
+    middle, whole = number(centre), number(width)
     # The standard wants a width of at least 1.
-    if abs(middle) > _FARTHEST_HU or not 1 <= whole <= _FARTHEST_HU:
+    if (
+        middle is None
+        or whole is None
+        or abs(middle) > _FARTHEST_HU
+        or not 1 <= whole <= _FARTHEST_HU
+    ):
         return None
     return middle - whole / 2, middle + whole / 2
 
 
 def _first(header: Header, tag: int) -> str:
     """First value of an element that may have several, a window each."""
-    text = header.values.get(tag, b"").decode("latin-1")
-    return text.split("\\")[0].strip(" \0")
+    return header.text(tag).split("\\")[0].strip(" \0")

@@ -6,7 +6,6 @@ A file names no scan: it is of the only one in its folder, or in the nearest fol
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from uls_data.ids import readable
 from uls_data.outcome import Reason
 from uls_data.recipe.measurements import Measurements
 from uls_data.sources.measurements.statement import Kind, Place, Point, Shape, Statement
-from uls_data.tables import read_bytes
+from uls_data.tables import read_bytes, real_of
 
 MAXIMUM_BYTES = 8 << 20
 _MOST_MARKUPS, _MOST_POINTS = 2_000, 50_000
@@ -130,7 +129,7 @@ def _of_acsv(data: bytes, name: str) -> Iterator[_Found]:
     if len(lines) > _MOST_POINTS:
         raise CaseError(Reason.TOO_LARGE, f"{name}: {len(lines):,} lines")
     points = [
-        _point([_number(cell) for cell in cells[1:4]], _SIGNS["RAS"], name)
+        _point([real_of(cell.strip()) for cell in cells[1:4]], _SIGNS["RAS"], name)
         for cells in (line.split("|") for line in lines)
         if cells[0] == "point" and len(cells) >= 4
     ]
@@ -138,13 +137,6 @@ def _of_acsv(data: bytes, name: str) -> Iterator[_Found]:
     if kind is None:
         raise CaseError(Reason.NOT_MEASURED, f"{name}: {len(points)} points, no ruler or fiducial")
     yield (Shape(kind, tuple(points)),), None
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell) if "_" not in cell else math.nan
-    except ValueError:
-        return math.nan
 
 
 def _unreadable(name: str, what: str) -> CaseError:
