@@ -160,10 +160,16 @@ class Opening:
         self, series: Series, lesions: list[Lesion], marks: Sequence[Mark] = ()
     ) -> Opened:
         """Lesions of a series, with the hash of the annotations that they come from."""
-        hashes = [sha256_file(self.raw / path) for path in self.case.annotations]
-        sha256 = hashes[0] if len(hashes) == 1 else hash_of(sorted(hashes))
-        scan = None if self.labels_only else series.volume
-        return self.result(series.volume, scan, lesions, marks, sha256)
+        return self.annotated(series.volume, lesions, marks)
+
+    def annotated(
+        self, volume: Volume, lesions: list[Lesion], marks: Sequence[Mark] = ()
+    ) -> Opened:
+        """Lesions of a volume, with the hash of the annotations that they come from."""
+        hashes = sorted(sha256_file(self.raw / path) for path in self.case.annotations)
+        sha256 = hashes[0] if len(hashes) == 1 else hash_of(hashes)
+        scan = None if self.labels_only else volume
+        return self.result(volume, scan, lesions, marks, sha256)
 
     def result(
         self,

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data import geometry
 from uls_data.sources.measurements.across import USUAL_SHARE, axes_at, axes_of_line
 from uls_data.sources.measurements.pairing import pairs_of
 from uls_data.sources.measurements.placing import Drawn, Grid
@@ -24,27 +23,26 @@ def completed(
     pair get a short axis where that is wanted.
     """
     made, numbers = list(drawn), set[int]()
+    spacing_mm = grid.spacing_mm[:2]
     by_statement: dict[int, list[Drawn]] = {}
     for one in drawn:
         by_statement.setdefault(one.statement.number, []).append(one)
     for number, members in by_statement.items():
         long_mm, short_mm = members[0].statement.stated_mm
-        if {one.shape.kind for one in members} == {Kind.POINT} and long_mm:
-            (one, *_) = members
-            x_mm, y_mm, _ = geometry.spacing_mm(grid.volume.stored_affine)
-            hu = grid.hu(one.slice_vox)
-            width_mm = short_mm or USUAL_SHARE * long_mm
-            ends = axes_at(hu, (x_mm, y_mm), one.points[0], long_mm, width_mm)
-            if ends is not None:
-                stated = (long_mm, short_mm)
-                made += _axes(one, ends, stated, grid)
-                numbers.add(number)
+        if not long_mm or {one.shape.kind for one in members} != {Kind.POINT}:
+            continue
+        (one, *_) = members
+        width_mm = short_mm or USUAL_SHARE * long_mm
+        ends = axes_at(grid.hu(one.slice_vox), spacing_mm, one.points[0], long_mm, width_mm)
+        if ends is not None:
+            made += _axes(one, ends, (long_mm, short_mm), grid)
+            numbers.add(number)
     if lone_lines:
         _, alone = pairs_of([one for one in drawn if one.shape.kind == Kind.LINE])
+        completed_ids = set(map(id, alone))
+        made = [one for one in made if id(one) not in completed_ids]
         for one in alone:
-            x_mm, y_mm, _ = geometry.spacing_mm(grid.volume.stored_affine)
-            ends = axes_of_line((x_mm, y_mm), one.points)
-            made = [other for other in made if other is not one]
+            ends = axes_of_line(spacing_mm, one.points)
             made += _axes(one, ends, (one.shape.stated_mm, None), grid)
             numbers.add(one.statement.number)
     return made, frozenset(numbers)

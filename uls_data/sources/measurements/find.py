@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,14 +36,14 @@ class _Sorted:
     by_scan: dict[str, list[Statement]] = field(default_factory=dict)
     unplaced: dict[Path, list[tuple[Statement, _Problem]]] = field(default_factory=dict)
 
-    def put(self, one: Statement, scan: str) -> None:
-        """Add a statement of a scan."""
-        self.by_scan.setdefault(scan, []).append(one)
-
-    def lose(self, one: Statement, error: CaseError) -> None:
-        """Add a statement that nothing tells the scan of."""
-        problem = one.skipped or (error.reason, error.detail)
-        self.unplaced.setdefault(one.source, []).append((one, problem))
+    def sort(self, statements: Iterable[Statement], scan_of: Callable[[Statement], str]) -> None:
+        """Add statements; `scan_of` raises `CaseError` where nothing tells the scan."""
+        for one in statements:
+            try:
+                self.by_scan.setdefault(scan_of(one), []).append(one)
+            except CaseError as error:
+                problem = one.skipped or (error.reason, error.detail)
+                self.unplaced.setdefault(one.source, []).append((one, problem))
 
     def leftovers(self, source: str, taken: set[str]) -> list[CaseFiles]:
         """Case of each file with something in it that is of no scan, or with nothing at all."""
@@ -78,11 +79,7 @@ def find_measured(search: Search, reader: Measurements) -> list[CaseFiles]:
     directory = Directory(scans, search.raw.path)
     statements, tables, lost = read_all(search, reader, scans.every)
     sorted_ = _Sorted(tables, lost)
-    for one in statements:
-        try:
-            sorted_.put(one, directory.series_of(one))
-        except CaseError as error:
-            sorted_.lose(one, error)
+    sorted_.sort(statements, directory.series_of)
     if tables and not reader.objects:
         _check_any(search, directory, tables[0], sorted_)
     cases = _measured_cases(search, reader, directory, sorted_)
@@ -232,11 +229,7 @@ def _of_volumes(search: Search, reader: Measurements) -> list[CaseFiles]:
         search.selected.add(it.path)
     statements, tables, lost = read_all(search, reader, [])
     sorted_ = _Sorted(tables, lost)
-    for one in statements:
-        try:
-            sorted_.put(one, _volume_of(one, images))
-        except CaseError as error:
-            sorted_.lose(one, error)
+    sorted_.sort(statements, lambda one: _volume_of(one, images))
     if not images or not statements:
         raise SourceError(
             f"--raw {search.raw.path}: found {len(images)} volumes by {reader.images!r} and "

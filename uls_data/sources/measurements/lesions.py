@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data import geometry
 from uls_data.errors import CaseError
-from uls_data.ids import hash_of, readable
+from uls_data.ids import readable
 from uls_data.io import sha256_file
 from uls_data.lesions.instances import Lesion, Mark, ras_voxels
 from uls_data.measure.lines import Lines
@@ -70,10 +69,7 @@ def open_measured(opening: Opening, reader: Measurements) -> Opened:
         own = replace(volume, stored=volume.ras, stored_affine=volume.affine)
     grid = Grid(own, slices_of(own), {}, reader.nearest_vox, as_stored)
     lesions, marks = lesions_of(case, raw, reader, grid, {}, opening.profile)
-    hashes = sorted(sha256_file(raw / path) for path in case.annotations)
-    label_sha256 = hashes[0] if len(hashes) == 1 else hash_of(hashes)
-    scan = None if opening.labels_only else volume
-    return opening.result(volume, scan, lesions, marks, label_sha256)
+    return opening.annotated(volume, lesions, marks)
 
 
 @dataclass(frozen=True)
@@ -203,10 +199,9 @@ def _made(
 
 def _checked(pair: Pair, reader: Measurements, grid: Grid, windows: _Windows) -> _Made:
     """Return a measurement whose long axis is the longer one, with lengths as they are stated."""
-    spacing_mm = geometry.spacing_mm(grid.volume.stored_affine)
     columns, rows, _ = grid.volume.stored.shape
     lines, statement = pair.lines, pair.long.statement
-    found = lines.length_mm(spacing_mm)
+    found = lines.length_mm(grid.spacing_mm)
     stated = pair.long.shape.stated_mm, pair.short.shape.stated_mm
     wrong = _lengths_differ(lines, stated, found)
     if wrong and reader.stated_lengths == "fail":
@@ -237,10 +232,9 @@ def _lengths_differ(
     took one spacing for all images.
     """
     for axis, stated, mm in zip(("long", "short"), lengths, found, strict=True):
-        if stated is None or abs(stated - mm) <= max(_LENGTH_MM, _LENGTH_SHARE * mm):
+        if stated is None or _is_about(stated, mm):
             continue
-        vox = lines.long_vox if axis == "long" else lines.short_vox
-        unit = abs(stated - vox) <= max(_LENGTH_MM, _LENGTH_SHARE * vox)
+        unit = _is_about(stated, lines.long_vox if axis == "long" else lines.short_vox)
         return (
             f"the table says {stated:.2f} mm for the {axis} axis, its end points lie "
             f"{mm:.2f} mm apart on the slice"
@@ -250,6 +244,11 @@ def _lengths_differ(
             else ""
         )
     return ""
+
+
+def _is_about(stated: float, found: float) -> bool:
+    """Whether a length is the stated one, but for rounding."""
+    return abs(stated - found) <= max(_LENGTH_MM, _LENGTH_SHARE * found)
 
 
 def _repeats(
@@ -351,12 +350,10 @@ def _outlined(one: Drawn, number: int, grid: Grid, sources: _Sources) -> Lesion:
 def _line_alone(one: Drawn, number: int, grid: Grid, sources: _Sources) -> Lesion:
     """Lesion of one line, of which no mask is made."""
     (x1, y1), (x2, y2) = one.points.tolist()
-    x_mm, y_mm, _ = geometry.spacing_mm(grid.volume.stored_affine)
+    x_mm, y_mm, _ = grid.spacing_mm
     length_mm = float(np.hypot((x2 - x1) * x_mm, (y2 - y1) * y_mm))
     stated = one.shape.stated_mm
-    differs = stated is not None and abs(stated - length_mm) > max(
-        _LENGTH_MM, _LENGTH_SHARE * length_mm
-    )
+    differs = stated is not None and not _is_about(stated, length_mm)
     detail = f"{_where('one line', one)}, {length_mm:.2f} mm long" + (
         f", stated {stated:.2f} mm" if stated is not None else ""
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,11 @@ class Grid:
     nearest_vox: float = 0.0
     as_stored: bool = True
     shared: frozenset[str] = frozenset()
+
+    @cached_property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Of columns, rows and slices."""
+        return geometry.spacing_mm(self.volume.stored_affine)
 
     def placed(self, statement: Statement) -> list[Drawn]:
         """All shapes of a statement.
