@@ -8,16 +8,13 @@ order of rows or files. Outlines on one slice follow, then lines that are alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
-from uls_data.ids import readable
-from uls_data.io import sha256_file
 from uls_data.lesions.instances import Lesion, Mark, ras_voxels
 from uls_data.measure.lines import Lines
 from uls_data.outcome import Flag, Reason
@@ -30,14 +27,14 @@ from uls_data.sources.measurements.address import numbers_of
 from uls_data.sources.measurements.completion import completed
 from uls_data.sources.measurements.display import windows_of
 from uls_data.sources.measurements.hulls import groups_of, hulls_meet
+from uls_data.sources.measurements.lengths import lengths_differ
 from uls_data.sources.measurements.pairing import Pair, pairs_of
 from uls_data.sources.measurements.placing import Drawn, Grid, slices_of
 from uls_data.sources.measurements.statement import Kind, Statement
+from uls_data.sources.measurements.unpaired import Sources, line_alone, outlined, where
 from uls_data.sources.opening import Opened, Opening
 
 MAXIMUM_MEASUREMENTS = 2_000
-# Viewers show lengths with one decimal, and end points may be rounded to a tenth.
-_LENGTH_MM, _LENGTH_SHARE = 0.15, 0.01
 _Numbered = list[tuple[int, Mark]]
 _Windows = Mapping[int, tuple[float, float] | None]
 
@@ -120,7 +117,7 @@ def lesions_of(
     outward_vox = reader.coordinates.outward_vox if reader.coordinates is not None else 0.0
     slices = {str(at): at for at in range(grid.volume.stored.shape[2])}
     lesions = measured_lesions(own, grid.volume, slices, outward_vox, profile)
-    sources = _Sources(raw, case.annotations)
+    sources = Sources(raw, case.annotations)
     points = [one for one in drawn if one.shape.kind == Kind.POINT]
     found = []
     for lesion, group in zip(lesions, groups, strict=True):
@@ -142,12 +139,12 @@ def lesions_of(
         )
     for one in drawn:
         if one.shape.kind == Kind.OUTLINE:
-            found.append(_outlined(one, len(found) + 1, grid, sources))
+            found.append(outlined(one, len(found) + 1, grid, sources))
     for one in alone:
-        found.append(_line_alone(one, len(found) + 1, grid, sources))
+        found.append(line_alone(one, len(found) + 1, grid, sources))
     marks = [mark for _, mark in sorted([*unplaced, *unusable], key=lambda pair: pair[0])]
     marks += repeats
-    marks += [Mark(Reason.POINT_MARK, _where("a point", one), one.name) for one in points]
+    marks += [Mark(Reason.POINT_MARK, where("a point", one), one.name) for one in points]
     return found, marks
 
 
@@ -203,7 +200,7 @@ def _checked(pair: Pair, reader: Measurements, grid: Grid, windows: _Windows) ->
     lines, statement = pair.lines, pair.long.statement
     found = lines.length_mm(grid.spacing_mm)
     stated = pair.long.shape.stated_mm, pair.short.shape.stated_mm
-    wrong = _lengths_differ(lines, stated, found)
+    wrong = lengths_differ(lines, stated, found)
     if wrong and reader.stated_lengths == "fail":
         raise CaseError(Reason.ANNOTATION_MISMATCH, wrong)
     if problem := lines.problem((columns, rows)):
@@ -221,34 +218,6 @@ def _checked(pair: Pair, reader: Measurements, grid: Grid, windows: _Windows) ->
         stated_mm=stated,
     )
     return _Made(measurement, pair, bool(wrong))
-
-
-def _lengths_differ(
-    lines: Lines, lengths: tuple[float | None, float | None], found: tuple[float, float]
-) -> str:
-    """Say that end points are not as far apart as is stated; empty where they are.
-
-    Such a row is of another slice than it names, or of an image of another size; or its writer
-    took one spacing for all images.
-    """
-    for axis, stated, mm in zip(("long", "short"), lengths, found, strict=True):
-        if stated is None or _is_about(stated, mm):
-            continue
-        unit = _is_about(stated, lines.long_vox if axis == "long" else lines.short_vox)
-        return (
-            f"the table says {stated:.2f} mm for the {axis} axis, its end points lie "
-            f"{mm:.2f} mm apart on the slice"
-        ) + (
-            f"; the length is that in pixels: set the recipe's columns.{axis}_length_mm to null"
-            if unit
-            else ""
-        )
-    return ""
-
-
-def _is_about(stated: float, found: float) -> bool:
-    """Whether a length is the stated one, but for rounding."""
-    return abs(stated - found) <= max(_LENGTH_MM, _LENGTH_SHARE * found)
 
 
 def _repeats(
@@ -324,71 +293,3 @@ def _voxel(point: Drawn, grid: Grid) -> tuple[int, int, int] | None:
     stored = np.array([[column, row, point.slice_vox]], np.int32)
     x, y, z = ras_voxels(stored, grid.volume)[0].tolist()
     return x, y, z
-
-
-def _outlined(one: Drawn, number: int, grid: Grid, sources: _Sources) -> Lesion:
-    """Lesion of an outline on one slice: the voxels whose centres it encloses."""
-    from uls_data.dicom.polygons import check_work, fill_slice
-
-    shape = grid.volume.stored.shape
-    problem: tuple[Reason, str] | None = None
-    voxels: NDArray[np.int32] = np.empty((0, 3), np.int32)
-    try:
-        check_work([one.points], shape)
-        region, _ = fill_slice([one.points], shape)
-        if region.mask.any():
-            stored = region.voxels
-            stored[:, 2] = one.slice_vox
-            voxels = ras_voxels(stored, grid.volume)
-        else:
-            problem = Reason.EMPTY_MASK, _where("an outline that encloses no voxel centre", one)
-    except CaseError as error:
-        problem = error.reason, error.detail
-    return Lesion(number, voxels, one.name, skipped=problem, columns=sources.columns(one.statement))
-
-
-def _line_alone(one: Drawn, number: int, grid: Grid, sources: _Sources) -> Lesion:
-    """Lesion of one line, of which no mask is made."""
-    (x1, y1), (x2, y2) = one.points.tolist()
-    x_mm, y_mm, _ = grid.spacing_mm
-    length_mm = float(np.hypot((x2 - x1) * x_mm, (y2 - y1) * y_mm))
-    stated = one.shape.stated_mm
-    differs = stated is not None and not _is_about(stated, length_mm)
-    detail = f"{_where('one line', one)}, {length_mm:.2f} mm long" + (
-        f", stated {stated:.2f} mm" if stated is not None else ""
-    )
-    return Lesion(
-        number,
-        np.empty((0, 3), np.int32),
-        one.name,
-        skipped=(Reason.SINGLE_LINE, detail),
-        columns=(
-            ("recist_long_vox", float(np.hypot(x2 - x1, y2 - y1))),
-            ("stated_long_mm", stated),
-            *sources.columns(one.statement),
-        ),
-        flags=(Flag.STATED_LENGTH_DIFFERS,) if differs else (),
-    )
-
-
-def _where(what: str, one: Drawn) -> str:
-    """Words for where something was drawn: columns and rows of the stored slice, from 0."""
-    shown = ", ".join(f"({x:.2f}, {y:.2f})" for x, y in one.points[:2].tolist())
-    return f"{what} at column and row {shown} of slice {one.slice_vox}, counted from 0"
-
-
-class _Sources:
-    """Which of several files a lesion is from, as columns."""
-
-    def __init__(self, raw: Path, files: Iterable[Path]) -> None:
-        several = list(files)
-        self.hashes = (
-            {path: sha256_file(raw / path) for path in several} if len(several) > 1 else {}
-        )
-
-    def columns(self, statement: Statement) -> tuple[tuple[str, str | float | None], ...]:
-        """Columns of a lesion; none where the case has one file, which its rows name anyway."""
-        if statement.source not in self.hashes:
-            return ()
-        name = readable(statement.source.as_posix())
-        return (("label_source", name), ("label_source_sha256", self.hashes[statement.source]))

@@ -88,18 +88,7 @@ class _Layout:
 
     def _check(self, header: Sequence[str], path: Path, root: Path, reader: Measurements) -> None:
         wanted = list(self.table.demanded())
-        missing = [one for one in wanted if one[1].lower() not in self.has]
-        columns = self.table.columns
-        ends = [*self.table.ends("long"), columns.long_length_mm or ""]
-        if not missing and not any(name.lower() in self.has for name in ends):
-            missing = [("reader.table.columns.long", ", ".join(self.table.ends("long")))]
-        scan = (columns.case,) if reader.images else (columns.series, columns.slice)
-        scan = (*scan, columns.series_number, columns.case)
-        if not missing and not any(name is not None and name.lower() in self.has for name in scan):
-            named = columns.case if reader.images else columns.series
-            missing = [
-                (f"reader.table.columns.{'case' if reader.images else 'series'}", f"{named}")
-            ]
+        missing = [one for one in wanted if not self._has_any(one[1])] or self._lacking(reader)
         if not missing:
             return
         field, column = missing[0]
@@ -117,6 +106,23 @@ class _Layout:
             + f".\n  Say in the recipe's {field} what the column is called (null where there is "
             "none and the field allows that)."
         )
+
+    def _lacking(self, reader: Measurements) -> list[tuple[str, str]]:
+        """Field and columns of what must be told in some way, where the table tells it in none."""
+        columns = self.table.columns
+        ends = self.table.ends("long")
+        if not self._has_any(*ends, columns.long_length_mm):
+            return [("reader.table.columns.long", ", ".join(ends))]
+        if self._has_any(columns.case, columns.series_number):
+            return []
+        if reader.images:
+            return [("reader.table.columns.case", f"{columns.case}")]
+        if self._has_any(columns.series, columns.slice):
+            return []
+        return [("reader.table.columns.series", f"{columns.series}")]
+
+    def _has_any(self, *names: str | None) -> bool:
+        return any(name is not None and name.lower() in self.has for name in names)
 
     def statement(self, row: Row, number: int) -> Statement:
         """Statement of a row; one that cannot be used says why."""
@@ -253,8 +259,6 @@ class _Layout:
 
     def _hash(self, row: Row, column: str | None) -> str:
         text = self._text(row, column)
-        if column is None or column.lower() not in self.has:
-            return ""
         return sha256_bytes(text.encode()) if text.lower() not in _EMPTY else ""
 
     def _is_empty(self, row: Row, column: str | None) -> bool:
