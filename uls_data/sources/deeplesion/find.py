@@ -19,7 +19,7 @@ from uls_data.ids import readable
 from uls_data.outcome import Reason
 from uls_data.recipe.reader import DeepLesion
 from uls_data.sources.case_files import CaseFiles, check_inside, natural_key
-from uls_data.sources.deeplesion.table import KeySliceRows, read_table
+from uls_data.sources.deeplesion.table import LARGEST_NUMBER, KeySliceRows, read_table
 from uls_data.sources.format import Search
 from uls_data.sources.measurement import StackSpec
 from uls_data.sources.patterns import split_suffix
@@ -30,8 +30,6 @@ _SLICE = re.compile(
     r"(?P<folder>(?:.*/)?)(?P<series>[0-9]+_[0-9]+_[0-9]+)(?P<mark>[/_])(?P<stem>[0-9]{1,6})\.png"
 )
 _VOLUME = re.compile(r"(?P<series>[0-9]+_[0-9]+_[0-9]+)_(?P<first>[0-9]{1,6})-(?P<last>[0-9]{1,6})")
-# The slices' names have six digits at most.
-_LARGEST_NUMBER = 999_999
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ def _unmeasured(
     for rows in table:
         first = rows.stack.first_slice if rows.stack is not None else 0
         # Of a row that cannot be read, any slice may be meant.
-        last = first + rows.stack.shape[2] - 1 if rows.stack is not None else _LARGEST_NUMBER
+        last = first + rows.stack.shape[2] - 1 if rows.stack is not None else LARGEST_NUMBER
         ranges.setdefault(rows.series, []).append((first, last))
     for series, its in folders.items():
         beside = tuple({folder.image for folder in its})

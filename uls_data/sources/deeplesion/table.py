@@ -38,7 +38,8 @@ _LESION_TYPES = {
     "8": LesionType.PELVIS,
 }
 _SPLITS = {"1": "train", "2": "val", "3": "test"}
-_LARGEST_NUMBER = 999_999
+# Names of slices have six digits at most.
+LARGEST_NUMBER = 999_999
 _MOST_COLUMNS, _MOST_SLICES = 4096, 4000
 _FARTHEST_VOX = 1e5
 _IN_PLANE_MM, _BETWEEN_MM = (0.1, 5.0), (0.05, 25.0)
@@ -138,11 +139,11 @@ def _key_slice(case_id: str, rows: list[tuple[int, Row]], coordinates: Coordinat
 
 
 def _stack(row: Row, key_slice: int) -> StackSpec:
-    first, last = _pair(row, "Slice_range", 0, _LARGEST_NUMBER)
+    first, last = _pair(row, "Slice_range", 0, LARGEST_NUMBER)
     columns, lines = _pair(row, "Image_size", 1, _MOST_COLUMNS)
     if not first <= key_slice <= last < first + _MOST_SLICES:
         raise row.wrong(f"Slice_range: {first} to {last} is no range around slice {key_slice}")
-    if row.whole("Key_slice_index", 0, _LARGEST_NUMBER) != key_slice:
+    if row.whole("Key_slice_index", 0, LARGEST_NUMBER) != key_slice:
         raise CaseError(
             Reason.ANNOTATION_MISMATCH,
             f"{row.where}: Key_slice_index is not the {key_slice} of File_name; "

@@ -183,7 +183,7 @@ def _problem(uid: str, members: list[Statement], series: SeriesFiles | None) -> 
     if problem := _none_counts(members):
         return problem
     if series is None:
-        detail = f"series {uid} of {len(members)} rows is not below the raw root"
+        detail = f"series {uid}, of {len(members)} measurements, is not below the raw root"
         return Reason.IMAGE_MISSING, detail
     if series.modality != "CT":
         found = series.modality or "none that DICOM defines"
@@ -199,7 +199,7 @@ def _none_counts(members: list[Statement]) -> _Problem | None:
     counts = ", ".join(f"{count} {reason}" for reason, count in sorted(why.items()))
     reason = max(why, key=lambda reason: (why[reason], reason))
     first = next(one.skipped[1] for one in members if one.skipped and one.skipped[0] == reason)
-    return reason, f"no row counts: {counts}; the first: {first}"
+    return reason, f"no measurement counts: {counts}; the first: {first}"
 
 
 def _of_no_scan(path: Path, members: list[tuple[Statement, _Problem]], is_table: bool) -> _Problem:
@@ -241,7 +241,8 @@ def _of_volumes(search: Search, reader: Measurements) -> list[CaseFiles]:
         problem = None if members else (Reason.NOT_ANNOTATED, f"{name}: nobody measured it")
         problem = problem or _none_counts(members)
         if members and not paths:
-            problem = Reason.IMAGE_MISSING, f"no volume of {len(members)} rows by {reader.images!r}"
+            detail = f"no volume by {reader.images!r} for its {len(members)} measurements"
+            problem = Reason.IMAGE_MISSING, detail
         if len(paths) > 1:
             shown = ", ".join(readable(path.as_posix()) for path in paths[:3])
             problem = Reason.AMBIGUOUS_FILES, f"expected one volume, found {len(paths)}: {shown}"

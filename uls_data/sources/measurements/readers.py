@@ -18,7 +18,6 @@ from uls_data.sources.format import Search
 from uls_data.sources.measurements.statement import Statement
 from uls_data.sources.measurements.table import read_table
 from uls_data.sources.scans import Strays
-from uls_data.volumes.raw_root import RawRoot
 
 # Modality of the DICOM objects of a kind.
 _MODALITIES = {"sr": "SR", "presentation_states": "PR", "structure_sets": "RTSTRUCT"}
@@ -58,13 +57,16 @@ def read_all(
     found: list[Statement] = []
     lost: Strays = {}
     tables: list[Path] = []
+    # DICOM was found already.
+    other = reader.table is not None or not _MODALITIES.keys() >= set(reader.objects)
+    files = sorted(search.raw.walk()) if other else []
     if reader.table is not None:
-        tables = _tables(reader.table.file, search.raw)
+        tables = _tables(reader.table.file, root, files)
         search.selected.update(tables)
         found += read_table(root / tables[0], root, reader)
     for kind in reader.objects:
         read = _reader(kind)
-        for path in _files_of(kind, search, every):
+        for path in _files_of(kind, search, every, files):
             search.selected.add(path)
             try:
                 stated = read(path, root, reader)
@@ -91,7 +93,9 @@ def _reader(kind: str) -> Callable[[Path, Path, Measurements], list[Statement]]:
     return loaded
 
 
-def _files_of(kind: str, search: Search, every: list[SeriesFiles]) -> Iterator[Path]:
+def _files_of(
+    kind: str, search: Search, every: list[SeriesFiles], files: list[Path]
+) -> Iterator[Path]:
     """Files of a kind below the raw root, sorted."""
     if kind in _MODALITIES:
         objects = [one for one in every if one.modality == _MODALITIES[kind]]
@@ -101,7 +105,7 @@ def _files_of(kind: str, search: Search, every: list[SeriesFiles]) -> Iterator[P
     endings, telling = _ENDINGS[kind]
     root = search.raw.path
     inside = root.resolve()
-    for path in sorted(search.raw.walk()):
+    for path in files:
         file = root / path
         if not path.name.lower().endswith(endings) or not file.is_file():
             continue
@@ -116,12 +120,11 @@ def _files_of(kind: str, search: Search, every: list[SeriesFiles]) -> Iterator[P
             yield path
 
 
-def _tables(pattern: str, raw: RawRoot) -> list[Path]:
+def _tables(pattern: str, root: Path, files: list[Path]) -> list[Path]:
     """Return the one table, and copies of it."""
-    root = raw.path
     found = [
         path
-        for path in sorted(raw.walk())
+        for path in files
         if fnmatchcase(path.name.lower(), pattern.lower()) and (root / path).is_file()
     ]
     for path in found:
