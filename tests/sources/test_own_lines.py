@@ -295,7 +295,7 @@ def test_markups_that_are_none(tmp_path: Path, text: str) -> None:
     except CaseError as error:
         assert error.reason == Reason.ANNOTATION_UNREADABLE and "Jane" not in str(error)
     else:
-        assert all(one.skipped is not None and not one.shapes for one in found)
+        assert found and all(one.skipped is not None and not one.shapes for one in found)
 
 
 def test_points_that_nobody_set_do_not_count(tmp_path: Path) -> None:
@@ -380,6 +380,28 @@ def test_aim_that_is_none(tmp_path: Path, text: str) -> None:
     with pytest.raises(CaseError) as caught:
         read_aim(Path("a.xml"), tmp_path, READER)
     assert caught.value.reason in (Reason.ANNOTATION_UNREADABLE, Reason.TOO_LARGE)
+
+
+HOSTILE_JSON = (
+    *("", "{", "\0", "[" * 100_000, '{"a": ' * 70 + "{}" + "}" * 70, '{"a": ' * 50_000),
+    '{"a": [' + ",".join(["{}"] * 200_001) + "]}",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE_JSON)
+def test_aim_in_json_that_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(CaseError) as caught:
+        read_aim(Path("a.json"), tmp_path, READER)
+    assert caught.value.reason in (Reason.ANNOTATION_UNREADABLE, Reason.TOO_LARGE)
+
+
+def test_a_name_in_json_that_is_no_text(tmp_path: Path) -> None:
+    """Half of a surrogate pair, which JSON can spell and no encoding writes."""
+    for name in ("Jane Roe", "1.2.3"):
+        (tmp_path / "a.json").write_text(as_json().replace(f'"{name}"', '"\\ud800"'))
+        (one,) = read_aim(Path("a.json"), tmp_path, READER)
+        assert one.shapes and one.drawn_by and one.track
 
 
 @pytest.mark.parametrize("number", ["inf", "1e999", "Jane", "9" * 400, ""])

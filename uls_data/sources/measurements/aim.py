@@ -95,7 +95,7 @@ def _statement(one: Element, label: str, path: Path, name: str, everybody: str) 
         source=path,
         place=Place(slice_name=images.pop() if len(images) == 1 else ""),
         drawn_by=_user(one) or everybody,
-        track=sha256_bytes(track.encode()) if track else "",
+        track=_hash(track) if track else "",
     )
     try:
         entities = [it for it in one.iter() if _local(it) in ("GeometricShape", "MarkupEntity")]
@@ -160,7 +160,12 @@ def _user(tree: Element) -> str:
         for user in tree.iter()
         if _local(user) in ("User", "user")
     } - {"||"}
-    return sha256_bytes(users.pop().lower().encode()) if len(users) == 1 else ""
+    return _hash(users.pop().lower()) if len(users) == 1 else ""
+
+
+def _hash(text: str) -> str:
+    # JSON can spell half of a surrogate pair.
+    return sha256_bytes(text.encode("utf-8", "surrogatepass"))
 
 
 def _local(element: Element) -> str:
