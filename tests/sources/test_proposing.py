@@ -132,6 +132,24 @@ def test_nnunet_raw(tmp_path: Path) -> None:
     assert content["reader"]["case"] == r"mine_\d+"
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"\ud800 tumour": 1, "\x1b[2Jtumour": 2},
+        *({"tumour": float("inf")}, {"tumour": [1]}, {"²": "tumour"}, ["tumour"], "tumour", 5),
+    ],
+)
+def test_names_of_values_that_are_none(tmp_path: Path, labels: Any) -> None:
+    raw = tmp_path / "raw"
+    for number in (1, 2):
+        write_nifti(raw / f"imagesTr/mine_{number:03}_0000.nii.gz", image(number), AFFINE)
+        write_nifti(raw / f"labelsTr/mine_{number:03}.nii.gz", mask(1, 2), AFFINE)
+    (raw / "dataset.json").write_text(json.dumps({"labels": labels}))
+    made, content = proposed(tmp_path, raw)
+    assert content["instances"]["values"] == [1, 2]
+    assert all(line.isprintable() and "tumour" not in line for line in made.seen)
+
+
 def test_one_flat_folder_of_mixed_formats(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     for case in ("anna", "bob"):
