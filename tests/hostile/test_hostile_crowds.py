@@ -165,11 +165,11 @@ def outcome(root: Path, series: dict[str, Series]) -> list[str]:
             continue
         assert {mark.reason for mark in marks} <= ROW_REASONS
         alone = [lesion for lesion in lesions if not lesion.measured]
-        assert {one.skipped and one.skipped[0] for one in alone} <= {Reason.SINGLE_LINE}
+        assert {lesion.skipped and lesion.skipped[0] for lesion in alone} <= {Reason.SINGLE_LINE}
         count = sum(len(lesion.measured) for lesion in lesions)
         assert len(marks) + count + len(alone) == len(case.measurements)
         for lesion in lesions:
-            assert lesion.measured or lesion in alone
+            assert bool(lesion.measured) == (lesion.skipped is None)
             assert [one.reader for one in lesion.measured] == [*range(1, len(lesion.measured) + 1)]
         said += [repr(mark) for mark in marks]
     return said

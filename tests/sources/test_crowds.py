@@ -263,7 +263,9 @@ def test_slices_by_uid_or_number(opened: tuple[CaseFiles, Series], archive: Path
 
 def test_one_reader_twice(opened: tuple[CaseFiles, Series], archive: Path) -> None:
     one, again = measured(opened, drawn_by=4), measured(opened, "row-2", drawn_by=4)
-    assert placed(opened, archive, one, again) == ([(1, 1)], [Reason.DUPLICATE])
+    (lesion,), (mark,) = lesions_and_marks(opened, archive, [one, again])
+    assert lesion.source_lesion_id == "row-1" and len(lesion.measured) == 1
+    assert mark.reason is Reason.DUPLICATE
     # Another drawing by the same reader is kept, and so is the same one by another reader.
     moved = measured(opened, "row-2", lines=cross(31, 30), drawn_by=4)
     other = measured(opened, "row-3", drawn_by=2)
