@@ -64,13 +64,13 @@ def test_detail_is_never_cut(manifest: Path) -> None:
     assert lines[0].split() == ["case_id", "status", "reason"]
     assert lines[2].startswith("c2") and lines[3].startswith("    images/case_with")
     # Where there is room, it stands in its line.
-    assert text != on_terminal(*command, columns=300)
     assert f"truncated_file  {DETAIL}" in on_terminal(*command, columns=300)
 
 
 def test_other_words_are_cut(manifest: Path) -> None:
     command = ("-m", "uls_data", "query", str(manifest), "--columns", "case_id,reason,status")
-    assert "trunc" in on_terminal(*command, columns=28) and "…" in on_terminal(*command, columns=28)
+    text = on_terminal(*command, columns=28)
+    assert "trunc" in text and "…" in text
 
 
 def test_a_bar_says_what_it_waits_for() -> None:

@@ -13,6 +13,7 @@ import pytest
 from makers.archives import KINDS
 from makers.own_lines import write_recipe
 from makers.rights import hidden, without_root
+from makers.shared import linked
 
 from demo.files import write_nifti
 from uls_data.errors import SourceError
@@ -35,12 +36,14 @@ def put(path: Path, voxels: Any) -> None:
     write_nifti(path, voxels, np.diag([0.8, 0.8, 2.5, 1.0]))
 
 
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a raw archive and of what was built of it."""
+    folder = tmp_path_factory.mktemp("original")
+    root = folder / "raw"
     image = np.arange(20 * 18 * 16, dtype=np.int16).reshape(20, 18, 16) % 100
     mask = np.zeros(image.shape, dtype=np.uint8)
     mask[2:8, 3:9, 2:8] = 1
-    root = tmp_path / "raw"
     for case in ("a", "b", "c"):
         put(root / case / "image" / "ct.nii", image)
         put(root / case / "mask" / "lesion.nii", mask)
@@ -48,7 +51,14 @@ def raw(tmp_path: Path) -> Path:
     text = text.replace("images/{case}{ext}", "{case}/image/ct{ext}")
     text = text.replace("masks/{case}{ext}", "{case}/mask/lesion{ext}")
     (root / "mine.yaml").write_text(text, encoding="utf-8")
-    return root
+    run(root, folder / "out")
+    return folder
+
+
+@pytest.fixture
+def raw(original: Path, tmp_path: Path) -> Path:
+    """A copy keeps sizes and times: to a build it is the archive itself."""
+    return Path(shutil.copytree(original / "raw", tmp_path / "raw"))
 
 
 def rows(out: Path) -> list[tuple[str, str, str | None]]:
@@ -65,12 +75,11 @@ UNLISTED = "folder_unreadable"
 
 
 @pytest.fixture
-def built(raw: Path, tmp_path: Path) -> tuple[Path, dict[str, bytes]]:
-    run(raw, tmp_path / "out")
-    assert rows(tmp_path / "out") == OK
-    before = files(tmp_path / "out")
-    assert len(before) == 6
-    return tmp_path / "out", before
+def built(original: Path, tmp_path: Path) -> tuple[Path, dict[str, bytes]]:
+    out = linked(original / "out", tmp_path / "out")
+    before = files(out)
+    assert rows(out) == OK and len(before) == 6
+    return out, before
 
 
 @pytest.mark.parametrize("name", ["b", "b/mask", "b/image"])
@@ -130,7 +139,7 @@ def test_prune_removes_nothing_while_files_cannot_be_read(tmp_path: Path) -> Non
     before = files(out)
     (out / ".uls-data" / "mine" / "dicom-headers.jsonl").unlink()  # which remembers the slices
     with ExitStack() as stack:
-        for path in [*(raw / "patient_2" / "ct").iterdir()]:
+        for path in (raw / "patient_2" / "ct").iterdir():
             stack.enter_context(hidden(path))
         with without_root():
             report = build(recipe, raw, out, labels_only=True, prune=True)
@@ -172,10 +181,10 @@ def test_all_folders_hidden(raw: Path, built: tuple[Path, dict[str, bytes]]) -> 
     assert rows(out) == OK and files(out) == before
 
 
-def test_what_a_killed_run_left_is_no_other_case_s(raw: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    run(raw, out)
-    before = files(out)
+def test_what_a_killed_run_left_is_no_other_case_s(
+    raw: Path, built: tuple[Path, dict[str, bytes]]
+) -> None:
+    out, before = built
     for name in ("manifest", ".uls-data"):
         shutil.rmtree(out / name)
     assert len(list(out.rglob("*.jpg"))) == 3
@@ -183,7 +192,7 @@ def test_what_a_killed_run_left_is_no_other_case_s(raw: Path, tmp_path: Path) ->
     assert rows(out) == OK and files(out) == before
 
 
-def test_two_cases_that_share_a_name_stop_the_build(raw: Path, tmp_path: Path) -> None:
+def test_two_cases_that_share_a_name_stop_the_build(tmp_path: Path) -> None:
     """Weak names hold no lesion number: that of a second lesion may be another case's name."""
     state = State(tmp_path, "mine")
     state.load()

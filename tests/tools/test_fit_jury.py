@@ -1,3 +1,5 @@
+"""The shipped network and calibration can be fitted anew, to the same bytes."""
+
 from __future__ import annotations
 
 import sys
@@ -36,6 +38,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit_jury, "STEPS", 3)
     monkeypatch.setattr(fit_jury, "PHANTOMS", 4)
+    for name in ("FIT", "QUALITY"):
+        noise, _ = getattr(fit_jury, name)
+        monkeypatch.setattr(fit_jury, name, (noise[:2], 2))  # slices of each patient
 
 
 def run(data: Path, to: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
