@@ -17,7 +17,7 @@ from makers.archives import KINDS, PATIENTS, Kind
 from makers.damages import Damage, damage
 from makers.inventory import Told, unaccounted
 from makers.rights import hidden, without_root
-from makers.shared import linked
+from makers.shared import Shared, linked
 
 from uls_data.errors import SourceError
 from uls_data.factory import build
@@ -29,20 +29,19 @@ PER_BATCH = 25
 _REPAIRED = 5
 
 
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Undamaged archives, and what was built of each."""
-    folders = {}
-    for name, kind in KINDS.items():
-        folders[name] = tmp_path_factory.mktemp(name)
-        recipe = kind.make(folders[name] / "archive")
-        report = build(recipe, recipe.parent / "raw", folders[name] / "out", **kind.options)
+def undamaged(shared: Shared, name: str) -> Path:
+    """Folder of an undamaged `archive` of a kind, and of what was built of it, in `out`."""
+
+    def make(folder: Path) -> None:
+        recipe = KINDS[name].make(folder / "archive")
+        raw = recipe.parent / "raw"
+        report = build(recipe, raw, folder / "out", **KINDS[name].options)
         assert report.failed == 0
-        told = Told(report.rows)
-        assert unaccounted(name, recipe.parent / "raw", told, {}) == []
+        assert unaccounted(name, raw, Told(report.rows), {}) == []
         ok = {row["case_id"] for row in report.rows if row["status"] == "ok"}
         assert len(ok) == len(PATIENTS)
-    return folders
+
+    return shared.once(f"inventory-{name}", make)
 
 
 def run(recipe: Path, raw: Path, out: Path, done: Damage, **options: Any) -> BuildReport:
@@ -106,11 +105,12 @@ BATCHES = max(-(-DAMAGES // PER_BATCH), 1)
 # A UID that was cut, written again by pydicom.
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 @pytest.mark.parametrize("batch", range(BATCHES))
-def test_damaged_archives(archives: dict[str, Path], tmp_path: Path, batch: int) -> None:
+def test_damaged_archives(shared: Shared, tmp_path: Path, batch: int) -> None:
     name = list(KINDS)[batch % len(KINDS)]
+    good = undamaged(shared, name)
     problems = []
     for number in range(batch // len(KINDS) * PER_BATCH, (batch // len(KINDS) + 1) * PER_BATCH):
         folder = tmp_path / str(number)
-        problems += trial(name, folder, archives[name] / "archive", archives[name] / "out", number)
+        problems += trial(name, folder, good / "archive", good / "out", number)
         shutil.rmtree(folder)
     assert not problems, f"{len(problems)}:\n" + "\n".join(problems[:15])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pydicom
 
-from makers.archives import Kind
+from makers.archives import PATIENTS, Kind, series_uid
 
 _SUFFIXES = (".dcm", "", ".IMA", ".txt", ".nii", ".nii.gz", ".gz", ".mha", ".png", ".zip", ".csv")
 
@@ -165,14 +165,14 @@ def _edit(paths: list[Path], change: Callable[[pydicom.Dataset], None]) -> None:
 
 def _one_sop_uid(_: Damage, path: Path, rng: random.Random) -> None:
     """Give all objects of a folder one SOP instance UID, as some de-identifiers do."""
-    uid = rng.choice(["1.2.3", "1.2.826.0.9.1.1.2"])
+    uid = rng.choice(["1.2.3", f"{series_uid(1)}.1.2"])
     _edit(sorted(path.parent.iterdir()), lambda ds: setattr(ds, "SOPInstanceUID", uid))
 
 
 def _one_series_uid(done: Damage, path: Path, rng: random.Random) -> None:
     """Give all objects of a folder the series UID of a patient."""
-    number = rng.choice([1, 2, 3])
-    uid = f"1.2.826.0.9.{number}"
+    number = rng.choice(PATIENTS)
+    uid = series_uid(number)
     done.patients.add(number)
     _edit(sorted(path.parent.iterdir()), lambda ds: setattr(ds, "SeriesInstanceUID", uid))
 

@@ -147,43 +147,38 @@ def _dicom(
 
 def _rtstruct(raw: Path, files: list[Path], told: Told) -> Iterator[str]:
     yield from _dicom(raw, files, told, "RTSTRUCT")
-    for path, ds in _objects(files, "RTSTRUCT"):
-        wanted = {
-            f"roi-{roi.ROINumber}"
-            for roi in ds.get("StructureSetROISequence", [])
-            if roi.ROIName.startswith("GTV")
-        }
-        yield from _structures(raw, path, wanted, told)
+    rois = ("roi", "StructureSetROISequence", "ROINumber", "ROIName", "GTV")
+    yield from _structures(raw, files, told, "RTSTRUCT", *rois)
 
 
 def _seg(raw: Path, files: list[Path], told: Told) -> Iterator[str]:
     yield from _dicom(raw, files, told, "SEG")
-    for path, ds in _objects(files, "SEG"):
-        wanted = {
-            f"segment-{one.SegmentNumber}"
-            for one in ds.get("SegmentSequence", [])
-            if one.SegmentLabel.startswith("Lesion")
-        }
-        yield from _structures(raw, path, wanted, told)
+    segments = ("segment", "SegmentSequence", "SegmentNumber", "SegmentLabel", "Lesion")
+    yield from _structures(raw, files, told, "SEG", *segments)
 
 
-def _objects(files: list[Path], modality: str) -> Iterator[tuple[Path, pydicom.Dataset]]:
+def _structures(
+    raw: Path, files: list[Path], told: Told, modality: str,
+    word: str, items: str, number: str, label: str, begin: str,
+) -> Iterator[str]:  # fmt: skip
+    """Structures of objects that were read, and that no row of their case names."""
     for path in files:
         try:
             ds = pydicom.dcmread(path)
         except Exception:
             continue
-        if ds.get("Modality") == modality:
-            yield path, ds
-
-
-def _structures(raw: Path, path: Path, wanted: set[str], told: Told) -> Iterator[str]:
-    """Structures of an object that was read, and that no row of its case names."""
-    name = path.relative_to(raw).as_posix()
-    cases = {row["case_id"] for row in told.of(label_source=name)}
-    rows = [row for row in told.rows if row["case_id"] in cases and row["source_lesion_id"]]
-    if rows and not wanted <= lesion_ids(rows):
-        yield f"{wanted - lesion_ids(rows)} of {name}"
+        if ds.get("Modality") != modality:
+            continue
+        wanted = {
+            f"{word}-{one[number].value}"
+            for one in ds.get(items, [])
+            if one[label].value.startswith(begin)
+        }
+        name = path.relative_to(raw).as_posix()
+        cases = {row["case_id"] for row in told.of(label_source=name)}
+        rows = [row for row in told.rows if row["case_id"] in cases and row["source_lesion_id"]]
+        if rows and not wanted <= lesion_ids(rows):
+            yield f"{wanted - lesion_ids(rows)} of {name}"
 
 
 def _lidc(raw: Path, files: list[Path], told: Told) -> Iterator[str]:
