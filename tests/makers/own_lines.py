@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import shutil
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +85,9 @@ class Measured:
         """Of the slice."""
         return self.series.sop_instance_uids[self.slice_vox]
 
-    def link(self, to: Path) -> Path:
-        """Put the series into a folder, as links."""
-        to.mkdir(parents=True)
-        for path in self.folder.iterdir():
-            os.link(path, to / path.name) if _same_device(path, to) else (
-                (to / path.name).write_bytes(path.read_bytes())
-            )
-        return to
+    def copy(self, to: Path) -> Path:
+        """Copy the series into a folder (5 MB)."""
+        return Path(shutil.copytree(self.folder, to))
 
     def write_csv(self, path: Path, **columns: str | float) -> Path:
         """Write a table of one row: the end points in pixels, or in LPS mm without a slice."""
@@ -127,10 +121,6 @@ class Measured:
             (folder / f"{name}.mrk.json").write_text(json.dumps(said, indent=4), encoding="utf-8")
 
 
-def _same_device(path: Path, folder: Path) -> bool:
-    return path.stat().st_dev == folder.stat().st_dev
-
-
 def ibsi_lines(real_data: Path) -> Measured:
     """Lines across the largest real contour of the IBSI phantom, between its own vertices."""
     folder = real_data / "ibsi-ct-phantom/dicom/image"
@@ -144,7 +134,7 @@ def ibsi_lines(real_data: Path) -> Measured:
 
 def _axes(points: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
     """Longest distance of two vertices of a contour, and the longest one across it."""
-    pairs = np.array(list(combinations(range(len(points)), 2)))
+    pairs = np.column_stack(np.triu_indices(len(points), 1))
     ways = points[pairs[:, 1]] - points[pairs[:, 0]]
     lengths = np.linalg.norm(ways, axis=1)
     long = int(lengths.argmax())

@@ -18,9 +18,9 @@ from makers.own_lines import Measured
 _CORNER_VOX = 0.5
 
 
-def _slice_of(lines: Measured, folder: Path) -> Dataset:
+def _slice_of(lines: Measured) -> Dataset:
     """Header of the measured slice, with the elements that highdicom copies and this one lacks."""
-    for path in sorted(folder.iterdir()):
+    for path in sorted(lines.folder.iterdir()):
         ds = pydicom.dcmread(path)
         if ds.SOPInstanceUID == lines.sop_instance_uid:
             for keyword in ("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
@@ -43,9 +43,7 @@ def _identity() -> dict[str, Any]:
     }
 
 
-def write_sr(
-    lines: Measured, folder: Path, to: Path, *, in_3d: bool = False, lengths_mm: Any = None
-) -> None:
+def write_sr(lines: Measured, to: Path, *, in_3d: bool = False, lengths_mm: Any = None) -> None:
     """Write a TID 1500 report with one group: long and short axis, with their coordinates.
 
     Parameters
@@ -60,7 +58,7 @@ def write_sr(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = _slice_of(lines, folder)
+        image = _slice_of(lines)
         ends = (lines.lps_mm[:2], lines.lps_mm[2:])
         if lengths_mm is None:
             lengths_mm = [float(np.linalg.norm(b - a)) for a, b in ends]
@@ -97,7 +95,7 @@ def write_sr(
         report.save_as(to, enforce_file_format=True)
 
 
-def write_gsps(lines: Measured, folder: Path, to: Path, *, displayed: bool = False) -> None:
+def write_gsps(lines: Measured, to: Path, *, displayed: bool = False) -> None:
     """Write a presentation state with a polyline for each axis.
 
     Parameters
@@ -109,7 +107,7 @@ def write_gsps(lines: Measured, folder: Path, to: Path, *, displayed: bool = Fal
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = _slice_of(lines, folder)
+        image = _slice_of(lines)
         pixels = lines.pixels + _CORNER_VOX
         if displayed:
             # A quarter turn to the right of columns 11 to 190, rows 21 to 180 (from 1): the bottom

@@ -36,7 +36,7 @@ def built(root: Path, out: Path, **reader: Any) -> tuple[list[Row], dict[str, by
 def expected(lines: Measured, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """VOI and mask of the lines as a table in pixels gives them."""
     root = tmp_path_factory.mktemp("pixels")
-    lines.link(root / "raw" / "phantom")
+    lines.copy(root / "raw" / "phantom")
     lines.write_csv(root / "raw" / "lines.csv", sop_instance_uid=lines.sop_instance_uid)
     rows, found = built(root / "raw", root / "out", table={"file": "*.csv"}, coordinates=CENTRES)
     (row,) = rows
@@ -52,7 +52,7 @@ def expected(lines: Measured, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 def test_a_table_in_mm(lines: Measured, expected: dict[str, bytes], tmp_path: Path) -> None:
-    lines.link(tmp_path / "raw" / "phantom")
+    lines.copy(tmp_path / "raw" / "phantom")
     lines.write_csv(tmp_path / "raw" / "lines.csv", case="phantom")
     table = {"file": "*.csv", "unit": "lps_mm"}
     _, found = built(tmp_path / "raw", tmp_path / "out", table=table)
@@ -66,7 +66,7 @@ SLICES = ("image_number", "slice_index", "slice_mm")
 def test_a_slice_by_number_or_position(
     lines: Measured, expected: dict[str, bytes], tmp_path: Path, way: str
 ) -> None:
-    folder = lines.link(tmp_path / "raw" / "phantom")
+    folder = lines.copy(tmp_path / "raw" / "phantom")
     number, series_number = _numbers(folder, lines.sop_instance_uid)
     value = {
         "image_number": number,
@@ -96,7 +96,7 @@ def _numbers(folder: Path, uid: str) -> tuple[int, int | None]:
 
 
 def test_markups_of_slicer(lines: Measured, expected: dict[str, bytes], tmp_path: Path) -> None:
-    lines.write_markups(lines.link(tmp_path / "raw" / "phantom"))
+    lines.write_markups(lines.copy(tmp_path / "raw" / "phantom"))
     rows, found = built(tmp_path / "raw", tmp_path / "out", objects=["markups"])
     assert found == expected
     assert rows[0]["source_lesion_id"] == "L.mrk.json/markup-1+S.mrk.json/markup-1"
@@ -109,11 +109,8 @@ def objects(lines: Measured, root: Path, of: str, write: Any, **how: Any) -> Any
     """Rows and VOIs of a series with one object."""
     if of != "structure_sets":
         pytest.importorskip("highdicom")
-    folder = lines.link(root / "raw" / "phantom")
-    if of == "structure_sets":
-        write(lines, root / "raw" / "object.dcm", **how)
-    else:
-        write(lines, folder, root / "raw" / "object.dcm", **how)
+    lines.copy(root / "raw" / "phantom")
+    write(lines, root / "raw" / "object.dcm", **how)
     return built(root / "raw", root / "out", objects=[of])
 
 
