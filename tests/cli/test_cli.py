@@ -187,8 +187,9 @@ def test_dry_run(uls: Any, archives: Any, tmp_path: Path) -> None:
 def test_a_mistyped_command_and_word_are_told(uls: Any, built: Path) -> None:
     wrong = uls("buid")
     assert wrong.code == 2 and "Did you mean build?" in wrong.err
-    none = uls("query", built, 'lesion_type == "kidny"')
-    assert none.code == 0 and "did you mean kidney?" in none.err
+    for expression in ('lesion_type == "kidny"', ' lesion_type == "kidny"'):
+        none = uls("query", built, expression)
+        assert none.code == 0 and "did you mean kidney?" in none.err
     assert "did you mean" not in uls("query", built, 'lesion_type == "bone"').err
 
 

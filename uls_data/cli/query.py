@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import csv
 import json
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +43,7 @@ def command(
     M is a manifest, or the OUT folder of a build; EXPRESSION is a condition over
     its columns as pandas takes it. Without one, all rows are printed.
     """
-    from uls_data.manifest.query import query, query_pieces
+    from uls_data.manifest.query import query, query_pieces, unknown_words
 
     *paths, last = manifests
     expression = ""
@@ -74,26 +72,6 @@ def command(
     for hint in () if len(frame) else unknown_words(expression):
         click.echo(hint, err=True)
     return 0
-
-
-def unknown_words(expression: str) -> list[str]:
-    """Hints on words of an expression that a column with a closed list never holds."""
-    from uls_data.manifest.schema import document
-
-    lists = document()["closed_lists"]
-    hints = []
-    for node in ast.walk(ast.parse(expression, mode="eval")) if expression else ():
-        if not isinstance(node, ast.Compare):
-            continue
-        sides = (node.left, *node.comparators)
-        names = [side.id for side in sides if isinstance(side, ast.Name) and side.id in lists]
-        words = [x.value for side in sides for x in ast.walk(side) if isinstance(x, ast.Constant)]
-        for name, word in ((name, word) for name in names for word in words):
-            if isinstance(word, str) and word not in lists[name]:
-                close = get_close_matches(word, lists[name], 1)
-                known = f"did you mean {close[0]}?" if close else f"it is {', '.join(lists[name])}"
-                hints.append(f"no {name} is {word!r}; {known}")
-    return hints
 
 
 def _is_there(path: Path) -> bool:

@@ -21,7 +21,7 @@ from uls_data.manifest.parquet import (
     read_rows,
     read_table,
 )
-from uls_data.manifest.schema import arrow_schema, column_names
+from uls_data.manifest.schema import arrow_schema, column_names, document
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,6 +130,31 @@ def _met(files: Sequence[Path], tree: ast.Expression, expression: str) -> pd.Ind
     except Exception as error:
         said = (str(error).splitlines() or [type(error).__name__])[0][:_SHOWN]
         raise ManifestError(f"query {_short(expression)}: {said}\n  {_EXAMPLE}") from error
+
+
+def unknown_words(expression: str) -> list[str]:
+    """Hints on words of an expression that a column with a closed list never holds.
+
+    Raises
+    ------
+    ManifestError
+        Not an expression that `query` takes.
+    """
+    tree = _parsed(expression)
+    lists = document()["closed_lists"]
+    hints = []
+    for node in ast.walk(tree) if tree is not None else ():
+        if not isinstance(node, ast.Compare):
+            continue
+        sides = (node.left, *node.comparators)
+        names = [side.id for side in sides if isinstance(side, ast.Name) and side.id in lists]
+        words = [x.value for side in sides for x in ast.walk(side) if isinstance(x, ast.Constant)]
+        for name, word in ((name, word) for name in names for word in words):
+            if isinstance(word, str) and word not in lists[name]:
+                near = difflib.get_close_matches(word, lists[name], n=1)
+                hint = f"did you mean {near[0]}?" if near else f"it is {', '.join(lists[name])}"
+                hints.append(f"no {name} is {word!r}; {hint}")
+    return hints
 
 
 def _parsed(expression: str) -> ast.Expression | None:
