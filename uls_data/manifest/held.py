@@ -51,9 +51,8 @@ class _Columns(dict[str, _Column]):
         return column.take(pa.array(self._numbers)).combine_chunks()
 
     def codes(self, name: str) -> NDArray[np.int64]:
-        """One number for each value of a column of numbers or texts, null included."""
-        encoded = self._values(name).dictionary_encode()
-        return np.asarray(encoded.indices.fill_null(len(encoded.dictionary)), np.int64)
+        """`codes_of` a column."""
+        return codes_of(self._values(name))
 
     def _objects(self, name: str) -> _Column:
         """Values of few kinds, each held once."""
@@ -164,6 +163,14 @@ class HeldRows(Sequence[Row]):
         """Let columns go; who asks for one again waits until it is read again."""
         for name in names:
             self._columns.pop(name, None)
+
+
+def codes_of(column: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+    """One number for each value of a column of numbers or texts, null included."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    return np.asarray(encoded.indices.fill_null(len(encoded.dictionary)), np.int64)
 
 
 def _access(column: pa.Array) -> _Column:

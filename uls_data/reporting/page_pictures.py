@@ -70,9 +70,8 @@ class Thumbnails:
             self.missing.append((str(row["voi_id"]), error.detail))
             return None, {}
         self.found += 1
-        return base64.b64encode(data).decode() if self.embedded else self._beside(
-            path, data
-        ), numbers
+        picture = base64.b64encode(data).decode() if self.embedded else self._beside(path, data)
+        return picture, numbers
 
     def _beside(self, path: Path, data: bytes) -> str:
         """Name of a picture beside the page; the build's own is linked, or copied."""

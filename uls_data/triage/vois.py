@@ -23,6 +23,7 @@ from uls_data.io import sha256_voxels
 from uls_data.manifest.archive import read_voi
 from uls_data.manifest.by_axis import spacing_of
 from uls_data.manifest.choice import counting, layer_of, rank
+from uls_data.manifest.held import codes_of
 from uls_data.manifest.parquet import manifest_files, read_rows, read_table
 from uls_data.manifest.query import query
 from uls_data.manifest.row import Column, Row
@@ -296,12 +297,12 @@ def _preferred(names: pa.Table, places: NDArray[np.int64]) -> NDArray[np.int64]:
     places : ndarray
         Of each mask, from 0; negative: it is not to be shown.
     """
-    kinds = _codes(names["layer"]) * len(names) + _codes(names["parent_layer"])
+    kinds = codes_of(names["layer"]) * len(names) + codes_of(names["parent_layer"])
     _, first, kind = np.unique(kinds, return_index=True, return_inverse=True)
     layers: list[Row] = names.select(["layer", "parent_layer"]).take(first).to_pylist()
     ranks = np.array([min(rank(row), _HIGHEST) for row in layers], np.int64)[kind]
     at = np.flatnonzero((ranks > _LOWEST) & (places >= 0))
-    vois = (_codes(names["voi_id"]) * len(names) + _codes(names["source"]))[at]
+    vois = (codes_of(names["voi_id"]) * len(names) + codes_of(names["source"]))[at]
     order = np.lexsort((at, -ranks[at], vois))
     starts = np.flatnonzero(np.diff(vois[order], prepend=-1))
     best = at[order[starts]]
@@ -309,15 +310,6 @@ def _preferred(names: pa.Table, places: NDArray[np.int64]) -> NDArray[np.int64]:
     seen = np.minimum.reduceat(at[order], starts) if len(at) else at
     result: NDArray[np.int64] = best[np.lexsort((seen, places[best]))]
     return result
-
-
-def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    """One number for each value of a column, null included."""
-    encoded = column.combine_chunks()
-    if not pa.types.is_dictionary(encoded.type):
-        encoded = encoded.dictionary_encode()
-    codes: NDArray[np.int64] = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy()
-    return codes.astype(np.int64)
 
 
 def _decode(root: Path, row: Row, subject: Subject, why: tuple[str, ...]) -> Voi:
