@@ -15,21 +15,12 @@ from uls_data.manifest.parquet import frame_of, read_table
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMNS = [
-    "source",
-    "layer",
-    "parent_layer",
-    "lesion_type",
-    "supervision",
-    "case_id",
-    "patient_id",
-    "lesion_index",
-    "sample_index",
-    "status",
-    "split",
-    "long_axis_vox",
-    "short_axis_vox",
-]
+# Texts that are only compared: numbers stand for them, which take less memory.
+_NAMES = ("case_id", "patient_id")
+_COLUMNS = (
+    *("source", "layer", "parent_layer", *_NAMES, "lesion_index", "sample_index", "status"),
+    *("split", "long_axis_vox", "short_axis_vox"),
+)
 
 
 def stats(
@@ -54,10 +45,7 @@ def stats(
     """
     import pandas as pd
 
-    counts = pa.array(counting(paths))
-    table = read_table(paths, _COLUMNS)
-    # Rows that are not ok are counted too, by their status.
-    frame = frame_of(table.filter(pc.or_(counts, pc.not_equal(table["status"], "ok"))))
+    frame = frame_of(_told(paths, by))
     frame["layer"] = frame["layer"].where(frame["layer"] != CORRECTED, frame["parent_layer"])
     keys = list(by)
     # Not asked for its length, which pandas 2 cannot tell where a key is null.
@@ -66,6 +54,19 @@ def stats(
     if len(rows) != 1:
         rows.append(_row({key: "all" if key == keys[0] else "" for key in keys}, frame))
     return pd.DataFrame(rows)
+
+
+def _told(paths: str | Path | Sequence[str | Path], by: Sequence[str]) -> pa.Table:
+    """Rows whose masks count, and those that are not ok: they are counted by their status."""
+    status = read_table(paths, ["status"])["status"]
+    told = pc.or_(pa.array(counting(paths)), pc.not_equal(status, "ok"))
+    columns = {}
+    for name in dict.fromkeys((*_COLUMNS, *by)):
+        column = read_table(paths, [name])[name].filter(told)
+        if name in _NAMES and name not in by:
+            column = column.combine_chunks().dictionary_encode().indices
+        columns[name] = column
+    return pa.table(columns)
 
 
 def _row(names: dict[str, object], group: pd.DataFrame) -> dict[str, object]:

@@ -183,6 +183,8 @@ def _write(
 ) -> None:
     held, masks = rows.held, rows.held[: rows.masks]
     made.rows = len(held)
+    # First, while no column is held: it takes as much memory as they do.
+    table_1 = stats(rows.files).to_dict("records")
     large = len(held) > MOST_ROWS
     embedded = not large and len(masks) <= MOST_EMBEDDED
     pictures = Thumbnails(made.page, made.files / "thumbnails", embedded)
@@ -210,7 +212,9 @@ def _write(
     made.pictures, made.made, made.missing = pictures.found, pictures.drawn, pictures.missing
     places = {at: place for place, at in enumerate(shown)}
     page = _summary(rows, numbers, made, groups)
+    page.stats = [{str(name): value for name, value in row.items()} for row in table_1]
     page.rankings = [ranking.moved(places) for ranking in made.rankings]
+    held.forget(*column_names())
     page.columns = _columns(rows, np.array([*shown], np.int64), numbers)
     page.pictures, page.embedded, page.captions = [*shown.values()], embedded, captions
     remove_folder(made.files / "rows")
@@ -243,6 +247,7 @@ def _summary(rows: _Rows, numbers: Measured, made: Report, groups: list[Record])
         write_bytes(plots / f"{figure.name}.png", figure.drawing.png)
         write_csv(plots / f"{figure.name}.csv", figure.table)
         drawn.append(replace(figure, table=[]))  # of a million rows one is enough
+    held.forget(*column_names())
     write_csv(made.files / "outliers.csv", made.outliers)
     sources = built(held)
     write_csv(made.files / "built.csv", sources)
@@ -262,7 +267,6 @@ def _summary(rows: _Rows, numbers: Measured, made: Report, groups: list[Record])
         built=sources,
         reasons=groups,
         flags=flags(held),
-        stats=[{str(k): v for k, v in row.items()} for row in stats(files).to_dict("records")],
         figures=drawn,
     )
 

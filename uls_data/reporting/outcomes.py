@@ -10,7 +10,7 @@ import numpy as np
 
 from uls_data.errors import RecipeError
 from uls_data.manifest.held import HeldRows
-from uls_data.manifest.row import Row
+from uls_data.manifest.row import Column, Row
 from uls_data.manifest.schema import document
 from uls_data.outcome import Status
 from uls_data.recipe import load_recipe, recipe_names
@@ -18,6 +18,7 @@ from uls_data.reporting.figure import LESION, by, ok, values
 from uls_data.tables import Record
 
 _LISTED = 200
+_SHOWN: tuple[Column, ...] = (*LESION, "layer", "detail")
 _AXES: dict[str, Literal["long_axis_vox", "short_axis_vox"]] = {
     "long": "long_axis_vox",
     "short": "short_axis_vox",
@@ -98,7 +99,8 @@ def reasons(rows: Iterable[Row]) -> list[Record]:
     Returns
     -------
     list of dict
-        `status`, `reason`, `count`, and of the first 200 `rows`, and `at`, their numbers.
+        `status`, `reason`, `count`; of the first 200 rows, `rows` (the columns that a page shows)
+        and `at` (their numbers).
     """
     groups: dict[tuple[str, str], Record] = {}
     for at, row in enumerate(rows):
@@ -108,7 +110,7 @@ def reasons(rows: Iterable[Row]) -> list[Record]:
         group = groups.setdefault(key, {"count": 0, "rows": [], "at": []})
         group["count"] += 1
         if group["count"] <= _LISTED:
-            group["rows"].append(row)
+            group["rows"].append({name: row[name] for name in _SHOWN})
             group["at"].append(at)
     return [
         {"status": status, "reason": reason, **group}
