@@ -200,12 +200,14 @@ def _shown(text: str) -> str:
     return f"text of {len(text)} characters"
 
 
-def write_csv(path: Path, rows: Sequence[Record]) -> None:
+def write_csv(path: Path, rows: Sequence[Record], names: Sequence[str] | None = None) -> None:
     """Write rows as CSV, whole or not at all; a column for every name that any row has.
 
-    Text that a spreadsheet would run as a formula gets an apostrophe in front.
+    Rows whose `names` are given are looked at once. Text that a spreadsheet would run as a formula
+    gets an apostrophe in front.
     """
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    if names is None:
+        names = list(dict.fromkeys(name for row in rows for name in row))
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()

@@ -202,7 +202,10 @@ def join_votes(
         marked &= ~taken
         taken |= marked
         voxels = np.argwhere(marked).astype(np.int32)
-        detail = f"no voxel is marked in most of its {len(volumes)} files, and no other instance's"
+        detail = (
+            f"more than half of its {len(volumes)} files mark no common voxel, or only voxels of "
+            "earlier instances"
+        )
         nothing = None if len(voxels) else (Reason.NO_LESION, detail)
         lesions.append(
             Lesion(

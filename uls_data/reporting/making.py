@@ -245,7 +245,8 @@ def _summary(rows: _Rows, numbers: Measured, made: Report, groups: list[Record])
     for figure in figures(held, numbers):
         write_bytes(plots / f"{figure.name}.svg", figure.drawing.svg.encode())
         write_bytes(plots / f"{figure.name}.png", figure.drawing.png)
-        write_csv(plots / f"{figure.name}.csv", figure.table)
+        # Its lines are made when they are looked at, and all have the columns of the first.
+        write_csv(plots / f"{figure.name}.csv", figure.table, list(figure.table[0]))
         drawn.append(replace(figure, table=[]))  # of a million rows one is enough
     held.forget(*column_names())
     write_csv(made.files / "outliers.csv", made.outliers)
