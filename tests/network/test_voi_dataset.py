@@ -54,17 +54,17 @@ def test_the_same_items_for_any_worker(vois: Path, workers: int) -> None:
     )
     batches = list(loader)
     assert [len(batch["voi_id"]) for batch in batches] == [2, 2, 1]
+    augmented, before = ([data[i] for i in range(5)] for data in (alone, plain))
     for n, batch in enumerate(batches):
         for slot, name in enumerate(batch["voi_id"]):
             item = {key: values[slot] for key, values in batch.items()}
-            assert item["voi_id"] == name and same(alone[2 * n + slot], item)
-    assert not all(torch.equal(alone[i]["image"], plain[i]["image"]) for i in range(5))
-    assert all(plain[i]["image"].abs().max() <= 1 for i in range(5))
-    before = [plain[i]["lesion"] for i in range(5)]
+            assert item["voi_id"] == name and same(augmented[2 * n + slot], item)
+    assert not all(torch.equal(augmented[i]["image"], before[i]["image"]) for i in range(5))
+    assert all(item["image"].abs().max() <= 1 for item in before)
     # A click lies on the lesion, and another epoch draws others.
-    assert all(lesion[0, 8, 16, 24] == 1 for lesion in before)
+    assert all(item["lesion"][0, 8, 16, 24] == 1 for item in before)
     plain.set_epoch(1)
-    assert not all(torch.equal(plain[i]["lesion"], before[i]) for i in range(5))
+    assert not all(torch.equal(plain[i]["lesion"], before[i]["lesion"]) for i in range(5))
 
 
 def test_it_trains_a_network_of_ones_own(vois: Path) -> None:
