@@ -61,8 +61,9 @@ def test_a_name_whose_slices_are_copies_of_another_s() -> None:
 
 def test_free_names() -> None:
     taken = {"p1"}
-    names = [free_name("p1", Path("p1/a.dcm"), taken) for _ in range(4)]
-    assert names == ["p1_a", "p1/a.dcm", "p1/a.dcm (file)", "p1/a.dcm (file)"]
+    names = [free_name("p1", Path("p1/a.dcm"), taken) for _ in range(5)]
+    assert names[:3] == ["p1_a", "p1/a.dcm", "p1/a.dcm (file)"]
+    assert names[3:] == ["p1/a.dcm (file 2)", "p1/a.dcm (file 3)"]
     assert free_name(".", Path("b.dcm"), set()) == "b.dcm"
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os.path import commonpath
+from itertools import chain, count
 from pathlib import Path
 
 from uls_data.dicom.inventory import SeriesFiles, find_series
@@ -136,11 +137,11 @@ def free_name(name: str, path: Path, taken: set[str]) -> str:
     """Name of a case that a file makes: `name` or, where it is taken, with what tells it apart."""
     whole = readable(path.as_posix())
     name = name if name not in ("", ".") else whole
-    for one in (name, f"{name}_{readable(path.stem)}", whole, f"{whole} (file)"):
-        if one not in taken:
-            break
-    taken.add(one)
-    return one
+    told = (name, f"{name}_{readable(path.stem)}", whole, f"{whole} (file)")
+    numbered = (f"{whole} (file {number})" for number in count(2))
+    found = next(one for one in chain(told, numbered) if one not in taken)
+    taken.add(found)
+    return found
 
 
 def named_by_folder(path: Path, case: str) -> str | None:
