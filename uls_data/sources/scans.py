@@ -11,8 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from os.path import commonpath
 from itertools import chain, count
+from os.path import commonpath
 from pathlib import Path
 
 from uls_data.dicom.inventory import SeriesFiles, find_series
@@ -165,9 +165,9 @@ def name_of(series: SeriesFiles, case: str) -> str | None:
 def _names_of(series: SeriesFiles, case: str) -> list[str]:
     """Cases that folders of slices and of their copies name, the one with most files first."""
     slices: Counter[str] = Counter()
-    for folder, count in Counter(path.parent for path in series.files + series.copies).items():
+    for folder, number in Counter(path.parent for path in series.files + series.copies).items():
         if (name := named_by_folder(folder / "slice", case)) is not None:
-            slices[name] += count
+            slices[name] += number
     return [name for name, _ in slices.most_common()]
 
 
