@@ -300,6 +300,16 @@ def test_names_that_lead_out_and_broken_archives_are_passed_over(tmp_path: Path)
     assert {problem(one) for one in broken} == {Reason.UNREADABLE}
 
 
+def test_an_archive_that_is_linked_from_outside_is_not_read(tmp_path: Path) -> None:
+    root = tmp_path / "raw"
+    root.mkdir()
+    write_table(root, row())
+    write_zip(tmp_path / "x.zip", {f"000001_01_01/{n:03d}.png": b"" for n in range(100, 113)})
+    (root / "x.zip").symlink_to(tmp_path / "x.zip")
+    case, refused = find(root, need_images=True)
+    assert (problem(case), problem(refused)) == (Reason.IMAGE_MISSING, Reason.PATH_LEAVES_ROOT)
+
+
 def test_slices_that_the_table_lacks_and_names_that_are_none(tmp_path: Path) -> None:
     write_table(tmp_path, row())
     write_slices(tmp_path, "000001_01_01", *range(100, 113))

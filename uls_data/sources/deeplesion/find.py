@@ -261,12 +261,16 @@ def _look(
     for path in sorted(archives, key=lambda path: natural_key(path.as_posix())):
         packed: _Slices = {}
         try:
+            check_inside(path, root)
             # A pipe would be waited for.
             if not (root / path).is_file():
                 raise ValueError("no file")
             with zipfile.ZipFile(root / path) as archive:
                 for name in archive.namelist():
                     _sort_in(name, packed)
+        except CaseError as error:
+            refused[path] = error.reason, error.detail
+            continue
         except OSError as error:
             why = error.strerror or type(error).__name__
             refused[path] = Reason.IO_ERROR, f"{readable(path.as_posix())}: {why}"
