@@ -23,7 +23,7 @@ STAGES = [
     ["io", "yaml_text"],
     ["engine", "geometry", "recipe"],
     ["volumes"],
-    ["dicom", "nifti_writer", "tables", "voi"],
+    ["dicom", "fetching", "nifti_writer", "tables", "voi"],
     ["measure"],
     ["lesions", "manifest", "mining", "pseudomask"],
     ["ensemble"],

@@ -27,7 +27,8 @@ class LoadedRecipe:
     """A valid recipe, where it came from, and the hash of what it says.
 
     `sha256` covers the validated content in canonical JSON: comments, order and
-    layout of the YAML do not change it.
+    layout of the YAML do not change it, nor does `fetch`: wherever files came from, the
+    same is made of them.
     """
 
     recipe: Recipe
@@ -91,7 +92,7 @@ def load_recipe(name_or_file: str) -> LoadedRecipe:
     except ValidationError as error:
         lines = [_explain(problem, content) for problem in error.errors(include_url=False)]
         raise RecipeError("\n".join(f"{path}: {line}" for line in lines)) from error
-    content = recipe.model_dump(mode="json")
+    content = recipe.model_dump(mode="json", exclude={"fetch"})
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return LoadedRecipe(recipe, path, hashlib.sha256(canonical.encode()).hexdigest())
 

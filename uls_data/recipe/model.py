@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from uls_data.ids import check_voi_pattern, voi_id_regex
 from uls_data.outcome import LesionType
 from uls_data.recipe.part import Part, Regex
+from uls_data.recipe.pinned import Fetch
 from uls_data.recipe.reader import Reader
 
 SLUG = r"^[a-z][a-z0-9_]{0,63}$"
@@ -195,6 +196,8 @@ class Recipe(Part):
     """How to cite the source, in words."""
     access: tuple[str, ...] = Field(min_length=1)
     """Steps to the raw data, in words."""
+    fetch: Fetch | None = None
+    """What `uls-data fetch` can download of it; no part of what a build makes."""
     reader: Reader
     instances: Instances
     minimum_size: MinimumSize | None
