@@ -1,4 +1,4 @@
-"""`python -m tools.certificates SARCOMAS`: does the promise of `certify` hold when it is tried?
+"""`python -m tools.certificates SARCOMAS --measured FOLDER`: does what `certify` promises hold?
 
 The population is finite: the sarcomas of the IBSI validation set (a folder of `STS_*` with
 `CT_image.nii.gz` and `CT_mask.nii.gz`) and made-up lesions, several of some patients.
@@ -6,15 +6,17 @@ Calibrations are drawn from it by patient, with replacement, so that the true ri
 known exactly: it is that of the whole population. Masks are made of the image between two shells
 of the lines' ellipsoid: wrong often enough to need a rule. With `--model M1 --model M2` networks
 that are told the lines make them instead; give `--even` where they learned from the odd sarcomas.
+What is measured of a patient is kept in FOLDER: a run that was ended goes on there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,13 @@ from uls_data.certificates.judged import Judged
 from uls_data.certificates.learning import Learned, Promise, learn
 from uls_data.certificates.shift import differences, reference
 from uls_data.filtering.rule import MAXIMUM_AXIS_ERROR_VOX
+from uls_data.io import write_bytes
+from uls_data.network.checkpoint import load_model
 
 PROMISE = Promise(0.1, 0.7, 0.95)
+# Numbers of made-up patients that are no part of the population.
+_FIRST_OTHER = 10_000
+Jobs = Mapping[str, Mapping[str, Callable[[], list[Tried]]]]
 
 
 def resampled(population: Sequence[Tried], size: int, number: int) -> list[Judged]:
@@ -127,6 +134,7 @@ def warned_of(population: Sequence[Tried], others: dict[str, list[Tried]]) -> di
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("sarcomas", type=Path)
+    parser.add_argument("--measured", type=Path, required=True, help="folder of what is measured")
     parser.add_argument("--model", type=Path, action="append", default=[], help="that makes masks")
     parser.add_argument("--even", action="store_true", help="only the even-numbered sarcomas")
     parser.add_argument("--made-up", type=int, default=250, help="made-up patients")
@@ -134,56 +142,58 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=200, help="of each calibration")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--resamplings", type=int, default=100)
-    parser.add_argument("--measured", type=Path, help="file to keep measured lesions in")
     options = parser.parse_args()
-    if options.measured and options.measured.exists():
-        sets = _loaded(options.measured)
-    else:
-        told = Told(tuple(options.model)) if options.model else None
-        cases = sorted(options.sarcomas.glob("STS_*"))
-        cases = [case for case in cases if not options.even or int(case.name[-3:]) % 2 == 0]
-        sets = _measured(cases, options.made_up, options.shifted, options.workers, told)
-        if options.measured:
-            text = json.dumps({name: [asdict(one) for one in its] for name, its in sets.items()})
-            options.measured.write_text(text, encoding="utf-8")
+    told = Told(tuple(options.model)) if options.model else None
+    cases = sorted(options.sarcomas.glob("STS_*"))
+    cases = [case for case in cases if not options.even or int(case.name[-3:]) % 2 == 0]
+    jobs = _jobs(cases, options.made_up, options.shifted, told)
+    teacher = "shells" if told is None else load_model(told.models).sha256[:12]
+    sets = measured(jobs, options.measured / teacher, options.workers)
     population = sets.pop("sarcomas") + sets.pop("made up")
     found = experiment(population, options.resamplings, options.patients)
     found["warned"] = warned_of(population, sets)
     print(json.dumps(found, indent=1))
 
 
-def _measured(
-    cases: Sequence[Path], made: int, shifted: int, workers: int, told: Told | None
-) -> dict[str, list[Tried]]:
-    """Measure all sets; those beside the population are of other patients."""
-    others = {"like the calibration": USUAL, **SHIFTED}
+def _jobs(cases: Sequence[Path], made: int, shifted: int, told: Told | None) -> Jobs:
+    """What measures each patient, by set; those beside the population are of other patients."""
+    jobs = {
+        "sarcomas": {case.name: partial(sarcoma, case, 0, told) for case in cases},
+        "made up": {f"{n:05d}": partial(_patient, n, USUAL, told) for n in range(made)},
+    }
+    for name, look in {"like the calibration": USUAL, **SHIFTED}.items():
+        numbers = range(_FIRST_OTHER, _FIRST_OTHER + shifted)
+        jobs[name] = {f"{n:05d}": partial(_patient, n, look, told) for n in numbers}
+    return jobs
+
+
+def measured(jobs: Jobs, folder: Path, workers: int) -> dict[str, list[Tried]]:
+    """Measure every patient of every set once: what is in the folder is not measured again."""
+    folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(workers) as pool:
-        jobs = {
-            "sarcomas": [pool.submit(sarcoma, case, 0, told) for case in cases],
-            "made up": [pool.submit(_patient, number, USUAL, told) for number in range(made)],
+        running = {
+            name: [pool.submit(_kept, folder / f"{name}-{who}.json", job) for who, job in its]
+            for name, its in ((name, its.items()) for name, its in jobs.items())
         }
-        for name, look in others.items():
-            count = range(made, made + shifted)
-            jobs[name] = [pool.submit(_patient, number, look, told) for number in count]
-        return {name: [one for job in its for one in job.result()] for name, its in jobs.items()}
+        return {name: [one for job in its for one in job.result()] for name, its in running.items()}
+
+
+def _kept(path: Path, job: Callable[[], list[Tried]]) -> list[Tried]:
+    """Return what a file holds; where there is none, measure and write it."""
+    if path.exists():
+        return [_loaded(one) for one in json.loads(path.read_bytes())]
+    found = job()
+    write_bytes(path, json.dumps([asdict(one) for one in found]).encode())
+    return found
+
+
+def _loaded(one: dict[str, Any]) -> Tried:
+    mask = one["mask"] | {"identity": tuple(one["mask"]["identity"])}
+    return Tried(Judged(**mask), one["axis_error_vox"])
 
 
 def _patient(number: int, look: Look, told: Told | None) -> list[Tried]:
     return list(made_up(number, 0, look, told))
-
-
-def _loaded(path: Path) -> dict[str, list[Tried]]:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        name: [
-            Tried(
-                Judged(**{**one["mask"], "identity": tuple(one["mask"]["identity"])}),
-                one["axis_error_vox"],
-            )
-            for one in its
-        ]
-        for name, its in content.items()
-    }
 
 
 if __name__ == "__main__":

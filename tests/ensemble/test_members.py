@@ -46,6 +46,19 @@ def test_an_ellipsoid_of_equal_axes_is_a_ball() -> None:
     assert Ellipsoid().mask(subject(row={**ROW, "spacing_z_mm": None})) is None
 
 
+def test_lines_of_the_row_reach_as_far_as_its_source_says() -> None:
+    drawn = {"recist_points_vox": LINES.points.ravel().tolist(), "key_slice_voi": 64}
+    its = subject(row={**ROW, **drawn, "recist_outward_vox": 0.5})
+    plain = subject(row={**ROW, **drawn})
+    for member in (Ellipsoid(), Flat("ellipse")):
+        small, large = member.mask(plain), member.mask(its)
+        assert small is not None and large is not None
+        assert not (small & ~large).any() and large.sum() > 1.05 * small.sum()
+    # Lines drawn across a mask are not the source's.
+    other = subject(row={**ROW, **drawn, "recist_outward_vox": 0.5}, lines=LINES.moved(1, 0))
+    assert its.outward_vox == 0.5 and plain.outward_vox == other.outward_vox == 0
+
+
 def test_nothing_is_drawn_into_padding() -> None:
     found = Ellipsoid().mask(subject(row={**ROW, "pad_after_z_vox": 62, "pad_before_x_vox": 125}))
     assert found is not None and found.any()

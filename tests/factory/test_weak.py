@@ -51,6 +51,7 @@ def test_rows_say_what_was_measured_and_what_was_made(raw: Path, tmp_path: Path)
         assert set(np.flatnonzero(label.any(axis=(0, 1)))) == {row["key_slice_voi"]} == {64}
         assert label[128, 128, 64] == 1
         lines = Lines.of(row["recist_points_vox"])
+        assert row["recist_outward_vox"] == 0.5  # the recipe of DeepLesion says so
         assert lines.long_vox == pytest.approx(row["recist_long_vox"], abs=1e-4)
         found = measure(label)
         error = found.long_vox - row["recist_long_vox"]

@@ -139,6 +139,12 @@ def test_rows_without_lines_or_spacing_say_so() -> None:
     assert caught.value.reason == "degenerate_lines"
 
 
+def test_lines_reach_as_far_as_the_lesion() -> None:
+    plain, further = (drawn_of({**write_row_of(), "recist_outward_vox": v}) for v in (None, 0.5))
+    assert plain.lines.long_vox == 20.0 and further.lines.long_vox == pytest.approx(21.0)
+    assert drawn_of(write_row_of()) == plain  # a manifest that is older than the column
+
+
 def write_row_of() -> dict[str, object]:
     points = [118.0, 128.0, 138.0, 128.0, 128.0, 118.0, 128.0, 138.0]
     spacing = {f"spacing_{axis}_mm": 1.0 for axis in "xyz"}

@@ -36,6 +36,12 @@ def test_it_is_drawn_within_the_scan() -> None:
     assert (cut == mask & (np.arange(128) >= 64) & (np.arange(256) < 136)[:, None, None]).all()
 
 
+def test_it_reaches_as_far_as_the_source_says() -> None:
+    further = pseudo(1, recist_outward_vox=0.5)
+    assert least(further).sum() > 1.1 * least(pseudo(1)).sum()
+    assert least_volume_mm3(further) == pytest.approx(np.pi / 6 * (16.8 * 12.0) ** 1.5)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -102,9 +102,10 @@ def _of_lines(subject: Subject, mask: NDArray[Any], made: Masks) -> dict[str, fl
     # Without a voxel on the key slice there is no end: as far off as it gets.
     measures["endpoint_distance"] = 1.0 if ends is None else ends / long
     if spacing is not None:
-        long_mm, short_mm = lines.length_mm(spacing)
+        long_mm, _ = lines.length_mm(spacing)
         volume = np.count_nonzero(mask) * float(np.prod(spacing))
-        expected = np.pi / 6 * (long_mm * short_mm) ** 1.5
+        of_solid = lines.lengthened(subject.outward_vox).length_mm(spacing)
+        expected = np.pi / 6 * (of_solid[0] * of_solid[1]) ** 1.5
         measures |= {
             "long_axis_mm": long_mm,
             "volume_ratio": abs(float(np.log(max(volume, 1e-3) / expected))),

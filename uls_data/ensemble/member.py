@@ -74,7 +74,9 @@ class Ellipsoid:
         spacing = subject.spacing_mm
         if subject.lines is None or subject.key_slice is None or spacing is None:
             return None
-        return solid_in_voi(subject.lines, subject.key_slice, subject.scan, spacing)
+        return solid_in_voi(
+            subject.lines, subject.key_slice, subject.scan, spacing, subject.outward_vox
+        )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError
 from uls_data.manifest.archive import read_voi
 from uls_data.manifest.by_axis import scan_box, spacing_of
+from uls_data.manifest.recist import outward_of, recist_of
 from uls_data.manifest.row import Row
 from uls_data.measure.lines import Lines
 from uls_data.outcome import LesionType, Reason
@@ -64,6 +65,16 @@ class Subject:
         return None if not (x and y and z) else (x, y, z)
 
     @property
+    def outward_vox(self) -> float:
+        """How far the lesion reaches beyond each end point of the lines, in pixels.
+
+        Lines that are not the row's own are such as end within the lesion's outermost pixels.
+        """
+        outward_vox = outward_of(self.row)
+        drawn = recist_of(self.row) if outward_vox else None
+        return outward_vox if drawn is not None and drawn[0] == self.lines else 0.0
+
+    @property
     def scan(self) -> tuple[slice, slice, slice]:
         """Box of the VOI that is no padding."""
         return scan_box(self.row, VOI_SHAPE)
@@ -85,7 +96,14 @@ class Subject:
         if image:
             hu = self.hu[:, :, self.key_slice]
         of_bone = row.get("lesion_type") == LesionType.BONE
-        return KeySlice(hu, self.lines, (x, y), identity=identity, of_bone=of_bone)
+        return KeySlice(
+            hu,
+            self.lines,
+            (x, y),
+            outward_vox=self.outward_vox,
+            identity=identity,
+            of_bone=of_bone,
+        )
 
 
 def read_image(path: Path) -> NDArray[np.integer]:

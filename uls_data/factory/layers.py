@@ -167,7 +167,9 @@ class Measurements:
         x, y, z = self.spacing_mm
         from uls_data.pseudomask.solid import solid
 
-        voxels = solid(measured.lines, measured.slice_vox, self.shape, (x, y, z))
+        voxels = solid(
+            measured.lines, measured.slice_vox, self.shape, (x, y, z), measured.outward_vox
+        )
         plane = np.zeros(self.shape[:2], bool)
         plane[tuple(voxels[voxels[:, 2] == measured.slice_vox, :2].T)] = True
         columns |= _measured_columns(PseudoMask(plane), measured)

@@ -65,7 +65,11 @@ def line_columns(measured: Measured, box: Box) -> Row:
     """Where a reader's lines lie in a VOI."""
     x, y, z = box.origin
     points = measured.lines.moved(-x, -y).points.ravel().tolist()
-    row: Row = {"recist_points_vox": points, "key_slice_voi": measured.slice_vox - z}
+    row: Row = {
+        "recist_points_vox": points,
+        "recist_outward_vox": measured.outward_vox,
+        "key_slice_voi": measured.slice_vox - z,
+    }
     return row | stated_columns(measured)
 
 

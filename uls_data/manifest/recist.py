@@ -12,3 +12,11 @@ def recist_of(row: Row) -> tuple[Lines, int] | None:
     if at is None or len(points or ()) != 8:
         return None
     return Lines.of(points), int(at)
+
+
+def outward_of(row: Row) -> float:
+    """How far the lesion reaches beyond the end points of a row's lines, in pixels.
+
+    0 where the row does not say: of masks, and of manifests before there was the column.
+    """
+    return row.get("recist_outward_vox") or 0.0

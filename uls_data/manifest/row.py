@@ -92,6 +92,7 @@ class Row(TypedDict, total=False):
     stated_long_mm: float | None  # measurement
     stated_short_mm: float | None  # measurement
     recist_points_vox: list[float] | None  # measurement
+    recist_outward_vox: float | None  # measurement
     key_slice_voi: int | None  # measurement
     key_slice_long_error_vox: float | None  # mask
     key_slice_short_error_vox: float | None  # mask
@@ -186,6 +187,7 @@ Column = Literal[
     "stated_long_mm",
     "stated_short_mm",
     "recist_points_vox",
+    "recist_outward_vox",
     "key_slice_voi",
     "key_slice_long_error_vox",
     "key_slice_short_error_vox",

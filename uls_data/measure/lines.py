@@ -60,6 +60,15 @@ class Lines:
         """Return the same lines with (dx, dy) added to every point."""
         return Lines.of(self.points + np.array([dx, dy]))
 
+    def lengthened(self, outward_vox: float) -> Lines:
+        """Return lines whose axes reach further by `outward_vox` at both ends."""
+        if not outward_vox:
+            return self
+        a, b, c, d = self.points
+        long = (b - a) * (outward_vox / self.long_vox)
+        short = (d - c) * (outward_vox / self.short_vox)
+        return Lines.of([a - long, b + long, c - short, d + short])
+
     @staticmethod
     def of(points: Any) -> Lines:
         """Lines from end points of shape (4, 2)."""

@@ -17,7 +17,7 @@ from scipy import ndimage
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
 from uls_data.manifest.by_axis import spacing_of
-from uls_data.manifest.recist import recist_of
+from uls_data.manifest.recist import outward_of, recist_of
 from uls_data.manifest.row import Row
 from uls_data.measure.ellipsoid import ellipse_centre, radius_field
 from uls_data.measure.lines import Lines, jittered, lines_by_slice
@@ -68,7 +68,7 @@ class Drawn:
 
 
 def drawn_of(row: Row) -> Drawn:
-    """Lines of a row, in indices of its VOI.
+    """Lines of a row, in indices of its VOI, as far as the lesion reaches.
 
     Raises
     ------
@@ -83,7 +83,8 @@ def drawn_of(row: Row) -> Drawn:
     problem = found[0].problem()
     if problem is not None:
         raise CaseError(Reason.DEGENERATE_LINES, problem)
-    return Drawn(*found, spacing_needed(row))
+    lines, at = found
+    return Drawn(lines.lengthened(outward_of(row)), at, spacing_needed(row))
 
 
 def spacing_needed(row: Row) -> tuple[float, float, float]:

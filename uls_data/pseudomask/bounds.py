@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from uls_data.pseudomask.bone import bone, held
 from uls_data.pseudomask.key_slice import KeySlice
-from uls_data.pseudomask.prior import hull, joint, lengthened, path, sound
+from uls_data.pseudomask.prior import hull, joint, path, sound
 
 # How far from an end point the boundary may pass.
 END_POINT_VOX = 2.0
@@ -44,7 +44,7 @@ class Bounds:
     @staticmethod
     def of(key_slice: KeySlice) -> Bounds:
         """Bounds of a key slice, best a crop."""
-        lines = lengthened(key_slice.lines, key_slice.outward_vox)
+        lines = key_slice.lines.lengthened(key_slice.outward_vox)
         points = lines.points
         along = (points[1] - points[0]) / lines.long_vox
         shape = key_slice.hu.shape

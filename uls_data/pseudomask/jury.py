@@ -19,7 +19,6 @@ from uls_data.pseudomask.chart import Chart
 from uls_data.pseudomask.features import LOG_RATIO, RADII, RAYS, TURN, features
 from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
 from uls_data.pseudomask.network import Network
-from uls_data.pseudomask.prior import lengthened
 from uls_data.pseudomask.quality import Quality
 from uls_data.pseudomask.star import outline
 
@@ -195,7 +194,7 @@ def _free(mask: Mask, otherwise: Mask) -> Mask:
 
 
 def _scores(mask: Mask, fused: Mask, crop: KeySlice) -> dict[str, float]:
-    drawn = lengthened(crop.lines, crop.outward_vox)
+    drawn = crop.lines.lengthened(crop.outward_vox)
     found = Lines.from_mask(mask)
     scores = {
         "dice_to_fused": dice(mask, fused),
@@ -217,7 +216,7 @@ def _measures(
     fused = masks["fused"]
     pairs = [dice(a, b) for a, b in combinations(masks.values(), 2)]
     network = masks.get("network", fused)
-    points = lengthened(crop.lines, crop.outward_vox).points
+    points = crop.lines.lengthened(crop.outward_vox).points
     lengths = np.hypot(*chart.arms.T)
     core = fused & (ndimage.distance_transform_edt(fused) > 1)
     ring = ndimage.binary_dilation(fused, iterations=4) & ~ndimage.binary_dilation(fused)

@@ -28,7 +28,7 @@ def quarter_ellipses(key_slice: KeySlice) -> PseudoMask:
     their shortest link, and half-axes 180 degrees or more apart span nothing.
     """
     small, start = _neighbourhood(key_slice)
-    lines = lengthened(small.lines, small.outward_vox)
+    lines = small.lines.lengthened(small.outward_vox)
     centre = joint(lines)
     arms = lines.points - centre
     arms = arms[np.argsort(np.arctan2(arms[:, 1], arms[:, 0]), kind="stable")]
@@ -105,14 +105,6 @@ def sound(mask: NDArray[np.bool_], key_slice: KeySlice) -> NDArray[np.bool_]:
     background, _ = ndimage.label(np.pad(~whole, 1, constant_values=True))
     filled: NDArray[np.bool_] = background[1:-1, 1:-1] != background[0, 0]
     return filled
-
-
-def lengthened(lines: Lines, outward_vox: float) -> Lines:
-    """Lines whose axes reach further by `outward_vox` at both ends."""
-    a, b, c, d = lines.points
-    long = (b - a) * (outward_vox / lines.long_vox)
-    short = (d - c) * (outward_vox / lines.short_vox)
-    return Lines.of([a - long, b + long, c - short, d + short])
 
 
 def joint(lines: Lines) -> NDArray[np.float64]:

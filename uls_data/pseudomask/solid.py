@@ -20,6 +20,7 @@ def solid_in_voi(
     key_slice: int,
     scan: tuple[slice, slice, slice],
     spacing_mm: tuple[float, float, float],
+    outward_vox: float = 0.0,
 ) -> NDArray[np.bool_]:
     """Mask of the ellipsoid of two lines in a VOI, shape (256, 256, 128); none of it in padding.
 
@@ -29,6 +30,8 @@ def solid_in_voi(
         In indices of the VOI.
     scan : tuple of 3 slice
         Box (x, y, z) of the VOI that is no padding.
+    outward_vox : float
+        How far the lesion reaches beyond each end point, in pixels.
 
     Raises
     ------
@@ -38,14 +41,18 @@ def solid_in_voi(
     start = np.array([part.start for part in scan])
     x, y, z = (part.stop - part.start for part in scan)
     moved = lines.moved(-float(start[0]), -float(start[1]))
-    voxels = solid(moved, key_slice - int(start[2]), (x, y, z), spacing_mm)
+    voxels = solid(moved, key_slice - int(start[2]), (x, y, z), spacing_mm, outward_vox)
     mask = np.zeros(VOI_SHAPE, bool, order="F")
     mask[tuple((voxels + start).T)] = True
     return mask
 
 
 def solid(
-    lines: Lines, slice_vox: int, shape: Triple, spacing_mm: tuple[float, float, float]
+    lines: Lines,
+    slice_vox: int,
+    shape: Triple,
+    spacing_mm: tuple[float, float, float],
+    outward_vox: float = 0.0,
 ) -> NDArray[np.int32]:
     """Voxels of the ellipsoid of two lines (`uls_data.measure.ellipsoid`) on a grid.
 
@@ -62,6 +69,8 @@ def solid(
         Of the grid, (x, y, z); what of the ellipsoid lies beyond is left out.
     spacing_mm : tuple of 3 float
         x, y, z.
+    outward_vox : float
+        How far the lesion reaches beyond each end point, in pixels.
 
     Returns
     -------
@@ -82,8 +91,9 @@ def solid(
         )
     whole = np.broadcast_to(np.int16(0), shape[:2])
     x, y, z = spacing_mm
-    small, (left, back) = KeySlice(whole, lines, (x, y)).crop(reach=1.0)
-    reach = min(shape[2], int(half_height_mm(lines, spacing_mm) / z) + 1)
+    whole_lines = lines.lengthened(outward_vox)
+    small, (left, back) = KeySlice(whole, whole_lines, (x, y)).crop(reach=1.0)
+    reach = min(shape[2], int(half_height_mm(whole_lines, spacing_mm) / z) + 1)
     low, high = max(0, slice_vox - reach), min(shape[2], slice_vox + reach + 1)
     box = (small.hu.shape[0], small.hu.shape[1], high - low)
     mask = ellipsoid(small.lines, slice_vox - low, spacing_mm, box)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError
 from uls_data.manifest.by_axis import scan_box, spacing_of
 from uls_data.manifest.choice import is_ellipsoid
-from uls_data.manifest.recist import recist_of
+from uls_data.manifest.recist import outward_of, recist_of
 from uls_data.manifest.row import Column, Row
 from uls_data.measure.lines import Lines, lines_by_slice
 from uls_data.outcome import Reason, Supervision
@@ -18,7 +18,8 @@ from uls_data.voi import VOI_SHAPE
 Triple = tuple[float, float, float]
 # What an ellipsoid is drawn from.
 COLUMNS: tuple[Column, ...] = (
-    *("recist_points_vox", "key_slice_voi", "spacing_x_mm", "spacing_y_mm", "spacing_z_mm"),
+    *("recist_points_vox", "recist_outward_vox", "key_slice_voi"),
+    *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm"),
     *("pad_before_x_vox", "pad_before_y_vox", "pad_before_z_vox"),
     *("pad_after_x_vox", "pad_after_y_vox", "pad_after_z_vox"),
 )
@@ -33,7 +34,8 @@ def has_least(row: Row) -> bool:
 def least_volume_mm3(row: Row) -> float:
     """Volume of the ellipsoid of a row's lines (`has_least`), by its formula."""
     x, y, _ = (mm or 0.0 for mm in spacing_of(row))
-    long, short = Lines.of(row["recist_points_vox"]).length_mm((x, y))
+    lines = Lines.of(row["recist_points_vox"]).lengthened(outward_of(row))
+    long, short = lines.length_mm((x, y))
     return float(np.pi / 6 * (long * short) ** 1.5)
 
 
@@ -74,4 +76,4 @@ def least(row: Row) -> NDArray[np.bool_]:
     if drawn is None:
         raise CaseError(Reason.DEGENERATE_LINES, "the row holds no lines")
     x, y, z = (mm or 0.0 for mm in spacing_of(row))
-    return solid_in_voi(*drawn, scan_box(row, VOI_SHAPE), (x, y, z))
+    return solid_in_voi(*drawn, scan_box(row, VOI_SHAPE), (x, y, z), outward_of(row))
