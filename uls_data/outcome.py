@@ -35,6 +35,7 @@ class Reason(StrEnum):
     NOT_A_RADIOLOGIST = "not_a_radiologist"
     NOT_MEASURED = "not_measured"
     SINGLE_LINE = "single_line"
+    AWAITING_LINES = "awaiting_lines"
     NOT_ANNOTATED = "not_annotated"
     FILTERED = "filtered"
     ERRATUM_DROP = "erratum_drop"
@@ -112,6 +113,7 @@ _DECISIONS = frozenset(
         Reason.NOT_A_RADIOLOGIST,
         Reason.NOT_MEASURED,
         Reason.SINGLE_LINE,
+        Reason.AWAITING_LINES,
         Reason.NOT_ANNOTATED,
         Reason.FILTERED,
         Reason.ERRATUM_DROP,

@@ -89,6 +89,7 @@ class Row(TypedDict, total=False):
     fraction_outside_voi: float | None  # mask
     recist_long_vox: float | None  # measurement
     recist_short_vox: float | None  # measurement
+    key_slice_uid: str | None  # lesion
     stated_long_mm: float | None  # measurement
     stated_short_mm: float | None  # measurement
     recist_points_vox: list[float] | None  # measurement
@@ -184,6 +185,7 @@ Column = Literal[
     "fraction_outside_voi",
     "recist_long_vox",
     "recist_short_vox",
+    "key_slice_uid",
     "stated_long_mm",
     "stated_short_mm",
     "recist_points_vox",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.errors import CaseError, SourceError
-from uls_data.ids import readable
+from uls_data.ids import hash_of, readable
 from uls_data.mining.confidence import confidence_of
 from uls_data.mining.kinds import Kind
 from uls_data.mining.lexicon import Words, lexicons
@@ -25,11 +25,12 @@ from uls_data.tables import Record, write_csv
 from uls_data.volumes.raw_root import RawRoot
 
 COLUMNS = (
-    "report", "part", "status", "reason", "detail", "start", "end", "text", "language",
+    "report", "part", "lesion", "status", "reason", "detail", "start", "end", "text", "language",
     "timepoint", "target", "lesion_type", "long_axis_mm", "short_axis_mm", "third_axis_mm",
     "range_low_mm", "bound", "previous_long_axis_mm", "previous_short_axis_mm", "series_number",
     "image_number", "reference_start", "reference_end", "negated", "confidence",
 )  # fmt: skip
+_NAME_DIGITS = 12
 
 
 class NotTaken(StrEnum):
@@ -196,6 +197,7 @@ def _mention_row(page: Page, mention: Mention, name: str, part: int | None) -> R
     if size is not None and reference is not None:
         text += f" ({page.raw[slice(*reference.span)]})"
     row |= {
+        "lesion": hash_of([name, f"{part}", page.raw, f"{start} {end}"])[:_NAME_DIGITS],
         "start": start,
         "end": end,
         "text": squeezed(text),

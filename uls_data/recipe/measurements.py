@@ -30,6 +30,12 @@ class LineColumns(Part):
 
     case: str | None = "case"
     """Name of the case, for images that are volumes."""
+    report: str | None = "report"
+    """File of the report that the row is from, as `mine` writes it. A row without `case` is of the
+    case that the deepest of its names (the file's without its ending, then those of folders) tells
+    that fits the reader's `case`. Where the table has it, rows whose `status` is not `ok` are left
+    out."""
+    status: str | None = "status"
     series: str | None = "series_instance_uid"
     series_number: str | None = "series_number"
     """SeriesNumber, where no UID is known; with `study` or `case` where several series have it."""
@@ -48,6 +54,8 @@ class LineColumns(Part):
     """What the annotator is; null keeps everybody."""
     skip: str | None = "skip"
     """Whether the annotator measured nothing: true or false."""
+    skip_reason: str | None = "skip_reason"
+    """Why, as `triage --draw` says it."""
     lesion: str | None = "lesion"
     """What tells lesions of one scan apart. Rows of one scan and value are of one lesion; without
     it, rows are of one lesion where their lines meet."""
@@ -141,6 +149,10 @@ class Measurements(DicomReader):
     objects: tuple[Kind, ...] = ()
     """Files that are looked for below the raw root: DICOM structured reports (`sr`), presentation
     states and RT structure sets, Slicer's markups (.mrk.json, .acsv) and AIM (.xml, .json)."""
+    drawn: str | None = Field(default=None, min_length=1)
+    """Pattern of the names of the tables that `triage --draw` writes, anywhere below the raw root:
+    lines that readers drew for the rows of `table` that state sizes alone, such as
+    `drawn-lines*.csv`. Null: such rows are left out (`not_measured`)."""
     structures: Regex = r".*"
     """Regular expression that the name of an ROI of a structure set fits as a whole. Names are free
     text and never reach an output."""
@@ -188,7 +200,7 @@ class Measurements(DicomReader):
 
 _CCC18_COLUMNS: dict[str, Any] = {
     **dict.fromkeys(("case", "series_number", "study", "image_number", "slice_mm", "lesion")),
-    "lesion_type": None,
+    **dict.fromkeys(("report", "status", "skip_reason", "lesion_type")),
     "series": "SeriesInstanceUID",
     "slice": "SOPInstanceUID",
     "slice_index": None,

@@ -55,14 +55,15 @@ class Directory:
         return found
 
     @cached_property
-    def _by_number(self) -> dict[int, list[SeriesFiles]]:
-        found: dict[int, list[SeriesFiles]] = {}
+    def _numbers(self) -> dict[str, int]:
+        """SeriesNumbers of the CT series that have one, by UID."""
+        found: dict[str, int] = {}
         wanted = frozenset((_SERIES_NUMBER,))
         for one in self.scans.ct:
             with suppress(CaseError, OSError, ValueError):
                 file = one.files[0]
                 header, _ = read_header(self.root / file, readable(file.as_posix()), wanted)
-                found.setdefault(int(header.text(_SERIES_NUMBER)), []).append(one)
+                found[one.series_instance_uid] = int(header.text(_SERIES_NUMBER))
         return found
 
     def series_of(self, one: Statement) -> str:
@@ -92,8 +93,11 @@ class Directory:
     def _told(self, place: Place) -> set[str]:
         """CT series that fit all that is said of the place, where that is anything."""
         told: list[Iterable[SeriesFiles]] = []
-        if place.series_number is not None:
-            told.append(self._by_number.get(place.series_number, []))
+        if (number := place.series_number) is not None:
+            numbers = self._numbers
+            told.append(
+                one for one in self.scans.ct if numbers.get(one.series_instance_uid) == number
+            )
         if place.study:
             told.append(one for one in self.scans.ct if one.study_instance_uid == place.study)
         if place.case:
@@ -103,7 +107,11 @@ class Directory:
         if not told and place.folder is not None:
             told.append(self._beside(place.folder))
         sets = [{one.series_instance_uid for one in some} for some in told]
-        return set.intersection(*sets) if sets else set()
+        found = set.intersection(*sets) if sets else set()
+        for name in place.names if len(found) > 1 else ():
+            named = {one.series_instance_uid for one in self.scans.ct if self._is_case(one, name)}
+            found = found & named or found
+        return found
 
     def _is_case(self, series: SeriesFiles, case: str) -> bool:
         """Whether a series goes by this name, which is that of a folder that it lies in."""
@@ -125,10 +133,16 @@ class Directory:
         what = f"{readable(one.source.as_posix())}, {one.source_lesion_id}"
         if found:
             several = ", ".join(sorted(found)[:_SHOWN])
+            studies = {
+                series.study_instance_uid
+                for series in self.scans.ct
+                if series.series_instance_uid in found
+            }
+            of = f" of {len(studies)} studies" if len(studies) > 1 else ""
             return CaseError(
                 Reason.AMBIGUOUS_FILES,
-                f"{what}: what it names fits {len(found)} series, {several}; say which, or move "
-                "the others away",
+                f"{what}: what it names{self._said(one.place)} fits {len(found)} series{of}, "
+                f"{several}; say which, or move the others away",
             )
         if names:
             shown = ", ".join(sorted(names)[:_SHOWN])
@@ -136,8 +150,31 @@ class Directory:
         elif one.place == Place():
             detail = f"{what}: it names no image"
         else:
-            detail = f"{what}: no CT series below the raw root fits what it says of its scan"
+            detail = (
+                f"{what}: no CT series below the raw root fits what it says of its scan"
+                f"{self._said(one.place)}{self._instead(one.place)}"
+            )
         return CaseError(Reason.IMAGE_MISSING, detail)
+
+    def _of_case(self, place: Place) -> list[SeriesFiles]:
+        return [one for one in self.scans.ct if place.case and self._is_case(one, place.case)]
+
+    def _said(self, place: Place) -> str:
+        """Say what a row tells of its scan; a name that no folder of a scan has stays untold."""
+        said = [f"case {place.case}"] if self._of_case(place) else []
+        said += [f"series {place.series_number}"] if place.series_number is not None else []
+        return f" ({', '.join(said)})" if said else ""
+
+    def _instead(self, place: Place) -> str:
+        """Say what there is in the place of a scan that is not there."""
+        if not place.case:
+            return ""
+        uids = [one.series_instance_uid for one in self._of_case(place)]
+        if not uids:
+            return ": no folder of a CT series bears the name of its case"
+        numbers = sorted({self._numbers[uid] for uid in uids if uid in self._numbers})
+        shown = ", ".join(map(str, numbers)) or "none"
+        return f": the case has {len(uids)} CT series, with the numbers {shown}"
 
 
 def numbers_of(files: Iterable[Path], root: Path) -> dict[int, list[str]]:

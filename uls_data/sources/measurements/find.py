@@ -32,6 +32,7 @@ class _Sorted:
     """Statements by the scan that they are of, and those that are of none."""
 
     tables: list[Path]
+    copies: list[Path]
     lost: Strays
     by_scan: dict[str, list[Statement]] = field(default_factory=dict)
     unplaced: dict[Path, list[tuple[Statement, _Problem]]] = field(default_factory=dict)
@@ -50,6 +51,13 @@ class _Sorted:
         cases = []
         table = self.tables[0] if self.tables else None
         for path, members in sorted(self.unplaced.items()):
+            # What readers would be asked for is a row each: somebody mends them one by one.
+            for one, why in (pair for pair in members if pair[0].asked is not None):
+                name = free_name(f"{source}_{one.request}", path, taken)
+                cases.append(CaseFiles(name, annotations=(path,), problem=why))
+            members = [pair for pair in members if pair[0].asked is None]
+            if not members:
+                continue
             problem = _of_no_scan(path, members, path == table)
             name = f"{source}_unplaced" if path == table else _folder(path)
             cases.append(
@@ -77,8 +85,8 @@ def find_measured(search: Search, reader: Measurements) -> list[CaseFiles]:
     # A clinic's PatientID names a person, whatever pattern it fits: none is looked at.
     scans = Scans.below(search, _NOBODY)
     directory = Directory(scans, search.raw.path)
-    statements, tables, lost = read_all(search, reader, scans.every)
-    sorted_ = _Sorted(tables, lost)
+    statements, tables, copies, lost = read_all(search, reader, scans.every)
+    sorted_ = _Sorted(tables, copies, lost)
     sorted_.sort(statements, directory.series_of)
     if tables and not reader.objects:
         _check_any(search, directory, tables[0], sorted_)
@@ -132,7 +140,7 @@ def _measured_cases(
     if reader.named_by != "series":
         cases += overlooked(directory.scans.ct, reader.case, count)
     cases += sorted_.leftovers(source, {case.case_id for case in cases})
-    return _beside(sorted_.tables[1:], cases)
+    return _beside(sorted_.copies, cases)
 
 
 def _beside(copies: list[Path], cases: list[CaseFiles]) -> list[CaseFiles]:
@@ -151,7 +159,7 @@ def _with(members: list[Statement], case: CaseFiles) -> CaseFiles:
     common = folder_of(sources) if len(sources) > 1 else None
 
     def named(one: Statement) -> str:
-        if common is None:
+        if common is None or one.source_lesion_id == one.request:
             return one.source_lesion_id
         return f"{readable(one.source.relative_to(common).as_posix())}/{one.source_lesion_id}"
 
@@ -193,7 +201,7 @@ def _problem(uid: str, members: list[Statement], series: SeriesFiles | None) -> 
 
 def _none_counts(members: list[Statement]) -> _Problem | None:
     """Why nothing would come of a scan, which then need not be there and is not read."""
-    why = Counter(one.skipped[0] for one in members if one.skipped is not None)
+    why = Counter(one.skipped[0] for one in members if one.skipped and one.asked is None)
     if sum(why.values()) < len(members):
         return None
     counts = ", ".join(f"{count} {reason}" for reason, count in sorted(why.items()))
@@ -227,8 +235,8 @@ def _of_volumes(search: Search, reader: Measurements) -> list[CaseFiles]:
     for it in matching(reader.images, reader.case, sorted(search.raw.walk())):
         (unread if it.spare else images).setdefault(readable(it.match["case"]), []).append(it.path)
         search.selected.add(it.path)
-    statements, tables, lost = read_all(search, reader, [])
-    sorted_ = _Sorted(tables, lost)
+    statements, tables, copies, lost = read_all(search, reader, [])
+    sorted_ = _Sorted(tables, copies, lost)
     sorted_.sort(statements, lambda one: _volume_of(one, images))
     if not images or not statements:
         raise SourceError(
@@ -254,7 +262,7 @@ def _of_volumes(search: Search, reader: Measurements) -> list[CaseFiles]:
         )
         cases.append(_with(members, case))
     cases += sorted_.leftovers(search.recipe.source, {case.case_id for case in cases})
-    cases = _beside(sorted_.tables[1:], cases)
+    cases = _beside(sorted_.copies, cases)
     return sorted(cases, key=lambda case: natural_key(case.case_id))
 
 

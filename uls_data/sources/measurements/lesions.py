@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from uls_data.errors import CaseError
+from uls_data.lesions.drawn_lines import differs_much
 from uls_data.lesions.instances import Lesion, Mark, ras_voxels
 from uls_data.measure.lines import Lines
 from uls_data.outcome import Flag, Reason
@@ -30,6 +32,7 @@ from uls_data.sources.measurements.hulls import groups_of, hulls_meet
 from uls_data.sources.measurements.lengths import lengths_differ
 from uls_data.sources.measurements.pairing import Pair, pairs_of
 from uls_data.sources.measurements.placing import Drawn, Grid, slices_of
+from uls_data.sources.measurements.requests import Requests
 from uls_data.sources.measurements.statement import Kind, Statement
 from uls_data.sources.measurements.unpaired import Sources, line_alone, outlined, where
 from uls_data.sources.opening import Opened, Opening
@@ -43,7 +46,8 @@ def open_measured(opening: Opening, reader: Measurements) -> Opened:
     """Open one series or volume with what was drawn on it; see `lesions_of`."""
     case, raw = opening.case, opening.raw
     opening.selected.update(one.source_lesion_id for one in case.measurements)
-    places = [one.place for one in case.measurements if isinstance(one, Statement)]
+    said = [one for one in case.measurements if isinstance(one, Statement)]
+    places = [place for one in said for place in (one.place, one.asked) if place is not None]
     if reader.images is None:
         series = opening.series(reader.policy)
         needed = any(place.image_number is not None for place in places)
@@ -56,7 +60,8 @@ def open_measured(opening: Opening, reader: Measurements) -> Opened:
         )
         by_uid = windows_of(case.slices, raw)
         windows = {at: by_uid.get(uid) for at, uid in enumerate(series.sop_instance_uids) if uid}
-        lesions, marks = lesions_of(case, raw, reader, grid, windows, opening.profile)
+        requests = Requests(said, grid, series.sop_instance_uids)
+        lesions, marks = lesions_of(case, raw, reader, grid, requests, windows, opening.profile)
         return opening.of_series(series, lesions, marks)
     assert case.image is not None
     volume = opening.read(case.image)
@@ -65,7 +70,8 @@ def open_measured(opening: Opening, reader: Measurements) -> Opened:
     if not as_stored:
         own = replace(volume, stored=volume.ras, stored_affine=volume.affine)
     grid = Grid(own, slices_of(own), {}, reader.nearest_vox, as_stored)
-    lesions, marks = lesions_of(case, raw, reader, grid, {}, opening.profile)
+    requests = Requests(said, grid, ())
+    lesions, marks = lesions_of(case, raw, reader, grid, requests, {}, opening.profile)
     return opening.annotated(volume, lesions, marks)
 
 
@@ -94,6 +100,7 @@ def lesions_of(
     raw: Path,
     reader: Measurements,
     grid: Grid,
+    requests: Requests,
     windows: _Windows,
     profile: Profile,
 ) -> tuple[list[Lesion], list[Mark]]:
@@ -109,17 +116,18 @@ def lesions_of(
     CaseError
         `too_many_instances`; `unexpected_axis_order`: the slices are not axial.
     """
-    drawn, unplaced = _drawn(case, grid)
+    waiting = requests.waiting()
+    drawn, unplaced = _drawn(case, grid, frozenset(one.request for one in waiting))
     drawn, guessed = completed(drawn, grid, lone_lines=reader.lone_lines == "complete")
     made, alone, unusable, repeats = _made(drawn, reader, grid, windows)
-    groups = _numbered(made, reader.slices_apart)
+    groups, asked = _numbered(made, reader.slices_apart, requests, waiting)
     own = replace(case, measurements=tuple(one.measurement for group in groups for one in group))
     outward_vox = reader.coordinates.outward_vox if reader.coordinates is not None else 0.0
     slices = {str(at): at for at in range(grid.volume.stored.shape[2])}
     lesions = measured_lesions(own, grid.volume, slices, outward_vox, profile)
     sources = Sources(raw, case.annotations)
     points = [one for one in drawn if one.shape.kind == Kind.POINT]
-    found = []
+    found = [requests.lesion(one, number) for number, one in asked]
     for lesion, group in zip(lesions, groups, strict=True):
         click, points = _click(group, points, reader.slices_apart)
         names = dict.fromkeys(name for one in group for name in one.pair.name.split("+"))
@@ -132,23 +140,27 @@ def lesions_of(
             replace(
                 lesion,
                 source_lesion_id="+".join(names),
-                columns=lesion.columns + sources.columns(group[0].statement),
+                columns=lesion.columns
+                + sources.columns(group[0].statement)
+                + requests.columns(group[0].statement),
                 flags=lesion.flags + tuple(flag for flag, raised in seen.items() if raised),
                 click=None if click is None else _voxel(click, grid),
             )
         )
+    found.sort(key=lambda lesion: lesion.index)
     for one in drawn:
         if one.shape.kind == Kind.OUTLINE:
             found.append(outlined(one, len(found) + 1, grid, sources))
     for one in alone:
         found.append(line_alone(one, len(found) + 1, grid, sources))
-    marks = [mark for _, mark in sorted([*unplaced, *unusable], key=lambda pair: pair[0])]
+    told = sorted([*unplaced, *unusable, *requests.marks], key=lambda pair: pair[0])
+    marks = [mark for _, mark in told]
     marks += repeats
     marks += [Mark(Reason.POINT_MARK, where("a point", one), one.name) for one in points]
     return found, marks
 
 
-def _drawn(case: CaseFiles, grid: Grid) -> tuple[list[Drawn], _Numbered]:
+def _drawn(case: CaseFiles, grid: Grid, waiting: frozenset[str]) -> tuple[list[Drawn], _Numbered]:
     """All that was drawn, on its slices, and what cannot be placed, by number of the statement."""
     if len(case.measurements) > MAXIMUM_MEASUREMENTS:
         raise CaseError(
@@ -160,6 +172,8 @@ def _drawn(case: CaseFiles, grid: Grid) -> tuple[list[Drawn], _Numbered]:
     marks: _Numbered = []
     for one in case.measurements:
         assert isinstance(one, Statement)
+        if one.asked is not None and one.request in waiting:
+            continue
         try:
             if one.skipped is not None:
                 raise CaseError(*one.skipped)
@@ -201,12 +215,18 @@ def _checked(pair: Pair, reader: Measurements, grid: Grid, windows: _Windows) ->
     found = lines.length_mm(grid.spacing_mm)
     stated = pair.long.shape.stated_mm, pair.short.shape.stated_mm
     wrong = lengths_differ(lines, stated, found)
-    if wrong and reader.stated_lengths == "fail":
+    differs = bool(wrong)
+    if statement.asked is not None:
+        # A report's rounded sizes are another measurement, and no check of this one.
+        pairs = zip(stated, sorted(found, reverse=True), strict=True)
+        differs = any(differs_much(one, mm) for one, mm in pairs)
+    elif wrong and reader.stated_lengths == "fail":
         raise CaseError(Reason.ANNOTATION_MISMATCH, wrong)
     if problem := lines.problem((columns, rows)):
         raise CaseError(Reason.DEGENERATE_LINES, problem)
     if found[0] < found[1]:
-        lines, stated = Lines(lines.short, lines.long), stated[::-1]
+        lines = Lines(lines.short, lines.long)
+        stated = stated if statement.asked is not None else stated[::-1]
     measurement = Measurement(
         number=0,
         source_lesion_id=pair.name,
@@ -217,7 +237,7 @@ def _checked(pair: Pair, reader: Measurements, grid: Grid, windows: _Windows) ->
         lesion_type=statement.lesion_type,
         stated_mm=stated,
     )
-    return _Made(measurement, pair, bool(wrong))
+    return _Made(measurement, pair, differs)
 
 
 def _repeats(
@@ -239,8 +259,13 @@ def _repeats(
     return False
 
 
-def _numbered(made: Sequence[_Made], slices_apart: int) -> list[list[_Made]]:
-    """Measurements by lesion, with numbers of their lesion and of their reader in it."""
+def _numbered(
+    made: Sequence[_Made], slices_apart: int, requests: Requests, waiting: Sequence[Statement]
+) -> tuple[list[list[_Made]], list[tuple[int, Statement]]]:
+    """Measurements by lesion, with numbers of their lesion and of their reader in it.
+
+    Lesions that wait for lines have numbers among them, which they keep.
+    """
     groups = groups_of(
         [one.measurement.lines for one in made],
         [one.pair.long.slice_vox for one in made],
@@ -248,19 +273,26 @@ def _numbered(made: Sequence[_Made], slices_apart: int) -> list[list[_Made]]:
         [one.statement.lesion for one in made],
         [one.statement.track for one in made],
     )
-    lesions = sorted(
-        ([made[at] for at in group] for group in groups),
-        key=lambda members: min((one.place, one.measurement.reader) for one in members),
-    )
-    return [
-        [
-            replace(one, measurement=replace(one.measurement, number=number, reader=reader))
-            for reader, one in enumerate(
-                sorted(members, key=lambda one: (one.measurement.reader, one.place)), start=1
-            )
-        ]
-        for number, members in enumerate(lesions, start=1)
-    ]
+    keyed: list[tuple[tuple[Any, ...], list[_Made] | Statement]] = []
+    for members in ([made[at] for at in group] for group in groups):
+        places = [place for one in members if (place := requests.place(one.statement))]
+        slice_vox, *points = min(one.place for one in members)
+        keyed.append((places[0] if places else (slice_vox, 0, *points), members))
+    keyed += [(requests.place(one) or (0.0, 1, one.request), one) for one in waiting]
+    lesions: list[list[_Made]] = []
+    asked: list[tuple[int, Statement]] = []
+    for number, (_, it) in enumerate(sorted(keyed, key=lambda pair: pair[0]), start=1):
+        if isinstance(it, Statement):
+            asked.append((number, it))
+            continue
+        by_reader = sorted(it, key=lambda one: (one.measurement.reader, one.place))
+        lesions.append(
+            [
+                replace(one, measurement=replace(one.measurement, number=number, reader=reader))
+                for reader, one in enumerate(by_reader, start=1)
+            ]
+        )
+    return lesions, asked
 
 
 def _click(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from uls_data import geometry
 from uls_data.errors import CaseError
 from uls_data.outcome import Reason
-from uls_data.sources.measurements.statement import Kind, Shape, Statement
+from uls_data.sources.measurements.statement import Kind, Place, Shape, Statement
 from uls_data.volumes.volume import Volume
 
 # A slice nearer than this share of the step is the one that is meant.
@@ -87,7 +87,7 @@ class Grid:
         return [self._drawn(statement, shape) for shape in statement.shapes]
 
     def _drawn(self, statement: Statement, shape: Shape) -> Drawn:
-        named = self._named(statement, shape)
+        named = self.named(statement.place, shape.slice_name)
         points = np.array(shape.points, dtype=np.float64)
         if points.shape[1] == 3:
             at, points = self._on_slice(points, named, shape)
@@ -110,17 +110,24 @@ class Grid:
         found: NDArray[np.float64] = stored * self.volume.slope + self.volume.intercept
         return found
 
-    def _named(self, statement: Statement, shape: Shape) -> int | None:
-        """Slice that the source names; None where it does not."""
-        place = statement.place
+    def named(self, place: Place, slice_name: str = "") -> int | None:
+        """Slice that the source names, or a shape of its own (`slice_name`); None: neither does.
+
+        Raises
+        ------
+        CaseError
+            `key_slice_missing`, `ambiguous_files`, `duplicate_uids`.
+        """
         count = self.volume.stored.shape[2]
-        name = shape.slice_name or place.slice_name
+        name = slice_name or place.slice_name
         if not name and place.image_number is not None:
             found = self.numbers.get(place.image_number, [])
             if len(found) != 1:
                 detail = (
                     f"{len(found)} slices of the series have the image number {place.image_number}"
                 )
+                if not found and self.numbers:
+                    detail += f"; it has {min(self.numbers)} to {max(self.numbers)}"
                 reason = Reason.AMBIGUOUS_FILES if found else Reason.KEY_SLICE_MISSING
                 raise CaseError(reason, detail)
             name = found[0]

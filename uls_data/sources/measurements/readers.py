@@ -12,9 +12,11 @@ from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.io import sha256_file
 from uls_data.outcome import Reason
-from uls_data.recipe.measurements import Measurements
+from uls_data.recipe.measurements import LineColumns, LineTable, Measurements
+from uls_data.recipe.part import Coordinates
 from uls_data.sources.case_files import check_inside
 from uls_data.sources.format import Search
+from uls_data.sources.measurements.requests import answered
 from uls_data.sources.measurements.statement import Statement
 from uls_data.sources.measurements.table import read_table
 from uls_data.sources.scans import Strays
@@ -40,8 +42,8 @@ _SNIFFED_BYTES = 1 << 16
 
 def read_all(
     search: Search, reader: Measurements, every: list[SeriesFiles]
-) -> tuple[list[Statement], list[Path], Strays]:
-    """Statements of the table and of all objects, the table and its copies, and what states none.
+) -> tuple[list[Statement], list[Path], list[Path], Strays]:
+    """Statements of the table and of all objects; the table; copies; and what states nothing.
 
     Parameters
     ----------
@@ -51,19 +53,23 @@ def read_all(
     Raises
     ------
     SourceError
-        The table is not there, or is none.
+        The table is not there, or is none; or one of drawn lines is none.
     """
     root = search.raw.path
     found: list[Statement] = []
     lost: Strays = {}
     tables: list[Path] = []
+    copies: list[Path] = []
     # DICOM was found already.
     other = reader.table is not None or not _MODALITIES.keys() >= set(reader.objects)
     files = sorted(search.raw.walk()) if other else []
     if reader.table is not None:
-        tables = _tables(reader.table.file, root, files)
-        search.selected.update(tables)
-        found += read_table(root / tables[0], root, reader)
+        (table, *copies) = _tables(reader.table.file, root, files)
+        tables = [table]
+        drawn, more = _drawn(reader, root, [path for path in files if path not in (table, *copies)])
+        copies += more
+        found += answered(read_table(root / table, root, reader), drawn)
+        search.selected.update(tables, copies, (one.source for one in drawn))
     for kind in reader.objects:
         read = _reader(kind)
         for path in _files_of(kind, search, every, files):
@@ -82,7 +88,30 @@ def read_all(
             else:
                 detail = f"{readable(path.as_posix())}: holds no line, point or outline"
                 lost[path] = Reason.NOT_MEASURED, detail
-    return found, tables, lost
+    return found, tables, copies, lost
+
+
+def _drawn(
+    reader: Measurements, root: Path, files: list[Path]
+) -> tuple[list[Statement], list[Path]]:
+    """Lines that readers drew for the table's rows; and tables of such that add nothing."""
+    if reader.drawn is None or reader.images is not None:
+        return [], []
+    outward_vox = reader.coordinates.outward_vox if reader.coordinates is not None else 0
+    coordinates = Coordinates(shift_vox=0, outward_vox=outward_vox, evidence="drawn in triage")
+    found: list[Statement] = []
+    idle: list[Path] = []
+    seen = set[str]()
+    for path in _fitting(reader.drawn, root, files):
+        own = LineTable(file=path.name, columns=LineColumns(report=None, case=None))
+        told = reader.model_copy(update={"table": own, "coordinates": coordinates, "drawn": None})
+        sha256 = sha256_file(root / path)
+        rows = [] if sha256 in seen else read_table(root / path, root, told)
+        seen.add(sha256)
+        found += rows
+        if not rows:
+            idle.append(path)
+    return found, idle
 
 
 def _reader(kind: str) -> Callable[[Path, Path, Measurements], list[Statement]]:
@@ -120,8 +149,8 @@ def _files_of(
             yield path
 
 
-def _tables(pattern: str, root: Path, files: list[Path]) -> list[Path]:
-    """Return the one table, and copies of it."""
+def _fitting(pattern: str, root: Path, files: list[Path]) -> list[Path]:
+    """Files whose names fit a pattern, none of them a link out of the root."""
     found = [
         path
         for path in files
@@ -132,6 +161,12 @@ def _tables(pattern: str, root: Path, files: list[Path]) -> list[Path]:
             check_inside(path, root)
         except CaseError as error:
             raise SourceError(f"--raw {root}: {error.detail}") from error
+    return found
+
+
+def _tables(pattern: str, root: Path, files: list[Path]) -> list[Path]:
+    """Return the one table, and copies of it."""
+    found = _fitting(pattern, root, files)
     try:
         distinct = {sha256_file(root / path): path for path in reversed(found)}
     except OSError as error:

@@ -61,6 +61,8 @@ class Place:
         Along the patient's z.
     folder : Path or None
         Of a file that names no scan: it is of the only one beside it or above it.
+    names : tuple of str
+        Of folders that tell scans apart where all else fits several.
     """
 
     case: str = ""
@@ -73,6 +75,7 @@ class Place:
     slice_index: int | None = None
     slice_mm: float | None = None
     folder: Path | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,11 @@ class Statement(Measurement):
         Hash of what tells lesions apart by the source's own word: others are other lesions.
     track : str
         Hash of what follows a lesion; others may be the same lesion.
+    request : str
+        Name of the lesion, 12 hexadecimal digits, where sizes were stated and readers are asked for
+        the lines; in what they drew, that of the lesion which they were asked for.
+    asked : Place or None
+        Where the lesion is that readers are or were asked for.
     """
 
     number: int = 0
@@ -107,3 +115,5 @@ class Statement(Measurement):
     drawn_by: str = field(default="", repr=False)
     lesion: str = field(default="", repr=False)
     track: str = field(default="", repr=False)
+    request: str = ""
+    asked: Place | None = None

@@ -11,13 +11,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from uls_data.dicom.elements import is_uid
 from uls_data.errors import CaseError, SourceError
-from uls_data.ids import readable
+from uls_data.ids import hash_of, readable
 from uls_data.io import sha256_bytes
-from uls_data.outcome import LesionType, Reason
+from uls_data.lesions.drawn_lines import REQUEST, NotDrawn
+from uls_data.mining.mined import NotTaken
+from uls_data.outcome import LesionType, Reason, Status
 from uls_data.recipe.measurements import LineTable, Measurements
 from uls_data.sources.measurements.cells import header_of, rows_of
 from uls_data.sources.measurements.statement import Kind, Place, Point, Shape, Statement
@@ -30,7 +33,7 @@ _FARTHEST = 1e5
 _LONGEST_MM = 1e4
 _MOST_SLICES = 100_000
 _LARGEST_NUMBER = 999_999
-_LONGEST_ROLE = 200
+_LONGEST_ROLE, _LONGEST_PATH = 200, 1000
 _SHOWN_COLUMNS, _SHOWN_LETTERS = 60, 40
 _TURNED = {"lps_mm": (-1.0, -1.0, 1.0), "ras_mm": (1.0, 1.0, 1.0)}
 
@@ -60,6 +63,8 @@ class _Layout:
     table: LineTable
     shift_vox: float
     has: frozenset[str]
+    case_pattern: str
+    asks: bool
 
     @classmethod
     def of(cls, path: Path, root: Path, reader: Measurements) -> _Layout:
@@ -74,7 +79,8 @@ class _Layout:
         header = header_of(path, root)
         has = frozenset(cell.strip().lower() for cell in header)
         shift = reader.coordinates.shift_vox if reader.coordinates is not None else 0.0
-        found = cls(path.relative_to(root), reader.table, shift, has)
+        asks = reader.images is None and reader.drawn is not None
+        found = cls(path.relative_to(root), reader.table, shift, has, reader.case, asks)
         found._check(header, path, root, reader)
         return found
 
@@ -111,9 +117,9 @@ class _Layout:
         """Field and columns of what must be told in some way, where the table tells it in none."""
         columns = self.table.columns
         ends = self.table.ends("long")
-        if not self._has_any(*ends, columns.long_length_mm):
+        if not self._has_any(*ends, columns.long_length_mm, columns.short_length_mm):
             return [("reader.table.columns.long", ", ".join(ends))]
-        if self._has_any(columns.case, columns.series_number):
+        if self._has_any(columns.case, columns.series_number, columns.report):
             return []
         if reader.images:
             return [("reader.table.columns.case", f"{columns.case}")]
@@ -134,19 +140,30 @@ class _Layout:
             source_lesion_id=f"row-{number}",
             source=self.source,
             place=Place(
-                case=self._text(row, columns.case)[:_LONGEST_ROLE],
                 series=series if is_uid(series) else "",
                 study=study if is_uid(study) else "",
+                **self._case(row),
             ),
             drawn_by=self._hash(row, columns.annotator),
             lesion=self._hash(row, columns.lesion),
         )
+        word = self._text(row, columns.lesion)
+        if REQUEST.fullmatch(word):
+            made = replace(made, request=word)
         try:
+            of_series = self._number(row, columns.series_number)
+            made = replace(made, place=replace(made.place, series_number=of_series))
             made = self._measured(made, row)
         except CaseError as error:
             made = replace(made, skipped=(error.reason, error.detail))
         if "series" in columns.model_fields_set and columns.series and not made.place.series:
             why = Reason.ANNOTATION_UNREADABLE, f"{row.where}: names no series"
+            return replace(made, place=Place(), skipped=made.skipped or why)
+        known = made.place.case or made.place.series or made.place.study or made.place.slice_name
+        if self.of_reports and not known:
+            # The number of a series alone would be that of anybody's.
+            detail = f"{row.where}: no part of its report's name fits the recipe's `case`"
+            why = Reason.IMAGE_MISSING, detail
             return replace(made, place=Place(), skipped=made.skipped or why)
         return made
 
@@ -157,15 +174,17 @@ class _Layout:
             if len(role) > _LONGEST_ROLE or not re.fullmatch(self.table.radiologist, role):
                 detail = f"{row.where}: {columns.role} does not say that this is a radiologist"
                 raise CaseError(Reason.NOT_A_RADIOLOGIST, detail)
+        if self.of_reports and (why := self._not_taken(row)):
+            raise CaseError(Reason.NOT_MEASURED, f"{row.where}: no lesion of now: {why}")
         skip = self._text(row, columns.skip).lower()
         if skip not in _FALSE:
             if skip not in _TRUE:
                 raise row.wrong(f"{columns.skip}: expected true or false")
-            raise CaseError(Reason.NOT_MEASURED, f"{row.where}: the annotator skipped it")
-        place = replace(made.place, series_number=self._number(row, columns.series_number))
+            why = self._text(row, columns.skip_reason)
+            more = f": {why}" if why in set(NotDrawn) else ""
+            raise CaseError(Reason.NOT_MEASURED, f"{row.where}: the annotator skipped it{more}")
         made = replace(
             made,
-            place=place,
             stated_mm=(
                 self._length(row, columns.long_length_mm),
                 self._length(row, columns.short_length_mm),
@@ -173,10 +192,17 @@ class _Layout:
             lesion_type=self._lesion_type(row),
         )
         shapes = self._lines(row, made)
-        return replace(made, shapes=shapes, place=self._slice(row, place))
+        if not shapes and self._names_no_slice(row):
+            detail = f"{row.where}: sizes, and nothing that tells the slice"
+            raise CaseError(Reason.NOT_MEASURED, detail)
+        made = replace(made, shapes=shapes, place=self._slice(row, made.place))
+        return made if shapes else self._asking(made)
 
     def _lines(self, row: Row, made: Statement) -> tuple[Shape, ...]:
-        """Axes of a row: both, or the long one alone where all of the short one is empty."""
+        """Axes of a row: both, or the long one alone where all of the short one is empty.
+
+        None where the row states lengths alone: readers are asked for the lines.
+        """
         ends = {axis: self.table.ends(axis) for axis in ("long", "short")}
         empty = {
             axis: [one for one in names if self._is_empty(row, one)] for axis, names in ends.items()
@@ -186,9 +212,13 @@ class _Layout:
         point = self._point(row)
         if point and len(none) == len(names) and made.stated_mm[0] is not None:
             return point
+        if self.asks and len(none) == len(names) and made.stated_mm != (None, None):
+            return ()
         alone = not empty["long"] and len(empty["short"]) == len(ends["short"])
         if none and not alone:
             what = f"{len(none)} of {len(names)} coordinates are missing, such as {none[0]}"
+            if len(none) == len(names) and self.of_reports:
+                what += "; readers can draw them if the recipe says reader.drawn"
             raise CaseError(Reason.NOT_MEASURED, f"{row.where}: {what}")
         axes = ("long",) if alone else ("long", "short")
         return point + tuple(
@@ -236,6 +266,44 @@ class _Layout:
         if self.table.unit != "pixels":
             return place
         raise row.wrong("nothing tells the slice")
+
+    @cached_property
+    def of_reports(self) -> bool:
+        """Whether it is a table of `mine`, whose rows say whether they are lesions."""
+        columns = self.table.columns
+        return self._has_any(columns.report) and self._has_any(columns.status)
+
+    def _not_taken(self, row: Row) -> str:
+        """Why `mine` took a row for no lesion; empty where it is one."""
+        status = self._text(row, self.table.columns.status)
+        if status == Status.OK:
+            return ""
+        if status not in set(Status):
+            raise row.wrong(f"{self.table.columns.status}: expected one of {', '.join(Status)}")
+        reason = row.cells.get("reason", "")
+        return reason if reason in {*NotTaken, *Reason} else status
+
+    def _case(self, row: Row) -> dict[str, Any]:
+        """Name of a row's case, and other names that its report lies under."""
+        columns = self.table.columns
+        case = self._text(row, columns.case)[:_LONGEST_ROLE]
+        if case:
+            return {"case": case}
+        report = PurePosixPath(self._text(row, columns.report).replace("\\", "/")[:_LONGEST_PATH])
+        names = [report.with_suffix("").name if report.name else "", *report.parts[-2::-1]]
+        case = next((name for name in names if re.fullmatch(self.case_pattern, name)), "")
+        return {"case": case, "names": tuple(name for name in names if name not in ("", case))}
+
+    def _asking(self, made: Statement) -> Statement:
+        """Statement of lengths alone, for which readers are asked to draw lines."""
+        place = replace(made.place, names=())
+        request = made.request or hash_of([repr((place, made.stated_mm, made.lesion))])[:12]
+        return replace(made, source_lesion_id=request, request=request, asked=made.place)
+
+    def _names_no_slice(self, row: Row) -> bool:
+        columns = self.table.columns
+        ways = (columns.slice, columns.image_number, columns.slice_index, columns.slice_mm)
+        return all(self._is_empty(row, way) for way in ways)
 
     def _lesion_type(self, row: Row) -> LesionType | None:
         column = self.table.columns.lesion_type
