@@ -10,6 +10,8 @@ REFERENCES = [
     "(beeld {i}, serie {s})", "op beeld {i} van serie {s}", "(Serie {s} beeld {i})", "(s{s} i{i})",
     "[{s}:{i}]", "(serie {s}, coupe {i})", "(serie/beeld {s}/{i})", "({s}{letter}:{i})",
     "(ima {i}, serie {s})", "(se{s}/im{i})", "(serie: {s}, beeld: {i})",
+    "({s}; {i})", "(S{s}: {i})", "(im {i}, se {s})", "(serie {s}, axiaal beeld {i})",
+    "(serie {s} beeldnummer {i})", "se{s} im{i}",
 ]  # fmt: skip
 PLACES = {
     "lung": ["rechter bovenkwab", "linker onderkwab", "lingula", "middenkwab", "LBK"],
@@ -26,6 +28,15 @@ PLACES = {
     "pelvis": ["linker ovarium", "adnexen links", "blaaskoepel"],
 }  # fmt: skip
 LESIONS = [
+    ("nodus {L}, {S} {R}, vh {P}.", "lung"),
+    ("subsolide nodus in de {L} van {S} {R}, met een solide component van 3 mm.", "lung"),
+    ("laesie in de {L} onveranderd {S} {R}.", "liver"),
+    ("laesie 2: {L}, {T} {R}, was {P}.", "kidney"),
+    ("de laesie in de {L} is gegroeid van {P} naar {S} {R}.", "kidney"),
+    ("hypodensiteit in de {L} {S1} {R1} en een tweede van {S2} {R2}.", "liver liver"),
+    ("{L} meet {S} korte as {R}, destijds {P}.", "lymph_node"),
+    ("de massa in de {L}, {T} {R}, ligt 12 mm van de middenlijn.", "abdomen"),
+    ("seroom in de {L}, {T} {R}, kleiner dan voorheen ({P}).", "soft_tissue"),
     ("in de {L} een nodus van {S} {R}.", "lung"),
     ("solide nodus in de {L} van {S} {R}.", "lung"),
     ("nodus in de {L} {R} met een diameter van {S}.", "lung"),
@@ -58,6 +69,13 @@ LESIONS = [
     ("ter hoogte van de {L} een {S} grote nodus. {R}.", "lung"),
 ]
 TRAPS = [
+    "Trachea {mm}.", "Galblaasstenen tot {mm}.", "Heupprothese met een kop van 28 mm.",
+    "De tumor heeft contact met de aorta over {mm}.", "VMS vernauwd over een traject van {cm}.",
+    "Retrolisthesis L2 van {mm}.", "Bij noduli groter dan {mm} wordt follow-up geadviseerd.",
+    "Darmlissen tot {mm}.", "Geen nieuwe klieren > {mm}.", "Laterale poot van de bijnier {mm}.",
+    "Septa tot {mm}.", "Hilaire klieren subcentimeter.", "DLP 702 mGy cm, fantoom 32 cm.",
+    "Som van de diameters = {cm} = {mm}.", "Nierconcrement van {mm}.", "Pyelum {mm}.",
+    "Huidverdikking van {mm}.", "Tip van de port {cm} onder de clavicula.",
     "De milt meet {cm}.", "Milt niet vergroot, {cm}.", "Lever {cm} craniocaudaal.",
     "De aorta ascendens heeft een diameter van {cm}.", "Ductus choledochus {mm}.",
     "Appendix normaal, {mm}.", "Ductus pancreaticus {mm}.",

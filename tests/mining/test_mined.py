@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from makers.report_truth import Score, add, marked
+from makers.report_scores import PHRASINGS, made_up, written
+from makers.report_truth import Score, marked
 from makers.reports import made_up_report
 
 from uls_data import mine
@@ -17,7 +18,6 @@ from uls_data.mining.mined import COLUMNS, rows_of_report
 from uls_data.outcome import Reason
 
 WORDS = lexicons()
-PHRASINGS = Path(__file__).parent / "phrasings"
 TARGETS = [
     (68.0, 40.0, 8, 34), (58.0, 32.0, 3, 38), (27.0, 14.0, 3, 28), (29.0, 18.0, 8, 104),
     (36.0, 22.0, 4, 168), (42.0, 24.0, 4, 172),
@@ -32,14 +32,6 @@ def lesions(text: str) -> list[dict[str, Any]]:
     return [row for row in rows(text) if row["status"] == "ok"]
 
 
-def scored(language: str, count: int) -> Score:
-    score = Score()
-    for number in range(count):
-        text, truths = marked(made_up_report(language, number))
-        add(score, rows(text), truths, f"{language} {number}")
-    return score
-
-
 def check(score: Score) -> None:
     said = "\n".join([*score.lines(), *score.errors[:20]])
     assert score.precision("size") >= 0.97 and score.recall("size") >= 0.95, said
@@ -50,24 +42,19 @@ def check(score: Score) -> None:
 
 @pytest.mark.parametrize("language", ["en", "nl"])
 def test_made_up_reports(language: str) -> None:
-    check(scored(language, 40))
+    check(made_up(language, 40))
 
 
 @pytest.mark.parametrize("language", ["en", "nl"])
 def test_whole_reports_in_many_phrasings(language: str) -> None:
-    score = Score()
-    paths = sorted((PHRASINGS / language).glob("*.txt"))
-    for path in paths:
-        text, truths = marked(path.read_text(encoding="utf-8"))
-        add(score, rows(text), truths, path.name)
-    assert len(paths) >= 20
-    check(score)
+    assert len(list((PHRASINGS / language).glob("*.txt"))) >= 50
+    check(written(PHRASINGS / language))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("language", ["en", "nl"])
 def test_300_made_up_reports(language: str) -> None:
-    check(scored(language, 300))
+    check(made_up(language, 300))
 
 
 @pytest.mark.real
@@ -200,7 +187,10 @@ def test_no_words_of_a_report_reach_the_table(tmp_path: Path) -> None:
     assert b"Zyxwv" not in out.read_bytes() and b"1903" not in out.read_bytes()
     allowed = set("0123456789 .,-/:;#()[]|&=")
     letters = {"mm", "cm", "x", "by", "series", "image", "se", "im", "ima", "s", "i", "b", "of"}
-    letters |= {"slice", "ser", "img", "millimeters", "centimeters", "to"}
+    letters |= {"slice", "ser", "img", "millimeters", "centimeters", "to", "axial"} | {
+        "short",
+        "axis",
+    }
     for row in found.rows:
         text = (row["text"] or "").lower().replace("mmx", "mm x").replace("cmx", "cm x")
         words = "".join(" " if c in allowed else c for c in text).split()
@@ -248,3 +238,39 @@ def test_hostile_texts_end(text: str) -> None:
         assert rows(text)
     except CaseError as error:
         assert error.reason == Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Nodule 22 mm in long axis (Zyxwv, 12-03-1951) and 14 mm in short axis.",
+        "Lesion in the liver 12 Zyxwv x 8 mm (series 4, Zyxwv image 52).",
+        "Zyxwv 12 x 8 mm Zyxwv nodule of the lung (3:45 Zyxwv).",
+        "Lesion | Long axis (mm) | Reader | Short axis (mm) | Series | Read by | Image\n"
+        "Liver | 41 | Zyxwv 19510312 | 33 | 5 | Zyxwv 19510312 | 22",
+        "Lesion | Size (mm) | Se/Im\nLiver | 41 x 33 (Zyxwv) | Zyxwv 5 / 22 Zyxwv",
+        "TL1 Zyxwv: node 12 mm, series Zyxwv 3 image 4.",
+        "Name: Zyxwv  DOB 12/03/1951  MRN 19510312\nLiver lesion 12 x 8 mm.",
+    ],
+)
+def test_names_beside_and_inside_a_size_are_left_out(text: str) -> None:
+    found = rows(text)
+    assert lesions(text)
+    for row in found:
+        said = " ".join(str(value) for value in row.values())
+        assert "zyxwv" not in said.lower() and "1951" not in said, said
+
+
+def test_what_an_hl7_message_says_of_a_patient_is_not_read(tmp_path: Path) -> None:
+    message = (
+        "MSH|^~\\&|RIS|X|Y|Z|20210101||ORU^R01|1|P|2.5\r"
+        "PID|1||19510312^^^ZYXWV||ZYXWV^JAN||19510312|M|||ZYXWV 12 mm lesion\r"
+        "NTE|1||Zyxwv liver lesion of 9 mm\r"
+        "OBX|1|TX|r||Zyxwv, 12/03/1951: liver lesion\\.br\\12 x 8 mm "
+        "\\X28\\series 3, image 45\\X29\\\r"
+    )
+    (tmp_path / "a.hl7").write_text(message)
+    mine(tmp_path / "a.hl7", tmp_path / "t.csv")
+    table = (tmp_path / "t.csv").read_text()
+    assert "12 x 8 mm (series 3, image 45)" in table and "9 mm" not in table
+    assert "zyxwv" not in table.lower() and "1951" not in table

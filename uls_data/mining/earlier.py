@@ -11,13 +11,13 @@ from uls_data.mining.lexicon import Words, alternatives
 from uls_data.mining.seats import Seat
 from uls_data.mining.word_places import Page
 
-_CLOSE = 34
+_CLOSE, _CROWDED = 34, 14
 
 
 class _Patterns:
     def __init__(self, words: Words) -> None:
         loosely = (
-            rf"[\s:=(]{{0,3}}(?:(?:{alternatives(words.phrases('about'))})[.\s]{{0,2}}){{0,2}}$"
+            rf"[.\s:=(]{{0,3}}(?:(?:{alternatives(words.phrases('about'))})[.\s]{{0,2}}){{0,2}}$"
         )
         self.right_before = re.compile(
             alternatives(words.phrases("previous_right_before")) + loosely
@@ -65,12 +65,13 @@ def _is_previous(page: Page, together: Sequence[Seat], number: int) -> bool:
         page.text[seat.pre[0] : seat.size.start],
         page.text[seat.size.end : seat.post[1]],
     )
-    following = together[number + 1] if number + 1 < len(together) else None
-    if match := patterns.after.match(page.text[seat.size.end : seat.sentence.end]):
-        crowded = following is not None and following.size.start - seat.size.end < match.end() + 14
-        if not crowded:
-            return True
-    start = together[number - 1].size.end if number else seat.sentence.start
+    if _told_after(page, together, number):
+        return True
+    start = seat.sentence.start
+    if number:
+        start = together[number - 1].size.end
+        # "6 mm prior, 12 mm": the word is that size's.
+        start = _told_after(page, together, number - 1) or start
     if number:
         lead = page.text[start : seat.size.start]
         new_noun = page.has("lesion", *seat.pre) or page.has("location.lymph_node", *seat.pre)
@@ -81,6 +82,7 @@ def _is_previous(page: Page, together: Sequence[Seat], number: int) -> bool:
             return True
         if re.fullmatch(r"\s?\(\s?", lead) and re.match(r"\s?\)", after):
             return seat.size.axes_mm != together[number - 1].size.axes_mm
+    following = together[number + 1] if number + 1 < len(together) else None
     now_next = following is not None and page.has("now", seat.size.end, following.size.start)
     said_was = patterns.right_before.search(before) or re.match(r"\s{1,2}was\b", after)
     if not number and now_next and said_was:
@@ -99,6 +101,17 @@ def _is_previous(page: Page, together: Sequence[Seat], number: int) -> bool:
     return now_next or (len(between) <= _CLOSE and "," not in between)
 
 
+def _told_after(page: Page, together: Sequence[Seat], number: int) -> int | None:
+    """Where the words end that make the size before them one of before: "6 mm previously"."""
+    seat = together[number]
+    match = _patterns(page.words).after.match(page.text, seat.size.end, seat.sentence.end)
+    if match is None or number + 1 == len(together):
+        return match and match.end()
+    ends = re.match(r"\s?[),;.]", page.text[match.end() : match.end() + 2])
+    crowded = together[number + 1].size.start - match.end() < _CROWDED
+    return match.end() if ends or not crowded else None
+
+
 def _new_lesion(page: Page, start: int, seat: Seat) -> bool:
     """Whether a cue is followed by a comma and then a lesion of its own: a new clause."""
     text = page.text[start : seat.size.start]
@@ -113,8 +126,9 @@ def is_negated(page: Page, seat: Seat, subject: Subject | None) -> bool:
         return True
     start = seat.pre[0]
     excused = page.within("not_negation", start, seat.sentence.end)
+    limit = seat.size.bound in ("above", "below", "at_most")
     for cue in reversed(page.within("negation", start, seat.size.start)):
-        if any(a <= cue[0] < b for a, b in excused):
+        if seat.size.bound != "above" and any(a <= cue[0] < b for a, b in excused):
             continue
         between = page.text[cue[1] : seat.size.start]
         if patterns.terminal.search(between) or len(between) > 160:
@@ -122,7 +136,6 @@ def is_negated(page: Page, seat: Seat, subject: Subject | None) -> bool:
         has_noun = page.has("lesion", cue[1], seat.size.start) or page.has(
             "location.lymph_node", cue[1], seat.size.start
         )
-        limit = seat.size.bound in ("above", "below", "at_most")
         follows = subject is not None and subject.after
         if limit or follows or (has_noun and "," not in between):
             return True

@@ -24,6 +24,7 @@ def axes_together(page: Page, placed: Sequence[Seat]) -> list[Seat]:
                 span=(last.size.start, seat.size.end),
                 axes_mm=(*last.size.axes_mm, *seat.size.axes_mm),
                 labels=(*last.size.labels, *seat.size.labels),
+                parts=(*(last.size.parts or (last.size.span,)), seat.size.span),
             )
             reference = last.reference or seat.reference
             joined[-1] = replace(last, size=size, post=seat.post, reference=reference)

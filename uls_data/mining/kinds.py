@@ -15,6 +15,7 @@ from uls_data.outcome import LesionType
 
 _ADJECTIVES = 42
 _OVER = re.compile(r"\b(?:over|van)\s{1,2}(?:\w{1,4}\.?\s)?$")
+_ITEM = re.compile(r"\s{0,2}(?:nr\.?|no\.?|#)?\s{0,2}\d{1,2}\s?[:,;)=-]")
 _OF = re.compile(r"\s+(?:of|van)\s+(?:[^\W\d]+\s+){0,2}")
 _OTHERS = ("organ", "part", "distance", "technique", "device")
 
@@ -32,6 +33,7 @@ class Kind(StrEnum):
     DEVICE = "device"
     GUIDELINE = "guideline"
     SUM = "sum"
+    UNCLEAR = "unclear"
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,15 @@ def subject_of(page: Page, seat: Seat) -> Subject | None:
     nouns_before, nouns_after = _nouns(page, seat.pre, named), _nouns(page, seat.post, named)
     if seat.sentence.section == "technique" and seat.reference is None:
         return Subject(Kind.TECHNIQUE)
-    if page.has("not_lesion.sum", max(seat.pre[0], seat.size.start - 50), seat.size.start):
+    # "Sum = 6.2 cm = 62 mm" says one thing twice.
+    told = max(seat.pre[0], seat.size.start - 50)
+    told = seat.sentence.start if re.search(r"=\s?$", before) else told
+    if page.has("not_lesion.sum", told, seat.size.start):
         return Subject(Kind.SUM)
+    if seat.size.bound in ("above", "below") and seat.reference is None:
+        advised = page.has("advice", seat.sentence.start, seat.sentence.end)
+        if advised:
+            return Subject(Kind.GUIDELINE)
     guided = any(page.has("not_lesion.guideline", *span) for span in (seat.pre, seat.post))
     if guided and seat.reference is None:
         return Subject(Kind.GUIDELINE)
@@ -181,6 +190,7 @@ def _last_before(
     lesions: list[tuple[int, int, str]] = []
     for number, (start, end, key) in enumerate(nouns):
         lead = page.text[max(seat.pre[0], start - 40) : start]
+        own = page.text[max(seat.pre[0], start - 40, nouns[number - 1][1] if number else 0) : start]
         if key in ("lesion", "node"):
             if patterns.no.search(lead) and len(nouns) > 1 and number < len(nouns) - 1:
                 continue
@@ -192,23 +202,46 @@ def _last_before(
         modifies = following is not None and following[0] - end <= 2 and following[2] in (
             "lesion", "node",
         )  # fmt: skip
-        ruler = patterns.governed.search(lead)
+        ruler = patterns.governed.search(own)
         # What a lesion is told to be "with" may be what was measured: "with skin thickening of".
         governed = (
             ruler and ruler[0][:4] not in ("with", "met ") and not patterns.size_of.search(lead)
         )
+        # "A lesion with a solid component measures": the verb is the lesion's.
+        if key == "part" and ruler and _verb_apart(page, end, seat):
+            continue
+        if key == "part" and page.has("whole", end, seat.size.start):
+            continue
         if not modifies and (not governed or key == "part"):
             heads.append((start, end, key))
     last = lesions[-1] if lesions else None
+    if last is not None and _ITEM.match(page.text, last[1]):
+        heads = [head for head in heads if head[2] != "organ"]  # "lesion 3: left adrenal"
     head = heads[-1] if heads else None
     if last is not None and head is not None and head[2] in ("part", "distance"):
         last = last if head[0] < last[0] else None
     if last is not None and (head is None or head[0] < last[0] or _subordinate(page, last, head)):
+        alone = seat.reference is None and len(seat.size.axes_mm) == 1
+        if alone and page.has("thickened", *last[:2]):
+            return Subject(Kind.ORGAN, last[:2], contested=True)
         node = any(key == "node" for _, _, key in lesions[-2:])
         return Subject(Kind.LESION, last[:2], node=node, contested=head is not None)
     if head is not None:
         return Subject(Kind(head[2]), head[:2], contested=last is not None)
     return None
+
+
+def goes_on_as_distance(page: Page, seat: Seat) -> bool:
+    """Whether a size behind a distance is another: "3 cm from the carina and 4 mm of the aorta"."""
+    patterns = _patterns(page.words)
+    alone = not _nouns(page, seat.pre, (0, 0)) and len(seat.size.axes_mm) == 1
+    return alone and patterns.weak_after.match(page.text, seat.size.end) is not None
+
+
+def _verb_apart(page: Page, end: int, seat: Seat) -> bool:
+    """Whether "measures" stands before a size, and not right behind the word that ends there."""
+    verbs = page.within("measures", end, seat.size.start)
+    return bool(verbs) and verbs[-1][0] - end > 2
 
 
 def _subordinate(page: Page, lesion: tuple[int, int, str], head: tuple[int, int, str]) -> bool:
@@ -244,14 +277,18 @@ def lesion_type_of(
         places = page.places_within(*span)
         anchor = _anchor(page, span, subject)
         places.sort(key=lambda place: min(abs(place[0] - anchor), abs(place[1] - anchor)))
-        for start, _end, key in places:
+        for start, end, key in places:
             kind = LesionType.LYMPH_NODE if key == "node_place" else LesionType(key)
             lead = page.text[max(span[0], start - 40) : start]
-            if not anywhere and beside.search(lead):
+            if not anywhere and (beside.search(lead) or page.has("texture", start, end)):
                 continue
             if is_segment(page, start):
                 segment = segment or kind
-            elif level.search(lead) or (key == "node_place" and _only_there(page, subject)):
+            elif (
+                page.has("shared", start, end)
+                or level.search(lead)
+                or (key == "node_place" and _only_there(page, subject))
+            ):
                 weak = weak or kind
             else:
                 return kind

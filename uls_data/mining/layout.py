@@ -16,7 +16,7 @@ _LONGEST_LEAD, _LONGEST_ITEM = 80, 120
 _WIDEST_PAGE, _NARROWEST_LINE, _WRAPPED_SHARE = 110, 36, 0.68
 _BULLET = re.compile(
     r"[ \t]*(?:[-*•·–+o](?=\s)|>(?=\s[^\d\s])|[-•*](?=[^\W\d])|\(?\d{1,2}[.)](?=\s|[^\W\d])"
-    r"|\d{1,2}:(?=\s)|\d{1,2}\s{2,}(?=[^\W\d])|\(?[a-h][.)]\s|(?:n?tl|target)\s?\d{1,2}\b"
+    r"|\d{1,2}:(?=\s)|[^\W\d]{3,12}\s#?\d{1,2}:(?=\s)|\d{1,2}\s{2,}(?=[^\W\d])|\(?[a-h][.)]\s|(?:n?tl|target)\s?\d{1,2}\b"
     r"|[tl]\s?\d{1,2}\s?[:)=]|#\s?\d)"
 )
 _DRESS = re.compile(r"[\s*#_=>-]*")
@@ -111,6 +111,8 @@ def sentences(page: Page, whole: Sequence[Span], named: Sequence[Span] = ()) -> 
         if closed and ends and state.section in ("comparison", "technique"):
             # What was compared and how it was scanned is told in one paragraph.
             state = replace(state, section="findings")
+        elif closed and state.section in ("comparison", "technique") and _finding(page, start, end):
+            state = replace(state, section="findings")
         indent = _indent(page, start)
         if state.target and items and not group and fresh and indent < item_indent:
             state = replace(state, target="")
@@ -140,6 +142,11 @@ def sentences(page: Page, whole: Sequence[Span], named: Sequence[Span] = ()) -> 
             items += 1
         found.append(replace(state, start=start, end=end, item=item))
     return found
+
+
+def _finding(page: Page, start: int, end: int) -> bool:
+    """Whether a sentence on the line of a heading tells of a lesion, not of how it was scanned."""
+    return page.has("lesion", start, end) or page.has("location.lymph_node", start, end)
 
 
 def _indent(page: Page, start: int) -> int:
@@ -263,6 +270,9 @@ def _goes_on(
         return False
     if headings.at(begin, last)[0] and before.endswith(":"):
         return False
+    word = re.search(r"[^\W\d]+(?=\.$)", before)
+    if word is not None and word[0].lower() in page.words.phrases("abbreviations"):
+        return True
     if before.endswith((":", ".", "!", "?", "|", "\t")):
         return False
     if before.endswith((",", "-", "/", "x", "(", "&", "<", ">")):

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from uls_data.errors import UlsDataError
 from uls_data.yaml_text import YamlError, load_yaml
@@ -17,9 +25,23 @@ _FOLDER = Path(__file__).parent / "lexicons"
 LANGUAGES = ("en", "nl")
 MAXIMUM_BYTES = 1 << 20
 
+_PLAIN = {
+    code: unicodedata.normalize("NFD", chr(code))[0]
+    for code in range(0xC0, 0x250)
+    if unicodedata.decomposition(chr(code)).count(" ") == 1
+}
+
+
+def folded(text: str) -> str:
+    """Text without accents, as long as before: reports leave them out or not."""
+    return text.translate(_PLAIN)
+
+
 # A star is bounded and there are few, so that no phrase can make a search slow.
 Phrase = Annotated[
-    str, StringConstraints(strip_whitespace=True, to_lower=True, min_length=1, max_length=60)
+    str,
+    StringConstraints(strip_whitespace=True, to_lower=True, min_length=1, max_length=60),
+    AfterValidator(folded),
 ]
 Phrases = Annotated[tuple[Phrase, ...], Field(max_length=2000)]
 Place = Literal[
@@ -27,6 +49,28 @@ Place = Literal[
     "mediastinum", "soft_tissue", "pelvis", "various", "unknown",
 ]  # fmt: skip
 _MOST_STARS = 2
+# Little words between a series and an image, in any language.
+_PARTICLES = frozenset(
+    [
+        "and",
+        "at",
+        "de",
+        "en",
+        "from",
+        "in",
+        "no",
+        "nr",
+        "number",
+        "numbers",
+        "nummer",
+        "of",
+        "on",
+        "op",
+        "the",
+        "uit",
+        "van",
+    ]
+)
 
 
 class LexiconError(UlsDataError):
@@ -63,6 +107,13 @@ class Lexicon(_Part):
     planes: Phrases = ()
     numbered: Phrases = ()
     every: Phrases = ()
+    refers_back: Phrases = ()
+    measures: Phrases = ()
+    advice: Phrases = ()
+    texture: Phrases = ()
+    shared: Phrases = ()
+    thickened: Phrases = ()
+    whole: Phrases = ()
     contact: Phrases = ()
     lesion: Phrases = ()
     location: dict[Place | Literal["node_place"], Phrases] = {}
@@ -148,6 +199,15 @@ class Words:
             for unit, length in (("mm", 1.0), ("cm", 10.0))
             for word in self.phrases(f"units.{unit}")
         }
+
+    @cached_property
+    def measure_words(self) -> frozenset[str]:
+        """Words that a size or a reference is written with; the only ones that a table repeats."""
+        lists = ("units.", "by", "range", "and", "axis.", "series", "image", "planes")
+        more = ("series_letter", "image_letter", "size_word", "change_to")
+        said = " ".join(phrase for name in (*lists, *more) for phrase in self.phrases(name))
+        joined = {unit + by for unit in self.unit_mm for by in self.phrases("by")}  # "8mmx6mm"
+        return frozenset(re.findall(r"[^\W\d_]+", said)) | joined | set("abcdef") | _PARTICLES
 
     @cached_property
     def all(self) -> re.Pattern[str]:

@@ -11,6 +11,9 @@ from uls_data.mining.sizes import Size
 from uls_data.mining.word_places import Page, Span
 from uls_data.outcome import LesionType
 
+# A lobe, a station or a segment is no length: "right upper lobe 5 mm" is a lesion there.
+_NOT_MEASURED = (LesionType.LUNG, LesionType.LYMPH_NODE, LesionType.LIVER)
+
 
 @dataclass
 class Mention:
@@ -85,6 +88,20 @@ def doubts_of(page: Page, seat: Seat) -> list[str]:
     if seat.sentence.section in ("history", "comparison"):
         doubts.append("told_as_history")
     return doubts
+
+
+def mark_unclear(found: list[Mention]) -> None:
+    """Mark single lengths that nothing says are a lesion's: "tracheal diameter 18 mm".
+
+    Lists of words never name all that is measured. A second axis, an image, an earlier size or a
+    place that nobody measures as such speaks for a lesion.
+    """
+    for mention in found:
+        alone = {"no_noun", "no_reference", "one_axis"} <= set(mention.doubts)
+        followed = mention.previous is not None or mention.target == "target"
+        measured = mention.lesion_type not in _NOT_MEASURED
+        if mention.kind == Kind.LESION and alone and measured and not followed:
+            mention.kind = Kind.UNCLEAR
 
 
 def mark_repeated(found: list[Mention]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +11,19 @@ from itertools import groupby
 from uls_data.errors import CaseError
 from uls_data.mining.earlier import is_negated, previous_ones
 from uls_data.mining.joined_sizes import axes_together
-from uls_data.mining.kinds import Kind, Subject, is_segment, lesion_type_of, subject_of
+from uls_data.mining.kinds import (
+    Kind,
+    Subject,
+    goes_on_as_distance,
+    is_segment,
+    lesion_type_of,
+    subject_of,
+)
 from uls_data.mining.layout import Sentence, sentences
-from uls_data.mining.mention import Mention, doubts_of, mark_repeated
+from uls_data.mining.mention import Mention, doubts_of, mark_repeated, mark_unclear
 from uls_data.mining.references import Reference, find_references
 from uls_data.mining.seats import Seat, seats
-from uls_data.mining.sizes import Size, find_sizes
+from uls_data.mining.sizes import find_sizes
 from uls_data.mining.tables_in_text import Cell, find_tables
 from uls_data.mining.word_places import Page
 from uls_data.outcome import LesionType, Reason
@@ -23,6 +31,8 @@ from uls_data.outcome import LesionType, Reason
 _ORGAN_AT_LEAST_MM = 30.0
 MAXIMUM_MENTIONS = 2_000
 _SHORT = 30
+# "T1: liver", "NTL 2)": a label of a report that speaks of targets.
+_LABEL = re.compile(r"[\s*(-]*(?P<non>n)?tl?\s?\d{1,2}\s?[:).=-]")
 
 
 @dataclass
@@ -79,6 +89,7 @@ def read_mentions(page: Page) -> list[Mention]:
     found += [_lonely(page, one, sentence) for one, sentence in loose if one.image is not None]
     found += [_from_cell(page, cell, parts) for cell in cells]
     found.sort(key=lambda mention: mention.span)
+    mark_unclear(found)
     mark_repeated(found)
     return found
 
@@ -89,7 +100,7 @@ def _read(
     """Measurements of one sentence."""
     was = previous_ones(page, together)
     made: list[Mention] = []
-    pending: Size | None = None
+    pending: Seat | None = None
     for seat, previous in zip(together, was, strict=True):
         near = before.sentence is not None and before.sentence.paragraph == sentence.paragraph
         mention = _mention(page, seat, before)
@@ -107,17 +118,22 @@ def _read(
             if home is not None and home.reference is None:
                 home.reference, mention.reference = mention.reference, None
             if len(together) > 1 and not all(was):
-                pending = seat.size
+                pending = seat
                 continue
         if previous:
             mention.previous_only = True
             mention.previous = mention.size
         elif pending is not None:
-            mention.previous, pending = pending, None
+            mention.previous = pending.size
+            if mention.reference is None:
+                mention.reference = pending.reference
+            pending = None
         elif not made and found and near and _now_of(page, found[-1], seat, mention):
             mention.previous = found.pop().previous
         if mention.kind == Kind.PART and made and made[-1].reference is None:
             made[-1].reference, mention.reference = mention.reference, None
+        if made and made[-1].kind == Kind.DISTANCE and goes_on_as_distance(page, seat):
+            mention.kind = Kind.DISTANCE
         if made and "borrowed_noun" in mention.doubts:
             _take_label(made[-1], mention)
         made.append(mention)
@@ -177,7 +193,10 @@ def _mention(page: Page, seat: Seat, before: _Before) -> Mention:
     inherited = False
     small = seat.reference is not None and max(size.axes_mm) < _ORGAN_AT_LEAST_MM
     listed = sentence.target == "target" and (seat.number == 0 or seat.reference is not None)
-    if subject is not None and subject.kind == Kind.ORGAN and (small or listed):
+    segment = seat.reference is not None and any(
+        is_segment(page, start) for start, _, _ in page.places_within(*seat.pre)
+    )
+    if subject is not None and subject.kind == Kind.ORGAN and (small or listed or segment):
         # Nobody gives the image of a normal organ: "liver hilum: 11 mm (3-86)".
         subject = None
         doubts.append("organ_with_reference")
@@ -210,7 +229,8 @@ def _mention(page: Page, seat: Seat, before: _Before) -> Mention:
         if lesion_type is None and sentence.region:
             lesion_type = LesionType(sentence.region)
         if lesion_type is None:
-            lesion_type = lesion_type_of(page, [seat.pre, seat.post], subject, anywhere=True)
+            spans = [seat.pre, seat.post, (size.end, sentence.end)]
+            lesion_type = lesion_type_of(page, spans, subject, anywhere=True)
     kind = subject.kind if subject is not None else Kind.LESION
     if subject is None:
         doubts.append("no_noun")
@@ -281,10 +301,16 @@ def _node_fits(lesion_type: LesionType) -> bool:
 
 
 def _own_type(page: Page, seat: Seat, subject: Subject | None) -> LesionType | None:
-    spans = [seat.pre, seat.post]
+    """Type by the words of a size; by those before a colon, "LIVER, GALLBLADDER:", only then."""
+    start, end = seat.pre
+    colon = page.text.find(":", start, min(start + _SHORT, end))
+    headed = colon > start == seat.sentence.start and not page.has("lesion", start, colon)
+    told = colon if headed else start
+    spans = [(told, end), seat.post]
     if subject is not None and subject.after:
-        spans = [(seat.size.end, seat.post[1]), seat.pre]
-    return lesion_type_of(page, spans, subject)
+        spans = [(seat.size.end, seat.post[1]), (told, end)]
+    own = lesion_type_of(page, spans, subject)
+    return own or (lesion_type_of(page, [(start, told)], subject) if headed else None)
 
 
 def _elsewhere(page: Page, seat: Seat, subject: Subject | None) -> LesionType | None:
@@ -312,6 +338,8 @@ def _borrowed(
 
 def _said_target(page: Page, sentence: Sentence) -> str:
     span = (sentence.start, sentence.end)
+    if (label := _LABEL.match(page.text, *span)) and page.hits("target"):
+        return "non_target" if label["non"] else "target"
     if page.has("non_target", *span):
         return "non_target"
     return "target" if page.has("target", *span) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from uls_data.errors import CaseError, SourceError
 from uls_data.ids import hash_of, readable
 from uls_data.mining.confidence import confidence_of
 from uls_data.mining.kinds import Kind
-from uls_data.mining.lexicon import Words, lexicons
+from uls_data.mining.lexicon import Words, folded, lexicons
 from uls_data.mining.mention import Mention
 from uls_data.mining.mentions import read_mentions
 from uls_data.mining.report_text import read_reports
@@ -33,6 +34,9 @@ COLUMNS = (
 _NAME_DIGITS = 12
 
 
+_WORD = re.compile(r"[^\W\d_]+")
+
+
 class NotTaken(StrEnum):
     """Why a measurement of a report is no lesion of the table (`status` skipped)."""
 
@@ -45,6 +49,7 @@ class NotTaken(StrEnum):
     DEVICE = "device"
     GUIDELINE = "guideline"
     SUM = "sum"
+    UNCLEAR = "unclear"
     NEGATED = "negated"
     REPEATED = "repeated"
     PREVIOUS_ONLY = "previous_only"
@@ -193,14 +198,11 @@ def _mention_row(page: Page, mention: Mention, name: str, part: int | None) -> R
     row = _row(name, part, Status.SKIPPED if reason else Status.OK, reason)
     start, end = mention.span
     size, reference = mention.size, mention.reference
-    text = page.raw[start:end]
-    if size is not None and reference is not None:
-        text += f" ({page.raw[slice(*reference.span)]})"
     row |= {
         "lesion": hash_of([name, f"{part}", page.raw, f"{start} {end}"])[:_NAME_DIGITS],
         "start": start,
         "end": end,
-        "text": squeezed(text),
+        "text": _written(page, mention),
         "target": mention.target,
         "lesion_type": mention.lesion_type.value,
         "negated": mention.negated,
@@ -220,6 +222,18 @@ def _mention_row(page: Page, mention: Mention, name: str, part: int | None) -> R
             "reference_end": reference.end,
         }
     return {column: row[column] for column in COLUMNS}
+
+
+def _written(page: Page, mention: Mention) -> str:
+    """Size and reference as the report writes them, without any word that is not theirs."""
+    told = [
+        " ".join(page.raw[slice(*span)] for span in one.parts or (one.span,))
+        for one in (mention.size, mention.reference)
+        if one is not None
+    ]
+    text = squeezed(told[0] if len(told) == 1 else f"{told[0]} ({told[1]})")
+    known = page.words.measure_words
+    return _WORD.sub(lambda word: word[0] if folded(word[0].lower()) in known else "…", text)
 
 
 def _reason(mention: Mention) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 
 from uls_data.errors import CaseError
@@ -96,7 +97,8 @@ def _decoded(data: bytes, name: str) -> str:
             Reason.UNREADABLE,
             f"{name}: character {found.start()} is no character of a text; save it as text",
         )
-    return text
+    # Some systems write an accent as a character of its own.
+    return unicodedata.normalize("NFC", text)
 
 
 def _quoted(text: str) -> str:

@@ -14,7 +14,7 @@ from uls_data.mining.sizes import Size
 from uls_data.mining.word_places import Page, Span
 
 _NEAR = 70
-_PARTS = r"[;,.|)]"
+_PARTS = r"[;,|)]"
 
 
 @dataclass
@@ -60,10 +60,22 @@ def seats(
             at_ref += 1
         claimed = _claims(page, sentence, mine, named)
         found += _seated(page, sentence, mine, claimed)
-        taken = {id(reference) for reference in claimed.values()}
-        loose += [(one, sentence) for one in named if id(one) not in taken]
+        taken = {reference.span for reference in claimed.values()}
+        loose += [(one, sentence) for one in named if one.span not in taken]
     _across_sentences(page, found, loose)
+    _only_series(found, refs)
     return found, loose
+
+
+def _only_series(found: Sequence[Seat], refs: Sequence[Reference]) -> None:
+    """Give images without a series the one series that a report names."""
+    series = {one.series for one in refs if one.series is not None}
+    if len(series) != 1:
+        return
+    for seat in found:
+        if seat.reference is not None and seat.reference.series is None:
+            seat.reference = Reference(seat.reference.span, min(series), seat.reference.image)
+            seat.far = True
 
 
 def _claims(
@@ -72,7 +84,10 @@ def _claims(
     """Find each size's reference, by its number: mostly the one behind, else the one before."""
     claimed: dict[int, Reference] = {}
     whole = [one for one in refs if one.image is not None]
+    claimed |= _in_turn(page, sizes, whole)
     for reference in whole:
+        if reference in claimed.values():
+            continue
         before = [n for n, size in enumerate(sizes) if size.end <= reference.start]
         after = [n for n, size in enumerate(sizes) if size.start >= reference.end]
         last = before[-1] if before else None
@@ -92,10 +107,30 @@ def _claims(
             and sizes[following].start - reference.end <= 2 * _NEAR
         ):
             claimed[following] = reference
-    series = [one for one in refs if one.image is None]
+    series = {one.series for one in refs if one.series is not None}
     for number, reference in claimed.items():
-        if reference.series is None and len({one.series for one in series}) == 1:
-            claimed[number] = Reference(reference.span, series[0].series, reference.image)
+        if reference.series is None and len(series) == 1:
+            claimed[number] = Reference(reference.span, min(series), reference.image)
+    return claimed
+
+
+def _in_turn(page: Page, sizes: Sequence[Size], refs: Sequence[Reference]) -> dict[int, Reference]:
+    """Pair as many sizes as references: "12 and 9 mm in segments 5 (2:47) and 6 (2:58)"."""
+    joined = re.compile(rf"[\s,]*(?:{alternatives(page.words.phrases('and'))})?[\s,]*")
+    claimed: dict[int, Reference] = {}
+    first = 0
+    for number in range(len(sizes)):
+        following = sizes[number + 1].start if number + 1 < len(sizes) else None
+        if following is not None and joined.fullmatch(page.text, sizes[number].end, following):
+            continue
+        behind = [
+            one
+            for one in refs
+            if one.start >= sizes[number].end and (following is None or one.end <= following)
+        ]
+        if number > first and len(behind) == number - first + 1:
+            claimed |= dict(zip(range(first, number + 1), behind, strict=True))
+        first = number + 1
     return claimed
 
 
@@ -169,7 +204,9 @@ def _across_sentences(
         if own:
             continue
         lead = page.text[sentence.start : reference.start].strip(" \n\t(-:*.")
-        alone = len(lead) < 12 and not page.has("lesion", sentence.start, sentence.end)
+        names = page.has("lesion", sentence.start, sentence.end)
+        begins = page.words.pattern("refers_back").match(lead)
+        alone = not names and len(lead) < (40 if begins else 12)
         if before and alone and before[-1].reference is None:
             same = [seat for seat in before if seat.sentence is before[-1].sentence]
             if len(same) == 1 and _next_to(page, before[-1].sentence, sentence):
@@ -179,6 +216,7 @@ def _across_sentences(
         if after and after[0].reference is None and _next_to(page, sentence, after[0].sentence):
             said = after[0]
             new = page.has("lesion", *said.pre) or bool(page.places_within(*said.pre))
+            new = new or page.has("lesion", said.size.end, min(said.post[1], said.size.end + 60))
             if not new:
                 said.reference, said.far = reference, True
                 loose.remove(entry)

@@ -22,7 +22,7 @@ _NO_LENGTH = (
     r"(?!\d|[.,]\d|\s?(?:%|mg|ml|cc\b|gy|hu\b|kg|g\b|h\b|uur|hour|day|dag|daags|keer\b|times\b|dd\b"
     r"|week|wk|year|jaar|kv|ma\b|mci|mbq|/\d|:\d|°|x\d|pixels|matrix))"
 )
-_LOOK_BACK = 48
+_LOOK_BACK, _SENTENCE = 48, 160
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Size:
         It shares its unit with others ("5, 7 and 9 mm").
     was : bool
         It is where a change began ("from 10 to 12 mm").
+    parts : tuple of (int, int)
+        Where its numbers stand, if other words may stand between them.
     """
 
     span: Span
@@ -56,6 +58,7 @@ class Size:
     has_unit: bool = True
     listed: bool = False
     was: bool = False
+    parts: tuple[Span, ...] = ()
 
     @property
     def start(self) -> int:
@@ -86,7 +89,7 @@ class _Patterns:
 
         self.product = re.compile(
             rf"{_BEGIN}{axis(1)}{times}{axis(2)}(?:{times}{axis(3)})?"
-            rf"(?:[\s-]{{0,3}}(?P<u4>{unit}))?{_NO_MORE}"
+            rf"(?:[\s-]{{0,3}}(?P<u4>{unit}))?{_NO_MORE}(?![-/]\d)"
         )
         to = "|".join(map(re.escape, words.phrases("range")))
         between = alternatives(words.phrases("and"))
@@ -128,7 +131,10 @@ class _Patterns:
             (bound, re.compile(rf"\s{{0,2}}{alternatives(words.phrases(f'{bound}_after'))}"))
             for bound in ("below", "above")
         ]
-        self.numbered = re.compile(rf"{alternatives(words.phrases('numbered'))}[.\s:#]{{0,3}}$")
+        self.numbered = re.compile(
+            rf"{alternatives(words.phrases('numbered'))}[.\s:#]{{0,3}}"
+            rf"(?:\d{{1,2}}[a-d]?\s?(?:,|/|&|{between})\s?){{0,4}}$"
+        )
         self.label_before = re.compile(
             rf"(?P<label>{label})(?:[\s-]{{0,2}}(?:{alternatives(words.phrases('size_word'))}))?"
             r"[\s:=]{0,3}(?:\w{1,10}\s){0,3}$"
@@ -159,12 +165,13 @@ def find_sizes(page: Page) -> list[Size]:
     for match in patterns.product.finditer(page.text):
         take(_product(match, page, patterns))
     for match in patterns.range.finditer(page.text):
-        take(_range(match, page, patterns))
+        if not _numbered(match, page, patterns):  # "segment 3 - 10 mm"
+            take(_range(match, page, patterns))
     for match in patterns.change.finditer(page.text):
         take(_change(match, page))
     for pattern in (patterns.list, patterns.commas):
         for match in pattern.finditer(page.text):
-            if not patterns.numbered.search(page.text, max(0, match.start() - 30), match.start()):
+            if not _numbered(match, page, patterns):
                 take(list(_listed(match, page)))
     for match in patterns.slash.finditer(page.text):
         axes = tuple(_mm(match[n], match["u2"], page.words) for n in ("n1", "n2"))
@@ -180,6 +187,12 @@ def find_sizes(page: Page) -> list[Size]:
         take(_prior(match, page, found))
     found.sort(key=lambda size: size.span)
     return [_told(size, page, patterns) for size in found]
+
+
+def _numbered(match: re.Match[str], page: Page, patterns: _Patterns) -> bool:
+    """Whether the first number is one of a segment, level or series."""
+    before = page.text[max(0, match.start() - 30) : match.start()]
+    return patterns.numbered.search(before) is not None
 
 
 def _number(text: str) -> float:
@@ -233,7 +246,8 @@ def _label(said: str, words: Words) -> str:
 def _range(match: re.Match[str], page: Page, patterns: _Patterns) -> list[Size]:
     low = _mm(match["n1"], match["u1"] or match["u2"], page.words)
     high = _mm(match["n2"], match["u2"], page.words)
-    before = page.text[max(0, match.start() - _LOOK_BACK) : match.start()]
+    before = page.text[max(0, match.start() - _SENTENCE) : match.start()]
+    before = re.split(r"\.\s|\n\s*\n", before)[-1]
     changed = patterns.change_from.search(before) and patterns.changed.search(before)
     if low < high and not changed:
         return [Size(match.span(), (high,), low_mm=low, bound="range")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -225,24 +225,21 @@ def _axes(page: Page, spans: dict[str, Span], units: dict[str, str]) -> Size | N
         tuple(size.axes_mm[0] for _, size in found),
         tuple(key for key, _ in found),
         has_unit=all(size.has_unit for _, size in found),
+        parts=tuple(size.span for _, size in found),
     )
 
 
 def _reference(page: Page, spans: dict[str, Span]) -> Reference | None:
     for key in ("reference", "image", "series"):
         if key in spans and (match := _PAIR.fullmatch(page.text, *spans[key])):
-            return Reference(_trimmed(page, [spans[key]]), int(match["s"]), int(match["i"]))
+            span = match.start("s"), match.end("i")
+            return Reference(span, int(match["s"]), int(match["i"]))
     numbers = {
         key: _WHOLE.fullmatch(page.text, *spans[key]) for key in ("series", "image") if key in spans
     }
     series, image = numbers.get("series"), numbers.get("image")
     if image is None:
         return None
-    used = [spans["image"], *([spans["series"]] if series else [])]
-    return Reference(_trimmed(page, used), int(series[1]) if series else None, int(image[1]))
-
-
-def _trimmed(page: Page, spans: Sequence[Span]) -> Span:
-    start, end = min(span[0] for span in spans), max(span[1] for span in spans)
-    text = page.text[start:end]
-    return start + len(text) - len(text.lstrip()), start + len(text.rstrip())
+    parts = sorted([image.span(1), *([series.span(1)] if series else [])])
+    span = parts[0][0], parts[-1][1]
+    return Reference(span, int(series[1]) if series else None, int(image[1]), parts=tuple(parts))

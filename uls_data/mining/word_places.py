@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cached_property
 
-from uls_data.mining.lexicon import Words
+from uls_data.mining.lexicon import Words, folded
 
 Span = tuple[int, int]
 _SPELT = str.maketrans(
@@ -34,8 +34,8 @@ class Page:
     raw : str
         The text as read.
     text : str
-        In lower case, with one kind of blank, dash, quote and times sign; as long as `raw`, so
-        that an offset means the same in both.
+        In lower case, without accents, with one kind of blank, dash, quote and times sign; as
+        long as `raw`, so that an offset means the same in both.
     hidden : list of (int, int)
         Where no word is a place: "S2" of a reference is no vertebra.
     """
@@ -45,7 +45,7 @@ class Page:
         lowered = self.raw.lower()
         if len(lowered) != len(self.raw):
             lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in self.raw)
-        self.text = lowered
+        self.text = folded(lowered)
         self.words = words
         self.hidden: list[Span] = []
         self._hits: dict[str, list[Span]] = {}
