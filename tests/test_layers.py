@@ -53,6 +53,8 @@ ONLY = {
     "monai": {"network"},
     "dynamic_network_architectures": {"network"},
     "onnxruntime": {"ensemble"},
+    "pooch": {"fetching"},
+    "requests": {"fetching"},
 }
 # Only these know the formats of raw archives.
 KNOW_SOURCES = {"factory", "provenance", "cli", "sources"}
@@ -193,7 +195,7 @@ def test_dependencies_are_what_is_imported() -> None:
     assert required <= used | PLUGINS
     # These are used where somebody has them.
     assert (
-        used - {"uls-data", "onnxruntime", "openpyxl", "tensorboard", "triton"}
+        used - {"uls-data", "onnxruntime", "openpyxl", "pooch", "requests", "tensorboard", "triton"}
         <= required | optional
     )
 

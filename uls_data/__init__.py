@@ -2,6 +2,7 @@
 
 Functions, in the order of the work; each command of `uls-data` is a thin skin over one of them:
 
+    fetch                                 raw archives that a recipe pins, downloaded
     build, index                          raw archives, or existing VOIs, to a manifest
     load_manifest, query, stats           manifests as tables
     open_voi, VoiDataset                  voxels for a training of one's own
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from uls_data.errors import UlsDataError
     from uls_data.export import export_grand_challenge, export_monai, export_nnunet
     from uls_data.factory import BuildReport, build
+    from uls_data.fetching import FetchReport, fetch
     from uls_data.filtering import FilterReport, filter
     from uls_data.loop import LoopReport, selftrain
     from uls_data.manifest.index import index
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
 
 # Loaded when first asked for, so that `import uls_data` costs nothing.
 _LAZY = {
+    "fetch": "uls_data.fetching",
     "build": "uls_data.factory",
     "index": "uls_data.manifest.index",
     "load_manifest": "uls_data.manifest.parquet",
@@ -102,6 +105,7 @@ _LAZY = {
     "Difference": "uls_data.release",
     "ErrataReport": "uls_data.errata",
     "Evaluation": "uls_data.scoring",
+    "FetchReport": "uls_data.fetching",
     "FilterReport": "uls_data.filtering",
     "LoopReport": "uls_data.loop",
     "MineReport": "uls_data.mining",
@@ -119,6 +123,7 @@ _LAZY = {
 }
 
 __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they return
+    "fetch",
     "build",
     "index",
     "load_manifest",
@@ -155,6 +160,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "Difference",
     "ErrataReport",
     "Evaluation",
+    "FetchReport",
     "FilterReport",
     "LoopReport",
     "MineReport",

@@ -30,9 +30,9 @@ LONG = {
     *("report", "errata check", "errata apply", "release build", "release verify", "lndb-prep"),
     *("export nnunet", "export monai", "export grand-challenge", "predict", "train", "mine"),
 }
-# A loop trains for minutes, triage serves until it is ended, and a certificate needs dozens of
-# patients: see their own tests.
-ELSEWHERE = {"selftrain", "triage", "certify"}
+# A loop trains for minutes, triage serves until it is ended, a certificate needs dozens of
+# patients, and downloads need a store: see their own tests.
+ELSEWHERE = {"selftrain", "triage", "certify", "fetch"}
 # Shorter, or beside what is there already.
 MORE = {
     "recipe new": "--force",

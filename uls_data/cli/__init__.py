@@ -22,6 +22,7 @@ _MOMENT_S = 0.02
 # Commands are imported when used: `--help` must not wait for pandas.
 _COMMANDS = {
     "recipe": ("recipe", "List, show, check and start recipes: what is known of each source."),
+    "fetch": ("fetch", "Download what a recipe pins; resumable, checked."),
     "build": ("build", "Turn the raw data of one source into VOIs and a manifest."),
     "evaluate-2d": ("evaluate_2d", "Score 2D pseudo-masks on lesions with full masks."),
     "filter": ("filter", "Keep the pseudo-masks that meet a rule; the rest is skipped."),

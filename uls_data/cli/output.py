@@ -237,11 +237,9 @@ class Progress:
         elif time.monotonic() - self.said > 30:
             self.said = time.monotonic()
             done = self.cases - self.before
-            left = seconds / done * (self.total - self.cases)
-            click.echo(
-                f"{self.cases} of {self.total} {self.steps}, {rate}, {left / 60:.0f} min left",
-                err=True,
-            )
+            left = seconds / done * (self.total - self.cases) if done > 0 else None
+            when = "" if left is None else f", {left / 60:.0f} min left"
+            click.echo(f"{self.cases} of {self.total} {self.steps}, {rate}{when}", err=True)
 
     def end(self) -> None:
         """Remove the bar."""

@@ -99,6 +99,8 @@ class ByHand(Part):
     """Where to go."""
     why: str = Field(min_length=5)
     """What is asked for there."""
+    path: Below | None = None
+    """Below the raw root, where it lies once somebody got it; null where that may be anywhere."""
 
 
 class Fetch(Part):
