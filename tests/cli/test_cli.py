@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,21 @@ def test_recipe_new_and_check(uls: Any, tmp_path: Path, monkeypatch: pytest.Monk
     assert wrong.code == 2 and "Did you mean `title`" in wrong.out + wrong.err
     problems = uls("recipe", "check", "wrong.yaml", "--json")
     assert problems.code == 2 and all("problem" in line for line in problems.json())
+
+
+def test_a_build_with_nothing_to_do_starts_lightly(built: Path, archives: Any) -> None:
+    """pandas alone would take longer than all the rest; Arrow's groups and filters import it."""
+    code = (
+        "import sys; from uls_data.cli import main\n"
+        "try:\n    main()\nfinally:\n    print(*sys.modules)"
+    )
+    raw = archives["radboudumc_pancreas"]
+    command = ["build", "radboudumc_pancreas", "--raw", str(raw), "--out", str(built)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, check=True
+    )
+    assert "Nothing to do" in done.stdout
+    assert not {"pandas", "scipy", "pyarrow.compute"} & set(done.stdout.split("\n")[-2].split())
 
 
 def test_build_query_stats_and_index(uls: Any, built: Path, archives: Any, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from uls_data.manifest.parquet import read_table
+from uls_data.manifest.parquet import iterate_rows, manifest_files
 
 
 def count_flags(paths: str | Path | Sequence[str | Path]) -> dict[str, int]:
@@ -16,9 +16,8 @@ def count_flags(paths: str | Path | Sequence[str | Path]) -> dict[str, int]:
     ------
     ManifestError
     """
-    column = read_table(paths, ["qc_flags"])["qc_flags"]
     counts: Counter[str] = Counter()
-    # Without pyarrow.compute, whose import costs every build more than its flags do.
-    for chunk in column.iterchunks():
-        counts.update(chunk.flatten().to_pylist())
+    for path in manifest_files(paths):
+        for row in iterate_rows(path, ["qc_flags"]):
+            counts.update(row["qc_flags"] or ())
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

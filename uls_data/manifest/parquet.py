@@ -105,7 +105,7 @@ def iterate_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[R
             wanted = columns or arrow_schema().names
             there = _check_schema(file.schema_arrow, path, wanted)
             for batch in file.iter_batches(batch_size=_ROWS_PER_GROUP, columns=there):
-                yield from _completed(pa.table(batch), wanted).to_pylist()
+                yield from _completed(pa.Table.from_batches([batch]), wanted).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise ManifestError(f"{path}: not a readable manifest: {error}") from error
 
@@ -172,9 +172,7 @@ def read_table(
     for path in manifest_files(paths):
         try:
             there = _check_schema(pq.read_schema(path), path, wanted)
-            table = pq.read_table(
-                path, columns=there, filters=filters, page_checksum_verification=True
-            )
+            table = _read(path, there, filters)
         except (pa.ArrowInvalid, OSError) as error:
             raise ManifestError(f"{path}: not a readable Parquet file: {error}") from error
         except (pa.ArrowNotImplementedError, pa.ArrowKeyError, ValueError) as error:
@@ -219,6 +217,16 @@ def read_rows(
         except (pa.ArrowException, OSError) as error:
             raise ManifestError(f"{path}: not a readable Parquet file: {error}") from error
     return pa.concat_tables(t.replace_schema_metadata(None) for t in tables)
+
+
+def _read(path: Path, columns: list[str], filters: Any) -> pa.Table:
+    if filters is not None:
+        return pq.read_table(
+            path, columns=columns, filters=filters, page_checksum_verification=True
+        )
+    # `pq.read_table` imports pandas, which takes longer than most manifests.
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return file.read(columns=columns)
 
 
 def _known(columns: Sequence[str] | None) -> list[str]:
