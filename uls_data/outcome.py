@@ -201,6 +201,15 @@ class Supervision(StrEnum):
     PSEUDO_3D = "pseudo_3d"
 
 
+class AnnotationScope(StrEnum):
+    """Which lesions of a scan its source annotates."""
+
+    ALL = "all"
+    TARGET = "target"
+    SOME = "some"
+    UNKNOWN = "unknown"
+
+
 class LesionType(StrEnum):
     """Lesion types of the paper's Table 1; DeepLesion's coarse types beyond those."""
 

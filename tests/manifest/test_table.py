@@ -18,7 +18,7 @@ from uls_data.errors import ManifestError
 from uls_data.manifest import load_manifest, read_table, write_manifest
 from uls_data.manifest.parquet import iterate_rows, read_rows
 from uls_data.manifest.schema import VERSION_KEY, arrow_schema, column_names, document, markdown
-from uls_data.outcome import Flag, LesionType, Reason, Status, Supervision
+from uls_data.outcome import AnnotationScope, Flag, LesionType, Reason, Status, Supervision
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 _FLOAT32 = st.floats(width=32, allow_nan=False)
@@ -203,6 +203,7 @@ def test_closed_lists_are_the_programs_own() -> None:
         "qc_flags": Flag,
         "supervision": Supervision,
         "lesion_type": LesionType,
+        "annotation_scope": AnnotationScope,
     }.items():
         assert list(lists[name]) == [member.value for member in enum], name
         assert all(lists[name].values()) if isinstance(lists[name], dict) else True

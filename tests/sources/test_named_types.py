@@ -73,8 +73,8 @@ def test_codes_and_labels_of_segments(made: dict[str, Path], tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("types", "words"),
     [
-        ([{"type": "liver"}], "either a name or a code"),
-        ([{"name": "a", "code": "SCT:1", "type": "liver"}], "either a name or a code"),
+        ([{"type": "liver"}], "one of name, series and code"),
+        ([{"name": "a", "code": "SCT:1", "type": "liver"}], "one of name, series and code"),
         ([{"name": "(", "type": "liver"}], "regular expression"),
         ([{"code": "liver", "type": "liver"}], "code"),
         ([{"name": "a", "type": "livers"}], "type"),

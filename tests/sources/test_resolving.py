@@ -12,17 +12,10 @@ from pydicom.dataset import Dataset
 
 from uls_data.dicom import referred
 from uls_data.dicom.inventory import SeriesFiles
+from uls_data.dicom.referred import Kind
 from uls_data.errors import CaseError
 from uls_data.outcome import Reason
-from uls_data.recipe.reader import DicomObjects
 from uls_data.sources.dicom.resolving import Resolver
-
-READERS = {
-    kind: DicomObjects.model_validate(
-        {"name": "dicom_objects", "kind": kind, "case": "p", "patient": "(p)"}
-    )
-    for kind in ("rtstruct", "seg")
-}
 
 
 def series(uid: str, *slices: str, frame: str = "") -> SeriesFiles:
@@ -73,13 +66,14 @@ MAKERS = {"rtstruct": structure_set, "seg": segmentation}
 class Archive:
     """Two CT and one PET, and the object under test."""
 
-    def __init__(self, folder: Path, kind: str, *ct: SeriesFiles) -> None:
+    def __init__(self, folder: Path, kind: Kind, *ct: SeriesFiles) -> None:
         self.path, self.kind = folder / "object.dcm", kind
         self.resolver = Resolver(list(ct), {"1.8": "PT"})
 
     def resolved(self, **names: Any) -> tuple[str, bool]:
         self.path.write_bytes(MAKERS[self.kind](**names))
-        found, inferred = self.resolver.series_of(self.path, "a/b.dcm", READERS[self.kind])
+        refers = self.resolver.references_of(self.path, self.kind)
+        found, inferred = self.resolver.series_of(refers, "a/b.dcm")
         return found.series_instance_uid, inferred
 
     def refused(self, **names: Any) -> CaseError:
@@ -131,13 +125,13 @@ def test_nothing_that_tells(archive: Archive) -> None:
 
 
 @pytest.mark.parametrize("kind", ["rtstruct", "seg"])
-def test_a_frame_of_reference_of_several_series(tmp_path: Path, kind: str) -> None:
+def test_a_frame_of_reference_of_several_series(tmp_path: Path, kind: Kind) -> None:
     shared = Archive(tmp_path, kind, series("1.2", frame="1.9"), series("1.3", frame="1.9"))
     assert shared.refused(frame="1.9").reason is Reason.AMBIGUOUS_FILES
 
 
 @pytest.mark.parametrize("kind", ["rtstruct", "seg"])
-def test_slice_uids_that_series_share(tmp_path: Path, kind: str) -> None:
+def test_slice_uids_that_series_share(tmp_path: Path, kind: Kind) -> None:
     """As de-identifiers leave them: they tell nothing, the frame of reference may."""
     one, other = series("1.2", "1.5", frame="1.9"), series("1.3", "1.5", frame="1.7")
     shared = Archive(tmp_path, kind, one, other)
@@ -163,5 +157,5 @@ def test_an_object_is_read_once(archive: Archive, monkeypatch: pytest.MonkeyPatc
 def test_no_object(archive: Archive) -> None:
     archive.path.write_bytes(b"")
     with pytest.raises(CaseError) as caught:
-        archive.resolver.series_of(archive.path, "a/b.dcm", READERS[archive.kind])
+        archive.resolver.references_of(archive.path, archive.kind)
     assert caught.value.reason in (Reason.ANNOTATION_UNREADABLE, Reason.TRUNCATED_FILE)

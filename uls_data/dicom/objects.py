@@ -92,6 +92,9 @@ class FreeText:
         return sha256_bytes(self._text.lower().encode()) if self._text else ""
 
 
+NO_TEXT = FreeText("")
+
+
 def unreadable(name: str, found: str) -> CaseError:
     """Return the error for an object that does not hold what its class must."""
     return CaseError(Reason.ANNOTATION_UNREADABLE, f"{name}: {found}; export it again")

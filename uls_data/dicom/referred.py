@@ -11,11 +11,14 @@ from typing import Literal
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, RTStructureSetStorage
 
-from uls_data.dicom.objects import items, parsing, read_object, uid
+from uls_data.dicom.elements import Tag
+from uls_data.dicom.header import read_header
+from uls_data.dicom.objects import FreeText, free_text, items, parsing, read_object, uid
 from uls_data.dicom.rtstruct import MAXIMUM_BYTES as RTSTRUCT_BYTES
 from uls_data.dicom.seg import ENCAPSULATED, SEG_CLASSES
 from uls_data.dicom.seg import MAXIMUM_BYTES as SEG_BYTES
 from uls_data.errors import CaseError
+from uls_data.outcome import Reason
 
 Kind = Literal["rtstruct", "seg"]
 _CLASSES: dict[Kind, tuple[tuple[UID, ...], int]] = {
@@ -36,11 +39,30 @@ class References:
         SOP instance UIDs of the images that it was drawn on; none where they were not looked for.
     frames : frozenset of str
         Frames of reference.
+    description : FreeText
+        Of the object's own series.
     """
 
     series: frozenset[str]
     slices: frozenset[str]
     frames: frozenset[str]
+    description: FreeText
+
+
+def kind_of(path: Path) -> Kind:
+    """Kind of an object, by its SOP class: what is no structure set counts as a segmentation.
+
+    Raises
+    ------
+    CaseError
+        Its header cannot be read.
+    """
+    try:
+        header, _ = read_header(path, path.name, frozenset({Tag.SOP_CLASS_UID}))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise CaseError(Reason.IO_ERROR, f"{path.name}: {reason}") from error
+    return "rtstruct" if header.text(Tag.SOP_CLASS_UID) == RTStructureSetStorage else "seg"
 
 
 def references_of(path: Path, kind: Kind, known: Collection[str] = ()) -> References:
@@ -65,6 +87,7 @@ def references_of(path: Path, kind: Kind, known: Collection[str] = ()) -> Refere
 
 
 def _of_rtstruct(ds: Dataset, name: str, known: Collection[str]) -> References:
+    description = free_text(ds, "SeriesDescription", name)
     frames = {uid(ds, "FrameOfReferenceUID", name)}
     referred: list[Dataset] = []
     for reference in items(ds, "ReferencedFrameOfReferenceSequence", name):
@@ -75,7 +98,7 @@ def _of_rtstruct(ds: Dataset, name: str, known: Collection[str]) -> References:
         frames.add(uid(roi, "ReferencedFrameOfReferenceUID", name))
     series = {uid(one, "SeriesInstanceUID", name) for one in referred}
     if len(series & set(known)) == 1:
-        return References(_known(series), frozenset(), _known(frames))
+        return References(_known(series), frozenset(), _known(frames), description)
     slices = set[str | None]()
     for one in referred:
         slices |= _images(one, "ContourImageSequence", name)
@@ -84,15 +107,16 @@ def _of_rtstruct(ds: Dataset, name: str, known: Collection[str]) -> References:
         with suppress(CaseError), parsing(name):
             for contour in items(roi, "ContourSequence", name):
                 slices |= _images(contour, "ContourImageSequence", name)
-    return References(_known(series), _known(slices), _known(frames))
+    return References(_known(series), _known(slices), _known(frames), description)
 
 
 def _of_seg(ds: Dataset, name: str, known: Collection[str]) -> References:
+    description = free_text(ds, "SeriesDescription", name)
     frame = _known({uid(ds, "FrameOfReferenceUID", name)})
     referred = items(ds, "ReferencedSeriesSequence", name)
     series = {uid(one, "SeriesInstanceUID", name) for one in referred}
     if len(series & set(known)) == 1:
-        return References(_known(series), frozenset(), frame)
+        return References(_known(series), frozenset(), frame, description)
     slices = set[str | None]()
     for one in referred:
         slices |= _images(one, "ReferencedInstanceSequence", name)
@@ -100,7 +124,7 @@ def _of_seg(ds: Dataset, name: str, known: Collection[str]) -> References:
         for group in items(ds, keyword, name):
             for derivation in items(group, "DerivationImageSequence", name):
                 slices |= _images(derivation, "SourceImageSequence", name)
-    return References(_known(series), _known(slices), frame)
+    return References(_known(series), _known(slices), frame, description)
 
 
 def _images(ds: Dataset, keyword: str, name: str) -> set[str | None]:

@@ -18,6 +18,7 @@ from uls_data import geometry
 from uls_data.dicom.objects import (
     FARTHEST_MM,
     GRID_TOLERANCE_VOX,
+    NO_TEXT,
     FreeText,
     Region,
     free_text,
@@ -91,10 +92,13 @@ class Structures:
     rois : tuple of Roi, by number
     has_preamble : bool
         Whether the file starts as PS3.10 says.
+    description : FreeText
+        Of its series.
     """
 
     rois: tuple[Roi, ...]
     has_preamble: bool = True
+    description: FreeText = NO_TEXT
 
     def matching(self, pattern: re.Pattern[str]) -> tuple[Roi, ...]:
         """ROIs whose whole name matches."""
@@ -175,7 +179,9 @@ def read_rtstruct(path: Path, pattern: re.Pattern[str] = _EVERY) -> Structures:
                 fault = unreadable(name, f"ROI {roi.number} is described twice")
                 rois[at] = replace(roi, contours=(), problem=roi.problem or fault)
         return Structures(
-            rois=tuple(sorted(rois, key=lambda roi: roi.number)), has_preamble=has_preamble
+            rois=tuple(sorted(rois, key=lambda roi: roi.number)),
+            has_preamble=has_preamble,
+            description=free_text(ds, "SeriesDescription", name),
         )
 
 

@@ -129,6 +129,8 @@ class Segmentation:
         Of the pixels of a LABELMAP, which are numbers of segments.
     has_preamble : bool
         Whether the file starts as PS3.10 says.
+    description : FreeText
+        Of its series.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Segmentation:
     maximum_fraction: int | None
     labels: np.dtype[Any] | None
     has_preamble: bool
+    description: FreeText
     _pixels: bytes = field(repr=False)
 
     def matching(self, pattern: re.Pattern[str]) -> tuple[Segment, ...]:
@@ -282,6 +285,7 @@ def _segmentation(
         else None,
         labels=np.dtype(f"<u{bits // 8}") if kind == b"LABELMAP" else None,
         has_preamble=has_preamble,
+        description=free_text(ds, "SeriesDescription", name),
         _pixels=pixels,
     )
 

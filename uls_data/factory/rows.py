@@ -36,6 +36,7 @@ def case_row(task: Task, options: Options) -> Row:
         "profile": options.profile.name,
         "seed": options.seed,
         "lesion_type": recipe.lesion_type.value,
+        "annotation_scope": recipe.annotation_scope.value,
         "supervision": recipe.supervision,
         "split": recipe.split_of(patient),
         "licence": recipe.licence.name,

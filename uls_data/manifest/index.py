@@ -177,6 +177,7 @@ def _named(name: Name, entry: Entry) -> Row:
         "recipe_version": recipe.recipe_version,
         "recipe_sha256": loaded.sha256,
         "lesion_type": recipe.lesion_type.value,
+        "annotation_scope": recipe.annotation_scope.value,
         "supervision": recipe.supervision,
         "split": recipe.split_of(patient),
         "licence": recipe.licence.name,

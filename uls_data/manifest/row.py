@@ -76,6 +76,7 @@ class Row(TypedDict, total=False):
     hu_min: int | None  # voi
     hu_max: int | None  # voi
     lesion_type: str | None  # lesion
+    annotation_scope: str | None  # lesion
     supervision: str | None  # lesion
     mask_voxels: int | None  # mask
     volume_mm3: float | None  # mask
@@ -172,6 +173,7 @@ Column = Literal[
     "hu_min",
     "hu_max",
     "lesion_type",
+    "annotation_scope",
     "supervision",
     "mask_voxels",
     "volume_mm3",

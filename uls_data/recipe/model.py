@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from uls_data.ids import check_voi_pattern, voi_id_regex
-from uls_data.outcome import LesionType
+from uls_data.outcome import AnnotationScope, LesionType
 from uls_data.recipe.part import Part, Regex
 from uls_data.recipe.pinned import Fetch
 from uls_data.recipe.reader import Reader
@@ -159,19 +159,29 @@ class Expectation(Part):
 
 
 class NamedType(Part):
-    """A lesion type by the name of a structure, or by a code of its segment."""
+    """A lesion type by the name of a structure, of its object, or by a code of its segment."""
 
     name: Regex | None = None
     """Regular expression that the ROI's name, or the segment's label, fits as a whole."""
+    series: Regex | None = None
+    """Regular expression that the SeriesDescription of its object fits as a whole."""
     code: str | None = Field(default=None, pattern=r"^[A-Za-z0-9]{1,16}:[A-Za-z0-9.-]{1,16}$")
     """Scheme and value of a segment's anatomic region or property type, such as `SCT:10200004`."""
     type: LesionType
 
     @model_validator(mode="after")
     def _one(self) -> NamedType:
-        if (self.name is None) == (self.code is None):
-            raise ValueError("needs either a name or a code")
+        if sum(value is not None for value in (self.name, self.series, self.code)) != 1:
+            raise ValueError("needs one of name, series and code")
         return self
+
+
+class NamedScope(Part):
+    """Which lesions of a scan are annotated, by the object that annotates it."""
+
+    series: Regex
+    """Regular expression that the SeriesDescription of the object fits as a whole."""
+    scope: AnnotationScope
 
 
 def _strings(value: Any) -> Any:
@@ -205,6 +215,12 @@ class Recipe(Part):
     lesion_types: tuple[NamedType, ...] = ()
     """Types by the structures of DICOM objects: the first that fits, else `lesion_type`. Names are
     free text and never reach an output."""
+    annotation_scope: AnnotationScope = AnnotationScope.UNKNOWN
+    """Which lesions of a scan are annotated: `all` of the kind that the source is about; only the
+    `target` of a study or a treatment, such as the primary tumour; `some`, others of the same kind
+    being left out; or `unknown`. Outside `all`, what is not marked may be lesion all the same."""
+    annotation_scopes: tuple[NamedScope, ...] = ()
+    """The same by the objects of a scan: the first that fits, else `annotation_scope`."""
     supervision: Literal["full", "weak_2d"] = "full"
     voi_name: str = "{case}_lesion_{lesion:02d}_sample_{sample}"
     """Published name: `{case}`, `{lesion:02d}` and, if it has one, `{sample}`."""
@@ -232,10 +248,11 @@ class Recipe(Part):
         if "{lesion" not in self.voi_name and not weak:
             raise ValueError("voi_name: must hold {lesion:02d}, or two lesions get one name")
         self.reader.check_rule(self.instances.rule)
-        if self.lesion_types and self.reader.name != "dicom_objects":
-            raise ValueError(
-                f"lesion_types: reader {self.reader.name} knows no structures; dicom_objects does"
-            )
+        for field in ("lesion_types", "annotation_scopes"):
+            if getattr(self, field) and self.reader.name != "dicom_objects":
+                raise ValueError(
+                    f"{field}: reader {self.reader.name} knows no structures; dicom_objects does"
+                )
         for patient in self.heldout_patients:
             if len(patient) == 0:
                 raise ValueError("heldout_patients: an empty id")

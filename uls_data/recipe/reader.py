@@ -118,14 +118,38 @@ class DicomObjects(DicomReader):
     """DICOM CT series with RTSTRUCT or SEG objects that refer to them, in any folders."""
 
     name: Literal["dicom_objects"]
-    kind: Literal["rtstruct", "seg"]
+    kind: Literal["rtstruct", "seg", "any"]
+    """What lesions are drawn in: structure sets, segmentations, or either."""
+    objects: Regex = r".*"
+    """Regular expression that the SeriesDescription of an object fits as a whole, if it is one of
+    the source: results of others, of models too, often lie beside. Where the header has none, it
+    is an empty text. Descriptions are free text and never reach an output."""
     structures: Regex = r".*"
     """Regular expression that the name of a lesion's ROI, or its segment's label, fits as a whole.
     Names are free text and never reach an output."""
+    clicks: Regex | None = None
+    """Regular expression that the SeriesDescription of a structure set, or the name of a ROI, fits
+    as a whole where the ROI is a POINT that somebody set in a lesion: the first click on the lesion
+    that holds it. One that lies in no lesion is a skipped row."""
+    name_by: Literal["folder", "series"] = "folder"
+    """What a case is called after: the folder that `case` fits, with the series UID behind it where
+    several series are in it; or always with both, so that a series keeps its name when others of
+    the same patient are downloaded later."""
     several: Literal["all", "latest", "fail"] = "all"
     """What to do with several objects of one series, as corrected structure sets are: read all, and
     flag masks that are equal or overlap; read only the one that was written last, by its header's
     date; or fail."""
+
+    @model_validator(mode="after")
+    def _clicks(self) -> DicomObjects:
+        if self.clicks is not None and self.several != "all":
+            raise ValueError("clicks: stand in objects of their own, so `several` must be all")
+        return self
+
+    @property
+    def kinds(self) -> tuple[Literal["rtstruct", "seg"], ...]:
+        """Kinds of objects that are read."""
+        return ("rtstruct", "seg") if self.kind == "any" else (self.kind,)
 
 
 class Reference(Part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -82,24 +83,28 @@ def find_referred(search: Search, reader: DicomObjects) -> list[CaseFiles]:
     is a series that no object is of, which is skipped.
     """
     root, scans = search.raw.path, Scans.below(search, reader.case)
-    modality = {"rtstruct": "RTSTRUCT", "seg": "SEG"}[reader.kind]
     resolver = Resolver(
         scans.ct,
         {one.series_instance_uid: one.modality for one in scans.every if one.modality != "CT"},
     )
+    ours = [re.compile(one) for one in (reader.objects, reader.clicks) if one is not None]
     of_series: dict[str, list[tuple[Path, bool]]] = {}
     lost: Strays = {}
-    objects_of = [one for one in scans.every if one.modality == modality]
-    search.selected.update(*(one.files + one.copies for one in objects_of))
-    for path in (path for one in objects_of for path in one.files):
-        try:
+    kinds = {kind.upper(): kind for kind in reader.kinds}
+    for one in (one for one in scans.every if one.modality in kinds):
+        for path in one.files:
             name = readable(path.as_posix())
-            series, inferred = resolver.series_of(root / path, name, reader)
-            of_series.setdefault(series.series_instance_uid, []).append((path, inferred))
-        except CaseError as error:
-            lost[path] = error.reason, error.detail
-        except OSError as error:
-            lost[path] = Reason.IO_ERROR, f"{name}: {error.strerror or type(error).__name__}"
+            try:
+                refers = resolver.references_of(root / path, kinds[one.modality])
+                if not any(refers.description.matching(it) is not None for it in ours):
+                    continue
+                series, inferred = resolver.series_of(refers, name)
+                of_series.setdefault(series.series_instance_uid, []).append((path, inferred))
+            except CaseError as error:
+                lost[path] = error.reason, error.detail
+            except OSError as error:
+                lost[path] = Reason.IO_ERROR, f"{name}: {error.strerror or type(error).__name__}"
+            search.selected.update((path, *one.copies))
     slices = {path.parent for series in scans.ct for path in series.files}
     lost |= {path: why for path, why in scans.strays.items() if path.parent not in slices}
     cases, alone = [], dict[str, list[CaseFiles]]()
@@ -112,20 +117,24 @@ def find_referred(search: Search, reader: DicomObjects) -> list[CaseFiles]:
             flags = (Flag.REFERENCE_INFERRED,) if any(inferred for _, inferred in objects) else ()
             cases.append(replace(case, flags=flags))
         else:
-            detail = f"series {series.series_instance_uid}: no {modality} below the root is of it"
+            wanted = " or ".join(kind.upper() for kind in reader.kinds)
+            detail = f"series {series.series_instance_uid}: no {wanted} below the root is of it"
             case = replace(case, problem=(Reason.NOT_ANNOTATED, detail))
             alone.setdefault(name, []).append(case)
     # Several series of one folder: each is told by its own UID.
     names = Counter([case.case_id for case in cases] + [n for n, of in alone.items() for _ in of])
+    lone = {name for name, count in names.items() if count == 1}
+    if reader.name_by == "series":
+        names.update(list(names))  # as if each shared its folder
     cases = [_apart(case, names) for case in cases]
     taken = {case.case_id for case in cases}
     for path, problem in sorted(lost.items()):
         name = named_by_folder(path, reader.case) or readable(path.parent.as_posix())
         scan = alone.get(name, [])
-        if len(scan) == 1 and names[name] == 1:
+        if len(scan) == 1 and name in lone:
             # What ought to annotate the only series there.
-            (case,) = alone.pop(name)
-            taken.add(name)
+            case = _apart(alone.pop(name)[0], names)
+            taken.add(case.case_id)
             cases.append(replace(case, annotations=(path,), problem=problem))
         else:
             case_id = free_name(name, path, taken)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from uls_data.dicom.inventory import SeriesFiles
 from uls_data.errors import CaseError
 from uls_data.outcome import Reason
-from uls_data.recipe.reader import DicomObjects
 
 if TYPE_CHECKING:
-    from uls_data.dicom.referred import References
+    from uls_data.dicom.referred import Kind, References
 
 _SHOWN = 3
 
@@ -45,7 +44,20 @@ class Resolver:
                 found.setdefault(uid, set()).add(series.series_instance_uid)
         return found
 
-    def series_of(self, path: Path, name: str, reader: DicomObjects) -> tuple[SeriesFiles, bool]:
+    def references_of(self, path: Path, kind: Kind) -> References:
+        """Return what an object names.
+
+        Raises
+        ------
+        CaseError
+            It cannot be read.
+        """
+        # pydicom is large; who has no objects needs it not.
+        from uls_data.dicom.referred import references_of
+
+        return references_of(path, kind, self._by_uid)
+
+    def series_of(self, refers: References, name: str) -> tuple[SeriesFiles, bool]:
         """CT series that an object is of, and whether that had to be inferred.
 
         The one that it names; else the one that holds the slices that it names; else, where it
@@ -54,12 +66,8 @@ class Resolver:
         Raises
         ------
         CaseError
-            The object cannot be read, or is of none or of several.
+            The object is of none or of several.
         """
-        # pydicom is large; who has no objects needs it not.
-        from uls_data.dicom.referred import references_of
-
-        refers = references_of(path, reader.kind, self._by_uid)
         named = refers.series & self._by_uid.keys()
         if len(named) == 1:
             return self._by_uid[next(iter(named))], False
