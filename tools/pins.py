@@ -132,8 +132,11 @@ def series_of(pinned: PinnedSeries, index: pa.Table, geometry: pa.Table | None =
                 pc.is_in(here["StudyInstanceUID"], studies),
                 pc.is_in(here["Modality"], pa.array(pinned.images)),
             ),
-            # Images that an analysis made are not the source's.
-            pc.is_null(here["analysis_result_id"]),
+            # Images that another analysis made are not the source's.
+            pc.or_(
+                pc.is_null(here["analysis_result_id"]),
+                pc.is_in(here["analysis_result_id"], pa.array(pinned.annotations_of)),
+            ),
         )
     )
     for what, found in (("annotations", annotations), ("images", images)):

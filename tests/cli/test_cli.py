@@ -55,7 +55,7 @@ def test_help_of_every_command_has_an_example(uls: Any, name: str) -> None:
         (["nonsense"], ["nonsense"]),
         (["build"], ["NAME|FILE"]),
         (["build", "kits21", "--raw", "x"], ["--out"]),
-        (["build", "kits", "--raw", "x", "--out", "y"], ["kits", "Did you mean kits21"]),
+        (["build", "kits", "--raw", "x", "--out", "y"], ["kits", "Did you mean kits2"]),
         (["build", "kits21", "--raw", "absent", "--out", "y"], ["--raw absent", "no such folder"]),
         (["build", "kits21", "--raw", ".", "--out", "y", "--profile", "best"], ["published"]),
         (["build", "kits21", "--raw", ".", "--out", "y", "--workers", "many"], ["many"]),
@@ -91,7 +91,7 @@ def test_recipe_list_and_show(uls: Any) -> None:
     plain = uls("recipe", "list")
     assert plain.code == 0 and "kits21" in plain.out and plain.err == ""
     recipes = uls("recipe", "list", "--json").json()
-    assert len(recipes) == 14 and {"source", "licence", "reader"} <= recipes[0].keys()
+    assert len(recipes) > 30 and {"source", "licence", "reader"} <= recipes[0].keys()
     shown = uls("recipe", "show", "lits", "--quirks")
     for part in (
         "Licence: ",

@@ -97,9 +97,13 @@ def write_collection(root: Path, collection: str, studies: Sequence[Study]) -> N
     for study in studies:
         folder = root / (study.collection or collection) / study.patient
         folder /= uid(study.patient, study.name)
-        images = {name: _images(study, name, kind) for name, kind in study.series.items()}
-        for found in images.values():
-            _save(folder, found)
+        images = {}
+        for name, kind in study.series.items():
+            modality, _, twice = kind.partition(" ")
+            images[name] = _images(study, name, modality)
+            # Two phases in one series: every position twice.
+            later = _images(study, name, modality, phase="later ") if twice else []
+            _save(folder, images[name] + later)
         for number, one in enumerate(study.objects):
             if isinstance(one, Seg):
                 _save(folder, [_segmentation(study, one, images, number)])
@@ -131,7 +135,9 @@ def _start(study: Study, sop_class: str, *name: str) -> Dataset:
     return ds
 
 
-def _images(study: Study, name: str, modality: str, slices: int = SHAPE[2]) -> list[Dataset]:
+def _images(
+    study: Study, name: str, modality: str, slices: int = SHAPE[2], phase: str = ""
+) -> list[Dataset]:
     """Slices of a series from the feet up; PET has pixels twice as large, and fewer."""
     coarse = 2 if modality == "PT" else 1
     columns, rows = SHAPE[0] // coarse, SHAPE[1] // coarse
@@ -142,7 +148,7 @@ def _images(study: Study, name: str, modality: str, slices: int = SHAPE[2]) -> l
         hu[ball(one, hu.shape)] = 100 + at
     found = []
     for k in range(slices):
-        ds = _start(study, _CLASSES[modality], name, str(k))
+        ds = _start(study, _CLASSES[modality], name, f"{phase}{k}")
         ds.Modality, ds.InstanceNumber = modality, slices - k
         ds.FrameOfReferenceUID = uid(study.patient, study.name, "frame", name[:2])
         ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]

@@ -65,10 +65,10 @@ def message(folder: Path, what: dict[str, Any] | str, name: str = "mine.yaml") -
 
 
 def test_every_source_of_the_contract_ships() -> None:
-    assert set(recipe_names()) == set(CONTRACT_NAMES)
+    assert set(recipe_names()) >= set(CONTRACT_NAMES)
 
 
-@pytest.mark.parametrize("name", CONTRACT_NAMES)
+@pytest.mark.parametrize("name", recipe_names())
 def test_shipped_recipe(name: str) -> None:
     loaded = load_recipe(name)
     recipe = loaded.recipe
@@ -199,7 +199,7 @@ def test_odd_keys_are_reported_not_raised(tmp_path: Path) -> None:
 
 
 def test_unknown_name_suggests_the_nearest() -> None:
-    with pytest.raises(RecipeError, match=r"Did you mean kits21\?"):
+    with pytest.raises(RecipeError, match=r"Did you mean kits2[13]\?"):
         load_recipe("kits")
     with pytest.raises(RecipeError, match="recipe new"):
         load_recipe("nothing/like/it")

@@ -79,13 +79,20 @@ def show(recipe: str | None, quirks: bool, as_json: bool) -> int:
         prose(" ".join(step.split()), "     ", f"  {at}. ")
     for line in it.reader.described():
         click.echo(line)
-    click.echo(f"Lesions: {it.instances.model_dump_json()}")
+    click.echo(f"Lesions: {it.instances.model_dump_json()}; annotated: {it.annotation_scope}")
     click.echo(f"Minimum size: {_size_rule(it.minimum_size)}")
     click.echo(f"VOI names: {it.voi_name}")
     click.echo(f"Quirks: {', '.join(it.quirks) or 'none'}")
     if quirks:
         _print_quirks(as_json)
     click.echo(f"Held-out patients: {len(it.heldout_patients)}")
+    if it.expect.counts is not None and it.fetch is not None and it.fetch.idc is not None:
+        counts = it.expect.counts
+        click.echo(
+            f"Index (idc-index-data {it.fetch.idc.index}): {counts.objects} objects of "
+            f"{counts.patients} patients; {counts.images} CT series in their studies, "
+            f"{counts.gigabytes:g} GB"
+        )
     if it.expect.lesions is not None:
         click.echo(f"Paper's Table 1: {it.expect.lesions} lesions in {it.expect.series} series")
     for note in it.notes:

@@ -7,7 +7,12 @@ from collections.abc import Iterable
 from uls_data.manifest.row import Row
 
 # Sources whose patients are those of another source, under the same ids.
-_SAME_PATIENTS = {"deeplesion3d": "deeplesion"}
+_SAME_PATIENTS = {
+    "deeplesion3d": "deeplesion",
+    "kits23": "kits21",
+    "c4kc_kits": "kits21",
+    "lidc_idc": "lidc_idri",
+}
 
 
 def patient_space(source: str) -> str:

@@ -148,8 +148,24 @@ class Published(Part):
     """Folder name in the published archive."""
 
 
+class Counts(Part):
+    """What the index of the archive counts of what `fetch.idc` names."""
+
+    objects: int = Field(ge=1)
+    """Annotations that `reader.objects` fits: series of structure sets or segmentations, a lesion,
+    a scan or a reading each, as the source has it."""
+    patients: int = Field(ge=1)
+    """Patients of those."""
+    images: int = Field(ge=1)
+    """CT series in the studies of all annotations, whether or not one is of them."""
+    gigabytes: float = Field(gt=0)
+    """Of annotations and images, in 10^9 bytes."""
+
+
 class Expectation(Part):
-    """The paper's Table 1 row of this source (None where it has none)."""
+    """The paper's Table 1 row of this source (None where it has none), and an index's counts."""
+
+    counts: Counts | None = None
 
     series: int | None = None
     lesions: int | None = None
@@ -260,7 +276,7 @@ class Recipe(Part):
 
     def voi_regex(self) -> re.Pattern[str]:
         """Regex of this source's VOI names, with the groups case, lesion and sample."""
-        return voi_id_regex(self.voi_name, self.reader.case)
+        return voi_id_regex(self.voi_name, self.reader.case_id)
 
     def patient_of(self, case_id: str) -> str | None:
         """Patient id of a case by the recipe's rule; None where its name does not tell it."""

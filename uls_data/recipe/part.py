@@ -78,6 +78,12 @@ class ReaderPart(Part):
         match = re.fullmatch(pattern, case_id) if pattern is not None else None
         return match[1] if match else None
 
+    @property
+    def case_id(self) -> str:
+        """Regular expression of the ids of cases."""
+        case: str = self.case  # type: ignore[attr-defined]  # each reader has it
+        return case
+
     def check_rule(self, rule: str) -> None:
         """Refuse a rule of `instances` that the reader cannot serve.
 

@@ -147,6 +147,11 @@ class DicomObjects(DicomReader):
         return self
 
     @property
+    def case_id(self) -> str:
+        """Regular expression of the ids of cases: names of folders, with a series UID or not."""
+        return rf"(?:{self.case})(?:_[0-9.]+)?"
+
+    @property
     def kinds(self) -> tuple[Literal["rtstruct", "seg"], ...]:
         """Kinds of objects that are read."""
         return ("rtstruct", "seg") if self.kind == "any" else (self.kind,)
