@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from uls_data.sources.lidc.nodules import Agreement, Reading, Span, read_nodules
+from uls_data.lesions.votes import Agreement
+from uls_data.sources.lidc.nodules import Reading, Span, read_nodules
 from uls_data.sources.lidc.outlines import Outline, Ring, fill_outlines, slices_at
 
 # The recipe cannot say it: it needs the table that is made here.

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from tools.lidc_crosswalk import GRID, Series, read_series
+from uls_data.lesions.votes import Agreement, Voxels
 from uls_data.manifest.choice import ANNOTATED
 from uls_data.manifest.derived import with_label
 from uls_data.manifest.parquet import write_manifest
 from uls_data.manifest.row import Row
 from uls_data.outcome import LesionType, Status, Supervision
-from uls_data.sources.lidc.nodules import Agreement, Reading, Voxels, read_nodules
+from uls_data.sources.lidc.nodules import Reading, read_nodules
 from uls_data.voi import CENTRE, VOI_SHAPE
 
 SOURCE = "lidc_idri"

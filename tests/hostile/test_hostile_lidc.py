@@ -15,8 +15,9 @@ import pytest
 from makers.hostile.limits import at_most, peak_bytes
 
 from uls_data.errors import CaseError
+from uls_data.lesions.votes import Agreement
 from uls_data.outcome import Reason
-from uls_data.sources.lidc.nodules import Agreement, Span, fill_readings, read_nodules
+from uls_data.sources.lidc.nodules import Span, fill_readings, read_nodules
 from uls_data.sources.lidc.outlines import Ring
 from uls_data.sources.lidc.xml import Readings, read_readings
 

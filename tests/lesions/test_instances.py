@@ -66,6 +66,11 @@ def painted(lesions: list[Lesion], shape: tuple[int, ...]) -> NDArray[np.int64]:
     return labels
 
 
+def numbered(volumes: list[Volume]) -> dict[int, Volume]:
+    """Volumes of annotators 1, 2, ..."""
+    return dict(enumerate(volumes, 1))
+
+
 def in_c_order(lesion: Lesion, shape: tuple[int, ...]) -> bool:
     flat = np.ravel_multi_index(tuple(lesion.voxels.T), shape)
     return lesion.voxels.dtype == np.int32 and bool((np.diff(flat) > 0).all())
@@ -311,7 +316,7 @@ def test_more_than_half_of_the_annotators_decide(
         marked(*places, codes=codes)
         for places, codes in zip(files, ["RAS", "IPL", "LPS", "SAR", "PIR"], strict=False)
     ]
-    (lesion,) = join_votes([(7, volumes)], SHAPE, "case")
+    (lesion,) = join_votes([(7, numbered(volumes))], SHAPE, "case")
     assert [tuple(v) for v in lesion.voxels.tolist()] == expected
     assert (lesion.index, lesion.voxels.dtype) == (7, np.int32)
     assert "7" in (lesion.source_lesion_id or "")
@@ -320,14 +325,18 @@ def test_more_than_half_of_the_annotators_decide(
 @given(hnp.arrays(np.uint8, (4, *SHAPE), elements=st.integers(0, 1)), st.integers(1, 4))
 def test_votes_are_a_majority_voxel_by_voxel(files: NDArray[np.uint8], count: int) -> None:
     volumes = [volume(mask * 255) for mask in files[:count]]
-    lesions = join_votes([(1, volumes)], SHAPE, "case")
+    lesions = join_votes([(1, numbered(volumes))], SHAPE, "case")
     expected = files[:count].mean(axis=0) > 0.5
     np.testing.assert_array_equal(painted(lesions, SHAPE) == 1, expected)
     assert all(in_c_order(lesion, SHAPE) for lesion in lesions)
 
 
 def test_the_lower_number_keeps_a_voxel_that_two_lesions_claim() -> None:
-    lesions = join_votes([(1, [marked(A, B)]), (2, [marked(B, C)]), (4, [marked(A)])], SHAPE, "c")
+    lesions = join_votes(
+        [(1, numbered([marked(A, B)])), (2, numbered([marked(B, C)])), (4, numbered([marked(A)]))],
+        SHAPE,
+        "c",
+    )
     found = {lesion.index: [tuple(v) for v in lesion.voxels.tolist()] for lesion in lesions}
     # The last one has nothing left, and is told as skipped.
     assert found == {1: [A, B], 2: [C], 4: []}
@@ -335,18 +344,20 @@ def test_the_lower_number_keeps_a_voxel_that_two_lesions_claim() -> None:
 
 
 def test_several_annotators_are_readers_and_a_single_one_is_none() -> None:
-    (two,) = join_votes([(1, [marked(A, B), marked(), marked(B, C)])], SHAPE, "case")
+    (two,) = join_votes([(1, numbered([marked(A, B), marked(), marked(B, C)]))], SHAPE, "case")
     masks = {name: [tuple(v) for v in voxels.tolist()] for name, voxels in two.readers}
     # The second marked nothing: a vote, but no mask.
     assert masks == {"reader-1": [A, B], "reader-3": [B, C]}
     assert two.agreement == 2
-    (one,) = join_votes([(1, [marked(A)])], SHAPE, "case")
+    (one,) = join_votes([(1, numbered([marked(A)]))], SHAPE, "case")
     assert (one.readers, one.agreement) == ((), None)
 
 
 def test_no_votes_no_lesions() -> None:
     assert join_votes([], SHAPE, "case") == []
-    lesions = join_votes([(1, [marked()]), (2, [marked(A), marked(B)])], SHAPE, "case")
+    lesions = join_votes(
+        [(1, numbered([marked()])), (2, numbered([marked(A), marked(B)]))], SHAPE, "case"
+    )
     assert [lesion.source_lesion_id for lesion in lesions] == ["instance-1", "instance-2"]
     assert [lesion.skipped and lesion.skipped[0] for lesion in lesions] == [Reason.NO_LESION] * 2
 
@@ -354,7 +365,7 @@ def test_no_votes_no_lesions() -> None:
 def test_votes_of_another_shape_are_refused() -> None:
     other = volume(np.ones((4, 4, 3), dtype=np.uint8))
     with pytest.raises(CaseError) as caught:
-        join_votes([(3, [marked(A), other])], SHAPE, "case")
+        join_votes([(3, numbered([marked(A), other]))], SHAPE, "case")
     assert caught.value.reason is Reason.GRID_MISMATCH
 
 
@@ -362,16 +373,16 @@ def test_votes_obey_the_scale_and_refuse_what_is_not_whole() -> None:
     """A file of ones with intercept -1 holds no mark, and NaN is no vote."""
     ones = np.ones((2, 2, 2), dtype=np.uint8)
     hidden = Volume(ones, np.eye(4), 1.0, -1.0, "", ())
-    (nothing,) = join_votes([(1, [hidden])], (2, 2, 2), "case")
+    (nothing,) = join_votes([(1, {1: hidden})], (2, 2, 2), "case")
     assert nothing.skipped is not None and not len(nothing.voxels)
     broken = np.zeros((2, 2, 2))
     broken[0, 0, 0] = np.nan
     with pytest.raises(CaseError) as caught:
-        join_votes([(1, [Volume(broken, np.eye(4), 1.0, 0.0, "", ())])], (2, 2, 2), "case")
+        join_votes([(1, {1: Volume(broken, np.eye(4), 1.0, 0.0, "", ())})], (2, 2, 2), "case")
     assert caught.value.reason is Reason.NOT_FINITE
 
 
 def test_many_annotators_do_not_wrap_round() -> None:
     volume = Volume(np.ones((2, 2, 2), dtype=np.uint8), np.eye(4), 1.0, 0.0, "", ())
-    (lesion,) = join_votes([(1, [volume] * 300)], (2, 2, 2), "case")
+    (lesion,) = join_votes([(1, numbered([volume] * 300))], (2, 2, 2), "case")
     assert len(lesion.voxels) == 8

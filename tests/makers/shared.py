@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from demo.sources import make_archives
 from uls_data import build
+from uls_data.recipe import load_recipe
 
 
 def linked(source: Path, to: Path) -> Path:
@@ -52,6 +56,22 @@ class Shared:
         """OUT of a build of a source as its users run it, with thumbnails."""
         raw = self.raw(source)
         return self.once(f"out-{source}", lambda to: build(source, raw, to))
+
+    def kits_readers(self, real_data: Path) -> Path:
+        """OUT of the real KiTS23 masks with their annotators, labels alone."""
+        raw = real_data / "kits23" / "dataset"
+        if not raw.is_dir():
+            pytest.skip(f"no KiTS masks at {raw}")
+
+        def make(to: Path) -> None:
+            content = load_recipe("kits21").recipe.model_dump(mode="json")
+            recipe = to / "kits.yaml"
+            recipe.write_text(
+                json.dumps({**content, "instances": {"rule": "files"}}), encoding="utf-8"
+            )
+            build(recipe, raw, to, labels_only=True)
+
+        return self.once("out-kits-readers", make)
 
     def vois(self, to: Path, *sources: str) -> Path:
         """OUT of the builds of several sources, whose files may be replaced."""

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -15,7 +16,8 @@ from uls_data.cli import cli
 from uls_data.errors import ManifestError
 from uls_data.manifest import write_manifest
 from uls_data.manifest.parquet import load_manifest
-from uls_data.manifest.query import query
+from uls_data.manifest.query import query, query_pieces
+from uls_data.manifest.sorting import order
 
 
 @pytest.fixture
@@ -177,3 +179,38 @@ def test_lists_in_csv_are_json(several: Path) -> None:
     (one, other) = csv.DictReader(printed.splitlines())
     assert one == other and json.loads(one["affine"]) == [1.0] * 16
     assert one["case_id"] == "01"
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        ("mask_voxels", [("a", 1), ("b", 1), ("a", 2), ("b", 2), ("a", 3)]),
+        ("-mask_voxels", [("a", 10), ("a", 9), ("a", 8), ("a", 7), ("a", 6)]),
+        ("-source", [("b", 1), ("b", 2), ("a", 1), ("a", 2), ("a", 3)]),
+    ],
+)
+def test_rows_in_an_order(
+    several: Path, monkeypatch: pytest.MonkeyPatch, sort: str, expected: list[tuple[str, int]]
+) -> None:
+    """The largest come first with a minus, ties as they stand; rows may come in several pieces."""
+    monkeypatch.setattr("uls_data.manifest.query._ROWS_A_PIECE", 2)
+    pieces = query_pieces(several, "mask_voxels > 0", ["mask_voxels", "source"], sort)
+    rows = [(row["source"], row["mask_voxels"]) for piece in pieces for row in piece.to_pylist()]
+    assert rows[:5] == expected and len(rows) == 12
+
+
+def test_null_is_last_in_every_order(several: Path) -> None:
+    column = pa.array([None, 2.0, None, 3.0, 2.0])
+    assert order(column) == [1, 4, 3, 0, 2]
+    assert order(column, largest_first=True) == [3, 1, 4, 0, 2]
+    for wrong in ("affine", "-affine", "nothing", "--mask_voxels"):
+        with pytest.raises(ManifestError, match="no column to sort by"):
+            list(query_pieces(several, sort=wrong))
+
+
+def test_a_sorted_table_of_the_command(several: Path) -> None:
+    arguments = ["query", str(several), "mask_voxels > 7", "--columns", "mask_voxels"]
+    for how in ([], ["--csv"]):
+        result = CliRunner().invoke(cli, [*arguments, "--sort", "-mask_voxels", *how])
+        assert result.exit_code == 0, result.output
+        assert [int(n) for n in result.stdout.split()[1:]] == [10, 9, 8]

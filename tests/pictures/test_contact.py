@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from makers.labels import write_out
 
+from uls_data.manifest import write_manifest
+from uls_data.nifti_writer import nifti_gz
 from uls_data.pictures import contact
 from uls_data.pictures.contact import Tile, draw_tile
 from uls_data.pictures.window import LUNG_WINDOW_HU, SOFT_WINDOW_HU, window_of
@@ -70,3 +75,48 @@ def test_a_lesion_at_the_edge_of_the_slice() -> None:
     mask = np.zeros((64, 80), bool)
     mask[0:3, 76:80] = True
     assert draw_tile(tile(masks={"jury": mask}, points=None)).size[0] == 3 * contact._PANEL + 12
+
+
+def test_what_only_some_readers_marked_has_a_colour() -> None:
+    """Of three readers: inside the majority's mask one left out, outside of it one put in."""
+    votes = np.zeros((64, 80), np.uint8)
+    votes[20:40, 30:44] = 3
+    votes[24:30, 32:40] = 2
+    votes[40:44, 30:44] = 1
+    plain, seen = (
+        np.asarray(draw_tile(tile(points=None, **more)))[
+            : contact._PANEL, 2 * (contact._PANEL + contact._GAP) :
+        ].astype(int)
+        for more in ({}, {"votes": votes, "readers": 3})
+    )
+    (x0, y0), side = contact._view(tile())
+    scale = contact._PANEL / side
+
+    def there(x: float, y: float) -> tuple[int, ...]:
+        column, row = ((end + side - at - 0.5) * scale for end, at in ((x0, x), (y0, y)))
+        return tuple((seen - plain)[int(row), int(column)].tolist())
+
+    assert there(36, 34) == there(12, 50) == (0, 0, 0)
+    red, green, _ = there(42, 36)
+    assert red > green + 40
+    red, green, _ = there(27, 36)
+    assert green > red + 40
+
+
+def test_the_slice_on_which_readers_differ_most(tmp_path: Path) -> None:
+    """The sheet shows slice 70, not the longest axis': two readers agree on all others."""
+    masks = {}
+    for layer in ("annotated", "reader-1", "reader-2"):
+        masks[1, layer] = np.zeros((256, 256, 128), np.uint8)
+        masks[1, layer][120:140, 120:140, 60:75] = 1
+    masks[1, "reader-2"][120:130, 120:140, 70] = 0
+    rows = write_out(tmp_path, masks)
+    image = tmp_path / rows[0]["image_path"]
+    image.parent.mkdir()
+    image.write_bytes(nifti_gz(np.zeros((256, 256, 128), np.int16), np.eye(4)))
+    rows = [{**row, "uncertainty": 0.02 if row["layer"] == "annotated" else None} for row in rows]
+    write_manifest(rows, tmp_path / "manifest" / "own.parquet")
+    (found,) = contact._tiles(tmp_path, 'layer == "annotated"', 9, "-uncertainty")
+    assert found.readers == 2 and found.votes is not None
+    assert (found.votes == 1).sum() == 200 and (found.votes == 2).sum() == 200
+    assert "mean Dice of 2 readers 0.98" in found.caption[1]

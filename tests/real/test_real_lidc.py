@@ -24,9 +24,10 @@ from scipy import ndimage
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from uls_data.lesions.votes import Agreement, Voxels, cluster
 from uls_data.recipe import load_recipe
 from uls_data.recipe.reader import LidcXml
-from uls_data.sources.lidc.nodules import Agreement, Reading, Span, Voxels, cluster, read_nodules
+from uls_data.sources.lidc.nodules import Reading, Span, read_nodules
 from uls_data.sources.lidc.outlines import Outline, Ring, fill_outlines, slices_at
 
 pytestmark = pytest.mark.real

@@ -10,13 +10,12 @@ import pytest
 from click.testing import CliRunner
 from makers.shared import Shared
 
-from uls_data import build, calibrate, evaluate_2d
+from uls_data import calibrate, evaluate_2d
 from uls_data.cli import cli
 from uls_data.errors import ManifestError
 from uls_data.manifest.example import read_examples
 from uls_data.manifest.parquet import write_manifest
 from uls_data.measure.overlap import dice
-from uls_data.recipe import load_recipe
 from uls_data.scoring import Evaluation
 from uls_data.volumes import read_volume
 
@@ -108,15 +107,8 @@ def test_without_images_shapes_are_scored_alone(shared: Shared, tmp_path: Path) 
 
 
 @pytest.mark.real
-def test_annotators_of_a_kidney_tumour(real_data: Path, tmp_path: Path) -> None:
-    raw = real_data / "kits23" / "dataset"
-    if not raw.is_dir():
-        pytest.skip(f"no KiTS masks at {raw}")
-    content = load_recipe("kits21").recipe.model_dump(mode="json")
-    recipe = tmp_path / "files.yaml"
-    recipe.write_text(json.dumps({**content, "instances": {"rule": "files"}}), encoding="utf-8")
-    build(recipe, raw, tmp_path / "out", labels_only=True)
-    found = evaluate_2d(tmp_path / "out", ("quarter_ellipses",), readers=True)
+def test_annotators_of_a_kidney_tumour(real_data: Path, shared: Shared) -> None:
+    found = evaluate_2d(shared.kits_readers(real_data), ("quarter_ellipses",), readers=True)
     assert not found.failed
     means = {(row["lines"], row["method"]): row["dice"] for row in found.summary()}
     # Two cases have three annotators and three tumours between them.

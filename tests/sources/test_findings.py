@@ -14,9 +14,9 @@ from scipy import ndimage
 
 from uls_data import geometry
 from uls_data.errors import CaseError
+from uls_data.lesions.components import components_of
 from uls_data.lesions.instances import Lesion
 from uls_data.outcome import Reason
-from uls_data.sources.components import components_of
 from uls_data.sources.lndb.lesions import Joined, NumberBy, ReaderRule, join_findings
 from uls_data.sources.lndb.marks import MAXIMUM_MARKED_VOXELS, marks_of
 from uls_data.sources.lndb.table import SENTINEL_VOLUME_MM3, Finding, MergedFinding

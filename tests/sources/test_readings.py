@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -11,25 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uls_data.errors import CaseError
+from uls_data.lesions.votes import Agreement, Voxels, consensus
 from uls_data.outcome import Flag, Reason
 from uls_data.sources.lidc import nodules as readings_module
-from uls_data.sources.lidc.nodules import (
-    Agreement,
-    Reading,
-    Span,
-    Voxels,
-    cluster,
-    consensus,
-    fill_readings,
-    read_nodules,
-)
+from uls_data.sources.lidc.nodules import Reading, Span, fill_readings, read_nodules
 from uls_data.sources.lidc.outlines import Ring
 from uls_data.sources.lidc.xml import Contour, Nodule, Reader, Readings
 
 Cells = set[tuple[int, int, int]]
 
 cells = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 5))
-masks = st.frozensets(cells, max_size=12)
 full_masks = st.frozensets(cells, min_size=1, max_size=12)
 
 
@@ -58,46 +48,6 @@ def block(*, at: int = 0, first: int, last: int, reader: int = 1) -> Reading:
     return Reading(reader, f"{reader}", voxels_of(mask))
 
 
-@given(st.lists(masks, max_size=9))
-def test_groups_are_what_shared_voxels_connect(many: list[frozenset[tuple[int, int, int]]]) -> None:
-    groups = [{number} for number in range(len(many))]
-    for one, other in combinations(range(len(many)), 2):
-        if many[one] & many[other]:
-            mine = next(group for group in groups if one in group)
-            theirs = next(group for group in groups if other in group)
-            if mine is not theirs:
-                mine |= theirs
-                groups.remove(theirs)
-    expected = sorted(sorted(group) for group in groups)
-    assert cluster([voxels_of(mask) for mask in many]) == expected
-
-
-def test_a_long_chain_is_one_group() -> None:
-    chain = [voxels_of({(0, 0, z), (0, 0, z + 1)}) for z in range(400)]
-    order = np.random.default_rng(3).permutation(400)
-    assert cluster([chain[at] for at in order]) == [list(range(400))]
-
-
-def test_neighbours_that_share_no_voxel_stay_apart() -> None:
-    assert cluster([voxels_of({(0, 0, 0)}), voxels_of({(0, 0, 1)})]) == [[0], [1]]
-    assert cluster([]) == []
-    assert cluster([voxels_of(()), voxels_of(())]) == [[0], [1]]
-
-
-@given(st.lists(masks, min_size=1, max_size=5), st.integers(1, 5))
-def test_votes_are_counted(layers: list[frozenset[tuple[int, int, int]]], at_least: int) -> None:
-    count = {cell: sum(cell in layer for layer in layers) for layer in layers for cell in layer}
-    needed = {
-        Agreement.ANY: 1,
-        Agreement.MAJORITY: len(layers) / 2 + 0.1,
-        Agreement.ALL: len(layers),
-        at_least: at_least,
-    }
-    for rule, votes in needed.items():
-        expected = {cell for cell, found in count.items() if found >= votes}
-        assert cells_of(consensus([voxels_of(layer) for layer in layers], rule)) == expected
-
-
 @given(readings, st.sampled_from([*Agreement, 1, 2, 3]), st.sampled_from(Span))
 def test_nodules(given_readings: list[Reading], rule: Agreement | int, span: Span) -> None:
     nodules = read_nodules(given_readings, rule, span)
@@ -112,10 +62,6 @@ def test_nodules(given_readings: list[Reading], rule: Agreement | int, span: Spa
         assert {name: cells_of(voxels) for name, voxels in nodule.layers} == own
         assert [name for name, _ in nodule.layers] == sorted(own)
         assert nodule.agreement == len(own)
-        for one, other, dice in nodule.dice:
-            shared = len(own[one] & own[other])
-            assert dice == pytest.approx(2 * shared / (len(own[one]) + len(own[other])))
-        assert len(nodule.dice) == len(own) * (len(own) - 1) // 2
         found = cells_of(nodule.voxels)
         agreed = cells_of(consensus([voxels for _, voxels in nodule.layers], rule))
         if span is Span.ALL:

@@ -16,6 +16,7 @@ Examples:
   uls-data contact-sheet vois --to sheet.png
   uls-data contact-sheet vois/manifest/deeplesion.parquet --to worst.png \\
       --where 'layer == "jury" and predicted_dice < 0.8' --sort predicted_dice
+  uls-data contact-sheet vois --to disputed.png --where 'agreement_level > 1' --sort -uncertainty
 """,
 )
 @click.argument(
@@ -23,7 +24,11 @@ Examples:
 )
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="PNG to write.")
 @click.option("--where", default="", metavar="EXPRESSION", help="As for `uls-data query`.")
-@click.option("--sort", metavar="COLUMN", help="Smallest values of this column first.")
+@click.option(
+    "--sort",
+    metavar="COLUMN",
+    help="Smallest values of this column first; largest first with a minus: -uncertainty.",
+)
 @click.option("--limit", default=48, show_default=True, help="Lesions at most.")
 @click.option("--columns", default=2, show_default=True, help="Lesions side by side.")
 @json_option
@@ -40,7 +45,9 @@ def command(
 
     The window is the lung's for lung lesions (level -500, width 1400), else level
     40, width 350. A mask is chosen by --where; without it, a VOI's first layer.
-    Padding is shown in a colour that no tissue has.
+    Padding is shown in a colour that no tissue has. Where several readers outlined
+    a lesion, the slice is the one on which they differ most, and the last picture shows
+    what only some of them marked: green inside the majority's mask, red outside of it.
     """
     from uls_data.pictures.contact import contact_sheet
 

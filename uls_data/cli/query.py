@@ -25,6 +25,7 @@ Examples:
   uls-data query vois 'status == "failed"' --columns case_id,reason,detail
   uls-data query vois 'long_axis_mm > 30 and split == "train"' --csv > large.csv
   uls-data query vois 'flagged("cut_by_voi")' --json
+  uls-data query vois 'agreement_level > 1' --sort -uncertainty --csv > disputed.csv
 The columns are listed in docs/data-model.md and in manifests/schema/lesion.json.
 """
 )
@@ -32,17 +33,30 @@ The columns are listed in docs/data-model.md and in manifests/schema/lesion.json
     "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M... EXPRESSION"
 )
 @click.option("--columns", help="Comma-separated; default: a few (table) or all (--json, --csv).")
+@click.option(
+    "--sort",
+    metavar="COLUMN",
+    help="Smallest values of this column first; largest first with a minus: -uncertainty.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="CSV on standard output; lists as JSON.")
 @click.option("--table", "as_table", is_flag=True, help="A plain table of every row.")
 @json_option
 def command(
-    manifests: tuple[Path, ...], columns: str | None, as_csv: bool, as_table: bool, as_json: bool
+    manifests: tuple[Path, ...],
+    columns: str | None,
+    sort: str | None,
+    as_csv: bool,
+    as_table: bool,
+    as_json: bool,
 ) -> int:
     """Print the rows of manifests that meet an expression.
 
     M is a manifest, or the OUT folder of a build; EXPRESSION is a condition over
     its columns as pandas takes it. Without one, all rows are printed.
     """
+    import pyarrow as pa
+
+    from uls_data.manifest.parquet import frame_of
     from uls_data.manifest.query import query, query_pieces, unknown_words
 
     *paths, last = manifests
@@ -55,7 +69,7 @@ def command(
         columns = _DEFAULT_COLUMNS
     wanted = columns.split(",") if columns else None
     if as_json or as_csv:
-        for number, piece in enumerate(query_pieces(paths, expression, wanted)):
+        for number, piece in enumerate(query_pieces(paths, expression, wanted, sort)):
             if as_json:
                 for row in piece.to_pylist():
                     json_line(row)
@@ -63,7 +77,10 @@ def command(
                 _csv(piece, number == 0)
         sys.stdout.flush()
         return 0
-    frame = query(paths, expression, wanted)
+    if sort is None:
+        frame = query(paths, expression, wanted)
+    else:
+        frame = frame_of(pa.concat_tables(query_pieces(paths, expression, wanted, sort)))
     shown = frame if as_table else frame.head(_ROWS_OF_A_TABLE)
     table(shown.itertuples(index=False, name=None), frame.columns)
     if len(shown) < len(frame):

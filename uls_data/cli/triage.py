@@ -17,13 +17,18 @@ _SHOWN = 5
 Examples:
   uls-data triage vois
   uls-data triage vois --where 'layer == "jury" and predicted_dice < 0.8' --sort predicted_dice
+  uls-data triage vois --where 'agreement_level > 1' --sort -uncertainty
   uls-data triage vois --list vois/report-files/outliers.csv
   uls-data triage vois --port 8765 --overlay fixes/round1.yaml --author reader-1
 """
 )
 @click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
 @click.option("--where", default="", metavar="EXPRESSION", help="As for `uls-data query`.")
-@click.option("--sort", metavar="COLUMN", help="Smallest values of this column first.")
+@click.option(
+    "--sort",
+    metavar="COLUMN",
+    help="Smallest values of this column first; largest first with a minus: -uncertainty.",
+)
 @click.option(
     "--list",
     "listed",

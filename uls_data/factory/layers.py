@@ -15,6 +15,7 @@ from uls_data.geometry import Triple
 from uls_data.ids import draw
 from uls_data.lesions import Lesion
 from uls_data.lesions.instances import Measured
+from uls_data.lesions.votes import disagreement_of
 from uls_data.manifest.row import Row, Score
 from uls_data.measure import axes
 from uls_data.outcome import LesionType, Reason, Supervision
@@ -60,6 +61,7 @@ def annotated_layers(lesion: Lesion) -> list[Layer]:
     """Masks that the source holds: the lesion's, and those of its readers."""
     scores: Row = {
         "agreement_level": lesion.agreement,
+        "uncertainty": disagreement_of(lesion.scores),
         "candidate_scores": _scores(lesion.scores),
     }
     first = Layer(ANNOTATED, lesion.voxels, scores)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
+from uls_data.lesions.votes import dice_scores
 from uls_data.measure.lines import Lines
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Components, Quirk, Recipe, Values
@@ -167,7 +168,10 @@ def find_lesions(mask: Volume, recipe: Recipe, name: str) -> list[Lesion]:
 
 
 def join_votes(
-    votes: Iterable[tuple[int, list[Volume]]], shape: Triple, name: str, float_allowed: bool = True
+    votes: Iterable[tuple[int, Mapping[int, Volume]]],
+    shape: Triple,
+    name: str,
+    float_allowed: bool = True,
 ) -> list[Lesion]:
     """Lesions of per-lesion files: a voxel counts if more than half of its annotators marked it.
 
@@ -178,7 +182,8 @@ def join_votes(
     Parameters
     ----------
     votes : iterable of (number, volumes)
-        By ascending number; one volume per annotator, in their order, any non-zero value is a vote.
+        By ascending number; a volume of each annotator, by the annotator's number. Any non-zero
+        value is a vote.
     shape : tuple of 3 int
         RAS shape that every volume must have.
     """
@@ -186,18 +191,12 @@ def join_votes(
     lesions = []
     for number, volumes in votes:
         count = np.zeros(shape, dtype=np.uint16)
-        readers = []
-        for reader, volume in enumerate(volumes, 1):
-            if volume.ras.shape != shape:
-                raise CaseError(
-                    Reason.GRID_MISMATCH,
-                    f"{name}: instance {number} has shape {volume.ras.shape}, expected {shape}",
-                )
-            marks = _whole_numbers(volume, f"{name}: instance {number}", float_allowed) != 0
-            turned = volume.orientation.apply(marks)
+        layers = []
+        for reader, volume in sorted(volumes.items()):
+            turned = marks_in(volume, shape, f"{name}: instance {number}", float_allowed)
             count += turned
-            if len(volumes) > 1 and turned.any():
-                readers.append((f"reader-{reader}", np.argwhere(turned).astype(np.int32)))
+            if len(volumes) > 1:
+                layers.append((f"reader-{reader}", np.argwhere(turned).astype(np.int32)))
         marked = 2 * count > len(volumes)
         marked &= ~taken
         taken |= marked
@@ -207,17 +206,39 @@ def join_votes(
             "earlier instances"
         )
         nothing = None if len(voxels) else (Reason.NO_LESION, detail)
+        readers = tuple((layer, own) for layer, own in layers if len(own))
         lesions.append(
             Lesion(
                 number,
                 voxels,
                 f"instance-{number}",
                 skipped=nothing,
-                readers=tuple(readers),
+                readers=readers,
                 agreement=len(readers) if len(volumes) > 1 else None,
+                scores=dice_scores(layers),
             )
         )
     return lesions
+
+
+def marks_in(
+    volume: Volume, shape: Triple, name: str, float_allowed: bool = True
+) -> NDArray[np.bool_]:
+    """Voxels of a mask that are not 0, in RAS.
+
+    Raises
+    ------
+    CaseError
+        `grid_mismatch`, `mask_not_integer` or `not_finite`.
+    """
+    if volume.ras.shape != shape:
+        raise CaseError(
+            Reason.GRID_MISMATCH, f"{name} has shape {volume.ras.shape}, expected {shape}"
+        )
+    marks: NDArray[np.bool_] = volume.orientation.apply(
+        _whole_numbers(volume, name, float_allowed) != 0
+    )
+    return marks
 
 
 def _voxels_of(mask: Volume, rule: Components, name: str, float_allowed: bool) -> NDArray[np.bool_]:

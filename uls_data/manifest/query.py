@@ -22,6 +22,7 @@ from uls_data.manifest.parquet import (
     read_table,
 )
 from uls_data.manifest.schema import arrow_schema, column_names, document
+from uls_data.manifest.sorting import order, sorting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,8 +92,17 @@ def query_pieces(
     paths: str | Path | Sequence[str | Path],
     expression: str = "",
     columns: Sequence[str] | None = None,
+    sort: str | None = None,
 ) -> Iterator[pa.Table]:
-    """Rows that meet an expression, in the order of `query`, few in memory at a time.
+    """Rows that meet an expression, few in memory at a time.
+
+    Parameters
+    ----------
+    expression, columns
+        As for `query`.
+    sort : str, optional
+        Column; the smallest values come first (`-column`: the largest), null last. By default rows
+        come in the order of `query`.
 
     Yields
     ------
@@ -111,8 +121,15 @@ def query_pieces(
     else:
         met = np.asarray(_met(files, tree, expression))
     wanted = None if columns is None else list(columns)
+    if sort is not None:
+        column, largest_first = sorting(sort)
+        values = read_rows(files, met.tolist(), [column])[column]
+        met = met[order(values, largest_first)]
     for start in range(0, max(len(met), 1), _ROWS_A_PIECE):
-        yield read_rows(files, met[start : start + _ROWS_A_PIECE].tolist(), wanted)
+        some = met[start : start + _ROWS_A_PIECE]
+        ascending = np.argsort(some)
+        table = read_rows(files, some[ascending].tolist(), wanted)
+        yield table if sort is None else table.take(np.argsort(ascending))
 
 
 def _met(files: Sequence[Path], tree: ast.Expression, expression: str) -> pd.Index[int]:

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from uls_data.errors import CaseError, ManifestError
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
-from uls_data.manifest.choice import Choice, rank, voi_of
+from uls_data.manifest.choice import Choice, is_reader, rank, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.manifest.query import query
-from uls_data.manifest.schema import column_names
+from uls_data.manifest.schema import arrow_schema
+from uls_data.manifest.sorting import order, sorting
 from uls_data.pictures.window import window_of
 from uls_data.volumes import read_volume
 
@@ -38,11 +40,14 @@ _COLOURS = (
     (240, 228, 66),
     (255, 255, 255),
 )
+# What some readers marked and others did not, inside the majority's mask and outside of it.
+_DISPUTED_INSIDE, _DISPUTED_OUTSIDE, _OPACITY = (0, 158, 115), (213, 94, 0), 150
 _COLUMNS = (
     *CHOICE_COLUMNS,
     *("voi_id", "image_path", "label_path", "image_voxels_sha256", "pad_value_hu"),
     *("recist_points_vox",),
     *("key_slice_voi", "long_axis_slice_voi", "predicted_dice", "recist_long_vox"),
+    "uncertainty",
     *("key_slice_long_error_vox", "key_slice_short_error_vox"),
 )
 
@@ -60,6 +65,9 @@ class Tile:
         By layer; the first one is drawn alone as well.
     points : ndarray, shape (4, 2), or None
         End points of the lines.
+    votes : ndarray, shape (x, y), or None
+        How many of `readers` marked each pixel, where several did.
+    readers : int
     window_hu : tuple of 2 float
     caption : tuple of str
         Two lines.
@@ -71,6 +79,8 @@ class Tile:
     points: NDArray[np.float64] | None
     window_hu: tuple[float, float]
     caption: tuple[str, str]
+    votes: NDArray[np.integer] | None = None
+    readers: int = 0
 
 
 def contact_sheet(
@@ -83,6 +93,9 @@ def contact_sheet(
     sort: str | None = None,
 ) -> int:
     """Draw the lesions that meet an expression: slice with lines, all masks, and the chosen one.
+
+    Where several readers outlined a lesion in 3D, the slice is the one on which they differ most,
+    and the third panel colours the pixels that some of them marked and others did not.
 
     Parameters
     ----------
@@ -97,7 +110,7 @@ def contact_sheet(
     columns : int
         Lesions side by side.
     sort : str, optional
-        Manifest column; the smallest values come first.
+        Manifest column; the smallest values come first (`-column`: the largest).
 
     Returns
     -------
@@ -119,9 +132,8 @@ def contact_sheet(
 def _tiles(
     manifests: str | Path | Sequence[str | Path], expression: str, limit: int, sort: str | None
 ) -> list[Tile]:
-    if sort is not None and sort not in column_names():
-        raise ManifestError(f"--sort {sort}: no such column")
-    extra = [sort] if sort is not None and sort not in _COLUMNS else []
+    column, largest_first = sorting(sort) if sort is not None else ("", False)
+    extra = [column] if column and column not in _COLUMNS else []
     rows = list(read_examples(manifests, [*_COLUMNS, *extra]))
     choice = Choice(example.row for example in rows)
     met = {int(at) for at in query(manifests, expression, ["status"]).index}
@@ -135,8 +147,10 @@ def _tiles(
             judged.setdefault(voi_of(example.row), []).append(example)
     # Of the layers that meet the expression the preferred one is judged.
     chosen = [max(masks, key=lambda mask: rank(mask.row)) for masks in judged.values()]
-    if sort is not None:
-        chosen.sort(key=lambda example: _last_if_null(_value(example.row, sort)))
+    if column:
+        kind = arrow_schema().field(column).type
+        values = pa.array([_value(example.row, column) for example in chosen], kind)
+        chosen = [chosen[at] for at in order(values, largest_first)]
     return [_tile(example, vois[voi_of(example.row)]) for example in chosen[:limit]]
 
 
@@ -144,27 +158,34 @@ def _value(row: Mapping[str, Any], column: str) -> Any:
     return row[column]
 
 
-def _last_if_null(value: Any) -> tuple[bool, Any]:
-    nothing = value is None or value != value
-    return nothing, 0 if nothing else value
-
-
 def _tile(example: Example, layers: Sequence[Example]) -> Tile:
     row = example.row
     z = row["long_axis_slice_voi"] if row["key_slice_voi"] is None else row["key_slice_voi"]
     assert z is not None  # a row with a label knows its axes
+    votes = None
     try:
-        hu = np.asarray(read_volume(example.image, example.image.parent).ras[:, :, z])
-        masks = {
-            one.row["layer"]: read_volume(one.label, one.label.parent).ras[:, :, z] != 0
+        solid = {
+            one.row["layer"]: read_volume(one.label, one.label.parent).ras != 0
             for one in [example, *(one for one in layers if one is not example)]
         }
+        read = [one.row["layer"] for one in layers if is_reader(one.row)]
+        if len(read) > 1 and row["key_slice_voi"] is None:
+            counts: NDArray[np.uint8] = np.stack([solid[name] for name in read]).sum(
+                axis=0, dtype=np.uint8
+            )
+            disputed = ((counts > 0) & (counts < len(read))).sum(axis=(0, 1))
+            z = int(disputed.argmax()) if disputed.any() else z
+            votes = counts[:, :, z]
+        hu = np.asarray(read_volume(example.image, example.image.parent).ras[:, :, z])
+        masks = {name: mask[:, :, z] for name, mask in solid.items()}
     except CaseError as error:
         raise ManifestError(f"{row['voi_id']}: {error.detail}") from error
     points = row["recist_points_vox"]
     facts = [f"{row['layer']}"]
     if row["predicted_dice"] is not None:
         facts.append(f"predicted Dice {row['predicted_dice']:.2f}")
+    if votes is not None and row["uncertainty"] is not None:
+        facts.append(f"mean Dice of {len(read)} readers {1 - row['uncertainty']:.2f}")
     errors = row["key_slice_long_error_vox"], row["key_slice_short_error_vox"]
     if row["recist_long_vox"] is not None and None not in errors:
         facts.append(f"{row['recist_long_vox']:.0f} px, errors {errors[0]:+.1f} {errors[1]:+.1f}")
@@ -175,6 +196,8 @@ def _tile(example: Example, layers: Sequence[Example]) -> Tile:
         points=None if points is None else np.asarray(points, np.float64).reshape(4, 2),
         window_hu=window_of(row["lesion_type"] or "unknown", hu, next(iter(masks.values()))),
         caption=(f"{row['voi_id']}  {row['lesion_type']}", ", ".join(facts)),
+        votes=votes,
+        readers=len(read),
     )
 
 
@@ -200,11 +223,13 @@ def draw_sheet(tiles: Sequence[Tile], columns: int = 2) -> Image.Image:
 
 
 def draw_tile(tile: Tile) -> Image.Image:
-    """Draw one lesion as three panels: slice and lines, all masks, the chosen mask."""
+    """Draw one lesion as three panels: slice and lines, all masks, the chosen one and the votes."""
     (x0, y0), side = _view(tile)
     scale = _PANEL / side
     grey = _grey(tile, x0, y0, side)
     panels = [grey.copy() for _ in range(3)]
+    if tile.votes is not None:
+        panels[2] = _disputed(panels[2], tile, x0, y0, side)
     if tile.points is not None:
         for panel in panels[:1]:
             pen = ImageDraw.Draw(panel)
@@ -254,6 +279,19 @@ def _grey(tile: Tile, x0: int, y0: int, side: int) -> Image.Image:
     # x grows to the patient's right, which is the picture's left; y to the front, its top.
     turned = np.ascontiguousarray(values.transpose(1, 0, 2)[::-1, ::-1])
     return Image.fromarray(turned).resize((_PANEL, _PANEL), Image.Resampling.BICUBIC)
+
+
+def _disputed(panel: Image.Image, tile: Tile, x0: int, y0: int, side: int) -> Image.Image:
+    """Colour what only some readers marked: by more than half of them, or by fewer."""
+    assert tile.votes is not None
+    votes = tile.votes[x0 : x0 + side, y0 : y0 + side]
+    values = np.zeros((*votes.shape, 4), np.uint8)
+    some = (votes > 0) & (votes < tile.readers)
+    values[some & (2 * votes > tile.readers)] = (*_DISPUTED_INSIDE, _OPACITY)
+    values[some & (2 * votes <= tile.readers)] = (*_DISPUTED_OUTSIDE, _OPACITY)
+    turned = np.ascontiguousarray(values.transpose(1, 0, 2)[::-1, ::-1])
+    over = Image.fromarray(turned).resize(panel.size, Image.Resampling.NEAREST)
+    return Image.alpha_composite(panel.convert("RGBA"), over).convert("RGB")
 
 
 def _at(

@@ -27,31 +27,41 @@ class Layout(Part):
     image: str
     """Pattern below the raw root: `*`, `?`, `**/`, `{ext}` for any volume suffix and `{case}`
     for the case's name, once or more."""
-    mask: str
+    mask: str | None = None
     """Pattern of the mask that belongs to the image with the same `{case}`. One of the two may
-    lack `{case}`; it then belongs to the one case that the other finds."""
+    lack `{case}`; it then belongs to the one case that the other finds. Null: there is none, with
+    `rule: files` alone."""
     instances: str | None = None
-    """Pattern with `{instance}` and `{annotation}` of per-lesion masks, for `rule: files`."""
+    """Pattern of the masks of several readers, for `rule: files`: with `{annotation}`, the number
+    of the reader, and, where each lesion has files of its own, with `{instance}`."""
 
     @field_validator("image", "mask", "instances")
     @classmethod
     def _pattern(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None:
             return None
-        once = ["instance", "annotation"] if info.field_name == "instances" else []
-        fields = check_pattern(value, *once)
-        for field in once:
-            if fields.count(field) != 1:
-                raise ValueError(f"must hold {{{field}}} exactly once")
+        own = ["instance", "annotation"] if info.field_name == "instances" else []
+        fields = check_pattern(value, *own)
+        if own and fields.count("annotation") != 1:
+            raise ValueError("must hold {annotation} exactly once")
+        if fields.count("instance") > 1:
+            raise ValueError("must hold {instance} once, or not at all")
         return value
 
     @model_validator(mode="after")
     def _named(self) -> Layout:
-        if "{case}" not in self.image and "{case}" not in self.mask:
+        if self.mask is None and self.instances is None:
+            raise ValueError("needs mask or instances: where are the masks?")
+        if "{case}" not in self.image and "{case}" not in (self.mask or ""):
             raise ValueError("image or mask must hold {case}, the part that names the case")
         if self.instances is not None and "{case}" not in self.instances:
             raise ValueError("instances must hold {case}, the part that names the case")
         return self
+
+    @property
+    def masks(self) -> str:
+        """Pattern of its masks, for people."""
+        return self.mask or self.instances or ""
 
 
 Segments = Regex | None
@@ -87,8 +97,12 @@ class VolumePairs(ReaderPart):
     def check_rule(self, rule: str) -> None:
         """Refuse `files` without their pattern, and what does not go with `segments`."""
         _check_segments(self.segments, rule)
-        for layout in self.layouts if rule == "files" else ():
-            if layout.instances is None:
+        for layout in self.layouts:
+            if rule != "files" and layout.mask is None:
+                raise ValueError(
+                    f"instances.rule is {rule!r}, and layout {layout.name!r} has no `mask` pattern"
+                )
+            if rule == "files" and layout.instances is None:
                 raise ValueError(
                     f"instances.rule is 'files' but layout {layout.name!r} "
                     "has no `instances` pattern"
@@ -96,7 +110,7 @@ class VolumePairs(ReaderPart):
 
     def described(self) -> list[str]:
         """Lines for people: the layouts."""
-        lines = [f"  {layout.name}: {layout.image}  with  {layout.mask}" for layout in self.layouts]
+        lines = [f"  {one.name}: {one.image}  with  {one.masks}" for one in self.layouts]
         return ["Files below --raw (the first layout that is found):", *lines]
 
 
@@ -112,6 +126,24 @@ class DicomMasks(DicomReader):
     def check_rule(self, rule: str) -> None:
         """Refuse what does not go with `segments`."""
         _check_segments(self.segments, rule)
+
+
+class Readers(Part):
+    """Several people who marked the same lesions: whose mark is whose."""
+
+    by: Literal["object", "structure"] = "object"
+    """Whether a reader has objects of their own, told by the path of the file below the raw root,
+    or structures in a common object, told by their names."""
+    names: tuple[Regex, ...] = ()
+    """Regular expressions that path or name fit as a whole: the N-th is that of `reader-N`. None at
+    all (`by: object`): every object of a series is another reader's, in the order of their paths.
+    """
+
+    @model_validator(mode="after")
+    def _several(self) -> Readers:
+        if len(self.names) == 1 or (self.by == "structure" and not self.names):
+            raise ValueError("names: say two readers or more, each by an expression of their own")
+        return self
 
 
 class DicomObjects(DicomReader):
@@ -136,9 +168,13 @@ class DicomObjects(DicomReader):
     several series are in it; or always with both, so that a series keeps its name when others of
     the same patient are downloaded later."""
     several: Literal["all", "latest", "fail"] = "all"
-    """What to do with several objects of one series, as corrected structure sets are: read all, and
-    flag masks that are equal or overlap; read only the one that was written last, by its header's
-    date; or fail."""
+    """What to do with several objects of one series (of one reader, with `readers`), as corrected
+    structure sets are: read all, and flag masks that are equal or overlap; read only the one that
+    was written last, by its header's date; or fail."""
+    readers: Readers | None = None
+    """Where several readers marked the same lesions: a voxel is lesion if more than half of those
+    who marked anything of the scan marked it, and each reader's mask is a layer. Marks are of one
+    lesion if they share voxels or, with `components`, if their union connects them."""
 
     @model_validator(mode="after")
     def _clicks(self) -> DicomObjects:

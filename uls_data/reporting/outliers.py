@@ -329,7 +329,7 @@ _RULES = (
     Rule(
         "uncertainty",
         "Most uncertain",
-        "Disagreement of the candidates or views that made the mask.",
+        "Disagreement of the candidates, views or readers behind the mask.",
         _by_column("uncertainty", "uncertainty {value:.2f}"),
     ),
 )

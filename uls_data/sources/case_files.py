@@ -24,7 +24,8 @@ class CaseFiles:
         Volumes; None where the layout has no such file for this case. For a DICOM
         series `image` is the folder that holds its slices.
     instances : tuple of (instance, annotation, Path)
-        Per-lesion masks, where the recipe takes lesions from files: by number and annotator.
+        Masks of annotators, where the recipe takes lesions from files: by number of the lesion,
+        which is None where a file holds all lesions of the scan, and by annotator.
     slices : tuple of Path
         Files of a series of slices.
     stack : StackSpec or None
@@ -47,7 +48,7 @@ class CaseFiles:
     case_id: str
     image: Path | None = None
     mask: Path | None = None
-    instances: tuple[tuple[int, int, Path], ...] = ()
+    instances: tuple[tuple[int | None, int, Path], ...] = ()
     slices: tuple[Path, ...] = ()
     stack: StackSpec | None = None
     annotations: tuple[Path, ...] = ()

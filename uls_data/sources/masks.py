@@ -11,7 +11,14 @@ import numpy as np
 
 from uls_data.errors import CaseError
 from uls_data.ids import hash_of
-from uls_data.lesions.instances import Lesion, find_lesions, join_votes, values_text
+from uls_data.lesions.instances import (
+    Lesion,
+    find_lesions,
+    join_votes,
+    marks_in,
+    values_text,
+)
+from uls_data.lesions.joined import by_component, joined
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Components, Files, Quirk
 from uls_data.sources.opening import Opened, Opening
@@ -83,26 +90,43 @@ def _of_segment(index: int, segment: NamedSegment, mask: Volume) -> Lesion:
 
 
 def _by_files(opening: Opening, scan: Volume | None) -> Opened:
-    """Lesions by majority vote over the files of each instance."""
+    """Lesions by majority vote over the files of each instance, or of each annotator."""
     case = opening.case
     hashes: list[str] = []
     reference = scan
-    by_number: dict[int, list[Path]] = {}
-    for number, _, path in case.instances:
-        by_number.setdefault(number, []).append(path)
+    by_number: dict[int | None, dict[int, Path]] = {}
+    for number, annotator, path in case.instances:
+        by_number.setdefault(number, {})[annotator] = path
     if reference is None:
         first = case.instances[0][2] if case.instances else case.mask
         assert first is not None
         reference = opening.read(first)
 
-    def votes() -> Iterator[tuple[int, list[Volume]]]:
-        for number, paths in by_number.items():
-            opening.selected.add(f"instance-{number}")
-            volumes = [opening.aligned(opening.read(path), path, scan) for path in paths]
-            hashes.extend(volume.sha256 for volume in volumes)
-            yield number, volumes
+    def read(path: Path) -> Volume:
+        volume = opening.aligned(opening.read(path), path, scan)
+        hashes.append(volume.sha256)
+        return volume
 
+    def votes() -> Iterator[tuple[int, dict[int, Volume]]]:
+        for number, paths in by_number.items():
+            assert number is not None
+            opening.selected.add(f"instance-{number}")
+            yield number, {annotator: read(path) for annotator, path in paths.items()}
+
+    shape = reference.ras.shape
     allowed = Quirk.FLOAT_MASK in opening.recipe.quirks
-    lesions = join_votes(votes(), reference.ras.shape, case.case_id, allowed)
+    if None in by_number:
+        readers = by_number[None]
+        marks = [
+            np.argwhere(marks_in(read(path), shape, path.name, allowed)).astype(np.int32)
+            for path in readers.values()
+        ]
+        numbers = [*readers]
+        lesions = [
+            joined(index, [(numbers[at], own) for at, own in group], numbers, None)
+            for index, group in enumerate(by_component(marks, shape), 1)
+        ]
+    else:
+        lesions = join_votes(votes(), shape, case.case_id, allowed)
     sha256 = hash_of(sorted(hashes)) if hashes else None
     return opening.result(reference, scan, lesions, label_sha256=sha256)

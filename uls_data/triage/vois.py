@@ -28,6 +28,7 @@ from uls_data.manifest.parquet import manifest_files, read_rows, read_table
 from uls_data.manifest.query import query
 from uls_data.manifest.row import Column, Row
 from uls_data.manifest.schema import arrow_schema
+from uls_data.manifest.sorting import order, sorting
 from uls_data.pictures.window import LUNG_WINDOW_HU, SOFT_WINDOW_HU, window_of
 from uls_data.triage.listing import Entry, by_name
 from uls_data.triage.outline import outlines
@@ -135,7 +136,7 @@ class Lesions:
     expression : str
         As `query` takes it; of the layers that meet it the preferred one of a VOI is judged.
     sort : str, optional
-        Manifest column; the smallest values come first, null last.
+        Manifest column; the smallest values come first (`-column`: the largest), null last.
     listed : list of Entry, optional
         Only these VOIs, in this order unless `sort` gives another.
 
@@ -181,7 +182,8 @@ class Lesions:
             also = "" if listed is None else " and is on the list"
             raise ManifestError(f"{out}: no mask meets {expression!r}{also}: nothing to look at")
         if sort is not None:
-            self._take(np.array(self.order(sort)))
+            column, largest_first = sorting(sort)
+            self._take(np.array(self.order(column, descending=largest_first)))
         self._decoded: OrderedDict[int, Future[Voi]] = OrderedDict()
         self._lock = Lock()
 
@@ -233,13 +235,7 @@ class Lesions:
 
     def order(self, column: str, *, descending: bool = False) -> list[int]:
         """Numbers of the VOIs by a column, null last; ties as they stand."""
-        schema = arrow_schema()
-        if column not in schema.names or pa.types.is_nested(schema.field(column).type):
-            raise ManifestError(f"{column}: no column to sort by")
-        direction = "descending" if descending else "ascending"
-        table = pa.table({column: self._column(column)})
-        found: list[int] = pc.sort_indices(table, [(column, direction)]).to_pylist()
-        return found
+        return order(self._column(sorting(column)[0]), descending)
 
     def columns(self) -> list[str]:
         """Columns of numbers that tell these VOIs apart."""

@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from uls_data.dicom.series import Series
-from uls_data.dicom.written import written_at
 from uls_data.errors import CaseError
 from uls_data.ids import readable
 from uls_data.io import sha256_file
 from uls_data.lesions.instances import Lesion, Mark, find_lesions, ras_voxels
+from uls_data.lesions.joined import by_component, by_overlap, joined
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Given, Recipe
 from uls_data.recipe.reader import DicomMasks, DicomObjects
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.dicom.clicks import clicked
+from uls_data.sources.dicom.several import choose_objects
 from uls_data.sources.dicom.structures import Click, Structure, read_object
 from uls_data.sources.masks import open_masks
 from uls_data.sources.opening import Opened, Opening
@@ -74,7 +75,7 @@ def object_lesions(
     in the order of objects and structures; with `rule: components` their union is
     split as a mask of value 1, and each part bears the names of all structures in it. A
     structure without voxels is a lesion that says why, or with `components` a mark, as is an
-    object without a fitting structure.
+    object without a fitting structure. Structures of several readers are joined by majority.
 
     Raises
     ------
@@ -84,7 +85,9 @@ def object_lesions(
     drawn = _read(case, raw, reader, recipe, series)
     structures = drawn.structures
     selected = {one.name for one in structures}
-    if isinstance(recipe.instances, Given):
+    if reader.readers is not None:
+        lesions = _of_readers(recipe, drawn, series.volume)
+    elif isinstance(recipe.instances, Given):
         lesions = _given(case, raw, structures, series.volume)
     else:
         lesions = _parts(case, recipe, drawn, series.volume)
@@ -100,18 +103,20 @@ class _Drawn:
     clicks: list[Click]
     marks: list[Mark]
     flags: set[Flag]
+    readers: set[int]
+    """Those with objects of their own, whether or not they marked anything."""
 
 
 def _read(
     case: CaseFiles, raw: Path, reader: DicomObjects, recipe: Recipe, series: Series
 ) -> _Drawn:
-    found = _Drawn([], [], [], set())
     known, faults = 0, list[CaseError]()
-    paths = _chosen(case.annotations, raw, reader)
+    objects = choose_objects(case.annotations, raw, reader)
+    paths = objects.paths
+    found = _Drawn([], [], list(objects.marks), set(), set())
+    if not paths:
+        raise CaseError(Reason.ANNOTATION_MISMATCH, objects.marks[0].detail)
     common = folder_of(paths)
-    for path in sorted(set(case.annotations) - set(paths)):
-        detail = f"{readable(path.as_posix())}: another object of this series was written later"
-        found.marks.append(Mark(Reason.DUPLICATE, detail))
     for path in paths:
         name = readable(path.as_posix())
         try:
@@ -124,10 +129,12 @@ def _read(
             continue
         known += drawn.others
         found.flags |= drawn.flags
+        structures = drawn.structures
+        if (whose := objects.reader_of.get(path)) is not None:
+            found.readers.add(whose)
+            structures = tuple(replace(one, reader=whose) for one in structures)
         own = f"{readable(path.relative_to(common).as_posix())}/" if len(paths) > 1 else ""
-        found.structures += [
-            replace(one, name=f"{own}{one.name}", path=path) for one in drawn.structures
-        ]
+        found.structures += [replace(one, name=f"{own}{one.name}", path=path) for one in structures]
         found.clicks += [replace(one, name=f"{own}{one.name}") for one in drawn.clicks]
         if not drawn.structures and not drawn.clicks:
             detail = f"{name}: none of its {drawn.others} structures fits {reader.structures!r}"
@@ -152,8 +159,8 @@ def _parts(case: CaseFiles, recipe: Recipe, drawn: _Drawn, volume: Volume) -> li
             drawn.flags.update(one.flags)
         else:
             drawn.marks.append(Mark(*one.problem, one.name))
-    joined = replace(volume, stored=mask, slope=1.0, intercept=0.0)
-    parts = find_lesions(joined, recipe, case.annotations[0].name)
+    together = replace(volume, stored=mask, slope=1.0, intercept=0.0)
+    parts = find_lesions(together, recipe, case.annotations[0].name)
     return _named(parts, drawn.structures, volume)
 
 
@@ -178,6 +185,31 @@ def _given(
                 flags=one.flags,
             )
         )
+    return lesions
+
+
+def _of_readers(recipe: Recipe, drawn: _Drawn, volume: Volume) -> list[Lesion]:
+    """Lesions by strict majority; a structure without voxels, or of no reader, becomes a mark."""
+    own = list[tuple[Structure, int]]()
+    for one in drawn.structures:
+        if one.problem is not None:
+            drawn.marks.append(Mark(*one.problem, one.name))
+        elif one.reader is None:
+            detail = "its name fits none of reader.readers.names"
+            drawn.marks.append(Mark(Reason.ANNOTATION_MISMATCH, detail, one.name))
+        else:
+            drawn.flags.update(one.flags)
+            own.append((one, one.reader))
+    readers = drawn.readers | {reader for _, reader in own}
+    voxels = [ras_voxels(one.region.voxels, volume) for one, _ in own]
+    given = isinstance(recipe.instances, Given)
+    groups = by_overlap(voxels) if given else by_component(voxels, volume.ras.shape)
+    lesions = []
+    for index, group in enumerate(groups, 1):
+        its = [own[at][0] for at, _ in group]
+        name = "+".join(one.name for one in its)
+        lesion = joined(index, [(own[at][1], mark) for at, mark in group], readers, name)
+        lesions.append(replace(lesion, columns=_common(its)))
     return lesions
 
 
@@ -209,26 +241,3 @@ def _common(structures: Sequence[Structure]) -> tuple[tuple[str, str], ...]:
     """Columns in which all structures of a lesion say the same."""
     shared = set(structures[0].columns).intersection(*(one.columns for one in structures))
     return tuple(sorted(shared))
-
-
-def _chosen(paths: tuple[Path, ...], raw: Path, reader: DicomObjects) -> tuple[Path, ...]:
-    """Objects of a series that the recipe reads, where there are several."""
-    if len(paths) == 1 or reader.several == "all":
-        return paths
-    names = ", ".join(readable(path.as_posix()) for path in paths[:3])
-    if reader.several == "fail":
-        raise CaseError(
-            Reason.AMBIGUOUS_FILES,
-            f"expected one object of this series, found {len(paths)}: {names}; move the others "
-            "away, or say `several: all` or `latest` in the recipe",
-        )
-    written = {path: written_at(raw / path, path.name) for path in paths}
-    latest = max(written.values(), key=lambda at: at or "")
-    found = [path for path, at in written.items() if at == latest]
-    if None in written.values() or len(found) > 1:
-        raise CaseError(
-            Reason.AMBIGUOUS_FILES,
-            f"which of {len(paths)} objects of this series was written last cannot be told by "
-            f"their headers: {names}; move the others away",
-        )
-    return tuple(found)

@@ -20,7 +20,7 @@ from uls_data.errors import CaseError
 from uls_data.geometry import Affine, Triple
 from uls_data.outcome import AnnotationScope, Flag, LesionType, Reason
 from uls_data.recipe.model import Recipe
-from uls_data.recipe.reader import DicomObjects
+from uls_data.recipe.reader import DicomObjects, Readers
 
 _EVERY = re.compile(r"(?s).*")
 _Grid = tuple[Triple, Affine, Sequence[str]]
@@ -42,6 +42,8 @@ class Structure:
         Of its object, relative to the raw root.
     columns : tuple of (column, value)
         What the recipe tells of it by names.
+    reader : int or None
+        Who marked it, where several readers are told apart.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Structure:
     problem: tuple[Reason, str] | None = None
     path: Path = Path()
     columns: tuple[tuple[str, str], ...] = ()
+    reader: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def read_object(path: Path, reader: DicomObjects, recipe: Recipe, series: Series
             columns=_columns(
                 recipe, segmentation.description, one.label, (one.anatomy, one.property_type)
             ),
+            reader=_reader_of(one.label, reader.readers),
         )
         for one in segments
     ]
@@ -136,7 +140,8 @@ def _structure_set(
             clicks.append(_click(roi, series))
         elif roi.name.matching(pattern) is not None:
             columns = _columns(recipe, structure_set.description, roi.name)
-            structures.append(replace(_of_roi(roi, grid, flags), columns=columns))
+            whose = _reader_of(roi.name, reader.readers)
+            structures.append(replace(_of_roi(roi, grid, flags), columns=columns, reader=whose))
         else:
             others += 1
     return Drawn(tuple(structures), tuple(clicks), others, frozenset(flags))
@@ -194,6 +199,16 @@ def _scope_of(recipe: Recipe, description: FreeText) -> AnnotationScope | None:
     for one in recipe.annotation_scopes:
         if description.matching(re.compile(one.series)) is not None:
             return one.scope
+    return None
+
+
+def _reader_of(name: FreeText, readers: Readers | None) -> int | None:
+    """Find the reader whose expression a structure's name fits."""
+    if readers is None or readers.by != "structure":
+        return None
+    for number, pattern in enumerate(readers.names, 1):
+        if name.matching(re.compile(pattern)) is not None:
+            return number
     return None
 
 

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
 from uls_data.ids import readable
+from uls_data.lesions.components import components_of
 from uls_data.lesions.instances import Lesion, Mark, ras_voxels
+from uls_data.lesions.votes import Agreement, dice_scores
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Components, Recipe
 from uls_data.recipe.reader import LidcXml
 from uls_data.sources.case_files import CaseFiles
-from uls_data.sources.components import components_of
-from uls_data.sources.lidc.nodules import Agreement, ReadNodule, Span, fill_readings, read_nodules
+from uls_data.sources.lidc.nodules import ReadNodule, Span, fill_readings, read_nodules
 from uls_data.sources.lidc.outlines import Ring, slices_at
 from uls_data.sources.lidc.xml import Contour, Readings, read_readings
 from uls_data.sources.opening import Opened, Opening
@@ -183,17 +184,17 @@ def _lesion(
     for nodule in nodules:
         for layer, own in nodule.layers:
             layers.setdefault(layer, []).append(ras_voxels(own, volume))
+    readers = tuple(
+        (layer, np.unique(np.concatenate(parts), axis=0)) for layer, parts in sorted(layers.items())
+    )
     largest = max(nodules, key=lambda nodule: len(nodule.voxels))
     return Lesion(
         number,
         voxels,
         _names(nodules),
-        readers=tuple(
-            (layer, np.unique(np.concatenate(parts), axis=0))
-            for layer, parts in sorted(layers.items())
-        ),
+        readers=readers,
         agreement=largest.agreement,
-        scores=tuple((f"{one}/{other}", "dice", value) for one, other, value in largest.dice),
+        scores=dice_scores(readers),
     )
 
 

@@ -13,32 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
+from uls_data.lesions.votes import Agreement, Voxels, cluster, consensus
 from uls_data.outcome import Flag, Reason
 from uls_data.sources.lidc.outlines import Outline, Ring, fill_outlines
 from uls_data.sources.lidc.xml import Contour, Readings
 
-Voxels = NDArray[np.int32]
-
 # In the boxes round all outlines of a series; the most in LIDC-IDRI is 201,204.
 MAXIMUM_PIXELS = 1 << 23
-
-
-class Agreement(StrEnum):
-    """How many of the readers who outlined a nodule must have marked a voxel of it.
-
-    ANY: one. MAJORITY: more than half (of two, both). ALL: every one.
-    """
-
-    ANY = "any"
-    MAJORITY = "majority"
-    ALL = "all"
 
 
 class Span(StrEnum):
@@ -86,15 +72,12 @@ class ReadNodule:
         `reader-1`, ...: all voxels of each reader, by reader.
     agreement : int
         Readers who outlined it.
-    dice : tuple of (str, str, float)
-        Of each two readers' layers.
     """
 
     readings: tuple[Reading, ...]
     voxels: Voxels
     layers: tuple[tuple[str, Voxels], ...]
     agreement: int
-    dice: tuple[tuple[str, str, float], ...]
 
 
 @dataclass(frozen=True)
@@ -180,59 +163,6 @@ def read_nodules(
     ]
 
 
-def cluster(masks: Sequence[Voxels]) -> list[list[int]]:
-    """Group masks that share voxels, directly or by way of others.
-
-    Parameters
-    ----------
-    masks : sequence of ndarray, shape (n, 3), int32
-        Each voxel once in a mask; all of one grid.
-
-    Returns
-    -------
-    list of list of int
-        Ascending places in `masks`, groups by their first. A mask without voxels is a
-        group of its own.
-    """
-    group = np.arange(len(masks))
-    if any(len(mask) for mask in masks):
-        which = np.repeat(group, [len(mask) for mask in masks])
-        everything = np.concatenate(masks)
-        start, stop = everything.min(axis=0), everything.max(axis=0) + 1
-        place = np.ravel_multi_index(tuple((everything - start).T), tuple(stop - start))
-        order = np.argsort(place, kind="stable")
-        which, place = which[order], place[order]
-        same = place[1:] == place[:-1]
-        pairs = np.unique(which[:-1][same] * len(masks) + which[1:][same])
-        one, other = np.divmod(pairs, len(masks))
-        while (group[one] != group[other]).any():
-            low = np.minimum(group[one], group[other])
-            np.minimum.at(group, one, low)
-            np.minimum.at(group, other, low)
-    return [np.flatnonzero(group == first).tolist() for first in np.unique(group)]
-
-
-def consensus(layers: Sequence[Voxels], agreement: Agreement | int) -> Voxels:
-    """Voxels that enough of the layers hold, in C order.
-
-    Parameters
-    ----------
-    layers : sequence of ndarray, shape (n, 3), int32
-        One of each reader, each voxel once in it.
-    """
-    if isinstance(agreement, Agreement):
-        needed = {
-            Agreement.ANY: 1,
-            Agreement.MAJORITY: len(layers) // 2 + 1,
-            Agreement.ALL: len(layers),
-        }[agreement]
-    else:
-        needed = agreement
-    voxels, votes = np.unique(np.concatenate(layers), axis=0, return_counts=True)
-    agreed: Voxels = voxels[votes >= needed]
-    return agreed
-
-
 def _check_size(readings: Readings, shape: Triple) -> None:
     pixels = 0
     for reader in readings.readers:
@@ -259,14 +189,4 @@ def _nodule(readings: list[Reading], agreement: Agreement | int, span: Span) -> 
         first, last = max(ends, key=lambda end: end[1] - end[0], default=(0, -1))
         voxels = voxels[(voxels[:, 2] >= first) & (voxels[:, 2] <= last)]
     layers = tuple((f"reader-{reader}", own) for reader, own in by_reader.items())
-    dice = tuple(
-        (one, other, _dice(mine, theirs))
-        for (one, mine), (other, theirs) in combinations(layers, 2)
-    )
-    return ReadNodule(tuple(readings), voxels, layers, len(layers), dice)
-
-
-def _dice(one: Voxels, other: Voxels) -> float:
-    total = len(one) + len(other)
-    union = len(np.unique(np.concatenate([one, other]), axis=0))
-    return 2 * (total - union) / total if total else 0.0
+    return ReadNodule(tuple(readings), voxels, layers, len(layers))

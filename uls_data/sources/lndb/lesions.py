@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,12 @@ from numpy.typing import NDArray
 from uls_data import geometry
 from uls_data.geometry import Affine, Triple
 from uls_data.ids import hash_of
+from uls_data.lesions.components import Flat, components_of
 from uls_data.lesions.instances import Lesion, Mark
+from uls_data.lesions.votes import Agreement, Voxels, consensus, dice_scores
 from uls_data.outcome import Reason
 from uls_data.recipe.reader import Lndb
 from uls_data.sources.case_files import CaseFiles
-from uls_data.sources.components import Flat, components_of
 from uls_data.sources.lndb.find import read_findings_of
 from uls_data.sources.lndb.marks import common_grid, marks_of
 from uls_data.sources.lndb.table import Finding, MergedFinding
@@ -185,7 +185,10 @@ def join_findings(
     for number, members in _groups(drawn, outlined, marks, shape, number_by).items():
         agreement = max(finding.agreement_level for finding, _ in members)
         name = "+".join(str(finding.finding_id) for finding, _ in members)
-        layers = _by_reader(outlines for _, outlines in members)
+        layers = {
+            reader: _indices(own, shape)
+            for reader, own in _by_reader(outlines for _, outlines in members).items()
+        }
         voxels = _consensus(layers, rule)
         if agreement < at_least:
             detail = f"{agreement} readers call it a nodule, at least {at_least} wanted"
@@ -196,18 +199,18 @@ def join_findings(
         elif rule is ReaderRule.EACH:
             for reader, own in layers.items():
                 source = f"{name}@reader-{reader}"
-                own_vox = _indices(own, shape)
-                lesions.append(Lesion(len(lesions) + 1, own_vox, source, agreement=agreement))
+                lesions.append(Lesion(len(lesions) + 1, own, source, agreement=agreement))
         else:
             pairs = {pair for _, outlines in members for pair in outlines}
+            readers = tuple((f"reader-{r}", own) for r, own in layers.items())
             lesions.append(
                 Lesion(
                     number,
-                    _indices(voxels, shape),
+                    voxels,
                     name,
-                    readers=tuple((f"reader-{r}", _indices(v, shape)) for r, v in layers.items()),
+                    readers=readers,
                     agreement=agreement,
-                    scores=(*_dice(layers), *_distances(away, pairs)),
+                    scores=(*dice_scores(readers), *_distances(away, pairs)),
                 )
             )
     return Joined(tuple(lesions), tuple(skipped), tuple(away))
@@ -261,24 +264,15 @@ def _by_reader(members: Iterable[Mapping[_Pair, Flat]]) -> dict[int, Flat]:
     return {reader: np.unique(np.concatenate(found)) for reader, found in sorted(parts.items())}
 
 
-def _consensus(layers: Mapping[int, Flat], rule: ReaderRule) -> Flat:
+def _consensus(layers: Mapping[int, Voxels], rule: ReaderRule) -> Voxels:
     if rule is ReaderRule.FIRST:
         return layers[min(layers)]
-    voxels, votes = np.unique(np.concatenate(list(layers.values())), return_counts=True)
-    return voxels[2 * votes > len(layers)] if rule is ReaderRule.MAJORITY else voxels
+    how = Agreement.MAJORITY if rule is ReaderRule.MAJORITY else Agreement.ANY
+    return consensus(list(layers.values()), how)
 
 
 def _indices(where: Flat, shape: Triple) -> NDArray[np.int32]:
     return np.stack(np.unravel_index(where, shape), axis=1).astype(np.int32)
-
-
-def _dice(layers: Mapping[int, Flat]) -> list[tuple[str, str, float]]:
-    scores = []
-    for one, other in combinations(layers, 2):
-        shared = len(np.intersect1d(layers[one], layers[other], assume_unique=True))
-        dice = 2 * shared / (len(layers[one]) + len(layers[other]))
-        scores.append((f"reader-{one}/reader-{other}", "dice", dice))
-    return scores
 
 
 def _distances(away: Sequence[Misplaced], pairs: set[_Pair]) -> list[tuple[str, str, float]]:

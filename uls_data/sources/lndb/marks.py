@@ -10,9 +10,9 @@ import numpy as np
 from uls_data import geometry
 from uls_data.errors import CaseError
 from uls_data.geometry import Affine, Triple
+from uls_data.lesions.components import Flat
 from uls_data.lesions.instances import _whole_numbers
 from uls_data.outcome import Reason
-from uls_data.sources.components import Flat
 from uls_data.volumes.volume import Volume
 
 # Of all findings in a mask: 2 million voxels are about a litre of a chest CT, and finding

@@ -19,7 +19,7 @@ from uls_data.sources.patterns import PACKED, Selected, matching
 class _Found:
     images: list[Path] = field(default_factory=list)
     masks: list[Path] = field(default_factory=list)
-    instances: list[tuple[int, int, Path]] = field(default_factory=list)
+    instances: list[tuple[int | None, int, Path]] = field(default_factory=list)
     others: list[tuple[str, Path]] = field(default_factory=list)
     """Masks of another layout, where this one has none."""
     unread: list[Path] = field(default_factory=list)
@@ -34,8 +34,9 @@ class _Found:
             return
         self.other_format |= it.other_format
         if kind == "instances":
-            instance, annotation = int(it.match["instance"]), int(it.match["annotation"])
-            self.instances.append((instance, annotation, it.path))
+            number = it.match.groupdict().get("instance")
+            instance = None if number is None else int(number)
+            self.instances.append((instance, int(it.match["annotation"]), it.path))
         else:
             getattr(self, kind).append(it.path)
 
@@ -72,7 +73,7 @@ def find_pairs(search: Search, reader: VolumePairs) -> list[CaseFiles]:
             ]
             return _with_other_layouts(cases, reader, layout, files, by_files)
     tried = "\n".join(
-        f"    {layout.name}: {layout.image}  with  {layout.mask}" for layout in reader.layouts
+        f"    {layout.name}: {layout.image}  with  {layout.masks}" for layout in reader.layouts
     )
     some = "\n".join(f"    {path}" for path in files[:5]) or "    (no files at all)"
     packed = [path.as_posix() for path in files if path.name.lower().endswith(PACKED)]
@@ -190,7 +191,7 @@ def _case(case_id: str, found: _Found, root: Path, need_images: bool, by_files: 
                     "give --raw a folder that holds the source once",
                 )
         if len(set(numbers)) != len(numbers):
-            raise CaseError(Reason.AMBIGUOUS_FILES, "an instance has two files of one annotation")
+            raise CaseError(Reason.AMBIGUOUS_FILES, "there are two files of one annotation")
         if image is None and mask is None and not instances and found.others:
             layout, other = found.others[0]
             raise CaseError(
