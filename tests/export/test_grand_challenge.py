@@ -17,6 +17,7 @@ from uls_data.errors import CaseError, ManifestError
 from uls_data.export import export_grand_challenge
 from uls_data.io import remove_temporaries
 from uls_data.manifest import write_manifest
+from uls_data.manifest.parquet import read_table
 from uls_data.nifti_writer import nifti_gz
 from uls_data.outcome import Reason
 from uls_data.scoring.consistency import shift_of
@@ -195,3 +196,25 @@ def test_bad_stacks_and_lists(tmp_path: Path) -> None:
         assert caught.value.reason is Reason.UNREADABLE
     remove_temporaries(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"s.mha", "sp.json"}
+
+
+def test_validation_and_test(built: Path, tmp_path: Path) -> None:
+    """Two patients: each is a part, with jobs of its own; what was drawn is stated."""
+    table = read_table(built / "manifest" / "own.parquet").to_pylist()
+    rows = [{**row, "patient_id": str(row["lesion_index"])} for row in table]
+    rows = [{**row, "case_id": row["patient_id"]} for row in rows]
+    out = tmp_path / "build"
+    write_manifest(rows, out / "manifest" / "own.parquet")
+    (out / "own").symlink_to(built / "own", target_is_directory=True)
+    to = tmp_path / "sets"
+    found = export_grand_challenge(out, to, validation=1)
+    assert (found.vois, found.lesions, len(found.jobs)) == (4, 2, 2)
+    vois = {path.parent.parent.parent.name: set(read_json(path)) for path in to.rglob("vois.json")}
+    assert sorted(map(len, vois.values())) == [1, 3] and set(vois) == {"validation", "test"}
+    stated = json.loads((to / "parts.json").read_text())
+    assert {part: said["lesions"] for part, said in stated["parts"].items()} == {
+        "validation": 1,
+        "test": 1,
+    }
+    with pytest.raises(ManifestError, match="both parts need a patient"):
+        export_grand_challenge(out, to, validation=2)

@@ -10,6 +10,8 @@ One job of the challenge is one stack of at most 100 VOIs. For each job:
     job-001/ground-truth/multi_sample.json                          pairs of clicks of each lesion
     job-001/ground-truth/vois.json                                  VOI names in order (ours)
 
+Where a validation part is drawn, jobs are in `validation` and `test`, beside `parts.json`.
+
 `input` is what a container sees as /input; it answers with
 /output/images/ct-binary-uls/job-001.mha. `multi_sample.json` holds, lesion by lesion, all pairs
 [a, b, [x, y, z]] with the translation from click a to click b in mm (LPS), a last bit larger
@@ -29,6 +31,8 @@ from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.errors import CaseError, ManifestError, SourceError
+from uls_data.export.parts import COLUMNS as PART_COLUMNS
+from uls_data.export.parts import TEST, VALIDATION, draw_parts
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import Choice, best, is_of, lesion_of, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
@@ -42,9 +46,14 @@ from uls_data.voi import VOI_SHAPE
 from uls_data.volumes import read_volume
 
 STACK_SIZE = 100
-_COLUMNS = (
-    *CHOICE_COLUMNS,
-    *("voi_id", "affine", "image_path", "label_path", "image_voxels_sha256", "qc_flags"),
+_COLUMNS = tuple(
+    dict.fromkeys(
+        (
+            *CHOICE_COLUMNS,
+            *("voi_id", "affine", "image_path", "label_path", "image_voxels_sha256", "qc_flags"),
+            *PART_COLUMNS,
+        )
+    )
 )
 
 
@@ -76,6 +85,8 @@ def export_grand_challenge(
     *,
     layer: str | None = None,
     stack_size: int = STACK_SIZE,
+    validation: int | None = None,
+    seed: int = 0,
     started: Callable[[int], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ChallengeExport:
@@ -92,6 +103,11 @@ def export_grand_challenge(
         Of the masks; default: the preferred one of each VOI.
     stack_size : int
         VOIs of a job, at most.
+    validation : int, optional
+        Lesions of a validation part, drawn by patient (`uls_data.export.parts`): jobs are then in
+        `validation` and `test`, and `parts.json` states how they were drawn.
+    seed : int
+        Of that draw.
 
     Raises
     ------
@@ -109,8 +125,7 @@ def export_grand_challenge(
     jobs, failed = [], []
     vois = count = with_truth = 0
     try:
-        for number, some in enumerate(_batches(lesions, stack_size), 1):
-            job = Path(to) / f"job-{number:03d}"
+        for job, some in _jobs(Path(to), lesions, stack_size, validation, seed):
             indices, bad, truth = _write_job(job, some, progress)
             failed += bad
             if indices:
@@ -146,6 +161,25 @@ def _lesions(manifest: str | Path | Sequence[str | Path], layer: str | None) -> 
 def _best(masks: list[Example]) -> Example:
     chosen = best([mask.row for mask in masks])
     return next(mask for mask in masks if mask.row is chosen)
+
+
+def _jobs(
+    to: Path, lesions: list[list[Example]], stack_size: int, validation: int | None, seed: int
+) -> Iterator[tuple[Path, list[list[Example]]]]:
+    """Folder and lesions of each job, part by part."""
+    parts = {to: lesions}
+    if validation is not None:
+        drawn = draw_parts([lesion[0].row for lesion in lesions], validation, seed)
+        parts = {
+            to / part: [
+                it for it, inside in zip(lesions, drawn.validation, strict=True) if inside is of
+            ]
+            for part, of in ((VALIDATION, True), (TEST, False))
+        }
+        write_json(to / "parts.json", drawn.stated)
+    for folder, some in parts.items():
+        for number, batch in enumerate(_batches(some, stack_size), 1):
+            yield folder / f"job-{number:03d}", batch
 
 
 def _batches(lesions: list[list[Example]], size: int) -> Iterator[list[list[Example]]]:
