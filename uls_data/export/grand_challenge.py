@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.errors import CaseError, ManifestError, SourceError
-from uls_data.export.parts import COLUMNS as PART_COLUMNS
-from uls_data.export.parts import TEST, VALIDATION, draw_parts
+from uls_data.export.two_parts import COLUMNS as PART_COLUMNS
+from uls_data.export.two_parts import TEST, VALIDATION, draw_parts
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import Choice, best, is_of, lesion_of, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
@@ -104,7 +104,7 @@ def export_grand_challenge(
     stack_size : int
         VOIs of a job, at most.
     validation : int, optional
-        Lesions of a validation part, drawn by patient (`uls_data.export.parts`): jobs are then in
+        Lesions of a validation part, drawn by patient (`uls_data.export.two_parts`): jobs are then in
         `validation` and `test`, and `parts.json` states how they were drawn.
     seed : int
         Of that draw.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from uls_data.errors import ManifestError
-from uls_data.export.parts import draw_parts
+from uls_data.export.two_parts import draw_parts
 
 
 def lesion(patient: int | None, number: int, **more: Any) -> dict[str, Any]:
