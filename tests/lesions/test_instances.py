@@ -16,7 +16,8 @@ from scipy import ndimage
 from demo.phantom import store
 from uls_data.errors import CaseError
 from uls_data.lesions import Lesion, find_lesions
-from uls_data.lesions.instances import MAXIMUM_INSTANCES, join_votes, ras_boxes
+from uls_data.lesions.instances import MAXIMUM_INSTANCES, ras_boxes
+from uls_data.lesions.joined import join_votes
 from uls_data.outcome import Reason
 from uls_data.recipe import Quirk, Recipe, load_recipe
 from uls_data.recipe.model import Components, Values

@@ -104,8 +104,8 @@ def export_grand_challenge(
     stack_size : int
         VOIs of a job, at most.
     validation : int, optional
-        Lesions of a validation part, drawn by patient (`uls_data.export.two_parts`): jobs are then in
-        `validation` and `test`, and `parts.json` states how they were drawn.
+        Lesions of a validation part, drawn by patient (`uls_data.export.two_parts`): jobs are then
+        in `validation` and `test`, and `parts.json` states how they were drawn.
     seed : int
         Of that draw.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
-from uls_data.lesions.votes import dice_scores
 from uls_data.measure.lines import Lines
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Components, Quirk, Recipe, Values
@@ -165,60 +164,6 @@ def find_lesions(mask: Volume, recipe: Recipe, name: str) -> list[Lesion]:
             for number, parts in sorted(by_number.items())
         ]
     raise TypeError(f"{rule.rule} needs the instance files, not one mask")
-
-
-def join_votes(
-    votes: Iterable[tuple[int, Mapping[int, Volume]]],
-    shape: Triple,
-    name: str,
-    float_allowed: bool = True,
-) -> list[Lesion]:
-    """Lesions of per-lesion files: a voxel counts if more than half of its annotators marked it.
-
-    Where two lesions claim a voxel, the lower number keeps it; one without voxels says why.
-    (Checked on KiTS23: the union of such votes is the published aggregate.) Where there are several
-    annotators, what each marked is a mask of a reader.
-
-    Parameters
-    ----------
-    votes : iterable of (number, volumes)
-        By ascending number; a volume of each annotator, by the annotator's number. Any non-zero
-        value is a vote.
-    shape : tuple of 3 int
-        RAS shape that every volume must have.
-    """
-    taken = np.zeros(shape, dtype=bool)
-    lesions = []
-    for number, volumes in votes:
-        count = np.zeros(shape, dtype=np.uint16)
-        layers = []
-        for reader, volume in sorted(volumes.items()):
-            turned = marks_in(volume, shape, f"{name}: instance {number}", float_allowed)
-            count += turned
-            if len(volumes) > 1:
-                layers.append((f"reader-{reader}", np.argwhere(turned).astype(np.int32)))
-        marked = 2 * count > len(volumes)
-        marked &= ~taken
-        taken |= marked
-        voxels = np.argwhere(marked).astype(np.int32)
-        detail = (
-            f"more than half of its {len(volumes)} files mark no common voxel, or only voxels of "
-            "earlier instances"
-        )
-        nothing = None if len(voxels) else (Reason.NO_LESION, detail)
-        readers = tuple((layer, own) for layer, own in layers if len(own))
-        lesions.append(
-            Lesion(
-                number,
-                voxels,
-                f"instance-{number}",
-                skipped=nothing,
-                readers=readers,
-                agreement=len(readers) if len(volumes) > 1 else None,
-                scores=dice_scores(layers),
-            )
-        )
-    return lesions
 
 
 def marks_in(

@@ -1,24 +1,80 @@
 """Lesions of several readers, each of whom marked the same scan: a strict majority counts.
 
-Nobody says which marks of two readers are the same lesion. Marks are of one lesion if they share
+Where each lesion has files of its own, these tell which marks are of it (`join_votes`). Else
+nobody says which marks of two readers are the same lesion. Marks are of one lesion if they share
 voxels, directly or by way of others (`by_overlap`); where a reader's marks are one mask of the
 whole scan, those are that lie in one component of all readers' masks together (`by_component`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from uls_data.geometry import Triple
 from uls_data.lesions.components import components_of
-from uls_data.lesions.instances import Lesion
+from uls_data.lesions.instances import Lesion, marks_in
 from uls_data.lesions.votes import Agreement, Voxels, cluster, consensus, dice_scores
 from uls_data.outcome import Reason
+from uls_data.volumes.volume import Volume
 
 Group = list[tuple[int, Voxels]]
 """Marks of one lesion: place in the list of all marks, and voxels."""
+
+
+def join_votes(
+    votes: Iterable[tuple[int, Mapping[int, Volume]]],
+    shape: Triple,
+    name: str,
+    float_allowed: bool = True,
+) -> list[Lesion]:
+    """Lesions of per-lesion files: a voxel counts if more than half of its annotators marked it.
+
+    Where two lesions claim a voxel, the lower number keeps it; one without voxels says why.
+    (Checked on KiTS23: the union of such votes is the published aggregate.) Where there are several
+    annotators, what each marked is a mask of a reader.
+
+    Parameters
+    ----------
+    votes : iterable of (number, volumes)
+        By ascending number; a volume of each annotator, by the annotator's number. Any non-zero
+        value is a vote.
+    shape : tuple of 3 int
+        RAS shape that every volume must have.
+    """
+    taken = np.zeros(shape, dtype=bool)
+    lesions = []
+    for number, volumes in votes:
+        count = np.zeros(shape, dtype=np.uint16)
+        layers = []
+        for reader, volume in sorted(volumes.items()):
+            turned = marks_in(volume, shape, f"{name}: instance {number}", float_allowed)
+            count += turned
+            if len(volumes) > 1:
+                layers.append((f"reader-{reader}", np.argwhere(turned).astype(np.int32)))
+        marked = 2 * count > len(volumes)
+        marked &= ~taken
+        taken |= marked
+        voxels = np.argwhere(marked).astype(np.int32)
+        detail = (
+            f"more than half of its {len(volumes)} files mark no common voxel, or only voxels of "
+            "earlier instances"
+        )
+        nothing = None if len(voxels) else (Reason.NO_LESION, detail)
+        readers = tuple((layer, own) for layer, own in layers if len(own))
+        lesions.append(
+            Lesion(
+                number,
+                voxels,
+                f"instance-{number}",
+                skipped=nothing,
+                readers=readers,
+                agreement=len(readers) if len(volumes) > 1 else None,
+                scores=dice_scores(layers),
+            )
+        )
+    return lesions
 
 
 def by_overlap(marks: Sequence[Voxels]) -> list[Group]:

@@ -14,11 +14,10 @@ from uls_data.ids import hash_of
 from uls_data.lesions.instances import (
     Lesion,
     find_lesions,
-    join_votes,
     marks_in,
     values_text,
 )
-from uls_data.lesions.joined import by_component, joined
+from uls_data.lesions.joined import by_component, join_votes, joined
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Components, Files, Quirk
 from uls_data.sources.opening import Opened, Opening
