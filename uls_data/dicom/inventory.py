@@ -8,6 +8,7 @@ a cache, files that were seen before are not opened at all.
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -190,19 +191,22 @@ def find_series(
 
 def _too_short(entries: _Seen) -> dict[_File, _Unplaced]:
     """Files that are too short for any DICOM, among files of the same suffix that are."""
-    beside = {
-        (Path(file.path).parent, Path(file.path).suffix)
-        for file, entry in entries.items()
-        if isinstance(entry, _Entry)
-    }
+    short = [f for f, entry in entries.items() if entry is None and f.size < _SHORTEST]
+    if not short:
+        return {}
+    beside = {_kind(file) for file, entry in entries.items() if isinstance(entry, _Entry)}
     found = {}
-    for file, entry in entries.items():
-        path = Path(file.path)
-        if entry is None and file.size < _SHORTEST and (path.parent, path.suffix) in beside:
+    for file in short:
+        if _kind(file) in beside:
             name = readable(file.path)
             detail = f"{name}: {file.size} bytes, the files beside it are DICOM; get it again"
             found[file] = _Unplaced(Reason.TRUNCATED_FILE, detail)
     return found
+
+
+def _kind(file: _File) -> tuple[str, str]:
+    """Folder and suffix."""
+    return posixpath.dirname(file.path), posixpath.splitext(file.path)[1]
 
 
 def _without_series(unplaced: dict[_File, _Unplaced]) -> SeriesFiles:
