@@ -65,6 +65,8 @@ format: $(VENV)/.dev  ## rewrite the code in the project's format
 bench: $(VENV)/.bench  ## speed and memory against a MONAI pipeline, growth to 1,000 VOIs, a large scan
 	$(BIN)/python -m benchmarks.voi
 	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.increment
+	$(BIN)/python -m benchmarks.fetch
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.dicom
 	$(BIN)/python -m benchmarks.pseudomask
@@ -81,7 +83,7 @@ bench-gpu: $(VENV)/.bench  ## the network, prediction and a training step on the
 fuzz: $(VENV)/.test  ## the long runs: 8,000 hostile inputs, 2,000 damaged archives, 100 kills, random examples
 	$(COMPILE)
 	ULS_DATA_HOSTILE=2000 ULS_DATA_HOSTILE_DICOM=3000 ULS_DATA_HOSTILE_XML=1000 \
-		ULS_DATA_HOSTILE_CSV=1000 ULS_DATA_HOSTILE_CROWDS=1000 ULS_DATA_KILLS=100 ULS_DATA_RELEASE_FAULTS=500 ULS_DATA_INVENTORY=2000 \
+		ULS_DATA_HOSTILE_CSV=1000 ULS_DATA_HOSTILE_CROWDS=1000 ULS_DATA_KILLS=100 ULS_DATA_RELEASE_FAULTS=500 ULS_DATA_INVENTORY=2000 ULS_DATA_FETCH_KILLS=20 \
 		ULS_DATA_HOSTILE_RELEASES=1000 $(BIN)/python -m pytest -n $(WORKERS) \
 		--hypothesis-profile=fuzz -m "not real" tests
 

@@ -270,8 +270,8 @@ def test_s5cmd_dies(
 ) -> None:
     copy = s5cmd.Copier.copy
 
-    def die(self: s5cmd.Copier, url: str, folder: str) -> None:
-        copy(self, url, folder)
+    def die(self: s5cmd.Copier, url: str, folder: str, *, rest: bool) -> None:
+        copy(self, url, folder, rest=rest)
         self._process.kill()
 
     monkeypatch.setattr(s5cmd.Copier, "copy", die)

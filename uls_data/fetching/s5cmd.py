@@ -186,13 +186,19 @@ class Copier:
         for reader in self._readers:
             reader.start()
 
-    def copy(self, url: str, folder: str) -> None:
-        """Copy what lies below `url` and is not in `folder` yet; an event tells the end of each.
+    def copy(self, url: str, folder: str, *, rest: bool) -> None:
+        """Copy what lies below `url`; an event tells the end of each file.
 
         No key leads up, whatever the store says in the meantime.
+
+        Parameters
+        ----------
+        rest : bool
+            Only what is not in `folder` yet. It costs a question for each file.
         """
+        what = "cp -n" if rest else "cp"
         with suppress(BrokenPipeError):  # it says so itself
-            self._pipe(0).write(f'cp -n --exclude "*..*" {url}/* {folder}/\n'.encode())
+            self._pipe(0).write(f'{what} --exclude "*..*" {url}/* {folder}/\n'.encode())
 
     def flush(self) -> None:
         """Hand over what was said so far."""

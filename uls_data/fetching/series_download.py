@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import time
 from collections import deque
@@ -11,44 +9,59 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from uls_data.fetching.s5cmd import Copier, Event, Listed, list_objects
 from uls_data.fetching.series_list import Series
+from uls_data.fetching.staged import difference_of, give_place, reason_of, take_stock
 from uls_data.fetching.wanted import Item, Outcome, Why, contents
 
 # As much may be under way at a time: enough for a fast line, little to lose.
 _WINDOW_BYTES, _WINDOW_FILES = 1 << 31, 1000
-_LISTED_AT_ONCE = 64
-_CHECKERS = 2
+# The first group is small, so that copies begin.
+_LISTED_FIRST, _LISTED_AT_ONCE = 8, 64
+# They wait for the disk, mostly.
+_CHECKERS = 8
 # So many series in a row that the store does not give: it gives none at present.
 _PATIENCE = 10
 _TRIES = 2
 _STALLED_S, _LOOK_S = 600.0, 5.0
 DISK_MARGIN_BYTES = 1 << 26
-_DISK_WORDS = ("no space left", "disk quota exceeded", "file too large", "input/output error")
 
 
 class Checked(NamedTuple):
-    """A series that was looked at whole: what is wrong with its files, by name."""
+    """A file of a series that was looked at, or (without a name) the series that got its place."""
 
     uuid: str
-    wrong: dict[str, str]
+    name: str
+    wrong: str | None
     error: OSError | None
 
 
 @dataclass
 class _UnderWay:
-    """A series whose files are being copied."""
+    """A series whose files are being copied and checked.
+
+    Attributes
+    ----------
+    left : set of str
+        Files of which it is not known yet that they are right, or wrong.
+    wrong : dict of str to str
+        What is wrong with the others.
+    errors : list of str
+        What the store or the disk said.
+    """
 
     item: Item
     series: Series
     listed: Listed
-    missing: set[str]
-    errors: list[str] = field(default_factory=list)
-    tries: int = 0
+    left: set[str]
+    wrong: dict[str, str] = field(default_factory=dict)
+    errors: list[tuple[Why, str]] = field(default_factory=list)
+    tries: int = 1
 
 
 class SeriesDownloads:
@@ -111,18 +124,19 @@ class SeriesDownloads:
                     continue
                 changed = time.monotonic()
                 if isinstance(event, Checked):
-                    self._settle(event, copier, checkers)
+                    self._checked(event, copier, checkers)
                 elif event.destination is None:
                     self._give_up(Why.UNREACHABLE, str(event.error))
                 else:
-                    self._arrived(event, checkers)
+                    self._arrived(event, copier, checkers)
         for item in waiting:
             reason, detail = self._stop or (Why.NOT_TRIED, "")
             self._end(item, Outcome.FAILED, Why.NOT_TRIED, f"{reason}: {detail}")
 
     def _listed(self, items: list[Item]) -> Generator[Listed]:
         """List what the store has of each item, a group ahead of what is copied."""
-        groups = [items[at : at + _LISTED_AT_ONCE] for at in range(0, len(items), _LISTED_AT_ONCE)]
+        starts = [0, *range(_LISTED_FIRST, len(items), _LISTED_AT_ONCE), len(items)]
+        groups = [items[start:stop] for start, stop in pairwise(starts)]
 
         def look(group: list[Item]) -> list[Listed]:
             urls = [_series(item).url for item in group]
@@ -160,7 +174,7 @@ class SeriesDownloads:
     ) -> None:
         series = _series(item)
         if listed.error is not None:
-            self._failed(item, *_read(listed.error, f"{series.url}/"))
+            self._failed(item, *reason_of(listed.error, series))
             return
         found = (len(listed.objects), sum(one.size for one in listed.objects.values()))
         if found != (series.files, series.size_bytes):
@@ -175,14 +189,17 @@ class SeriesDownloads:
             if problem := self._in_the_way(item):
                 self._failed(item, Why.IN_THE_WAY, problem)
                 return
-            missing = _take_stock(folder, listed)
+            missing = take_stock(folder, listed)
         except OSError as error:
             self._failed(item, Why.UNWRITABLE, f"{error.filename}: {error.strerror}")
             return
-        here = _UnderWay(item, series, listed, missing)
+        here = _UnderWay(item, series, listed, set(listed.objects))
         self._under_way[series.uuid] = here
-        self.moved(sum(listed.objects[name].size for name in listed.objects.keys() - missing))
-        self._copy(here, copier, checkers)
+        for name in sorted(listed.objects.keys() - missing):
+            self.moved(listed.objects[name].size)
+            self._check(here, name, checkers)
+        if missing:
+            copier.copy(series.url, series.uuid, rest=len(missing) < len(listed.objects))
 
     def _in_the_way(self, item: Item) -> str | None:
         """Say what keeps a series from its place: nothing that is there is ever overwritten."""
@@ -199,62 +216,75 @@ class SeriesDownloads:
             f"{item.size_bytes}; move it away"
         )
 
-    def _copy(self, here: _UnderWay, copier: Copier, checkers: ThreadPoolExecutor) -> None:
-        here.tries += 1
-        if here.missing:
-            copier.copy(here.series.url, here.series.uuid)
-        else:
-            self._check(here, checkers)
-
-    def _arrived(self, event: Event, checkers: ThreadPoolExecutor) -> None:
-        """Note a file that came, or did not."""
+    def _arrived(self, event: Event, copier: Copier, checkers: ThreadPoolExecutor) -> None:
+        """Take up that a file came, or did not."""
         uuid, _, name = str(event.destination).partition("/")
         here = self._under_way.get(uuid)
         if here is None:
             return
-        if event.error is None and name in here.missing:
-            here.missing.discard(name)
+        if event.error is None and name in here.left:
             self.moved(here.listed.objects[name].size)
+            self._check(here, name, checkers)
         elif event.error is not None:
             # Without a name it is about all of them.
-            here.missing -= {name} if name else here.missing
-            here.errors.append(f"{name}: {event.error}".removeprefix(": "))
-        if here.missing:
-            return
-        if here.errors:
-            reason, detail = _read(here.errors[0], f"{here.series.url}/")
-            del self._under_way[uuid]
-            self._failed(here.item, reason, detail)
-        else:
-            self._check(here, checkers)
+            here.left -= {name} if name else set(here.left)
+            here.errors.append(reason_of(f"{name}: {event.error}".removeprefix(": "), here.series))
+            self._settle(here, copier, checkers)
 
-    def _check(self, here: _UnderWay, checkers: ThreadPoolExecutor) -> None:
-        folder = self.staging / here.series.uuid
-        place = self.raw / here.item.path
-        work = checkers.submit(_checked, here.series.uuid, folder, here.listed, place)
-        work.add_done_callback(lambda done: self._events.put(done.result()))
+    def _check(self, here: _UnderWay, name: str, checkers: ThreadPoolExecutor) -> None:
+        """Have a file looked at."""
+        path, expected = self.staging / here.series.uuid / name, here.listed.objects[name]
+        self._have(checkers, here.series.uuid, name, lambda: difference_of(path, expected))
 
-    def _settle(self, checked: Checked, copier: Copier, checkers: ThreadPoolExecutor) -> None:
-        """Take up what a look at a whole series found."""
+    def _have(
+        self, checkers: ThreadPoolExecutor, uuid: str, name: str, do: Callable[[], str | None]
+    ) -> None:
+        def work() -> None:
+            try:
+                self._events.put(Checked(uuid, name, do(), None))
+            except OSError as error:
+                self._events.put(Checked(uuid, name, None, error))
+
+        checkers.submit(work)
+
+    def _checked(self, checked: Checked, copier: Copier, checkers: ThreadPoolExecutor) -> None:
+        """Take up what a look at a file found, or that a series has its place."""
         here = self._under_way.get(checked.uuid)
         if here is None:
             return
+        here.left.discard(checked.name)
         if checked.error is not None:
-            del self._under_way[checked.uuid]
-            reason, detail = _read(str(checked.error), str(self.staging))
+            reason, said = reason_of(str(checked.error), here.series)
             reason = Why.DISK_FULL if reason == Why.DISK_FULL else Why.UNWRITABLE
-            self._failed(here.item, reason, detail)
-        elif not checked.wrong:
+            here.errors.append((reason, said))
+        elif checked.wrong is not None:
+            here.wrong[checked.name] = checked.wrong
+        elif not checked.name:
             del self._under_way[checked.uuid]
             self._in_a_row = 0
             self._end(here.item, Outcome.FETCHED)
-        elif here.tries < _TRIES and self._stop is None:
-            here.missing = set(checked.wrong)
-            self.moved(-sum(here.listed.objects[name].size for name in checked.wrong))
-            self._copy(here, copier, checkers)
+            return
+        self._settle(here, copier, checkers)
+
+    def _settle(self, here: _UnderWay, copier: Copier, checkers: ThreadPoolExecutor) -> None:
+        """Give a series its place if all its files are right, another try, or up."""
+        uuid = here.series.uuid
+        if here.left:
+            return
+        if here.errors:
+            del self._under_way[uuid]
+            self._failed(here.item, *here.errors[0])
+        elif not here.wrong:
+            folder, place = self.staging / uuid, self.raw / here.item.path
+            self._have(checkers, uuid, "", lambda: give_place(folder, here.listed, place))
+        elif here.tries < _TRIES and self._stop is None and "" not in here.wrong:
+            here.tries += 1
+            here.left, here.wrong = set(here.wrong), {}
+            self.moved(-sum(here.listed.objects[name].size for name in here.left))
+            copier.copy(here.series.url, uuid, rest=True)
         else:
-            del self._under_way[checked.uuid]
-            name, wrong = min(checked.wrong.items())
+            del self._under_way[uuid]
+            name, wrong = min(here.wrong.items())
             self._failed(here.item, Why.DAMAGED, f"{here.series.url}/{name} {wrong}")
 
     def _failed(self, item: Item, reason: Why, detail: str) -> None:
@@ -292,93 +322,3 @@ class SeriesDownloads:
 def _series(item: Item) -> Series:
     assert isinstance(item.pinned, Series)
     return item.pinned
-
-
-def _read(message: str, where: str) -> tuple[Why, str]:
-    """Why something failed, by what s5cmd or the operating system said."""
-    said = " ".join(message.split())[:300]
-    lower = said.lower()
-    if any(words in lower for words in _DISK_WORDS):
-        return Why.DISK_FULL, said
-    if any(
-        words in lower for words in ("no object found", "nosuchkey", "notfound", "nosuchbucket")
-    ):
-        return Why.MISSING, f"{where} is not there ({said}); the IDC may have moved it"
-    if "expected files of plain names" in said:
-        return Why.DIFFERENT, f"{where} {said}"
-    return Why.UNREACHABLE, f"{where}: {said}"
-
-
-def _take_stock(folder: Path, listed: Listed) -> set[str]:
-    """Names of the files that a folder lacks; what else is there, such as halves, is removed.
-
-    Raises
-    ------
-    OSError
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = set(listed.objects)
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            expected = listed.objects.get(entry.name)
-            if (
-                expected is not None
-                and entry.is_file(follow_symlinks=False)
-                and entry.stat(follow_symlinks=False).st_size == expected.size
-            ):
-                missing.discard(entry.name)
-            elif entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
-            else:
-                Path(entry.path).unlink()
-    return missing
-
-
-def _checked(uuid: str, folder: Path, listed: Listed, place: Path) -> Checked:
-    """Check each file of a series; give it its place if all are right, else remove the wrong ones.
-
-    Sizes are compared, and MD5 sums where the store tells them.
-    """
-    wrong: dict[str, str] = {}
-    try:
-        for name, expected in sorted(listed.objects.items()):
-            if difference := _difference(folder / name, expected.size, expected.md5):
-                wrong[name] = difference
-                (folder / name).unlink(missing_ok=True)
-        strangers = {entry.name for entry in os.scandir(folder)} - listed.objects.keys()
-        if strangers:
-            wrong[min(strangers)] = "arrived, but was not listed"
-        if not wrong:
-            _sync(folder)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            folder.rename(place)
-            _sync(place.parent)
-    except OSError as error:
-        return Checked(uuid, wrong, error)
-    return Checked(uuid, wrong, None)
-
-
-def _difference(path: Path, size: int, md5: str | None) -> str | None:
-    """Say what a file is instead of what it should be; None if it is right, and out on the disk."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return "did not arrive"
-    with file:
-        found = os.fstat(file.fileno()).st_size
-        if found != size:
-            return f"arrived with {found} bytes, expected {size}"
-        if md5 is not None:
-            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-            if digest.hexdigest() != md5:
-                return f"arrived with the MD5 {digest.hexdigest()}, expected {md5}"
-        os.fsync(file.fileno())
-    return None
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
