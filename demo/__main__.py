@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from demo.hospital import hospital_lines
 from demo.loop import run_loop
 from demo.sources import make_archives
 from uls_data import build, release_build, release_verify, report
@@ -45,6 +46,10 @@ def run(folder: Path, workers: int, seed: int, only: Sequence[str] | None = None
     print("\nThe archives hold broken cases on purpose. Each is a row with a reason:")
     for row in failed.itertuples(index=False):
         print(f"  {row.source} {row.case_id}: {row.reason}")
+    if "hospital" in archives:
+        print("\nThe made-up hospital: sizes in reports, lines in an SR and a GSPS, three readers:")
+        for line in hospital_lines(folder / "raw", vois):
+            print(line)
     if find_spec("torch") is None:
         print("\nThe model in the loop is left out: it needs pip install 'uls-data[network]'")
     elif not only:

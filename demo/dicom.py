@@ -41,6 +41,7 @@ def write_series(
     series: str,
     patient: str,
     names: Sequence[str] | None = None,
+    number: int | None = None,
 ) -> list[str]:
     """Write one CT series, a file a slice, feet last in file order as scanners number them.
 
@@ -54,6 +55,8 @@ def write_series(
         PatientID of the public collection.
     names : sequence of str, optional
         File names by ascending InstanceNumber; `1-001.dcm` and so on by default.
+    number : int, optional
+        SeriesNumber.
 
     Returns
     -------
@@ -65,11 +68,13 @@ def write_series(
     count = stored.shape[2]
     uids = [uid_of(series, "slice", at) for at in range(count)]
     for at in range(count):
-        number = count - at
-        data = _start(CTImageStorage, uids[at], series, patient, "CT")
+        instance = count - at
+        data = start(CTImageStorage, uids[at], series, patient, "CT")
         data.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
         data.SeriesInstanceUID = uid_of(series)
-        data.InstanceNumber = number
+        if number is not None:
+            data.SeriesNumber = number
+        data.InstanceNumber = instance
         data.ImagePositionPatient = [_ds(v) for v in (lps @ [0, 0, at, 1])[:3]]
         directions = lps[:3, :2] / np.linalg.norm(lps[:3, :2], axis=0)
         data.ImageOrientationPatient = [_ds(v) for v in directions.T.ravel()]
@@ -82,8 +87,8 @@ def write_series(
         data.RescaleIntercept, data.RescaleSlope = _INTERCEPT, 1
         pixels = np.ascontiguousarray(stored[:, :, at].T) - np.int16(_INTERCEPT)
         data.PixelData = pixels.astype("<i2").tobytes()
-        name = names[number - 1] if names is not None else f"1-{number:03d}.dcm"
-        write(folder / name, _bytes(data))
+        name = names[instance - 1] if names is not None else f"1-{instance:03d}.dcm"
+        write(folder / name, bytes_of(data))
     return uids
 
 
@@ -94,7 +99,7 @@ def write_localizer(folder: Path, series: str, patient: str) -> None:
     path = next(folder.glob("*.dcm"))
     data = pydicom.dcmread(path)
     data.Modality = "DX"
-    write(path, _bytes(data))
+    write(path, bytes_of(data))
 
 
 def write_seg(
@@ -104,10 +109,18 @@ def write_seg(
     series: str,
     uids: Sequence[str],
     patient: str,
+    made_by: str = "",
 ) -> None:
-    """Write a binary DICOM-SEG of a series: a segment a mask, empty frames left out."""
-    data = _start(SegmentationStorage, uid_of(series, "seg"), series, patient, "SEG")
-    data.SeriesInstanceUID = uid_of(series, "seg series")
+    """Write a binary DICOM-SEG of a series: a segment a mask, empty frames left out.
+
+    Parameters
+    ----------
+    made_by : str
+        Tells the objects of several readers apart.
+    """
+    names = (series, "seg", made_by) if made_by else (series, "seg")
+    data = start(SegmentationStorage, uid_of(*names), series, patient, "SEG")
+    data.SeriesInstanceUID = uid_of(series, f"seg series{made_by}")
     data.SeriesDescription = "Lymph node segmentations"
     frames, groups = [], []
     for number, mask in enumerate(masks, start=1):
@@ -145,7 +158,7 @@ def write_seg(
     data.HighBit = data.PixelRepresentation = 0
     packed = np.packbits(np.stack(frames).ravel(), bitorder="little").tobytes()
     data.PixelData = packed + b"\0" * (len(packed) % 2)
-    write(path, _bytes(data))
+    write(path, bytes_of(data))
 
 
 def write_rtstruct(
@@ -164,7 +177,7 @@ def write_rtstruct(
     roi : str
         Its name.
     """
-    data = _start(RTStructureSetStorage, uid_of(series, "rtstruct"), series, patient, "RTSTRUCT")
+    data = start(RTStructureSetStorage, uid_of(series, "rtstruct"), series, patient, "RTSTRUCT")
     data.SeriesInstanceUID = uid_of(series, "rtstruct series")
     data.StructureSetLabel = "made up"
     frame, study, referred = Dataset(), Dataset(), Dataset()
@@ -198,7 +211,7 @@ def write_rtstruct(
         items.append(item)
     drawn.ContourSequence = items
     data.ROIContourSequence = [drawn]
-    write(path, _bytes(data))
+    write(path, bytes_of(data))
 
 
 def _segment(number: int) -> Dataset:
@@ -214,7 +227,7 @@ def _segment(number: int) -> Dataset:
     return segment
 
 
-def _start(sop_class: str, uid: str, series: str, patient: str, modality: str) -> Dataset:
+def start(sop_class: str, uid: str, series: str, patient: str, modality: str) -> Dataset:
     """Header that all objects of a study share, with the private text that real ones hold."""
     data = Dataset()
     data.file_meta = FileMetaDataset()
@@ -236,7 +249,8 @@ def _ds(value: Any) -> str:
     return f"{float(value):.10g}"
 
 
-def _bytes(data: Dataset) -> bytes:
+def bytes_of(data: Dataset) -> bytes:
+    """Return the bytes of a DICOM file."""
     buffer = BytesIO()
     pydicom.dcmwrite(buffer, data, enforce_file_format=True)
     return buffer.getvalue()

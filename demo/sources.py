@@ -31,6 +31,7 @@ from demo.clinical import (
 )
 from demo.crowds import make_ccc18
 from demo.files import seed_of, set_times, write, write_itk, write_mac_junk, write_nifti
+from demo.hospital import make_hospital, make_hospital_readers
 from demo.measured import make_deeplesion
 from demo.phantom import (
     Affine,
@@ -292,5 +293,7 @@ SOURCES: dict[str, Callable[[Path, int], list[str]]] = {
     "ccc18": make_ccc18,
     "own": make_own,
     "own_dicom": make_own_dicom,
+    "hospital": make_hospital,
+    "hospital_readers": make_hospital_readers,
 }
 """Maker of each source's archive: `make(root, seed)` writes below `root`, gives remarks."""

@@ -58,6 +58,8 @@ def choose_objects(paths: Sequence[Path], raw: Path, reader: DicomObjects) -> Ch
     for path in (path for own in groups.values() for path in own if path not in read):
         detail = f"{readable(path.as_posix())}: another object of this series was written later"
         marks.append(Mark(Reason.DUPLICATE, detail))
+    if reader.readers is not None:
+        paths = sorted(paths)
     return Chosen([path for path in paths if path in read], reader_of, marks)
 
 
