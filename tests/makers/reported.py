@@ -51,7 +51,7 @@ def series(folder: Path, name: str, number: int, study: str = "") -> list[str]:
     return uids
 
 
-def clinic(root: Path) -> dict[str, list[str]]:
+def write_clinic(root: Path) -> dict[str, list[str]]:
     """CT and the mined table below `root/raw`; UIDs of the slices by series.
 
     Patient p01 has series 4 and 5, p02 has series 4 in two studies, of p03 there is none.

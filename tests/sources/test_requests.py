@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from makers.reported import build_reported, clinic
+from makers.reported import build_reported, write_clinic
 
 from uls_data.errors import SourceError
 from uls_data.lesions.drawn_lines import COLUMNS, ENDS
@@ -20,7 +20,7 @@ DRAWN = dict(zip(ENDS, (39, 23, 59, 23, 49, 16, 49, 30), strict=True))
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[str]], list[Row]]:
     root = tmp_path_factory.mktemp("clinic")
-    uids = clinic(root)
+    uids = write_clinic(root)
     return root, uids, build_reported(root).rows
 
 
@@ -136,6 +136,17 @@ def test_lines_for_a_row_that_is_gone_stand_on_their_own(
 
 def test_a_report_whose_name_tells_no_case_is_nobodys(tmp_path: Path) -> None:
     """A series number alone must not lead to another patient's scan."""
-    clinic(tmp_path)
+    write_clinic(tmp_path)
     with pytest.raises(SourceError, match="no part of its report's name fits"):
         build_reported(tmp_path, case="patient[0-9]+")
+
+
+def test_names_of_folders_tell_studies_apart(tmp_path: Path) -> None:
+    """The report p02/2025.txt is of the scan below p02/2025, though 2024 has the same series."""
+    uids = write_clinic(tmp_path)
+    table = tmp_path / "raw" / "lesions.csv"
+    table.write_text(table.read_text().replace("p02.txt", "p02/2025.txt"))
+    rows = build_reported(tmp_path).rows
+    found = [row["key_slice_uid"] for row in rows if row["reason"] == "awaiting_lines"]
+    assert found == [uids["p01/4"][3], uids["p02/4 later"][5]]
+    assert "ambiguous_files" not in [row["reason"] for row in rows]

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from makers.browser import Page, opened
+from makers.reported import build_reported, write_clinic
 from makers.vois import ball, write_voi, write_vois
 
 from uls_data.io import sha256_voxels
@@ -41,11 +43,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Served:
     """`uls-data triage --json` in a process of its own."""
 
-    def __init__(self, out: Path, overlay: Path, *more: str) -> None:
-        command = [sys.executable, "-m", "uls_data", "triage", str(out), "--json"]
-        self.process = subprocess.Popen(
-            [*command, "--overlay", str(overlay), *more], stdout=subprocess.PIPE, text=True
-        )
+    def __init__(self, out: Path, *more: str) -> None:
+        command = [sys.executable, "-m", "uls_data", "triage", str(out), "--json", *more]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.said: dict[str, Any] = json.loads(self.process.stdout.readline())
         self.address: str = self.said["address"]
@@ -63,7 +63,7 @@ def serve(out: Path) -> Iterator[Callable[..., Served]]:
     started: list[Served] = []
 
     def start(overlay: Path, *more: str) -> Served:
-        started.append(Served(out, overlay, *more))
+        started.append(Served(out, "--overlay", str(overlay), *more))
         return started[-1]
 
     yield start
@@ -88,3 +88,35 @@ def servers(out: Path, tmp_path: Path) -> Iterator[list[TriageServer]]:
 @pytest.fixture
 def server(servers: list[TriageServer]) -> TriageServer:
     return servers[0]
+
+
+@pytest.fixture(scope="session")
+def page() -> Iterator[Page]:
+    """One browser for all tests of pages."""
+    with opened() as page:
+        yield page
+
+
+@pytest.fixture(scope="session")
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`raw` and `out` of a clinic whose reports name a lesion; nobody writes below it."""
+    root = tmp_path_factory.mktemp("clinic")
+    write_clinic(root)
+    build_reported(root)
+    return root
+
+
+@pytest.fixture
+def draw() -> Iterator[Callable[..., Served]]:
+    """Return what starts `uls-data triage --draw` in a process of its own."""
+    started: list[Served] = []
+
+    def start(clinic: Path, lines: Path | None = None, author: str = "anna") -> Served:
+        more = () if lines is None else ("--lines", str(lines))
+        own = ("--draw", str(clinic / "raw"), "--author", author)
+        started.append(Served(clinic / "out", *own, *more))
+        return started[-1]
+
+    yield start
+    for served in started:
+        served.end(9)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import signal
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
+from makers.asking import STRANGE, Client
 
 from uls_data.cli import cli
 from uls_data.errata import ErrataError, Kind, check_errata, load_overlay
@@ -20,38 +18,6 @@ from uls_data.errors import ManifestError, SourceError
 from uls_data.manifest.parquet import iterate_rows, write_manifest
 from uls_data.triage import TriageServer, triage_server
 from uls_data.triage.vois import Voi
-
-
-class Client:
-    """Speaks HTTP to a server; knows the token unless told otherwise."""
-
-    def __init__(self, address: str) -> None:
-        url = urlsplit(address)
-        self.port = url.port or 0
-        self.token = url.query.removeprefix("token=")
-
-    def ask(
-        self, path: str, body: Any = None, *, method: str = "", **headers: str | None
-    ) -> tuple[int, dict[str, str], bytes]:
-        sent: dict[str, str | None] = {"Authorization": f"Bearer {self.token}"}
-        data = None
-        if body is not None:
-            data = body if isinstance(body, bytes) else json.dumps(body).encode()
-            sent["Content-Type"] = "application/json"
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            kept = {name: value for name, value in sent.items() if value is not None}
-            connection.request(method or ("POST" if data is not None else "GET"), path, data, kept)
-            answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read()
-        finally:
-            connection.close()
-
-    def json(self, path: str, body: Any = None) -> Any:
-        status, _, data = self.ask(path, body)
-        assert status == 200, data
-        return json.loads(data)
 
 
 @pytest.fixture
@@ -68,19 +34,6 @@ EVERYWHERE = [
     ("/nothing", None),
     ("/api/verdicts", {"number": 0, "word": "rejected"}),
     ("/api/undo", {}),
-]
-STRANGE: list[dict[str, str | None]] = [
-    {"Authorization": None},
-    {"Authorization": "Bearer wrong"},
-    {"Authorization": None, "Cookie": "triage=x; triage_1=y"},
-    {"Origin": "http://127.0.0.1:1"},
-    {"Origin": "https://example.org"},
-    {"Origin": "null"},
-    {"Sec_Fetch_Site": "cross-site"},
-    {"Sec_Fetch_Site": "same-site"},
-    {"Host": "example.org"},
-    {"Host": "127.0.0.1"},
-    {"Host": "127.0.0.1.example.org:80"},
 ]
 
 
@@ -141,16 +94,7 @@ def test_the_token_becomes_a_cookie_that_no_script_reads(client: Client) -> None
     ],
 )
 def test_no_path_leads_elsewhere(server: TriageServer, client: Client, path: str) -> None:
-    raw = path.replace("RUN", server.run).encode()
-    with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
-        connection.sendall(
-            b"GET "
-            + raw
-            + b" HTTP/1.1\r\nConnection: close\r\n"
-            + f"Host: 127.0.0.1:{client.port}\r\n".encode()
-            + f"Authorization: Bearer {client.token}\r\n\r\n".encode()
-        )
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    answer = client.raw(path.replace("RUN", server.run))
     assert answer.split(b" ")[1] in (b"404", b"400"), answer[:200]
     assert b"root:" not in answer
 

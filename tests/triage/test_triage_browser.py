@@ -2,85 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
+from makers.browser import Page
 
 from uls_data.errata import Kind, load_overlay
 from uls_data.triage import TriageServer
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-if CHROMIUM is None or DRIVER is None:
-    pytest.skip("needs chromium and chromedriver", allow_module_level=True)
-
 HOSTILE = "<img src=x onerror=alert(1)>"
-KEYS = {"right": "\ue014", "left": "\ue012", "up": "\ue013", "enter": "\ue007", "escape": "\ue00c"}
-
-
-class Page:
-    """A browser that looks at a triage page."""
-
-    def __init__(self, browser: Any) -> None:
-        self.browser = browser
-
-    def open(self, address: str) -> None:
-        self.browser.get("about:blank")
-        self.browser.get_log("browser")  # what an earlier server left unanswered
-        self.browser.get(address)
-        self.wait("document.body.dataset.ready")
-
-    def wait(self, expression: str) -> Any:
-        """Wait until JavaScript says something true; returns it."""
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            if found := self.browser.execute_script(f"return {expression}"):
-                return found
-            time.sleep(0.02)
-        raise AssertionError(f"not so: {expression}; {self.text('#message')}")
-
-    def shows(self, name: str) -> None:
-        """Wait until all of a VOI is on the screen."""
-        self.wait_for("#name", name)
-        self.wait("document.body.dataset.ready")
-
-    def press(self, *keys: str) -> None:
-        action = webdriver.ActionChains(self.browser)
-        for key in keys:
-            action.send_keys(KEYS.get(key, key))
-        action.perform()
-
-    def text(self, selector: str) -> str:
-        return str(
-            self.browser.execute_script(
-                "return document.querySelector(arguments[0]).textContent", selector
-            )
-        )
-
-    def wait_for(self, selector: str, words: str) -> None:
-        self.wait(f"document.querySelector({selector!r}).textContent.includes({words!r})")
-
-    def errors(self) -> list[Any]:
-        return [e for e in self.browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.add_argument("--window-size=1280,800")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=DRIVER)
-    browser = webdriver.Chrome(options=options, service=service)
-    yield Page(browser)
-    browser.quit()
 
 
 def test_keyboard_verdicts_reach_the_overlay_and_survive_kill_9(
@@ -110,7 +42,7 @@ def test_keyboard_verdicts_reach_the_overlay_and_survive_kill_9(
 
     served.end(signal.SIGKILL)
     page.press("a")
-    page.wait_for("#message", "no verdict is lost")
+    page.wait_for("#message", "nothing that was saved is lost")
     page.browser.get_log("browser")  # the failed request
     page.open(serve(overlay).address)
     assert page.text("#counts") == "2 of 4 judged · 1 accepted · 1 rejected · 0 noted"
@@ -153,10 +85,7 @@ def test_slices_scroll_windows_change_and_the_worst_comes_first(
     page.press("w")
     page.wait("document.querySelector('figure image').href.baseVal.endsWith('/2/66/soft')")
     figure = page.browser.find_elements("css selector", "figure")[2]
-    wheel = webdriver.ActionChains(page.browser).scroll_from_origin(
-        webdriver.common.actions.wheel_input.ScrollOrigin.from_element(figure), 0, 120
-    )
-    wheel.perform()
+    page.wheel(figure, 120)
     page.wait_for("figure[data-plane='2'] figcaption", "127 of 255")
     # A click in one plane brings the others there: 10 mm to the patient's left, and in front.
     path = "document.querySelector('figure[data-plane=\"0\"] path')"

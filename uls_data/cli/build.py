@@ -18,6 +18,7 @@ from uls_data.cli.output import (
     table,
 )
 from uls_data.manifest.row import Row
+from uls_data.outcome import Reason, Status
 
 _JSON_COLUMNS = (
     "source",
@@ -120,7 +121,7 @@ def command(as_json: bool, **arguments: Any) -> int:
         for row in report.rows:
             json_line({column: row.get(column) for column in _JSON_COLUMNS})
     else:
-        _summary(report)
+        _summary(report, arguments["raw"])
     return 1 if report.failed or not report.ok else 0
 
 
@@ -138,7 +139,7 @@ def _print_plan(report: Any, as_json: bool) -> None:
     click.echo(f"{report.cases} cases of {report.source}; nothing was touched.", err=True)
 
 
-def _summary(report: Any) -> None:
+def _summary(report: Any, raw: Path) -> None:
     from uls_data.recipe import load_recipe
 
     done = f", of which {report.done_before} were finished before" if report.done_before else ""
@@ -163,7 +164,10 @@ def _summary(report: Any) -> None:
         click.echo(f"  {note}", err=True)
     _expectation(report, load_recipe)
     click.echo(f"Manifest: {report.manifest}")
-    next_step(f"uls-data stats {report.manifest}, uls-data report {report.manifest}")
+    if report.outcomes[Status.SKIPPED.value, Reason.AWAITING_LINES.value]:
+        next_step(f"uls-data triage {report.manifest} --draw {raw} --author NAME, then build again")
+    else:
+        next_step(f"uls-data stats {report.manifest}, uls-data report {report.manifest}")
     sys.stdout.flush()
 
 

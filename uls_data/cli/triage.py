@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,7 @@ Examples:
   uls-data triage vois --where 'agreement_level > 1' --sort -uncertainty
   uls-data triage vois --list vois/report-files/outliers.csv
   uls-data triage vois --port 8765 --overlay fixes/round1.yaml --author reader-1
+  uls-data triage vois --draw raw --author reader-1
 """
 )
 @click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
@@ -52,10 +54,22 @@ Examples:
 )
 @click.option(
     "--author",
-    default="curator",
-    show_default=True,
     metavar="NAME",
-    help="Name or handle that signs the verdicts; no address.",
+    help="Name or handle that signs the verdicts, and tells readers who draw apart; no address.  "
+    "[default: curator]",
+)
+@click.option(
+    "--draw",
+    "raw",
+    type=click.Path(path_type=Path),
+    metavar="RAW",
+    help="Draw the lines of lesions that wait for them; RAW is the folder that the build read.",
+)
+@click.option(
+    "--lines",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="CSV",
+    help="Table for the lines.  [default: RAW/drawn-lines.csv]",
 )
 @json_option
 def command(
@@ -65,7 +79,9 @@ def command(
     listed: Path | None,
     port: int,
     overlay: Path | None,
-    author: str,
+    author: str | None,
+    raw: Path | None,
+    lines: Path | None,
     as_json: bool,
 ) -> int:
     """Look at VOIs one by one in a browser, and judge them with the keyboard.
@@ -76,44 +92,99 @@ def command(
     rejected lesion as `drop`; nothing is lost if the server dies, and nothing that
     was built is changed until `errata apply`.
 
+    With --draw the page shows the key slices of lesions of which only sizes are known
+    (`awaiting_lines`, as of rows of reports), and takes two clicks for each axis. What
+    is drawn goes at once into a table that the next `build` reads. --author tells
+    readers apart, and none sees what another drew.
+
     From another machine: ssh -L 8765:127.0.0.1:8765 HOST, with --port 8765.
     """
+    if raw is not None:
+        for name, value in (("--sort", sort), ("--list", listed), ("--overlay", overlay)):
+            if value is not None:
+                raise click.UsageError(f"{name} is of verdicts, and not for --draw")
+        if author is None:
+            raise click.UsageError("--draw needs --author NAME, which tells readers apart")
+        return _draw(out, raw, where, author, lines, port, as_json)
+    if lines is not None:
+        raise click.UsageError("--lines is for --draw RAW")
+    return _judge(out, where, sort, listed, port, overlay, author or "curator", as_json)
+
+
+def _judge(
+    out: Path,
+    where: str,
+    sort: str | None,
+    listed: Path | None,
+    port: int,
+    overlay: Path | None,
+    author: str,
+    as_json: bool,
+) -> int:
     from uls_data.triage import triage_server
 
     with triage_server(
         out, where, sort=sort, listed=listed, port=port, overlay=overlay, author=author
     ) as server:
-        path = server.verdicts.path
-        if as_json:
-            json_line(
-                {
-                    "kind": "address",
-                    "address": server.address,
-                    "vois": len(server.lesions),
-                    "overlay": str(path),
-                    "unknown": server.lesions.unknown,
-                }
-            )
-        else:
-            click.echo(f"Open in a browser on this machine: {server.address}")
+        path, count, unknown = server.verdicts.path, len(server.lesions), server.lesions.unknown
+        where_to = {"vois": count, "overlay": str(path)}
+        _say_address(
+            server.address,
+            {**where_to, "unknown": unknown},
+            f"{count} VOIs; verdicts go to {path}, signed {author}. Ctrl-C ends.",
+            as_json,
+        )
+        if unknown and not as_json:
             click.echo(
-                f"{len(server.lesions)} VOIs; verdicts go to {path}, signed {author}. Ctrl-C ends.",
+                f"{len(unknown)} of the list are not among the masks: "
+                f"{', '.join(unknown[:_SHOWN])}{', ...' if len(unknown) > _SHOWN else ''}",
                 err=True,
             )
-            if unknown := server.lesions.unknown:
-                click.echo(
-                    f"{len(unknown)} of the list are not among the masks: "
-                    f"{', '.join(unknown[:_SHOWN])}{', ...' if len(unknown) > _SHOWN else ''}",
-                    err=True,
-                )
         with suppress(KeyboardInterrupt):
             server.serve_forever()
         counts = server.counts()
-    if as_json:
-        json_line({"kind": "summary", **counts, "vois": len(server.lesions), "overlay": str(path)})
-        return 0
-    said = ", ".join(f"{count} {word}" for word, count in counts.items())
-    click.echo(f"\n{len(server.lesions)} VOIs: {said}.")
-    if path.is_file():
+    _say_counts(f"{count} VOIs", counts, where_to, as_json)
+    if path.is_file() and not as_json:
         click.echo(f"Next: uls-data errata check {path} --manifest {out}")
     return 0
+
+
+def _draw(
+    out: Path, raw: Path, where: str, author: str, lines: Path | None, port: int, as_json: bool
+) -> int:
+    from uls_data.triage import drawing_server
+
+    with drawing_server(out, raw, where, author=author, lines=lines, port=port) as server:
+        path, count = server.table.path, len(server.lesions)
+        where_to = {"lesions": count, "lines": str(path)}
+        _say_address(
+            server.address,
+            where_to,
+            f"{count} lesions; lines go to {path}, drawn by {author}. Ctrl-C ends.",
+            as_json,
+        )
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
+        counts = server.counts()
+    _say_counts(f"{count} lesions", counts, where_to, as_json)
+    if counts["drawn"] and not as_json:
+        click.echo(f"Next: give the same `uls-data build` again, with {path} below its --raw")
+    return 0
+
+
+def _say_address(address: str, told: Mapping[str, object], words: str, as_json: bool) -> None:
+    if as_json:
+        json_line({"kind": "address", "address": address, **told})
+        return
+    click.echo(f"Open in a browser on this machine: {address}")
+    click.echo(words, err=True)
+
+
+def _say_counts(
+    what: str, counts: Mapping[str, int], told: Mapping[str, object], as_json: bool
+) -> None:
+    if as_json:
+        json_line({"kind": "summary", **counts, **told})
+        return
+    said = ", ".join(f"{count} {word}" for word, count in counts.items())
+    click.echo(f"\n{what}: {said}.")

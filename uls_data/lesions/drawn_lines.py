@@ -20,8 +20,8 @@ COLUMNS = (
 )
 # What a lesion is called that readers are asked for.
 REQUEST = re.compile(r"[0-9a-f]{12}")
-# RECIST calls a fifth more growth; and no reader is steadier than that by 2 mm.
-_MOST_SHARE, _MOST_MM = 0.2, 2.0
+# RECIST calls a fifth more growth; of small lesions 2 mm are within what readers differ by.
+MOST_SHARE, MOST_MM = 0.2, 2.0
 
 
 class NotDrawn(StrEnum):
@@ -37,4 +37,4 @@ def differs_much(stated_mm: float | None, drawn_mm: float) -> bool:
     """Whether a drawn axis is so far from the stated one that another lesion may be meant."""
     if stated_mm is None:
         return False
-    return abs(drawn_mm - stated_mm) > max(_MOST_MM, _MOST_SHARE * stated_mm)
+    return abs(drawn_mm - stated_mm) > max(MOST_MM, MOST_SHARE * stated_mm)

@@ -4,7 +4,15 @@ A server on this machine alone shows three planes of every VOI; each verdict goe
 errata overlay. Nothing that was built is changed.
 """
 
+from uls_data.triage.drawing import DrawingServer, drawing_server
 from uls_data.triage.server import TriageServer, triage_server
 from uls_data.triage.verdicts import Verdict, Verdicts
 
-__all__ = ["TriageServer", "Verdict", "Verdicts", "triage_server"]
+__all__ = [
+    "DrawingServer",
+    "TriageServer",
+    "Verdict",
+    "Verdicts",
+    "drawing_server",
+    "triage_server",
+]

@@ -1,13 +1,13 @@
 // One VOI at a time: three planes, a verdict by the keyboard. Text from the manifest goes into the
 // page as text only.
 
-const $ = (id) => document.getElementById(id);
-const SVG = "http://www.w3.org/2000/svg";
+import { $, ask, element, filled, listKeys, onKeys, say, shape, theme, wrong } from "./common.js";
+
 const PLANES = ["Axial", "Coronal", "Sagittal"];
 // What lies left, right, above and below in each plane.
 const LETTERS = [["R", "L", "A", "P"], ["R", "L", "H", "F"], ["A", "P", "H", "F"]];
 const WORDS = { ".": "not judged", a: "accepted", r: "rejected", n: "noted", s: "judged on another mask" };
-const MARGIN = 1.7, LEAST_MM = 36, ZOOM = 1.25, MESSAGE_MS = 4000;
+const MARGIN = 1.7, LEAST_MM = 36, ZOOM = 1.25;
 const FACTS = [
   ["lesion_type", "Type"], ["layer", "Layer"], ["supervision", "Supervision"], ["source", "Source"],
   ["case_id", "Case"], ["lesion_index", "Lesion"], ["long_axis_mm", "Long axis, mm"],
@@ -30,33 +30,9 @@ const KEYS = [
 
 let session, states, order, columns, place = 0;
 let voi = null, position = [0, 0, 0], view = null, zoom = 1, window_, plane = 0, marks = true;
-let busy = false, asked = 0, sorted = null, wheel = 0, timer;
+let busy = false, asked = 0, sorted = null, wheel = 0;
 const shownSlice = [null, null, null], loading = [false, false, false];
 
-async function ask(path, body) {
-  const options = body === undefined ? {} : {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
-  };
-  let answer;
-  try {
-    answer = await fetch(path, options);
-  } catch {
-    throw new Error("the server does not answer; start `uls-data triage` again: no verdict is lost");
-  }
-  const content = await answer.json();
-  if (!answer.ok) throw new Error(content.error);
-  return content;
-}
-
-function say(words, wrong = false) {
-  const line = $("message");
-  line.textContent = words;
-  line.className = wrong ? "shown wrong" : "shown";
-  clearTimeout(timer);
-  timer = setTimeout(() => { line.className = ""; }, MESSAGE_MS);
-}
-
-const wrong = (error) => say(error.message, true);
 const number = () => order[place];
 const planeUrl = (n, p, at) =>
   `slices/${session.run}/${n}/${session.planes[p][2]}/${at}/${window_}`;
@@ -115,15 +91,7 @@ function tell() {
     .map((name) => fact(name, name)));
 }
 
-const filled = (value) => value !== null && value !== undefined && String(value) !== "";
 const strong = (words) => element("b", words);
-
-function element(name, words, kind) {
-  const made = document.createElement(name);
-  made.textContent = words;
-  if (kind) made.className = kind;
-  return made;
-}
 
 function fact(name, words) {
   const pair = document.createElement("div");
@@ -247,12 +215,6 @@ function ticks(f, cx, cy, side) {
   return [[x, cy - far, x, cy - near], [x, cy + near, x, cy + far],
     [cx - far, y, cx - near, y], [cx + near, y, cx + far, y]].map(([x1, y1, x2, y2]) =>
     shape("line", { x1, y1, x2, y2, stroke: "#ff5c5c", "stroke-width": 1.5, "vector-effect": "non-scaling-stroke" }));
-}
-
-function shape(name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
 }
 
 function caption(figure, f, p, k, side) {
@@ -394,13 +356,6 @@ async function jump() {
   }
 }
 
-function theme() {
-  const dark = document.documentElement.dataset.theme
-    ? document.documentElement.dataset.theme === "dark"
-    : matchMedia("(prefers-color-scheme: dark)").matches;
-  document.documentElement.dataset.theme = dark ? "light" : "dark";
-}
-
 // ---- keys ------------------------------------------------------------------------------------
 
 const once = {
@@ -436,16 +391,7 @@ const held = {
   "-": () => zoomBy(1 / ZOOM),
 };
 
-function press(key, repeated = false) {
-  const act = held[key] ?? (repeated ? undefined : once[key]);
-  if (act && voi) act();
-  return Boolean(held[key] ?? once[key]);
-}
-
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  if (press(event.key.length === 1 ? event.key.toLowerCase() : event.key, event.repeat)) event.preventDefault();
-});
+const press = onKeys(once, held, () => Boolean(voi));
 
 function listen() {
   document.querySelectorAll("button[data-key]").forEach((button) => {
@@ -488,11 +434,7 @@ async function start() {
   });
   $("overlay").textContent = session.overlay;
   $("author").textContent = session.author;
-  $("keys").replaceChildren(...KEYS.flatMap(([keys, words]) => {
-    const names = document.createElement("dt");
-    names.append(...keys.split(" ").map((key) => element("kbd", key)));
-    return [names, element("dd", words)];
-  }));
+  listKeys(KEYS);
   listen();
   const named = await ask(`api/names?voi_id=${location.hash.slice(1)}`);
   await show(named ?? next(order.length - 1));

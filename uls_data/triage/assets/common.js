@@ -1,0 +1,77 @@
+// What all pages share: asking the server, saying what happened, keys, light and dark. Text from files
+// goes into a page as text only.
+
+const SVG = "http://www.w3.org/2000/svg";
+const MESSAGE_MS = 4000;
+let timer;
+
+export const $ = (id) => document.getElementById(id);
+export const filled = (value) => value !== null && value !== undefined && String(value) !== "";
+
+export async function ask(path, body) {
+  const options = body === undefined ? {} : {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+  };
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch {
+    throw new Error("the server does not answer; start `uls-data triage` again: nothing that was saved is lost");
+  }
+  const content = await answer.json();
+  if (!answer.ok) throw new Error(content.error);
+  return content;
+}
+
+export function say(words, wrong = false) {
+  const line = $("message");
+  line.textContent = words;
+  line.className = wrong ? "shown wrong" : "shown";
+  clearTimeout(timer);
+  timer = setTimeout(() => { line.className = ""; }, MESSAGE_MS);
+}
+
+export const wrong = (error) => say(error.message, true);
+
+export function element(name, words, kind) {
+  const made = document.createElement(name);
+  made.textContent = words;
+  if (kind) made.className = kind;
+  return made;
+}
+
+export function shape(name, attributes) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+export function theme() {
+  const dark = document.documentElement.dataset.theme
+    ? document.documentElement.dataset.theme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
+  document.documentElement.dataset.theme = dark ? "light" : "dark";
+}
+
+// Keys that act once, and those that act as long as they are held; returns what a button presses.
+export function onKeys(once, held, ready) {
+  const press = (key, repeated = false) => {
+    const act = held[key] ?? (repeated ? undefined : once[key]);
+    if (act && ready()) act();
+    return Boolean(held[key] ?? once[key]);
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (press(key, event.repeat)) event.preventDefault();
+  });
+  return press;
+}
+
+export function listKeys(keys) {
+  $("keys").replaceChildren(...keys.flatMap(([names, words]) => {
+    const shown = document.createElement("dt");
+    shown.append(...names.split(" ").map((name) => element("kbd", name)));
+    return [shown, element("dd", words)];
+  }));
+}
