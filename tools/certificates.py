@@ -136,6 +136,7 @@ def main() -> None:
     parser.add_argument("sarcomas", type=Path)
     parser.add_argument("--measured", type=Path, required=True, help="folder of what is measured")
     parser.add_argument("--model", type=Path, action="append", default=[], help="that makes masks")
+    parser.add_argument("--others", type=int, default=2, help="other lines that models try")
     parser.add_argument("--even", action="store_true", help="only the even-numbered sarcomas")
     parser.add_argument("--made-up", type=int, default=250, help="made-up patients")
     parser.add_argument("--shifted", type=int, default=25, help="patients of each shifted set")
@@ -143,11 +144,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--resamplings", type=int, default=100)
     options = parser.parse_args()
-    told = Told(tuple(options.model)) if options.model else None
+    told = Told(tuple(options.model), options.others) if options.model else None
     cases = sorted(options.sarcomas.glob("STS_*"))
     cases = [case for case in cases if not options.even or int(case.name[-3:]) % 2 == 0]
     jobs = _jobs(cases, options.made_up, options.shifted, told)
-    teacher = "shells" if told is None else load_model(told.models).sha256[:12]
+    teacher = "shells"
+    if told is not None:
+        teacher = f"{load_model(told.models).sha256[:12]}-{told.others}"
     sets = measured(jobs, options.measured / teacher, options.workers)
     population = sets.pop("sarcomas") + sets.pop("made up")
     found = experiment(population, options.resamplings, options.patients)

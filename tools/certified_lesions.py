@@ -57,7 +57,7 @@ def tried(subject: Subject, truth: Mask, seed: int, told: Told | None = None) ->
     Parameters
     ----------
     told : Told, optional
-        Networks that make the mask; `TEACHER` is a member beside them then.
+        Networks that make the mask, beside members that the package has.
     """
     subject = with_drawn_lines(subject, truth, JITTER, seed)
     members: tuple[Member, ...] = MEMBERS
@@ -65,7 +65,7 @@ def tried(subject: Subject, truth: Mask, seed: int, told: Told | None = None) ->
         mask = TEACHER.mask(subject)
     else:
         made = told.judged(subject)
-        mask, members = None if made is None else made[0], (*MEMBERS, TEACHER)
+        mask, members = None if made is None else made[0], PACKAGED
         if made is not None:
             subject = replace(subject, row=made[1])
     if mask is None or subject.lines is None:
@@ -135,6 +135,7 @@ class Shells:
 
 
 TEACHER = Shells("shells", 0.65, 1.5, 1.0)
+PACKAGED = tuple(member_of(name) for name in ("ellipsoid", "likeness", "jury"))
 MEMBERS = (member_of("ellipsoid"), Shells("coarse", 0.5, 1.8, 2.0), member_of("jury"))
 
 

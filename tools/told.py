@@ -18,10 +18,8 @@ from uls_data.network.inference import Answer, Predictor
 from uls_data.network.prompt import Drawn, Frame, framed
 from uls_data.network.view import Job, View
 from uls_data.network.voxels import voi_part
+from uls_data.pseudomask.methods import pseudo_mask
 from uls_data.voi import VOI_SHAPE
-
-# Lines of so many other readers are tried.
-_OTHERS = 2
 
 
 @dataclass(frozen=True)
@@ -31,12 +29,15 @@ class Told:
     Attributes
     ----------
     models : tuple of Path
+    others : int
+        Lines of so many other readers are tried.
     """
 
     models: tuple[Path, ...]
+    others: int = 2
 
     def judged(self, subject: Subject) -> tuple[NDArray[np.bool_], Row] | None:
-        """Mask, and the row with what `predict --jitter 2` writes of it; None without a mask."""
+        """Mask, and the row with what `predict --image-vote` writes of it; None without a mask."""
         plan = _predictor(self.models).model.plan
         lines, at, spacing_mm = subject.lines, subject.key_slice, subject.spacing_mm
         if lines is None or at is None or spacing_mm is None or plan.prompt is None:
@@ -44,11 +45,13 @@ class Told:
         region = voi_part(subject.hu, subject.row)
         frame = Frame.about(Drawn(lines, at, spacing_mm), plan.prompt, plan.crop)
         first = View(framed(region, frame), frame=frame)
-        job = Job(Example(Path(), subject.row), region, None, first)
+        measured = subject.measured(image=True)
+        plane = None if measured is None else pseudo_mask("jury", measured).mask.T
+        job = Job(Example(Path(), subject.row), region, plane, first, weighed=True)
         job.take(self._answer(first), spacing_mm[::-1])
         if job.found is None:
             return None
-        job.look_again(_OTHERS, 0, plan, (0, 0, 0))
+        job.look_again(self.others, 0, plan, (0, 0, 0))
         for view in job.other_views:
             job.compare(self._answer(view), spacing_mm[::-1])
         mask = np.zeros(VOI_SHAPE, bool)

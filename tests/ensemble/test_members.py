@@ -10,7 +10,16 @@ import pytest
 from makers.certified import AFFINE, ball, write_pseudo
 from makers.vois import write_voi, write_vois
 
-from uls_data.ensemble import Ellipsoid, Flat, Layer, Subject, disagreement, member_of, write_layer
+from uls_data.ensemble import (
+    Ellipsoid,
+    Flat,
+    Layer,
+    Likeness,
+    Subject,
+    disagreement,
+    member_of,
+    write_layer,
+)
 from uls_data.ensemble.disagreement import in_one_box
 from uls_data.ensemble.member import masks_of
 from uls_data.errors import CaseError, ManifestError
@@ -57,6 +66,24 @@ def test_lines_of_the_row_reach_as_far_as_its_source_says() -> None:
     # Lines drawn across a mask are not the source's.
     other = subject(row={**ROW, **drawn, "recist_outward_vox": 0.5}, lines=LINES.moved(1, 0))
     assert its.outward_vox == 0.5 and plain.outward_vox == other.outward_vox == 0
+
+
+def test_likeness_finds_the_height_that_lines_do_not_tell() -> None:
+    high = np.zeros(VOI_SHAPE, bool)
+    high[121:136, 121:136, 60:76] = True  # 32 mm, where the lines say 16 mm
+    hu = np.where(high, 60, -100).astype(np.int16)
+    its = subject(image=hu)
+    member = member_of("likeness")
+    found, plain = member.mask(its), Ellipsoid().mask(its)
+    assert member == Likeness() and member.needs == {"lines", "image"}
+    assert found is not None and plain is not None
+    assert dice(found, high) > dice(plain, high) + 0.05
+    assert member.mask(subject(lines=None)) is None
+    assert member.mask(subject(row={**ROW, "spacing_z_mm": None})) is None
+    cut = member.mask(subject(image=hu, row={**ROW, "pad_after_z_vox": 62}))
+    assert cut is not None and cut.any() and not cut[:, :, 66:].any()
+    with pytest.raises(CaseError, match="no image"):
+        member.mask(subject(image=None))
 
 
 def test_nothing_is_drawn_into_padding() -> None:

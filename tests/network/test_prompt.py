@@ -18,7 +18,7 @@ from uls_data.manifest.example import read_examples
 from uls_data.measure.lines import Lines
 from uls_data.measure.overlap import dice
 from uls_data.network.checkpoint import load_model, read_checkpoint
-from uls_data.network.drawn import respected
+from uls_data.network.drawn import respected, votes
 from uls_data.network.inference import Rule
 from uls_data.network.plan import Intensities, ModelError, Plan, Prompt, load_plan
 from uls_data.network.prompt import Drawn, Frame, drawn_of, framed, longest, simulated
@@ -181,7 +181,14 @@ def test_a_prompted_model_predicts_by_the_lines(weak: Path, teacher: Path, tmp_p
     for batch, workers in [(1, 1), (3, 2)]:
         out = tmp_path / str(batch)
         report = predict(
-            weak, teacher, out, device="cpu", batch_size=batch, workers=workers, jitter=2, tta=True
+            weak,
+            teacher,
+            out,
+            device="cpu",
+            batch_size=batch,
+            workers=workers,
+            jitter=2,
+            tta=True,
         )
         assert report.counts == {"ok": 2, "skipped": 1}
         for row in report.rows[:2]:
@@ -195,12 +202,30 @@ def test_a_prompted_model_predicts_by_the_lines(weak: Path, teacher: Path, tmp_p
     assert masks[0] == masks[1]
 
 
+def test_image_and_lines_vote_beside_the_network(weak: Path, teacher: Path, tmp_path: Path) -> None:
+    truth, found = ball(10.0) != 0, {}
+    for vote in (None, True, False):
+        report = predict(weak, teacher, tmp_path / str(vote), device="cpu", image_vote=vote)
+        (label,) = (tmp_path / str(vote)).rglob("w0*.nii.gz")
+        found[vote] = np.asarray(nibabel.load(label).dataobj) != 0
+        assert report.rows[0]["predicted_dice"] <= 1
+    assert (found[None] == found[True]).all()
+    # The lesion is half as high as its lines would have it, and the image shows it.
+    assert dice(found[True], truth) > max(0.9, dice(found[False], truth) + 0.02)
+    clicks = prompted_plan().model_copy(update={"prompt": None})
+    assert not votes(None, clicks) and not votes(False, prompted_plan())
+    with pytest.raises(ModelError, match="told no lines"):
+        votes(True, clicks)
+
+
 def test_the_key_slice_follows_the_rule(weak: Path, teacher: Path, tmp_path: Path) -> None:
     plane = ball(10.0)[:, :, 64] != 0
     found, told = {}, []
     rules: tuple[Rule, ...] = ("leave", "replace", "blend", "auto")
     for rule in rules:
-        report = predict(weak, teacher, tmp_path / rule, device="cpu", key_slice=rule)
+        report = predict(
+            weak, teacher, tmp_path / rule, device="cpu", key_slice=rule, image_vote=False
+        )
         (label,) = (tmp_path / rule).rglob("w0*.nii.gz")
         found[rule] = np.asarray(nibabel.load(label).dataobj) != 0
         told.append(report.rows[0]["key_slice_dice"])

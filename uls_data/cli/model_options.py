@@ -45,6 +45,12 @@ key_slice_option = click.option(
     "two of network, 2D mask and ellipse say, or leave the network's.  [default: replace for "
     "models that are told the lines, else leave]",
 )
+image_vote_option = click.option(
+    "--image-vote/--no-image-vote",
+    default=None,
+    help="Let what looks like the 2D mask of the measured slice, and the lines' ellipsoid, vote "
+    "beside the network.  [default: they do where a model is told the lines]",
+)
 batch_size_option = click.option(
     "--batch-size",
     type=click.IntRange(min=1),

@@ -10,6 +10,7 @@ import click
 from uls_data.cli.model_options import (
     batch_size_option,
     device_option,
+    image_vote_option,
     jitter_option,
     key_slice_option,
     precision_option,
@@ -71,6 +72,7 @@ Examples:
 @tta_option
 @jitter_option
 @key_slice_option
+@image_vote_option
 @device_option
 @precision_option
 @batch_size_option
@@ -113,11 +115,18 @@ def command(
     options = {name: value for name, value in options.items() if value not in (None, ())}
     try:
         if stack is not None:
-            wrong = {"layer", "parents", "jitter", "seed", "key_slice"} & options.keys()
+            wrong = {
+                "layer",
+                "parents",
+                "jitter",
+                "seed",
+                "key_slice",
+                "image_vote",
+            } & options.keys()
             if sources or wrong or dry_run:
                 raise ManifestError(
                     "--stack stands alone: leave out manifests, --layer, --parent, --jitter, "
-                    "--key-slice, --seed, --dry-run"
+                    "--key-slice, --image-vote, --seed, --dry-run"
                 )
             target = predict_stack(stack, models, out, spacings=spacings, **options, **told)
         elif spacings is not None:

@@ -12,6 +12,7 @@ from uls_data.cli.model_options import (
     batch_size_option,
     certificate_option,
     device_option,
+    image_vote_option,
     jitter_option,
     key_slice_option,
     precision_option,
@@ -92,6 +93,7 @@ Examples:
 @tta_option
 @jitter_option
 @key_slice_option
+@image_vote_option
 @click.option(
     "--include-heldout",
     is_flag=True,

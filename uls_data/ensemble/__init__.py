@@ -1,7 +1,7 @@
 """Members that each make a mask of a lesion, and how far they disagree."""
 
 from uls_data.ensemble.disagreement import disagreement
-from uls_data.ensemble.member import Ellipsoid, Flat, Layer, Member, member_of
+from uls_data.ensemble.member import Ellipsoid, Flat, Layer, Likeness, Member, member_of
 from uls_data.ensemble.nninteractive import NnInteractiveMember
 from uls_data.ensemble.onnx import OnnxMember
 from uls_data.ensemble.subject import Subject
@@ -11,6 +11,7 @@ __all__ = [
     "Ellipsoid",
     "Flat",
     "Layer",
+    "Likeness",
     "Member",
     "NnInteractiveMember",
     "OnnxMember",

@@ -11,10 +11,15 @@ from numpy.typing import NDArray
 
 from uls_data.ensemble.subject import Subject, read_label
 from uls_data.errors import CaseError
+from uls_data.measure.lines import Lines
+from uls_data.pseudomask.likeness import like_solid
 from uls_data.pseudomask.methods import ELLIPSOID, METHODS, NEEDS_IMAGE, pseudo_mask
 from uls_data.pseudomask.solid import solid_in_voi
+from uls_data.voi import VOI_SHAPE
 
 Mask = NDArray[np.bool_]
+Box = tuple[slice, slice, slice]
+LIKENESS = "likeness"
 # Without a word of the user's: one mask in 3D and one on the key slice, of the lines.
 DEFAULT = (ELLIPSOID, "jury")
 
@@ -80,6 +85,45 @@ class Ellipsoid:
 
 
 @dataclass(frozen=True)
+class Likeness:
+    """What looks, on all slices, like the jury's mask on the measured one."""
+
+    name: str = LIKENESS
+    needs: frozenset[str] = frozenset({"lines", "image"})
+
+    def mask(self, subject: Subject) -> Mask | None:
+        """Mask in 3D; None without lines or spacing."""
+        measured, at, spacing = subject.measured(image=True), subject.key_slice, subject.spacing_mm
+        if measured is None or at is None or spacing is None:
+            return None
+        plane = pseudo_mask("jury", measured).mask
+        lines = measured.lines.lengthened(measured.outward_vox)
+        box = _about(lines, at, spacing)
+        x, y, z = (part.start for part in box)
+        whole = np.zeros(VOI_SHAPE, bool)
+        whole[subject.scan] = True
+        mask = np.zeros(VOI_SHAPE, bool)
+        mask[box] = like_solid(
+            subject.hu[box], whole[box], plane[box[:2]], lines.moved(-x, -y), at - z, spacing
+        )
+        return mask
+
+
+def _about(lines: Lines, key_slice: int, spacing_mm: tuple[float, float, float]) -> Box:
+    """Part of a VOI that holds all that lines may be of."""
+    long_mm, _ = lines.length_mm(spacing_mm)
+    middle = (*lines.points.mean(axis=0), key_slice)
+    x, y, z = (
+        slice(
+            int(np.clip(at - long_mm / mm - 2, 0, n - 1)),
+            int(np.clip(at + long_mm / mm + 3, 1, n)),
+        )
+        for at, mm, n in zip(middle, spacing_mm, VOI_SHAPE, strict=True)
+    )
+    return x, y, z
+
+
+@dataclass(frozen=True)
 class Flat:
     """A 2D method on the key slice (`uls_data.pseudomask.methods`)."""
 
@@ -97,9 +141,11 @@ class Flat:
 
 
 def member_of(name: str) -> Member:
-    """Member of a name: a 2D method, `ellipsoid`, else a layer."""
+    """Member of a name: a 2D method, `ellipsoid`, `likeness`, else a layer."""
     if name == ELLIPSOID:
         return Ellipsoid()
+    if name == LIKENESS:
+        return Likeness()
     return Flat(name) if name in METHODS else Layer(name)
 
 

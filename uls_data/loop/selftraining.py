@@ -46,6 +46,7 @@ def selftrain(
     tta: bool = False,
     jitter: int = 0,
     key_slice: Rule = "auto",
+    image_vote: bool | None = None,
     include_heldout: bool = False,
     device: str = "auto",
     precision: Precision = "auto",
@@ -89,7 +90,7 @@ def selftrain(
         report warns where a round has others, or its lesions look unlike the calibration.
     include_heldout : bool
         As the paper's final training.
-    tta, jitter, key_slice, device, precision, batch_size, seed, workers
+    tta, jitter, key_slice, image_vote, device, precision, batch_size, seed, workers
         As for `train` and `predict`.
     stage : callable, optional
         Called with the name of each stage; what it returns is told of progress.
@@ -120,6 +121,7 @@ def selftrain(
         seed=seed,
         workers=workers,
         key_slice=key_slice,
+        image_vote=image_vote,
     )
     chosen: dict[str, Any] = {"rule": rule, "max_axis_error_vox": max_axis_error_vox}
     if certificate is not None:

@@ -45,6 +45,7 @@ class Settings:
     seed: int = 0
     workers: int = 2
     key_slice: Rule = "auto"
+    image_vote: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from uls_data.manifest.parquet import write_manifest
 from uls_data.manifest.row import Row
 from uls_data.network.checkpoint import Model, load_model
 from uls_data.network.device import usable_device
-from uls_data.network.drawn import respected, rule_of
+from uls_data.network.drawn import respected, rule_of, votes
 from uls_data.network.examples import find_vois
 from uls_data.network.inference import Answer, Precision, Predictor, Rule, Settings
 from uls_data.network.plan import VOI_ZYX, ModelError
@@ -57,6 +58,7 @@ def predict(
     seed: int = 0,
     workers: int = 2,
     key_slice: Rule = "auto",
+    image_vote: bool | None = None,
     dry_run: bool = False,
     started: Callable[[int, int], None] | None = None,
     progress: Callable[[int], None] | None = None,
@@ -104,6 +106,9 @@ def predict(
         `replace`, `blend` or `leave`: how the mask respects what was drawn, where rows have lines
         and a 2D mask (`uls_data.network.drawn`). `auto`: `replace` by a model that is told the
         lines, `leave` by others. The rows' key-slice columns are measured before.
+    image_vote : bool, optional
+        Whether what looks like the 2D mask of the measured slice, and the ellipsoid of the lines,
+        vote beside a model that is told the lines (`uls_data.network.drawn`). Default: they do.
     dry_run : bool
         Only say how many VOIs there are and how many are done; nothing is touched.
     started, progress, warned : callable, optional
@@ -125,6 +130,7 @@ def predict(
         seed=seed,
         workers=workers,
         key_slice=key_slice,
+        image_vote=image_vote,
     )
     return predict_vois(
         find_vois(manifests, parents),
@@ -178,6 +184,7 @@ def predict_vois(
         "jitter": settings.jitter,
         "seed": settings.seed,
         "key_slice": rule_of(settings.key_slice, loaded.plan),
+        "image_vote": votes(settings.image_vote, loaded.plan),
         "software_version": __version__,
     }
     run = _Run(out, layer, predictor, settings, warned)
@@ -235,6 +242,7 @@ class _Run:
         self.out, self.layer, self.predictor = out, layer, predictor
         self.jitter, self.seed = settings.jitter, settings.seed
         self.rule: Rule = rule_of(settings.key_slice, predictor.model.plan)
+        self.weighed = votes(settings.image_vote, predictor.model.plan)
         self.in_flight, self._warned = settings.batch_size, warned
         self.done: dict[tuple[Any, ...], Row] = {}
         self.model: Model = predictor.model
@@ -294,7 +302,8 @@ class _Run:
 
     def _read(self, example: Example) -> Job | tuple[Example, CaseError]:
         try:
-            return read_job(example, self.model.plan, self._shape)
+            job = read_job(example, self.model.plan, self._shape)
+            return replace(job, weighed=self.weighed)
         except CaseError as error:
             return example, error
 

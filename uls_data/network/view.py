@@ -12,6 +12,7 @@ from uls_data.geometry import Triple
 from uls_data.ids import draw
 from uls_data.manifest.example import Example
 from uls_data.manifest.row import Score
+from uls_data.network.drawn import weighed
 from uls_data.network.inference import Answer
 from uls_data.network.lesion import Box, Found, clicked, find_lesion, moved_dice
 from uls_data.network.plan import VOI_ZYX, Plan
@@ -86,6 +87,8 @@ class Job:
         Mask of the row on its key slice.
     view : View
         The first one.
+    weighed : bool
+        Whether the image and the lines have a vote beside the network.
     found : Found or None
         In indices of the VOI.
     other_views : list of View
@@ -98,24 +101,36 @@ class Job:
     region: Region
     plane: NDArray[np.bool_] | None
     view: View
+    weighed: bool = False
     found: Found | None = None
     other_views: list[View] = field(default_factory=list)
     other_dice: list[float] = field(default_factory=list)
 
     def take(self, answer: Answer, spacing_mm: Sequence[float]) -> None:
         """Find the lesion in the answer to the first view."""
-        there, corner, click = self.view.answer(answer)
+        there, corner, click = self._answer(self.view, answer)
         found = find_lesion(there, click, spacing_mm)
         self.found = None if found is None else replace(found, box=_moved(found.box, corner))
 
     def compare(self, answer: Answer, spacing_mm: Sequence[float]) -> None:
         """Compare the answer to the next of the other views with what was found."""
-        there, corner, click = self.other_views[len(self.other_dice)].answer(answer)
+        there, corner, click = self._answer(self.other_views[len(self.other_dice)], answer)
         part = clicked(there.margin > 0, click, spacing_mm)
         if part is not None:
             part = _moved(part[0], corner), part[1]
         assert self.found is not None
         self.other_dice.append(moved_dice(self.found, part, (0, 0, 0)))
+
+    def _answer(self, view: View, answer: Answer) -> tuple[Answer, Triple, Triple]:
+        """Answer of a view (`View.answer`), with further votes where there are to be some."""
+        there, corner, click = view.answer(answer)
+        if self.weighed and view.frame is not None:
+            z, y, x = (slice(c, c + n) for c, n in zip(corner, there.margin.shape, strict=True))
+            part = Region(self.region.hu[z, y, x], self.region.marks[z, y, x], click)
+            plane = None if self.plane is None else self.plane[y, x]
+            drawn = view.frame.drawn.moved(corner)
+            there = replace(there, margin=weighed(there.margin, part, plane, drawn))
+        return there, corner, click
 
     def look_again(self, count: int, seed: int, plan: Plan, margin: tuple[int, ...]) -> None:
         """Set up other views: from other voxels of the mask, or lines of other readers."""
