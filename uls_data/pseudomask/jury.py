@@ -117,7 +117,7 @@ def judge(crop: KeySlice, network: Network | None = None) -> Verdict:
         inside = np.where(radius <= 1 + _ROUNDING, 1.0, 0.0)
         masks = {"prior": prior, "fused": prior}
     else:
-        inside = _inside(network or shipped_network(), seen, turn, radius)
+        inside = probability(network or shipped_network(), seen, turn, radius)
         cut, _ = best_cut(inside)
         masks = {
             "prior": prior,
@@ -154,7 +154,9 @@ def _shipped(name: str) -> str:
     return (resources.files("uls_data.pseudomask") / name).read_text()
 
 
-def _inside(network: Network, seen: NDArray[np.float32], turn: Floats, radius: Floats) -> Floats:
+def probability(
+    network: Network, seen: NDArray[np.float32], turn: Floats, radius: Floats
+) -> Floats:
     """Probability of every pixel, by the mean log odds over the chart's four symmetries."""
     mirrored = np.roll(seen[::-1], 1, axis=0)
     half = RAYS // 2
