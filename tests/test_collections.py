@@ -12,6 +12,9 @@ from makers.shared import Shared
 from test_recipes import GOLDEN, plain
 
 import uls_data
+from tools.collections import counted, read_index
+from tools.pins import index_version
+from uls_data.fetching.series_list import read_series
 from uls_data.recipe import load_recipe, recipe_names
 
 COLUMNS = ("annotation_scope", "click_source", "study_instance_uid", "detail")
@@ -89,3 +92,30 @@ def test_what_people_typed_reaches_no_row(source: str, built: Any) -> None:
         # A message may quote the recipe's own expression.
         said["detail"] = re.sub(r"'\(\?i:.*?'", "", said["detail"] or "")
         assert not names.search(json.dumps(said)), row
+
+
+@pytest.mark.parametrize("source", COLLECTIONS)
+def test_the_list_to_download_is_what_the_recipe_counts(source: str) -> None:
+    loaded = load_recipe(source)
+    recipe, counts = loaded.recipe, loaded.recipe.expect.counts
+    assert counts is not None and recipe.fetch is not None and recipe.fetch.idc is not None
+    listed = read_series(loaded.path.parent / recipe.fetch.idc.series, recipe.fetch.idc.index)
+    assert sum(one.modality == "CT" for one in listed) == counts.images
+    assert round(sum(one.size_bytes for one in listed) / 1e9, 1) == counts.gigabytes
+    patients = {one.patient_id for one in listed}
+    assert len(patients) >= counts.patients
+    # Folders that `fetch` and `idc download` make are called after them.
+    assert all(re.fullmatch(recipe.reader.case, patient) for patient in patients)
+    assert None not in {recipe.patient_of(f"{patient}_1.2.3") for patient in patients}
+
+
+def test_counts_are_those_of_the_index() -> None:
+    package = pytest.importorskip("idc_index_data", reason="pip install idc-index-data==25.0.5")
+    path = package.IDC_INDEX_PARQUET_FILEPATH
+    index, version = read_index(path), index_version(path)
+    for source in COLLECTIONS:
+        recipe = load_recipe(source).recipe
+        assert recipe.fetch is not None and recipe.fetch.idc is not None
+        if recipe.fetch.idc.index != version:
+            pytest.skip(f"recipes are of idc-index-data {recipe.fetch.idc.index}, not {version}")
+        assert counted(recipe, index) == recipe.expect.counts, source

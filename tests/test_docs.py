@@ -10,6 +10,7 @@ import click
 import pytest
 from makers.commands import commands
 
+from tools.collections import with_recipes
 from tools.document import recipe_schema, row_module, with_columns
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe import load_recipe, recipe_names
@@ -25,6 +26,8 @@ def test_generated_parts_are_current() -> None:
     assert schema.read_text(encoding="utf-8") == recipe_schema(), "run `make schema`"
     page = PAGES["data-model.md"]
     assert with_columns(page) == page, "run `make schema`"
+    page = PAGES["collections.md"]
+    assert with_recipes(page) == page, "run `make schema`"
     module = ROOT / "uls_data" / "manifest" / "row.py"
     assert module.read_text(encoding="utf-8") == row_module(), "run `make schema`"
 

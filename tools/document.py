@@ -1,7 +1,8 @@
 """`python -m tools.document`: write what is generated from the schemas.
 
 The recipe's JSON Schema goes to `manifests/schema/recipe.schema.json`, the tables
-of manifest columns and closed lists between marks in docs/data-model.md, the type of a row to
+of manifest columns and closed lists between marks in docs/data-model.md, that of all recipes in
+docs/collections.md, the type of a row to
 `uls_data/manifest/row.py`. A test holds them current.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import json
 
+from tools.collections import with_recipes
 from uls_data.manifest.schema import document, markdown
 from uls_data.recipe import Recipe
 from uls_data.resources import shipped
@@ -84,6 +86,8 @@ def write() -> None:
     (root / "uls_data" / "manifest" / "row.py").write_text(row_module(), encoding="utf-8")
     page = root / "docs" / "data-model.md"
     page.write_text(with_columns(page.read_text(encoding="utf-8")), encoding="utf-8")
+    page = root / "docs" / "collections.md"
+    page.write_text(with_recipes(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

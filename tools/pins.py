@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--index", type=Path, help="idc_index.parquet; else the package's own")
     parser.add_argument("--geometry", type=Path, help="volume_geometry_index.parquet")
     chosen = parser.parse_args(arguments)
-    path = chosen.index or _installed()
+    path = chosen.index or installed()
     version = index_version(path)
     index = pq.read_table(path, columns=[*_COLUMNS, *_FURTHER])
     geometry = pq.read_table(chosen.geometry) if chosen.geometry else None
@@ -86,7 +86,8 @@ def main(arguments: list[str] | None = None) -> None:
         )
 
 
-def _installed() -> Path:
+def installed() -> Path:
+    """Table of the installed package `idc-index-data`."""
     try:
         from idc_index_data import IDC_INDEX_PARQUET_FILEPATH
     except ImportError:

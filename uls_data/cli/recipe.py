@@ -90,8 +90,8 @@ def show(recipe: str | None, quirks: bool, as_json: bool) -> int:
         counts = it.expect.counts
         click.echo(
             f"Index (idc-index-data {it.fetch.idc.index}): {counts.objects} objects of "
-            f"{counts.patients} patients; {counts.images} CT series in their studies, "
-            f"{counts.gigabytes:g} GB"
+            f"{counts.patients} patients, {counts.with_images} of them in studies with CT; "
+            f"{counts.images} CT series there, {counts.gigabytes:g} GB"
         )
     if it.expect.lesions is not None:
         click.echo(f"Paper's Table 1: {it.expect.lesions} lesions in {it.expect.series} series")

@@ -154,8 +154,10 @@ class Counts(Part):
     objects: int = Field(ge=1)
     """Annotations that `reader.objects` fits: series of structure sets or segmentations, a lesion,
     a scan or a reading each, as the source has it."""
+    with_images: int = Field(ge=1)
+    """Of those, the ones in a study that has CT: the others are drawn on MR or PET."""
     patients: int = Field(ge=1)
-    """Patients of those."""
+    """Patients of all of them."""
     images: int = Field(ge=1)
     """CT series in the studies of all annotations, whether or not one is of them."""
     gigabytes: float = Field(gt=0)
@@ -245,6 +247,8 @@ class Recipe(Part):
     """Patient ids, as the `patient` rule gives them, that must never train."""
     expect: Expectation = Expectation()
     published: Published = Published()
+    verified: str = ""
+    """How what it says was checked, and on what."""
     notes: tuple[str, ...] = ()
     """What was decided and why."""
 
