@@ -11,6 +11,8 @@ _SECOND_LESION = re.compile(r"(?:_sample_\{sample[^}]*\})?$")
 _FURTHER = r"(?:_lesion_(?P<lesion>[0-9]{2,}))?"
 # Of a layer: it names a folder and a manifest.
 LAYER_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+# Of a lesion that readers are asked to draw lines for.
+REQUEST = re.compile(r"m[0-9a-f]{11}")
 _FIELD = re.compile(r"\{(case|lesion|sample)(?::0(\d)d)?\}")
 
 
@@ -42,6 +44,14 @@ def readable(name: str) -> str:
 def hash_of(items: Iterable[str]) -> str:
     """SHA-256 (hex) over a sequence of strings, each on a line of its own."""
     return hashlib.sha256("".join(f"{item}\n" for item in items).encode()).hexdigest()
+
+
+def request_name(words: Iterable[str]) -> str:
+    """Name of a lesion that readers are asked for: a letter and hexadecimal digits of a hash.
+
+    The letter keeps a spreadsheet from taking digits for a number.
+    """
+    return f"m{hash_of(words)[:11]}"
 
 
 def voi_id(pattern: str, case_id: str, lesion_index: int, sample_index: int) -> str:

@@ -119,7 +119,7 @@ def test_lines_for_a_row_that_is_gone_stand_on_their_own(
         root,
         {
             **DRAWN,
-            "lesion": "0123456789ab",
+            "lesion": "m0123456789a",
             "reader": "anna",
             "series_instance_uid": waiting["series_instance_uid"],
             "sop_instance_uid": uids["p01/4"][3],
@@ -129,7 +129,7 @@ def test_lines_for_a_row_that_is_gone_stand_on_their_own(
     )
     rows = build_reported(root).rows
     (row,) = [row for row in rows if row["status"] == "ok"]
-    assert row["source_lesion_id"] == "0123456789ab" and row["key_slice_uid"] is None
+    assert row["source_lesion_id"] == "m0123456789a" and row["key_slice_uid"] is None
     assert [row["reason"] for row in rows].count("awaiting_lines") == 1
     (root / "raw" / "drawn-lines.csv").unlink()
 

@@ -6,7 +6,6 @@ One row for each reader and lesion; `triage --draw` writes it, and recipes of th
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 
 # End points are column and row of the stored slice, zero-based, pixel centres at whole numbers.
@@ -18,8 +17,6 @@ COLUMNS = (
     *("lesion", "reader", "series_instance_uid", "sop_instance_uid", *ENDS),
     *("long_axis_mm", "short_axis_mm", "skip", "skip_reason"),
 )
-# What a lesion is called that readers are asked for.
-REQUEST = re.compile(r"[0-9a-f]{12}")
 # RECIST calls a fifth more growth; of small lesions 2 mm are within what readers differ by.
 MOST_SHARE, MOST_MM = 0.2, 2.0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.errors import CaseError, SourceError
-from uls_data.ids import hash_of, readable
+from uls_data.ids import readable, request_name
 from uls_data.mining.confidence import confidence_of
 from uls_data.mining.kinds import Kind
 from uls_data.mining.lexicon import Words, folded, lexicons
@@ -31,7 +31,6 @@ COLUMNS = (
     "range_low_mm", "bound", "previous_long_axis_mm", "previous_short_axis_mm", "series_number",
     "image_number", "reference_start", "reference_end", "negated", "confidence",
 )  # fmt: skip
-_NAME_DIGITS = 12
 
 
 _WORD = re.compile(r"[^\W\d_]+")
@@ -199,7 +198,7 @@ def _mention_row(page: Page, mention: Mention, name: str, part: int | None) -> R
     start, end = mention.span
     size, reference = mention.size, mention.reference
     row |= {
-        "lesion": hash_of([name, f"{part}", page.raw, f"{start} {end}"])[:_NAME_DIGITS],
+        "lesion": request_name([name, f"{part}", page.raw, f"{start} {end}"]),
         "start": start,
         "end": end,
         "text": _written(page, mention),

@@ -16,7 +16,7 @@ from uls_data.dicom.inventory import find_series
 from uls_data.dicom.series import Series, SeriesPolicy, read_series
 from uls_data.errors import CaseError, ManifestError, SourceError
 from uls_data.geometry import axis_codes, spacing_mm
-from uls_data.lesions.drawn_lines import REQUEST
+from uls_data.ids import REQUEST
 from uls_data.manifest.parquet import manifest_files
 from uls_data.manifest.query import query_pieces
 from uls_data.manifest.row import Row
@@ -44,7 +44,7 @@ class Asked:
     Attributes
     ----------
     name : str
-        12 hexadecimal digits, as the table of drawn lines has it.
+        As the table of drawn lines has it.
     row : dict
         Of the manifest, `_COLUMNS` alone.
     """

@@ -99,7 +99,7 @@ class Statement(Measurement):
     track : str
         Hash of what follows a lesion; others may be the same lesion.
     request : str
-        Name of the lesion, 12 hexadecimal digits, where sizes were stated and readers are asked for
+        Name of the lesion (`REQUEST`), where sizes were stated and readers are asked for
         the lines; in what they drew, that of the lesion which they were asked for.
     asked : Place or None
         Where the lesion is that readers are or were asked for.

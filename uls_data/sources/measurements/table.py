@@ -16,9 +16,9 @@ from typing import Any
 
 from uls_data.dicom.elements import is_uid
 from uls_data.errors import CaseError, SourceError
-from uls_data.ids import hash_of, readable
+from uls_data.ids import REQUEST, readable, request_name
 from uls_data.io import sha256_bytes
-from uls_data.lesions.drawn_lines import REQUEST, NotDrawn
+from uls_data.lesions.drawn_lines import NotDrawn
 from uls_data.mining.mined import NotTaken
 from uls_data.outcome import LesionType, Reason, Status
 from uls_data.recipe.measurements import LineTable, Measurements
@@ -297,7 +297,7 @@ class _Layout:
     def _asking(self, made: Statement) -> Statement:
         """Statement of lengths alone, for which readers are asked to draw lines."""
         place = replace(made.place, names=())
-        request = made.request or hash_of([repr((place, made.stated_mm, made.lesion))])[:12]
+        request = made.request or request_name([repr((place, made.stated_mm, made.lesion))])
         return replace(made, source_lesion_id=request, request=request, asked=made.place)
 
     def _names_no_slice(self, row: Row) -> bool:
