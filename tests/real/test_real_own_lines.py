@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from makers.own_lines import CENTRES, Measured, ibsi_lines, write_recipe
 from makers.own_objects import write_gsps, write_sr, write_structures
 
 import uls_data
+from uls_data import geometry
 from uls_data.dicom.header import read_header
+from uls_data.dicom.rtstruct import rasterise, read_rtstruct
 from uls_data.manifest.row import Row
+from uls_data.measure.overlap import dice
 
 pytestmark = pytest.mark.real
 
@@ -49,6 +55,26 @@ def expected(lines: Measured, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "own/labels/jury/phantom_lesion_01_sample_0.nii.gz",
     ]
     return found
+
+
+def test_the_mask_is_near_the_contour(
+    lines: Measured, expected: dict[str, bytes], real_data: Path
+) -> None:
+    """On its slice, against the physician's contour that the lines run across."""
+    volume, z = lines.series.volume, lines.slice_vox
+    path = real_data / "ibsi-ct-phantom/dicom/mask/DCM_RS_00060.dcm"
+    (roi,) = read_rtstruct(path, re.compile("GTV-1")).rois
+    grid = (volume.stored.shape, volume.stored_affine, lines.series.sop_instance_uids)
+    truth = np.zeros(volume.stored.shape, bool)
+    truth[tuple(rasterise(roi.contours, *grid).region.voxels.T)] = True
+    (label,) = (data for name, data in expected.items() if "/labels/" in name)
+    image = nibabel.Nifti1Image.from_bytes(gzip.decompress(label))
+    voxels = np.argwhere(np.asarray(image.dataobj))
+    stored = np.rint(geometry.to_vox(volume.stored_affine, geometry.to_mm(image.affine, voxels)))
+    made = np.zeros(volume.stored.shape, bool)
+    made[tuple(stored.astype(int).T)] = True
+    assert made.sum() == made[:, :, z].sum() == len(voxels)
+    assert dice(made[:, :, z], truth[:, :, z]) == pytest.approx(0.954, abs=0.001)
 
 
 def test_a_table_in_mm(lines: Measured, expected: dict[str, bytes], tmp_path: Path) -> None:
