@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from makers.collection_table import COLLECTIONS, make
+from makers.collection_table import COLLECTIONS, VOLUMES, make
 from makers.shared import Shared
 from test_recipes import GOLDEN, plain
 
@@ -58,7 +58,7 @@ def test_recipes_are_short_and_say_where_they_know_from(source: str) -> None:
     assert not list(loaded.path.parent.glob("*.py"))
 
 
-@pytest.mark.parametrize("source", COLLECTIONS)
+@pytest.mark.parametrize("source", [*COLLECTIONS, *VOLUMES])
 def test_golden_rows(source: str, built: Any, update_golden: bool) -> None:
     rows = [plain(row) | {one: row[one] for one in COLUMNS} for row in built(source)]
     path = GOLDEN / f"{source}.jsonl"

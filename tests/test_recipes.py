@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from makers.collection_table import COLLECTIONS
+from makers.collection_table import COLLECTIONS, VOLUMES
 from makers.shared import Shared
 from makers.small_build import read_nifti
 
@@ -72,7 +72,7 @@ OWN = {"own", "own_dicom", "hospital", "hospital_readers"}
 def test_every_recipe_that_builds_has_an_archive() -> None:
     recipes = {name: load_recipe(name).recipe for name in recipe_names()}
     builds = {n for n, recipe in recipes.items() if not isinstance(recipe.reader, ArchiveOnly)}
-    assert builds == (set(SOURCES) | set(COLLECTIONS) | {"kits23", "mswal"}) - OWN
+    assert builds == (set(SOURCES) | set(COLLECTIONS) | set(VOLUMES)) - OWN
 
 
 @pytest.mark.parametrize("source", SOURCES)

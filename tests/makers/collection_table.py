@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from makers.collections import Rt, Seg, Study, write_collection
+import numpy as np
+
+from demo.files import write_nifti
+from demo.phantom import store
+from makers.collections import SHAPE, Rt, Seg, Study, ball, write_collection
 
 _TWO = {"ct": "CT", "thin": "CT"}
 _MODEL = "AIMI liver-tumor AI segmentation"
@@ -262,4 +267,45 @@ COLLECTIONS: dict[str, Sequence[Study]] = {
 
 def make(source: str, root: Path) -> None:
     """Write the archive of a source below a raw root."""
-    write_collection(root, source, COLLECTIONS[source])
+    if source in VOLUMES:
+        VOLUMES[source](root)
+    else:
+        write_collection(root, source, COLLECTIONS[source])
+
+
+# Sets that are no DICOM: masks of balls, a value each, by file.
+_KITS = {"a": 2, "b": 2, "c": 3}
+_MSWAL = {"a": 3, "b": 5, "c": 6, "small": 1}
+
+
+def _make_kits23(root: Path) -> None:
+    """`dataset/case_*`: arrays are (slice, row, column), a file for each instance and reader."""
+    for case, values in (("case_00003", _KITS), ("case_00400", {"organ": 1, "a": 2})):
+        folder = root / "dataset" / case
+        _volume(folder / "imaging.nii.gz", {"organ": 60, "a": 100}, "IPL", background=-1000)
+        _volume(folder / "segmentation.nii.gz", values, "IPL")
+        for number in (1, 2, 3):
+            name = f"tumor_instance-1_annotation-{number}.nii.gz"
+            _volume(folder / "instances" / name, {"a": 1}, "IPL", dtype=np.float64)
+
+
+def _make_mswal(root: Path) -> None:
+    """Folders of nnU-Net, with all seven values."""
+    _volume(root / "imagesTr" / "MSWAL_0001_0000.nii.gz", {"a": 100}, "LPS", background=-1000)
+    _volume(root / "labelsTr" / "MSWAL_0001.nii.gz", _MSWAL, "LPS")
+    _volume(root / "imagesTr" / "MSWAL_0002_0000.nii.gz", {"a": 100}, "LPS", background=-1000)
+    _volume(root / "labelsTr" / "MSWAL_0002.nii.gz", {"b": 7}, "LPS")
+
+
+def _volume(
+    path: Path, values: Mapping[str, int], codes: str, background: int = 0, dtype: Any = np.int16
+) -> None:
+    data = np.full(SHAPE, background, dtype=dtype)
+    for name, value in values.items():
+        data[ball(name)] = value
+    stored, affine = store(data, np.diag([1.0, 1.0, 2.0, 1.0]), codes)
+    write_nifti(path, stored, affine)
+
+
+VOLUMES = {"kits23": _make_kits23, "mswal": _make_mswal}
+"""Makers of archives of volumes, by the name of the recipe."""
