@@ -27,10 +27,10 @@ ROOT = Path(__file__).parent.parent
 LIMIT = 1 << 20
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
 REFUSED = [
-    ("a: 1\nb: 2\na: 3", "line 3, column 1: the field 'a' stands here twice"),
-    ("a: 1\n'a': 3", "line 2, column 1: the field 'a' stands here twice"),
-    ("a:\n  - {b: 1, b: 1}", "line 2, column 12: the field 'b' stands here twice"),
-    ("1: x\n0x1: y", "line 2, column 1: the field 1 stands here twice"),
+    ("a: 1\nb: 2\na: 3", "line 3, column 1: duplicate field 'a'"),
+    ("a: 1\n'a': 3", "line 2, column 1: duplicate field 'a'"),
+    ("a:\n  - {b: 1, b: 1}", "line 2, column 12: duplicate field 'b'"),
+    ("1: x\n0x1: y", "line 2, column 1: duplicate field 1"),
     (BOMB, "line 1, column 5: aliases (&, *) are not allowed"),
     ("a: &b 1", "line 1, column 4: aliases"),
     ("a: *b", "line 1, column 4: aliases"),

@@ -141,7 +141,7 @@ def read_rows(
             if (count := header.count(column.lower())) != 1:
                 raise CaseError(
                     without,
-                    f"{name}: expected the columns {', '.join(needed)}, parted by commas; "
+                    f"{name}: expected the columns {', '.join(needed)}, separated by commas; "
                     f"found {column} {count} times",
                 )
         for number, cells in enumerate(reader):

@@ -140,7 +140,7 @@ class _Document:
         elif isinstance(value, dict | list):
             raise _wrong(event, "the name of a field is a word")
         elif value in inside:
-            raise _wrong(event, f"the field {_short(value)} stands here twice")
+            raise _wrong(event, f"duplicate field {_short(value)}")
         else:
             waiting.append(value)
 

@@ -73,7 +73,7 @@ def test_what_fails_is_named(
     line.spoil["4001.*0001"] = Spoil(flipped, 100)
     assert run("fetch", recipe, "--raw", tmp_path / "raw") == 1
     out, err = capsys.readouterr()
-    assert "Failed: 1 series (1 CT)" in out and "give the same command again" in out
+    assert "Failed: 1 series (1 CT)" in out and "run the same command again" in out
     assert "P-4001/1.2/CT_1.2.2: damaged: s3://idc-open-data/" in err and "MD5" in err
 
 

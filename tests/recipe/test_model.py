@@ -177,9 +177,9 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
 
 def test_yaml_that_is_no_recipe(tmp_path: Path) -> None:
     good = yaml.safe_dump(content())
-    assert "'title' stands here twice" in message(tmp_path, good + "title: again\n")
+    assert "duplicate field 'title'" in message(tmp_path, good + "title: again\n")
     nested = good.replace("licence:\n", "licence:\n  name: xx\n", 1)
-    assert "'name' stands here twice" in message(tmp_path, nested)
+    assert "duplicate field 'name'" in message(tmp_path, nested)
     bomb = good.replace("title:", "notes: &a [x]\ncitation_: *a\ntitle:", 1)
     assert "aliases" in message(tmp_path, bomb)
     assert "not valid YAML" in message(tmp_path, "a: [1, 2")

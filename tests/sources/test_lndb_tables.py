@@ -145,7 +145,7 @@ def test_candidates_are_no_truth(tmp_path: Path) -> None:
         nodules(tmp_path, candidates)  # the same under the name of truth
     with refused(Reason.NOT_TRAINING_TRUTH, "LNDbID 2 times"):
         nodules(tmp_path, NODULES.replace("Text", "LNDbID") + ONE)
-    with refused(Reason.NOT_TRAINING_TRUTH, "parted by commas"):
+    with refused(Reason.NOT_TRAINING_TRUTH, "separated by commas"):
         nodules(tmp_path, (NODULES + ONE).replace(",", ";"))
     with refused(Reason.NOT_TRAINING_TRUTH):
         nodules(tmp_path, "")

@@ -30,7 +30,7 @@ _COMMANDS = {
     "export": ("export", "Write VOIs in the layout of another program."),
     "audit": ("audit", "Find scans and patients on both sides of the split, under any name."),
     "errata": ("errata", "Correct lesions by small text files, as a layer of their own."),
-    "blame": ("blame", "Tell every change that ever touched a VOI, in order."),
+    "blame": ("blame", "List every change to a VOI, in order."),
     "explain": ("explain", "Walk a VOI's chain of hashes from the raw file to its mask."),
     "calibrate": ("calibrate", "Learn how good the jury's 2D masks are on your own lesions."),
     "certify": ("certify", "State a risk of 3D pseudo-masks, and mark the rows that meet it."),
@@ -41,7 +41,7 @@ _COMMANDS = {
     "predict": ("predict", "Make 3D pseudo-masks of VOIs with a trained network; resumable."),
     "selftrain": ("selftrain", "Train, predict, filter, again (the paper's Figure 3); resumable."),
     "train": ("train", "Train the segmentation network on manifests; resumable."),
-    "doctor": ("doctor", "Tell what this machine has for the work, and what will be slow."),
+    "doctor": ("doctor", "Report what this machine can do, and what will be slow."),
     "lndb-prep": (
         "lndb_prep",
         "Make the VOIs of LNDb, which nobody may pass on, from your download.",

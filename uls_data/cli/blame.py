@@ -28,7 +28,7 @@ Examples:
 )
 @json_option
 def command(voi_id: str, manifests: tuple[Path, ...], as_json: bool) -> int:
-    """Tell every change that ever touched a VOI, in order.
+    """List every change to a VOI, in order.
 
     How each layer of it was made or why it was left out, and every correction with its
     reason, evidence, author and date. Builds have no date: they can be repeated.

@@ -50,8 +50,12 @@ Examples:
 @click.argument("recipe", metavar="NAME|FILE")
 @click.option("--raw", required=True, type=click.Path(path_type=Path), help="Folder of raw data.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
-@click.option("--workers", default=1, show_default=True, help="Local processes.")
-@click.option("--scheduler", metavar="ADDRESS", help="A running dask scheduler, instead.")
+@click.option("--workers", default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="A running dask scheduler to use instead of local workers.",
+)
 @click.option(
     "--profile",
     type=click.Choice(["paper", "published"]),
@@ -59,11 +63,15 @@ Examples:
     show_default=True,
     help="published: reproduce what the published archive did where that differs.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the clicks.")
-@click.option("--clicks", default=1, show_default=True, help="VOIs a lesion, each its own click.")
-@click.option("--limit", type=int, help="Only the first N cases.")
-@click.option("--only", multiple=True, metavar="CASE", help="Only this case; may be repeated.")
-@click.option("--labels-only", is_flag=True, help="Masks alone, without images.")
+@click.option("--seed", default=0, show_default=True, help="Random seed for the clicks.")
+@click.option(
+    "--clicks", default=1, show_default=True, help="VOIs per lesion, each with its own click."
+)
+@click.option("--limit", type=int, help="Build only the first N cases.")
+@click.option(
+    "--only", multiple=True, metavar="CASE", help="Build only this case; may be repeated."
+)
+@click.option("--labels-only", is_flag=True, help="Write masks only, no images.")
 @click.option(
     "--replay",
     type=click.Path(path_type=Path),
@@ -74,8 +82,8 @@ Examples:
     "--masks",
     multiple=True,
     metavar="METHOD",
-    help="For measured lesions: jury (default), grabcut, ellipse, ..., or ellipsoid (in 3D, of "
-    "the lines alone); may be repeated, a layer each.",
+    help="For measured lesions: jury (default), grabcut, ellipse, ..., or ellipsoid (3D, from "
+    "the lines alone); may be repeated, one layer each.",
 )
 @click.option(
     "--calibration",
@@ -87,21 +95,21 @@ Examples:
     "--case-timeout",
     type=click.FloatRange(min=1),
     metavar="S",
-    help="Give a case up that takes a worker longer (a disk that hangs); the same command tries it "
+    help="Give up on a case after S seconds (a disk may hang); the same command tries it "
     "again.  [default: an hour, more for large cases]",
 )
 @click.option(
-    "--prune", is_flag=True, help="Remove the VOIs of cases that are gone from the raw data."
+    "--prune", is_flag=True, help="Remove the VOIs of cases that are no longer in the raw data."
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be read; touch nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be read; write nothing.")
 @json_option
 def command(as_json: bool, **arguments: Any) -> int:
     """Turn the raw data of one source into VOIs and a manifest.
 
-    NAME is a shipped recipe (`uls-data recipe list`), FILE one of your own. The
-    same command again continues an interrupted build. Every lesion, and every
+    NAME is a shipped recipe (`uls-data recipe list`), FILE one of your own. Run the
+    same command again to continue an interrupted build. Every lesion, and every
     case that failed, is a row of OUT/manifest/<source>.parquet. Exit code 1: some
-    failed, or nothing came of all of it.
+    cases failed, or no VOI was made at all.
     """
     from uls_data.factory import build
 

@@ -77,7 +77,7 @@ Examples:
     help="Noise of lines that are drawn from full masks, as a share of the axis.",
 )
 @click.option("--seed", default=0, show_default=True, help="Deals patients into two parts.")
-@click.option("--workers", default=1, show_default=True, help="Local processes.")
+@click.option("--workers", default=1, show_default=True, help="Worker processes.")
 @json_option
 def command(
     manifests: tuple[Path, ...],

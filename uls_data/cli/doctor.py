@@ -27,7 +27,7 @@ Examples:
 )
 @json_option
 def command(out: Path, as_json: bool) -> int:
-    """Tell what this machine has for the work, what will be slow, and why.
+    """Report what this machine can do, what will be slow, and why.
 
     Exit code 1: something must be mended first.
     """

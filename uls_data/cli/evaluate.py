@@ -34,7 +34,7 @@ Examples:
     multiple=True,
     help="Groups to print; may be repeated. Default: all and lesion_type.",
 )
-@click.option("--workers", default=1, show_default=True, help="Local processes.")
+@click.option("--workers", default=1, show_default=True, help="Worker processes.")
 @click.option(
     "--to", type=click.Path(path_type=Path), help="Folder for scores (CSV), metrics.json and plot."
 )

@@ -27,7 +27,7 @@ Examples:
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Parquet file to write."
 )
-@click.option("--workers", default=1, show_default=True, help="Local processes.")
+@click.option("--workers", default=1, show_default=True, help="Worker processes.")
 @json_option
 def command(folder: Path, source: str, out: Path, workers: int, as_json: bool) -> int:
     """Write the manifest of an existing archive of VOIs, such as the published one.

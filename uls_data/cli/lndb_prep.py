@@ -36,7 +36,7 @@ Examples:
 )
 @click.option("--raw", required=True, type=click.Path(path_type=Path), help="Your download.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
-@click.option("--workers", default=1, show_default=True, help="Local processes.")
+@click.option("--workers", default=1, show_default=True, help="Worker processes.")
 @click.option(
     "--write-digest",
     "digest",

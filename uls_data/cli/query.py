@@ -49,10 +49,10 @@ def command(
     as_table: bool,
     as_json: bool,
 ) -> int:
-    """Print the rows of manifests that meet an expression.
+    """Print the rows of manifests that match an expression.
 
     M is a manifest, or the OUT folder of a build; EXPRESSION is a condition over
-    its columns as pandas takes it. Without one, all rows are printed.
+    its columns in pandas syntax. Without one, all rows are printed.
     """
     import pyarrow as pa
 

@@ -43,7 +43,7 @@ _OPTIONS = (
         help="Raw data of a source, by the name or file of its recipe: its lesions are measured on "
         "the slices of their scans, which a VOI may cut. May be repeated.",
     ),
-    click.option("--workers", default=1, show_default=True, help="Local processes."),
+    click.option("--workers", default=1, show_default=True, help="Worker processes."),
     click.option("--scheduler", metavar="ADDRESS", help="A running dask scheduler, instead."),
 )
 

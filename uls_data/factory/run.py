@@ -82,7 +82,7 @@ def build(
     profile : str
         `paper`, or `published` to reproduce what the published archive did.
     seed : int
-        Of the clicks.
+        Random seed for the clicks.
     clicks : int
         VOIs a lesion, each around a click of its own.
     limit : int, optional
@@ -176,7 +176,7 @@ def build(
     except OSError as error:
         raise SourceError(
             f"--out {out}: cannot be written: {error.strerror or error}. "
-            "Mend that and give the same command again; finished cases are kept."
+            "Fix this and run the same command again; finished cases are kept."
         ) from error
     return report
 

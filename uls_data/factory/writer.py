@@ -127,7 +127,7 @@ class Writer:
         except OSError as error:
             raise SourceError(
                 f"--out {self.folder.parents[2]}: cannot write {path}: {error.strerror}. "
-                "Mend that and give the same command again; finished cases are kept."
+                "Fix this and run the same command again; finished cases are kept."
             ) from error
 
 

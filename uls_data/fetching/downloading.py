@@ -163,7 +163,7 @@ def fetch(
     except OSError as error:
         raise SourceError(
             f"--raw {raw}: cannot be written: {error.strerror or error}. "
-            "Mend that and give the same command again; what is whole is kept."
+            "Fix this and run the same command again; what is whole is kept."
         ) from error
     return report
 

@@ -48,7 +48,7 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     except OSError as error:
         raise SourceError(
             f"{what}: cannot be written: {error.strerror or error}. "
-            "Mend that and give the same command again."
+            "Fix this and run the same command again."
         ) from error
     try:
         yield

@@ -26,7 +26,7 @@ _SKIPPED = frozenset({"Fallback", "del", "moveFrom", "instrText", "delText"})
 
 
 def docx_text(data: bytes, name: str) -> str:
-    """Text of the body: a line per paragraph and per row of a table, its cells parted by tabs.
+    """Text of the body: a line per paragraph and per row of a table, its cells separated by tabs.
 
     Headers, footers, comments and properties are not read.
 

@@ -1,4 +1,4 @@
-"""Tables of lesions in a report: columns parted by bars, tabs or blanks, under a header."""
+"""Tables of lesions in a report: columns separated by bars, tabs or blanks, under a header."""
 
 from __future__ import annotations
 

@@ -392,7 +392,7 @@ class _Run:
             )
         except OSError as error:
             raise UlsDataError(
-                f"{path}: cannot write: {error.strerror}. Mend that and give the same command again"
+                f"{path}: cannot write: {error.strerror}. Fix this and run the same command again"
             ) from error
         if name == FINAL:
             path.with_name(LATEST).unlink(missing_ok=True)

@@ -135,7 +135,7 @@ class GuardedHandler(BaseHTTPRequestHandler):
         host = self.headers.get("Host", "")
         name, _, port = host.rpartition(":")
         if name not in _NAMES or port != str(self.server.server_port):
-            raise RefusalError(HTTPStatus.FORBIDDEN, "this server answers on this machine alone")
+            raise RefusalError(HTTPStatus.FORBIDDEN, "this server accepts local connections only")
         origin = self.headers.get("Origin")
         site = self.headers.get("Sec-Fetch-Site", "none")
         if origin not in (None, f"http://{host}") or site not in ("none", "same-origin"):
