@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=2, help="other lines that models try")
     parser.add_argument("--even", action="store_true", help="only the even-numbered sarcomas")
     parser.add_argument("--made-up", type=int, default=250, help="made-up patients")
+    parser.add_argument("--first", type=int, default=0, help="number of the first of them")
     parser.add_argument("--shifted", type=int, default=25, help="patients of each shifted set")
     parser.add_argument("--patients", type=int, default=200, help="of each calibration")
     parser.add_argument("--workers", type=int, default=2)
@@ -147,7 +148,9 @@ def main() -> None:
     told = Told(tuple(options.model), options.others) if options.model else None
     cases = sorted(options.sarcomas.glob("STS_*"))
     cases = [case for case in cases if not options.even or int(case.name[-3:]) % 2 == 0]
-    jobs = _jobs(cases, options.made_up, options.shifted, told)
+    jobs = _jobs(
+        cases, range(options.first, options.first + options.made_up), options.shifted, told
+    )
     teacher = "shells"
     if told is not None:
         teacher = f"{load_model(told.models).sha256[:12]}-{told.others}"
@@ -158,11 +161,11 @@ def main() -> None:
     print(json.dumps(found, indent=1))
 
 
-def _jobs(cases: Sequence[Path], made: int, shifted: int, told: Told | None) -> Jobs:
+def _jobs(cases: Sequence[Path], made: range, shifted: int, told: Told | None) -> Jobs:
     """What measures each patient, by set; those beside the population are of other patients."""
     jobs = {
         "sarcomas": {case.name: partial(sarcoma, case, 0, told) for case in cases},
-        "made up": {f"{n:05d}": partial(_patient, n, USUAL, told) for n in range(made)},
+        "made up": {f"{n:05d}": partial(_patient, n, USUAL, told) for n in made},
     }
     for name, look in {"like the calibration": USUAL, **SHIFTED}.items():
         numbers = range(_FIRST_OTHER, _FIRST_OTHER + shifted)

@@ -110,6 +110,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--tta", action="store_true")
     parser.add_argument("--key-slice", default="auto")
+    parser.add_argument("--no-image-vote", action="store_true")
     given = parser.parse_args(arguments)
     far, lungs = given.to / "deeplesion", given.to / "lungs"
     if not (far / "truth").is_dir():
@@ -117,8 +118,10 @@ def main(arguments: list[str]) -> int:
     if not (lungs / "weak").is_dir():
         make_lungs(given.data, lungs)
     options = {"device": given.device, "tta": given.tta, "key_slice": given.key_slice}
+    options["image_vote"] = False if given.no_image_vote else None
     names = "+".join(model.name for model in given.model)
     name = f"{names}{'-tta' if given.tta else ''}-{given.key_slice}"
+    name += "-alone" if given.no_image_vote else ""
     for manifests, truth, to in (
         ([far / "vois"], far / "truth", far / "masks" / name),
         ([lungs / "full", lungs / "weak"], lungs / "full", lungs / "masks" / name),

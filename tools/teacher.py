@@ -158,7 +158,15 @@ def plan_of(name: str) -> Plan:
     return plan.model_copy(update=changed)
 
 
-def score(out: Path, names: Sequence[str], *, device: str, tta: bool, key_slice: Any) -> None:
+def score(
+    out: Path,
+    names: Sequence[str],
+    *,
+    device: str,
+    tta: bool,
+    key_slice: Any,
+    image_vote: bool,
+) -> None:
     """Print the Dice of the even patients, beside that of the ellipsoid of the same lines."""
     models = [out / "models" / name for name in names]
     name = "+".join(names)
@@ -166,7 +174,8 @@ def score(out: Path, names: Sequence[str], *, device: str, tta: bool, key_slice:
         dice, least, worst = [], [], []
         for k in range(draws):
             weak = out / _folder(lines, k)
-            to = out / "masks" / f"{name}-{_folder(lines, k)}{'-tta' if tta else ''}-{key_slice}"
+            how = f"{'-tta' if tta else ''}-{key_slice}{'' if image_vote else '-alone'}"
+            to = out / "masks" / f"{name}-{_folder(lines, k)}{how}"
             report = predict(
                 [out / "full", weak],
                 models,
@@ -175,6 +184,7 @@ def score(out: Path, names: Sequence[str], *, device: str, tta: bool, key_slice:
                 tta=tta,
                 device=device,
                 key_slice=key_slice,
+                image_vote=None if image_vote else False,
             )
             found = evaluate(report.manifest, out / "full", vois=_held(weak))
             dice += [row["dice"] for row in found.rows]
@@ -214,6 +224,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--tta", action="store_true")
     parser.add_argument("--key-slice", default="auto")
+    parser.add_argument("--no-image-vote", action="store_true")
     given = parser.parse_args(arguments)
     name = given.name or given.plan
     try:
@@ -241,6 +252,7 @@ def main(arguments: list[str]) -> int:
                 device=given.device,
                 tta=given.tta,
                 key_slice=given.key_slice,
+                image_vote=not given.no_image_vote,
             )
     except CaseError as error:
         print(error, file=sys.stderr)

@@ -20,6 +20,7 @@ WORSE: dict[str, int] = {
     "short_error": 1,
     "endpoint_distance": 1,
     "volume_ratio": 1,
+    "unlike": 1,
     "shape_flags": 1,
     "predicted_dice": -1,
     "uncertainty": 1,

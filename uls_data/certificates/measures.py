@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from uls_data.certificates.judged import Judged, identity_of
 from uls_data.ensemble.agreement import key_slice_columns
 from uls_data.ensemble.disagreement import disagreement, in_one_box
-from uls_data.ensemble.member import Masks, Member, masks_of
+from uls_data.ensemble.member import Masks, Member, about, masks_of
 from uls_data.ensemble.subject import Subject
 from uls_data.errors import CaseError
 from uls_data.geometry import bounding_box
 from uls_data.manifest.patients import patient_key
 from uls_data.manifest.row import Row
+from uls_data.measure.ellipsoid import ellipse_field
 from uls_data.measure.overlap import dice
+from uls_data.pseudomask.likeness import likeness
 
 _SHAPE_FLAGS = ("several_components_26", "centre_outside_mask")
 _NETWORK = ("view_disagreement", "click_dice")
@@ -52,6 +54,7 @@ def judged(
         **_of_lines(subject, mask, made),
         **_of_ensemble(mask, made, subject.key_slice),
         **_of_image(subject, mask),
+        **_of_likeness(subject, mask, made),
     }
     return Judged(
         identity=identity_of(row),
@@ -122,6 +125,35 @@ def _of_ensemble(
         "disagreement": disagreement(in_one_box(solid)),
         "key_slice_disagreement": disagreement(planes, list(made.flat.values())),
     }
+
+
+def _of_likeness(subject: Subject, mask: NDArray[np.bool_], made: Masks) -> dict[str, float | None]:
+    """Share of a mask that looks less like the 2D mask of the key slice than like what is around.
+
+    Nothing without an image, lines, a 2D mask, or any contrast there.
+    """
+    lines, at, spacing = subject.lines, subject.key_slice, subject.spacing_mm
+    plane = next(iter(made.flat.values()), None)
+    if lines is None or at is None or spacing is None or plane is None or not mask.any():
+        return {}
+    try:
+        hu = subject.hu
+    except CaseError:
+        return {}
+    inside, start = bounding_box(mask)
+    box = tuple(
+        slice(min(part.start, int(low)), max(part.stop, int(low) + n))
+        for part, low, n in zip(about(lines, at, spacing), start, inside.shape, strict=True)
+    )
+    x, y, z = (part.start for part in box)
+    valid = np.zeros(mask.shape, bool)
+    valid[subject.scan] = True
+    here = plane[box[:2]]
+    radius = np.sqrt(ellipse_field(lines.moved(-x, -y), (here.shape[0], here.shape[1])))
+    odds = likeness(hu[box], valid[box], here, radius, at - z, spacing)
+    if not odds.any():
+        return {}
+    return {"unlike": float((odds[mask[box]] < 0).mean())}
 
 
 def _of_image(subject: Subject, mask: NDArray[np.bool_]) -> dict[str, float | None]:

@@ -98,7 +98,7 @@ class Likeness:
             return None
         plane = pseudo_mask("jury", measured).mask
         lines = measured.lines.lengthened(measured.outward_vox)
-        box = _about(lines, at, spacing)
+        box = about(lines, at, spacing)
         x, y, z = (part.start for part in box)
         whole = np.zeros(VOI_SHAPE, bool)
         whole[subject.scan] = True
@@ -109,8 +109,8 @@ class Likeness:
         return mask
 
 
-def _about(lines: Lines, key_slice: int, spacing_mm: tuple[float, float, float]) -> Box:
-    """Part of a VOI that holds all that lines may be of."""
+def about(lines: Lines, key_slice: int, spacing_mm: tuple[float, float, float]) -> Box:
+    """Part of a VOI (x, y, z) that holds all that lines may be of, and its surroundings."""
     long_mm, _ = lines.length_mm(spacing_mm)
     middle = (*lines.points.mean(axis=0), key_slice)
     x, y, z = (

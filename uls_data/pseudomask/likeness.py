@@ -57,7 +57,7 @@ def likeness(
     radius : ndarray, shape (x, y)
         Normalised radius of the ellipse of the lines (`radius_field`).
     key_slice : int
-        Index z of the measured slice; where it lies outside, nothing is known: all is 0.
+        Index z of the measured slice; where it lies outside, or is flat, all is 0: not known.
     spacing_mm : tuple of 3 float
         x, y, z.
 
@@ -82,7 +82,9 @@ def likeness(
     values = ndimage.gaussian_filter(values, widths, mode="nearest")
     inside, around = (values[:, :, key_slice][part] for part in (core, ring))
     low, high = np.quantile(np.concatenate([inside, around]), [0.01, 0.99])
-    width = (high - low) / _BINS + 1e-6
+    if high <= low:
+        return nothing
+    width = (high - low) / _BINS
 
     def common(some: NDArray[np.float32]) -> NDArray[np.float64]:
         """How common each HU is."""
