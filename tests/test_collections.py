@@ -12,9 +12,10 @@ from makers.shared import Shared
 from test_recipes import GOLDEN, plain
 
 import uls_data
-from tools.collections import counted, read_index
+from tools.collections import counted, read_index, shared_scans
 from tools.pins import index_version
 from uls_data.fetching.series_list import read_series
+from uls_data.manifest.patients import patient_space
 from uls_data.recipe import load_recipe, recipe_names
 
 COLUMNS = ("annotation_scope", "click_source", "study_instance_uid", "detail")
@@ -119,3 +120,13 @@ def test_counts_are_those_of_the_index() -> None:
         if recipe.fetch.idc.index != version:
             pytest.skip(f"recipes are of idc-index-data {recipe.fetch.idc.index}, not {version}")
         assert counted(recipe, index) == recipe.expect.counts, source
+
+
+def test_scans_of_two_collections_are_known_by_their_uids() -> None:
+    """docs/collections.md has the numbers; patients of these sources are one and the same."""
+    assert shared_scans() == {("lidc_idc", "lidc_idri"): 883}
+    for source, other in (("lidc_idc", "lidc_idri"), ("c4kc_kits", "kits21"), ("kits23", "kits21")):
+        one, two = load_recipe(source).recipe, load_recipe(other).recipe
+        assert patient_space(one.source) == patient_space(two.source)
+        assert set(one.heldout_patients) <= set(two.heldout_patients)
+        assert one.heldout_patients

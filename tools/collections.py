@@ -11,6 +11,7 @@ import argparse
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +20,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tools.pins import index_version, installed, series_of
+from uls_data.fetching.series_list import read_series
 from uls_data.recipe import Recipe, load_recipe, recipe_names
 from uls_data.recipe.model import Counts
 from uls_data.recipe.pinned import PinnedSeries
-from uls_data.recipe.reader import DicomObjects
+from uls_data.recipe.reader import DicomObjects, LidcXml
 
 _COLUMNS = [
     *("collection_id", "analysis_result_id", "PatientID", "StudyInstanceUID", "Modality"),
@@ -107,6 +109,21 @@ def types_of(recipe: Recipe, index: pa.Table) -> Counter[str]:
     return found
 
 
+def shared_scans() -> dict[tuple[str, str], int]:
+    """CT series that two shipped recipes list, by the names of the recipes; no pixel is needed."""
+    listed: dict[str, set[str]] = {}
+    for name in recipe_names():
+        loaded = load_recipe(name)
+        recipe = loaded.recipe
+        if isinstance(recipe.reader, LidcXml):
+            listed[name] = {one.series_instance_uid for one in recipe.reader.crosswalk}
+        elif recipe.fetch is not None and recipe.fetch.idc is not None:
+            series = read_series(loaded.path.parent / recipe.fetch.idc.series)
+            listed[name] = {one.series_instance_uid for one in series if one.modality == "CT"}
+    both = {(a, b): len(listed[a] & listed[b]) for a, b in combinations(sorted(listed), 2)}
+    return {pair: number for pair, number in both.items() if number}
+
+
 def table() -> str:
     """All recipes as a Markdown table."""
     lines = [
@@ -160,6 +177,8 @@ def main() -> None:
         if recipe.lesion_types:
             kinds = types_of(recipe, index).most_common()
             print("  " + ", ".join(f"{number:,} {kind}" for kind, number in kinds))
+    for (one, other), number in shared_scans().items():
+        print(f"{one} and {other} share {number} CT series")
 
 
 if __name__ == "__main__":
