@@ -194,7 +194,7 @@ def test_dry_run(uls: Any, archives: Any, tmp_path: Path) -> None:
     raw = archives["own"]
     arguments = ("build", raw / "own.yaml", "--raw", raw, "--out", tmp_path / "out", "--dry-run")
     plain = uls(*arguments)
-    assert plain.code == 0 and "nothing was touched" in plain.err and "p01_visit1" in plain.out
+    assert plain.code == 0 and "nothing was written" in plain.err and "p01_visit1" in plain.out
     rows = uls(*arguments, "--json").json()
     assert [row["case_id"] for row in rows][:2] == ["p01_visit1", "p02_visit1"]
     assert len(rows) == 6

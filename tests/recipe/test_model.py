@@ -112,7 +112,7 @@ WRONG = [
     ({"licence__nmae": "x"}, ["licence.nmae", "Did you mean `name`"]),
     ({"licence": None}, ["licence", "missing", "Add `licence: ...`"]),
     ({"licence__evidence": None}, ["licence.evidence", "missing", "Add"]),
-    ({"reader__layouts__0__mask": None}, ["reader.layouts.0.mask", "missing"]),
+    ({"reader__layouts__0__mask": None}, ["reader.layouts.0", "needs mask or instances"]),
     ({"recipe_version": "first"}, ["recipe_version", "integer", "'first'", "Raised"]),
     ({"recipe_version": 0}, ["recipe_version", "greater than or equal to 1", "0"]),
     ({"title": 5}, ["title", "string", "5"]),

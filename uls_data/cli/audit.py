@@ -34,14 +34,14 @@ Examples:
     "--out", type=click.Path(path_type=Path), metavar="M2", help="Manifest to write, with flags."
 )
 @click.option(
-    "--voxels", is_flag=True, help="Compare fingerprints of images and labels, not names alone."
+    "--voxels", is_flag=True, help="Compare fingerprints of images and labels, not just names."
 )
-@click.option("--workers", default=1, show_default=True, help="Local processes, for --voxels.")
+@click.option("--workers", default=1, show_default=True, help="Worker processes, for --voxels.")
 @json_option
 def command(
     manifests: tuple[Path, ...], out: Path | None, voxels: bool, workers: int, as_json: bool
 ) -> int:
-    """Find scans, lesions and patients that go by two names, and those that leak.
+    """Find scans, lesions and patients under two names, and leaks between splits.
 
     Compared are hashes of images and masks, names of scans, and patients; with --voxels also
     fingerprints of images and of 3D masks, which survive cropping, padding, turning and

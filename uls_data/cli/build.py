@@ -144,7 +144,7 @@ def _print_plan(report: Any, as_json: bool) -> None:
         return
     columns = ("case_id", "image_source", "label_source", "status", "reason")
     table(([row[column] for column in columns] for row in report.rows), columns)
-    click.echo(f"{report.cases} cases of {report.source}; nothing was touched.", err=True)
+    click.echo(f"{report.cases} cases of {report.source}; nothing was written.", err=True)
 
 
 def _summary(report: Any, raw: Path) -> None:

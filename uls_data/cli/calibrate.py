@@ -22,15 +22,20 @@ Examples:
     "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="JSON to write.")
-@click.option("--jitter", default=0.05, show_default=True, help="Noise, as a share of the axis.")
+@click.option(
+    "--jitter",
+    default=0.05,
+    show_default=True,
+    help="Noise on the end points, as a fraction of the axis length.",
+)
 @trial_options
 @json_option
 def command(manifests: tuple[Path, ...], out: Path, as_json: bool, **options: Any) -> int:
-    """Learn how good the jury's masks are, from your own lesions with full masks.
+    """Learn from your own lesions with full masks how good the jury's masks are.
 
     Lines are derived from each human mask, clean and noisy; the file tells `build
-    --calibration` which Dice to expect. What it foretells of patients that it has not
-    seen is printed: cross-validation by patient.
+    --calibration` which Dice to expect. How well that works for
+    unseen patients is printed (cross-validation by patient).
     """
     from uls_data.scoring.calibration import calibrate
 

@@ -40,9 +40,13 @@ Examples:
     help="The full masks of the calibration's VOIs, where M2 does not hold them.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="JSON to write.")
-@click.option("--risk", default=0.1, show_default=True, help="Share of kept masks that may fail.")
-@click.option("--dice", default=0.7, show_default=True, help="A mask below this fails.")
-@click.option("--confidence", default=0.95, show_default=True, help="That the promise holds.")
+@click.option(
+    "--risk", default=0.1, show_default=True, help="Fraction of kept masks that may fail."
+)
+@click.option("--dice", default=0.7, show_default=True, help="A mask with a lower Dice fails.")
+@click.option(
+    "--confidence", default=0.95, show_default=True, help="Confidence that the promise holds."
+)
 @click.option("--layer", help="Of the masks of M, where it has several in 3D.")
 @click.option("--calibration-layer", help="Likewise of M2.")
 @click.option(
@@ -76,7 +80,12 @@ Examples:
     show_default=True,
     help="Noise of lines that are drawn from full masks, as a share of the axis.",
 )
-@click.option("--seed", default=0, show_default=True, help="Deals patients into two parts.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    help="Random seed for splitting patients into two parts.",
+)
 @click.option("--workers", default=1, show_default=True, help="Worker processes.")
 @json_option
 def command(
@@ -87,7 +96,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """State a risk of pseudo-masks, and mark the rows that meet it.
+    """State a risk for pseudo-masks, and mark the rows that meet it.
 
     A rule is learned on lesions whose full masks are known, of which it holds: of the
     kept masks at most 10 % have a Dice under 0.7, with 95 % confidence. A score of many

@@ -17,7 +17,7 @@ _SHOWN = 20
 
 @click.group(no_args_is_help=True)
 def command() -> None:
-    """Correct lesions by small text files, as a layer of their own.
+    """Correct lesions with small text files, as a separate layer.
 
     An overlay lists corrections: drop a lesion, relabel it, replace its mask by a
     patch, click it anew, or note something. Each names the VOI, what is wrong and how
@@ -49,7 +49,7 @@ def _arguments(function: F) -> F:
 
 
 @command.command(
-    short_help="Say of every correction whether it fits.",
+    short_help="Check whether every correction fits.",
     epilog="""\b
 Examples:
   uls-data errata check fixes.yaml --manifest vois

@@ -23,11 +23,11 @@ Examples:
 """
 )
 @click.option("--pred", required=True, type=_MASKS, metavar="DIR|M", help="Masks to score.")
-@click.option("--truth", required=True, type=_MASKS, metavar="DIR|M", help="What is true.")
+@click.option("--truth", required=True, type=_MASKS, metavar="DIR|M", help="The true masks.")
 @click.option("--against", type=_MASKS, metavar="DIR|M", help="A second model to compare with.")
-@click.option("--layer", help="Layer of --pred, where it holds several.")
-@click.option("--against-layer", help="Likewise of --against.")
-@click.option("--truth-layer", help="Likewise of --truth; default: annotated.")
+@click.option("--layer", help="Layer to score, if --pred holds several.")
+@click.option("--against-layer", help="The same for --against.")
+@click.option("--truth-layer", help="The same for --truth; default: annotated.")
 @click.option(
     "--by",
     type=click.Choice(["all", "lesion_type", "source"]),
@@ -48,7 +48,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Score 3-D masks with the measures of the challenge, and with their corrected forms.
+    """Score 3D masks with the challenge's measures, and with their corrected forms.
 
     DIR is a folder of NIfTI masks named like their VOIs, or one with a stack of the
     challenge; M a manifest or the OUT folder of a build. A VOI of the truth that has

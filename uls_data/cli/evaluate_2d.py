@@ -42,7 +42,7 @@ Examples:
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=(0.05, 0.15),
     show_default=True,
-    help="Noise, as a share of the axis; may be repeated.",
+    help="Noise on the end points, as a fraction of the axis length; may be repeated.",
 )
 @click.option(
     "--readers",

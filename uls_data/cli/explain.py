@@ -33,7 +33,7 @@ Examples:
     help="Manifest or OUT folder; may be repeated.  [default: this folder]",
 )
 @click.option("--layer", help="Of the mask; default: corrected or annotated where there is one.")
-@click.option("--verify", is_flag=True, help="Walk the chain again from the raw data.")
+@click.option("--verify", is_flag=True, help="Build the case again from the raw data, and compare.")
 @click.option("--raw", type=click.Path(path_type=Path), help="Folder of raw data, for --verify.")
 @click.option("--recipe", metavar="NAME|FILE", help="Of the build; default: the source's own.")
 @click.option(
@@ -50,7 +50,7 @@ def command(
     replayed: bool,
     as_json: bool,
 ) -> int:
-    """Walk a VOI's chain of hashes from the raw file to its mask.
+    """Follow a VOI's chain of hashes from the raw file to its mask.
 
     Raw file, decoded voxels, recipe, instance, click, VOI and mask, each with its hash.
     Files beside the manifest are compared with it; --verify builds the case again in a

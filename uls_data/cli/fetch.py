@@ -39,7 +39,7 @@ Examples:
     is_flag=True,
     help="Leave out series that the IDC found to be no even stack of slices.",
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be fetched; touch nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be fetched; write nothing.")
 @json_option
 def command(recipe: str, raw: Path, as_json: bool, **arguments: Any) -> int:
     """Download what a recipe pins: DICOM series of the IDC, and files by their hash.

@@ -55,7 +55,7 @@ Examples:
 )
 @json_option
 def command(manifest: Path, out: Path, as_json: bool, **options: Any) -> int:
-    """Keep the pseudo-masks that meet a rule.
+    """Keep the pseudo-masks that satisfy a rule.
 
     paper: long and short axis, measured on the key slice, each within 5 pixels of the
     reader's. combined: that, and the error small for the lesion's size, predicted Dice

@@ -17,15 +17,15 @@ device_option = click.option(
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
-    help="auto: a GPU where there is one.",
+    help="auto: a GPU if there is one.",
 )
 precision_option = click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
     default="auto",
     show_default=True,
-    help="Of prediction; auto: bfloat16 on a GPU that has it, float16 on an older one, float32 on "
-    "a CPU.",
+    help="Precision of prediction; auto: bfloat16 on a GPU that has it, float16 on an older one, "
+    "float32 on a CPU.",
 )
 tta_option = click.option(
     "--tta",
@@ -35,7 +35,7 @@ tta_option = click.option(
 jitter_option = click.option(
     "--jitter",
     type=click.IntRange(min=0, max=64),
-    help="Predict anew from so many other clicks on what was found, and measure their Dice.  "
+    help="Predict again from K other clicks on the mask that was found, and measure their Dice.  "
     "[default: 0]",
 )
 key_slice_option = click.option(

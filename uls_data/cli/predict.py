@@ -79,7 +79,7 @@ Examples:
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network first (torch).")
 @click.option("--seed", type=int, help="Random seed for --jitter.  [default: 0]")
 @threads_option
-@click.option("--dry-run", is_flag=True, help="Count what is to be predicted; touch nothing.")
+@click.option("--dry-run", is_flag=True, help="Count what would be predicted; write nothing.")
 @json_option
 def command(
     manifests: tuple[Path, ...],
@@ -95,7 +95,7 @@ def command(
 
     The mask is the component at the VOI's centre, else the nearest within 5 mm. Rows carry
     both axes' errors and the Dice on the key slice, the expected Dice and the entropy, as
-    `filter` uses them. The same command again goes on where it ended.
+    `filter` uses them. Run the same command again to continue an interrupted run.
     """
     try:
         from uls_data.network.prediction import predict

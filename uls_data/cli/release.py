@@ -84,7 +84,7 @@ def build(
 
     Refused, with the names of the files, are images and labels that do not pair, files that
     do not match their rows, missing licence terms, and sources that may not be passed on,
-    such as LNDb. The same command goes on after a kill.
+    such as LNDb. After a kill, run the same command again to continue.
     """
     from uls_data.release import release_build
 
@@ -160,7 +160,7 @@ def verify(folder: Path, release_sha256: str | None, as_json: bool) -> int:
     """Name every file of a release that is missing, extra, changed, renamed or swapped.
 
     Works offline, on the parts as they are and on what was unpacked of them. Every file is
-    read; a run that was killed goes on where it was. Exit code 1 if anything is wrong.
+    read; a run that was killed continues where it stopped. Exit code 1 if anything is wrong.
     """
     from uls_data.release import release_verify
 

@@ -50,14 +50,18 @@ Examples:
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the loop.")
 @click.option(
-    "--rounds", type=click.IntRange(min=1), default=2, show_default=True, help="The paper has two."
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Number of rounds; the paper has two.",
 )
 @click.option(
     "--cross-fit",
     type=click.IntRange(min=0),
     default=0,
     metavar="K",
-    help="Deal patients into K folds; no teacher predicts a lesion of a patient it trained on.",
+    help="Split patients into K folds; no teacher predicts a lesion of a patient it trained on.",
 )
 @click.option("--plan", help="baseline, small or a file.  [default: baseline]")
 @click.option(
@@ -102,7 +106,9 @@ Examples:
 @device_option
 @precision_option
 @batch_size_option
-@click.option("--seed", default=0, show_default=True, help="Of weights, order, folds and clicks.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Random seed for weights, order, folds and clicks."
+)
 @threads_option
 @json_option
 def command(
@@ -118,8 +124,8 @@ def command(
 
     Round 1 pre-trains a network on the 2D masks of the weak lesions and fine-tunes it on the
     full masks; it predicts the weak lesions in 3D, and the filter keeps those that agree with
-    their measurement. Every later round pre-trains a new network on what was kept. The same
-    command again goes on wherever it ended. Each round is a layer, `pseudo3d-rN`.
+    their measurement. Every later round pre-trains a new network on the masks that were kept.
+    Each round is a layer, `pseudo3d-rN`. Run the same command again to continue.
     """
     try:
         from uls_data.loop import selftrain

@@ -57,20 +57,24 @@ Examples:
     show_default=True,
     help="What slices without annotation are to 2D masks: unknown, or background (as published).",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the plan's.")
-@click.option("--steps", type=click.IntRange(min=1), help="Instead of epochs.")
-@click.option("--seed", default=0, show_default=True, help="Of weights, order and augmentation.")
+@click.option(
+    "--epochs", type=click.IntRange(min=1), help="Number of epochs, instead of the plan's."
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Number of steps, instead of epochs.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Random seed for weights, order and augmentation."
+)
 @threads_option
-@click.option("--dry-run", is_flag=True, help="Say what would be trained; touch nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would be trained; write nothing.")
 @json_option
 def command(
     manifests: tuple[Path, ...], more: tuple[Path, ...], out: Path, as_json: bool, **options: Any
 ) -> int:
     """Train a network on the VOIs of manifests.
 
-    Held-out patients are scored, never trained on, in whichever source they occur. The same
-    command again goes on from the last checkpoint. The folder is a model folder of nnU-Net v2,
-    with the curves beside it.
+    Held-out patients are scored, never trained on, in whichever source they occur. Run the
+    same command again to continue from the last checkpoint. The folder is an nnU-Net v2 model
+    folder, with the training curves beside it.
     """
     try:
         from uls_data.network.training import train

@@ -33,7 +33,7 @@ _OPTIONS = (
         help="The slice of the long axis, or every slice of 25 lesion pixels or more.",
     ),
     click.option("--draws", default=3, show_default=True, help="Noisy repetitions of each slice."),
-    click.option("--seed", default=0, show_default=True, help="Of the noise."),
+    click.option("--seed", default=0, show_default=True, help="Random seed for the noise."),
     click.option(
         "--raw",
         "scans",
@@ -44,7 +44,11 @@ _OPTIONS = (
         "the slices of their scans, which a VOI may cut. May be repeated.",
     ),
     click.option("--workers", default=1, show_default=True, help="Worker processes."),
-    click.option("--scheduler", metavar="ADDRESS", help="A running dask scheduler, instead."),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="A running dask scheduler to use instead of local workers.",
+    ),
 )
 
 
