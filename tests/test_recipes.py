@@ -28,6 +28,7 @@ COLUMNS = [
     *("pad_after_x_vox", "mask_voxels", "fraction_outside_voi", "long_axis_slice_voi"),
     *("long_axis_points_vox", "short_axis_points_vox", "label_voxels_sha256"),
     *("source_split", "patient_sex", "patient_age_years", "key_slice_voi", "supervision"),
+    *("study_day", "lesion_track_id"),
 ]
 ROUNDED = [
     *("spacing_x_mm", "spacing_z_mm", "volume_mm3", "long_axis_vox", "short_axis_mm", "affine"),

@@ -54,6 +54,15 @@ def request_name(words: Iterable[str]) -> str:
     return f"m{hash_of(words)[:11]}"
 
 
+def track_id(*identity: str) -> str:
+    """Name of a lesion over time: a letter and hexadecimal digits of a hash of what follows it.
+
+    Tracking UIDs name the hospital that gave them, and names of structures may name anybody.
+    """
+    canonical = json.dumps(("track", *identity), ensure_ascii=True, separators=(",", ":"))
+    return f"t{hashlib.sha256(canonical.encode('ascii')).hexdigest()[:15]}"
+
+
 def voi_id(pattern: str, case_id: str, lesion_index: int, sample_index: int) -> str:
     """Name of one VOI in a source's published style.
 

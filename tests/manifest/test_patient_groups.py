@@ -77,3 +77,8 @@ def test_equal_files_on_both_sides_of_a_split_leak() -> None:
     ][:2]
     (match,) = [it for it in findings(rows) if it.check == SAME_SCAN]
     assert match.leak and match.rows == (0, 1)
+
+
+def test_patients_who_share_a_lesion_are_one_group() -> None:
+    rows = [row("a") | {"lesion_track_id": "t"}, row("b"), row("c") | {"lesion_track_id": "t"}]
+    assert patient_groups(rows) == {"own/a": "own/a", "own/b": "own/b", "own/c": "own/a"}

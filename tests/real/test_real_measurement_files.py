@@ -93,7 +93,10 @@ def test_a_report_of_dcmjs(samples: Path) -> None:
     assert (short.role, short.stated_mm) == ("short", 47.0)
     (length,) = found[3].shapes
     assert length.stated_mm == pytest.approx(39.366493)
-    assert len({one.track for one in found}) == 6 and len({one.drawn_by for one in found}) == 1
+    assert (
+        len({one.follows for one in found}) == len({one.track for one in found}) == 6
+        and len({one.drawn_by for one in found}) == 1
+    )
 
 
 def test_reports_of_dwv(samples: Path) -> None:

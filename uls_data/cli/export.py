@@ -166,6 +166,9 @@ Examples:
     "--to", required=True, type=click.Path(path_type=Path), help="Folder of dataset.json."
 )
 @click.option("--weak", is_flag=True, help="List masks of one slice too; see key_slice_voi.")
+@click.option(
+    "--pairs", is_flag=True, help="List each followed lesion together with its previous study."
+)
 @_dataset_options
 def monai(
     manifests: tuple[Path, ...], layers: tuple[str, ...], as_json: bool, **options: Any

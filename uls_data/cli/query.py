@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _DEFAULT_COLUMNS = "voi_id,status,reason,lesion_type,long_axis_vox,short_axis_vox,qc_flags"
 _ROWS_OF_A_TABLE = 50
+_STEP_COLUMNS = (
+    *("lesion_track_id", "voi_after", "lesion_type", "days", "long_before_mm", "long_after_mm"),
+    *("long_change_percent", "volume_change_percent", "volume_doubling_days"),
+)
 
 
 @click.command(
@@ -26,6 +30,7 @@ Examples:
   uls-data query vois 'long_axis_mm > 30 and split == "train"' --csv > large.csv
   uls-data query vois 'flagged("cut_by_voi")' --json
   uls-data query vois 'agreement_level > 1' --sort -uncertainty --csv > disputed.csv
+  uls-data query vois --growth --csv > growth.csv
 The columns are listed in docs/data-model.md and in manifests/schema/lesion.json.
 """
 )
@@ -40,6 +45,9 @@ The columns are listed in docs/data-model.md and in manifests/schema/lesion.json
 )
 @click.option("--csv", "as_csv", is_flag=True, help="CSV on standard output; lists as JSON.")
 @click.option("--table", "as_table", is_flag=True, help="A plain table of every row.")
+@click.option(
+    "--growth", "growing", is_flag=True, help="Change of lesions from each study to the next."
+)
 @json_option
 def command(
     manifests: tuple[Path, ...],
@@ -47,18 +55,22 @@ def command(
     sort: str | None,
     as_csv: bool,
     as_table: bool,
+    growing: bool,
     as_json: bool,
 ) -> int:
     """Print the rows of manifests that match an expression.
 
     M is a manifest, or the OUT folder of a build; EXPRESSION is a condition over
     its columns in pandas syntax. Without one, all rows are printed.
+    --growth prints lesions that are followed over time instead.
     """
     import pyarrow as pa
 
     from uls_data.manifest.parquet import frame_of
     from uls_data.manifest.query import query, query_pieces, unknown_words
 
+    if growing:
+        return _growth(manifests, as_csv, as_json)
     *paths, last = manifests
     expression = ""
     if paths and not _is_there(last):
@@ -88,6 +100,27 @@ def command(
     click.echo(f"{len(frame)} rows", err=True)
     for hint in () if len(frame) else unknown_words(expression):
         click.echo(hint, err=True)
+    return 0
+
+
+def _growth(manifests: tuple[Path, ...], as_csv: bool, as_json: bool) -> int:
+    """Print how followed lesions change, a row a step from one study to the next."""
+    from uls_data.manifest.growth import GROWTH, growth
+    from uls_data.tables import inert
+
+    steps = growth(list(manifests))
+    if as_json:
+        for step in steps:
+            json_line(step)
+    elif as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(GROWTH)
+        writer.writerows([inert(step[name]) for name in GROWTH] for step in steps)
+    else:
+        shown = _STEP_COLUMNS
+        table(([step[name] for name in shown] for step in steps), shown)
+    tracks = len({(step["source"], step["lesion_track_id"]) for step in steps})
+    click.echo(f"{len(steps)} steps of {tracks} lesions", err=True)
     return 0
 
 

@@ -74,6 +74,8 @@ class Segment:
     algorithm : str or None
         `MANUAL`, `SEMIAUTOMATIC` or `AUTOMATIC`.
     label, description : FreeText
+    tracking_uid : str or None
+        What follows it over time (PS3.3 C.8.20.2).
     """
 
     number: int
@@ -83,6 +85,7 @@ class Segment:
     algorithm: str | None
     label: FreeText
     description: FreeText
+    tracking_uid: str | None = None
 
 
 @dataclass(frozen=True)
@@ -323,6 +326,7 @@ def _segment(item: Dataset, name: str) -> Segment:
         algorithm=algorithm.decode() if known else None,
         label=free_text(item, "SegmentLabel", name),
         description=free_text(item, "SegmentDescription", name),
+        tracking_uid=uid(item, "TrackingUID", name),
     )
 
 

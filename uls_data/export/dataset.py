@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,25 @@ def deal(patients: Iterable[Row], folds: int) -> dict[str, int]:
         shuffled = sorted(groups, key=lambda group: (draw(1 << 64, "deal", group), group))
         drawn = {group: at % folds for at, group in enumerate(shuffled)}
     return {patient: drawn[group] for patient, group in group_of.items()}
+
+
+def priors(examples: Sequence[Example]) -> dict[tuple[Any, ...], Example]:
+    """Previous study of each lesion that is followed, by `Example.identity` of the later one.
+
+    Of one click, the first study before: of two of one day, the first case by name.
+    """
+    tracks: dict[tuple[Any, ...], dict[int, list[Example]]] = {}
+    for example in examples:
+        row = example.row
+        if row["lesion_track_id"] is not None and row["study_day"] is not None:
+            key = row["lesion_track_id"], row["sample_index"]
+            tracks.setdefault(key, {}).setdefault(row["study_day"], []).append(example)
+    return {
+        later.identity: by_day[before][0]
+        for by_day in tracks.values()
+        for before, now in pairwise(sorted(by_day))
+        for later in by_day[now]
+    }
 
 
 @dataclass(frozen=True)

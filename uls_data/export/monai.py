@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.errors import SourceError
-from uls_data.export.dataset import FOLDS, DatasetExport, choose
+from uls_data.export.dataset import FOLDS, DatasetExport, choose, priors
 from uls_data.io import write_bytes
 from uls_data.manifest.by_axis import spacing_of
 from uls_data.manifest.example import Example
@@ -30,6 +30,7 @@ def export_monai(
     *,
     layers: Collection[str] = (),
     weak: bool = False,
+    pairs: bool = False,
     folds: int = FOLDS,
     started: Callable[[int], None] | None = None,
     progress: Callable[[int], None] | None = None,
@@ -49,6 +50,9 @@ def export_monai(
         Of the masks; default: the best of each VOI, as for training.
     weak : bool
         Whether masks of one slice are listed; only their `key_slice_voi` is known.
+    pairs : bool
+        List each lesion that is followed with its previous study, as one item: `prior_image`,
+        `prior_label`, `prior_voi_id` and `days`; lesions without one are left out.
     folds : int
         Folds of the training part; a patient's VOIs share one.
 
@@ -61,20 +65,30 @@ def export_monai(
         raise SourceError(f"--folds {folds}: expected 2 or more")
     dataset = choose(manifest, layers=layers, weak=weak, folds=folds)
     to = Path(to)
+    if pairs and not priors(dataset.train):
+        raise SourceError(
+            "--pairs: no lesion to train on has a previous study: lesion_track_id and study_day "
+            "tell which are one lesion, and when"
+        )
     if started is not None:
         started(len(dataset.train) + len(dataset.heldout))
     failed: list[dict[str, Any]] = []
     parts: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
     for part, examples in zip(parts.values(), (dataset.train, dataset.heldout), strict=True):
+        prior_of = priors(examples) if pairs else {}
         for example in examples:
-            files = (example.image, example.label)
+            prior = prior_of.get(example.identity)
+            if pairs and prior is None:
+                dataset.left_out["without a previous study of the lesion"] += 1
+                continue
+            files = [path for one in (example, prior) if one for path in (one.image, one.label)]
             missing = [p.name for p in files if not p.is_file() or p.suffix == ".zip"]
             if missing:
                 detail = f"{missing[0]}: no such file, or a zip, which MONAI cannot read"
                 reason = Reason.IO_ERROR.value
                 failed.append({"voi_id": example.row["voi_id"], "reason": reason, "detail": detail})
             else:
-                item = _item(example, to)
+                item = _item(example, to) | (_prior(example, prior, to) if prior else {})
                 if part is parts["training"]:
                     item["fold"] = dataset.fold(example)
                 part.append(item)
@@ -99,12 +113,32 @@ def export_monai(
     return DatasetExport(path, *counts, failed, dataset.left_out)
 
 
-def _item(example: Example, to: Path) -> dict[str, Any]:
-    row = example.row
-    image, label = (
+def _paths(example: Example, to: Path) -> list[str]:
+    """Image and label, relative to the list's folder."""
+    return [
         Path(os.path.relpath(path.resolve(), to.resolve())).as_posix()
         for path in (example.image, example.label)
-    )
+    ]
+
+
+def _prior(example: Example, prior: Example, to: Path) -> dict[str, Any]:
+    """Columns of an item that are of the study before it."""
+    image, label = _paths(prior, to)
+    before, now = prior.row["study_day"], example.row["study_day"]
+    assert before is not None and now is not None
+    return {
+        "prior_image": image,
+        "prior_label": label,
+        "prior_voi_id": prior.row["voi_id"],
+        "prior_long_axis_mm": prior.row["long_axis_mm"],
+        "days": now - before,
+        "lesion_track_id": example.row["lesion_track_id"],
+    }
+
+
+def _item(example: Example, to: Path) -> dict[str, Any]:
+    row = example.row
+    image, label = _paths(example, to)
     return {
         "image": image,
         "label": label,

@@ -15,7 +15,7 @@ from uls_data.sources.case_files import CaseFiles
 from uls_data.volumes.metaheader import voxel_files
 
 # Raised when the same inputs and recipe would give other files or rows.
-STEP_VERSION = 2
+STEP_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class Task:
                 repr(self.positions),
                 *self.inputs,
                 *(f"flag {flag}" for flag in case.flags),
+                *([] if case.study_day is None else [f"day {case.study_day}"]),
             ]
         )
 

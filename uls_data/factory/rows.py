@@ -29,6 +29,7 @@ def case_row(task: Task, options: Options) -> Row:
         else None,
         "label_source": _label_source(task),
         "study_instance_uid": case.study_instance_uid,
+        "study_day": case.study_day,
         "series_instance_uid": case.series_instance_uid,
         "recipe_version": recipe.recipe_version,
         "recipe_sha256": options.recipe_sha256,

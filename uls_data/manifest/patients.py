@@ -29,10 +29,10 @@ def patient_key(row: Row) -> str:
 
 
 def patient_groups(rows: Iterable[Row]) -> dict[str, str]:
-    """Patients who share a scan go by one name: the first of theirs, in order.
+    """Patients who share a scan or a lesion go by one name: the first of theirs, in order.
 
     A scan is shared where rows of two patients have the same `image_source_sha256` or
-    `image_voxels_sha256`.
+    `image_voxels_sha256`, a lesion where they have the same `lesion_track_id`.
 
     Returns
     -------
@@ -44,8 +44,9 @@ def patient_groups(rows: Iterable[Row]) -> dict[str, str]:
     for row in rows:
         patient = patient_key(row)
         mine = group.setdefault(patient, {patient})
-        for sha256 in (row.get("image_source_sha256"), row.get("image_voxels_sha256")):
-            theirs = group[owner.setdefault(sha256, patient)] if sha256 else mine
+        scans = row.get("image_source_sha256"), row.get("image_voxels_sha256")
+        for shared in (*scans, row.get("lesion_track_id")):
+            theirs = group[owner.setdefault(shared, patient)] if shared else mine
             if theirs is not mine:
                 mine |= theirs
                 group.update(dict.fromkeys(theirs, mine))

@@ -30,6 +30,7 @@ class Row(TypedDict, total=False):
     layer: str  # row
     parent_layer: str | None  # mask
     source_lesion_id: str | None  # lesion
+    lesion_track_id: str | None  # lesion
     study_instance_uid: str | None  # scan
     series_instance_uid: str | None  # scan
     status: str  # row
@@ -109,6 +110,7 @@ class Row(TypedDict, total=False):
     patient_age_years: float | None  # scan
     manufacturer: str | None  # scan
     study_year: int | None  # scan
+    study_day: int | None  # scan
     split: str | None  # scan
     source_split: str | None  # scan
     fold: int | None  # scan
@@ -127,6 +129,7 @@ Column = Literal[
     "layer",
     "parent_layer",
     "source_lesion_id",
+    "lesion_track_id",
     "study_instance_uid",
     "series_instance_uid",
     "status",
@@ -206,6 +209,7 @@ Column = Literal[
     "patient_age_years",
     "manufacturer",
     "study_year",
+    "study_day",
     "split",
     "source_split",
     "fold",

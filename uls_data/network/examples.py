@@ -26,7 +26,7 @@ COLUMNS = (
     *("image_source_sha256", "image_voxels_sha256"),
     *("reason", "parent_layer", "qc_flags"),
     *("label_voxels_sha256", "source_lesion_id", "predicted_dice", "candidate_scores"),
-    "certified",
+    *("certified", "lesion_track_id", "study_day"),
 )
 
 
@@ -91,6 +91,9 @@ def find_examples(
     left_out: Counter[str] = Counter()
     rows = list(read_examples(manifests, COLUMNS))
     heldout |= {patient_key(e.row) for e in rows if e.row["split"] == "heldout"}
+    # A lesion that is followed from one patient to another shows that they are one.
+    tracks = {e.row["lesion_track_id"] for e in rows if patient_key(e.row) in heldout} - {None}
+    heldout |= {patient_key(e.row) for e in rows if e.row["lesion_track_id"] in tracks}
     kept: list[Example] = []
     choice = Choice(example.row for example in rows)
     for example in with_images(rows):

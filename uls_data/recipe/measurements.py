@@ -59,6 +59,12 @@ class LineColumns(Part):
     lesion: str | None = "lesion"
     """What tells lesions of one scan apart. Rows of one scan and value are of one lesion; without
     it, rows are of one lesion where their lines meet."""
+    track: str | None = "track"
+    """What tells a lesion among all those of its patient, in every study; it may be the same column
+    as `lesion`. Only ever used as a hash; needs the reader's `patient`."""
+    study_date: str | None = "study_date"
+    """Day of the study as YYYYMMDD or YYYY-MM-DD, where no DICOM header tells it. Only the days
+    between studies reach an output."""
     lesion_type: str | None = "lesion_type"
     """Of the closed list; anything else is a failed row."""
     long: tuple[str, ...] | None = None
@@ -200,7 +206,7 @@ class Measurements(DicomReader):
 
 _CCC18_COLUMNS: dict[str, Any] = {
     **dict.fromkeys(("case", "series_number", "study", "image_number", "slice_mm", "lesion")),
-    **dict.fromkeys(("report", "status", "skip_reason", "lesion_type")),
+    **dict.fromkeys(("report", "status", "skip_reason", "lesion_type", "track", "study_date")),
     "series": "SeriesInstanceUID",
     "slice": "SOPInstanceUID",
     "slice_index": None,

@@ -202,6 +202,40 @@ class NamedScope(Part):
     scope: AnnotationScope
 
 
+class Timeline(Part):
+    """How studies of a patient, and lesions in them, hang together over time.
+
+    Without it, days are those of DICOM headers, and lesions are followed by their Tracking UIDs.
+    """
+
+    day: Regex | None = None
+    """Regular expression over the case's name, whose first group is a whole number of days since
+    anything that is the same for all studies of a patient."""
+    date: Regex | None = None
+    """Likewise; the first group is the day of the study as YYYYMMDD or YYYY-MM-DD. Only the days
+    between studies reach an output."""
+    track: Regex | None = None
+    """Regular expression that the name of a structure fits as a whole; what its first group holds
+    names the lesion among those of the patient. Names never reach an output."""
+    numbers: bool = False
+    """Lesions of one number are one lesion in all studies of a patient."""
+
+    @field_validator("day", "date", "track")
+    @classmethod
+    def _one_group(cls, value: str | None) -> str | None:
+        if value is not None and re.compile(value).groups != 1:
+            raise ValueError("needs exactly one group (...)")
+        return value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Timeline:
+        if self.day is not None and self.date is not None:
+            raise ValueError("either day or date tells when a study was")
+        if self.track is not None and self.numbers:
+            raise ValueError("either track or numbers follows a lesion")
+        return self
+
+
 def _strings(value: Any) -> Any:
     if isinstance(value, list | tuple):
         bad = [item for item in value if not isinstance(item, str)]
@@ -239,6 +273,7 @@ class Recipe(Part):
     being left out; or `unknown`. Outside `all`, what is not marked may be lesion all the same."""
     annotation_scopes: tuple[NamedScope, ...] = ()
     """The same by the objects of a scan: the first that fits, else `annotation_scope`."""
+    timeline: Timeline = Timeline()
     supervision: Literal["full", "weak_2d"] = "full"
     voi_name: str = "{case}_lesion_{lesion:02d}_sample_{sample}"
     """Published name: `{case}`, `{lesion:02d}` and, if it has one, `{sample}`."""
@@ -273,6 +308,12 @@ class Recipe(Part):
                 raise ValueError(
                     f"{field}: reader {self.reader.name} knows no structures; dicom_objects does"
                 )
+        if self.timeline.track is not None and self.reader.name != "dicom_objects":
+            raise ValueError(
+                f"timeline.track: reader {self.reader.name} knows no structures; dicom_objects does"
+            )
+        if self.timeline.numbers and self.instances.rule == "components":
+            raise ValueError("timeline.numbers: components have other numbers in every mask")
         for patient in self.heldout_patients:
             if len(patient) == 0:
                 raise ValueError("heldout_patients: an empty id")

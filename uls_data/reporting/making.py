@@ -18,6 +18,7 @@ from uls_data.errors import ManifestError, SourceError
 from uls_data.io import remove_folder, write_bytes
 from uls_data.io.lock import LOCK, locked
 from uls_data.manifest.choice import counting
+from uls_data.manifest.growth import growth
 from uls_data.manifest.held import HeldRows
 from uls_data.manifest.parquet import count_rows, manifest_files, read_rows, read_table
 from uls_data.manifest.schema import column_names
@@ -37,6 +38,8 @@ MOST_EMBEDDED = 2000
 # Of more rows a page shows some; all lie on pages of their own beside it.
 MOST_ROWS = 50_000
 ROWS_OF_A_PART = 20_000
+# Of lesions that are followed over time a page shows those that changed most.
+_STEPS = 100
 _CAPTIONS = ("layer", "lesion_type", "long_axis_mm", "short_axis_mm", "predicted_dice")
 # Lists of numbers say nothing to an eye, and nobody sorts by them.
 _HIDDEN = ("affine", "candidate_scores")
@@ -252,6 +255,11 @@ def _summary(rows: _Rows, numbers: Measured, made: Report, groups: list[Record])
     write_csv(made.files / "outliers.csv", made.outliers)
     sources = built(held)
     write_csv(made.files / "built.csv", sources)
+    steps = growth(files)
+    if steps:
+        write_csv(made.files / "growth.csv", steps)
+    else:
+        (made.files / "growth.csv").unlink(missing_ok=True)
     versions = sorted({str(row["software_version"]) for row in held if row["software_version"]})
     return Page(
         title=f"Report of {files[0].absolute().parent.parent.name}",
@@ -269,7 +277,14 @@ def _summary(rows: _Rows, numbers: Measured, made: Report, groups: list[Record])
         reasons=groups,
         flags=flags(held),
         figures=drawn,
+        steps=sorted(steps, key=_most_changed)[:_STEPS],
+        followed=len(steps),
     )
+
+
+def _most_changed(step: Record) -> float:
+    changes = step["long_change_percent"] or 0.0, step["volume_change_percent"] or 0.0
+    return float(-max(map(abs, changes)))
 
 
 def _parts(rows: _Rows, numbers: Measured, page: Page, made: Report) -> Iterator[Part]:

@@ -71,6 +71,11 @@ class Page:
         Columns written below a picture.
     parts : list of Part
         Pages that hold all rows; empty where this one does.
+    steps : list of dict
+        Lesions that are followed, from study to study, as `uls_data.manifest.growth` gives them:
+        those that changed most.
+    followed : int
+        How many steps there are in all.
     home : str
         Of one of those: the main page, relative to it; it shows rows alone.
     """
@@ -90,6 +95,8 @@ class Page:
     embedded: bool = False
     captions: list[str] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
+    steps: list[Record] = field(default_factory=list)
+    followed: int = 0
     home: str = ""
 
 

@@ -43,6 +43,8 @@ class CaseFiles:
         What is to be known of how the files were found to be one case.
     problem : (Reason, str) or None
         Why the case cannot be read, known without opening a volume.
+    study_day : int or None
+        Days since the patient's first study here.
     """
 
     case_id: str
@@ -58,6 +60,7 @@ class CaseFiles:
     beside: tuple[Path, ...] = ()
     flags: tuple[Flag, ...] = ()
     problem: tuple[Reason, str] | None = None
+    study_day: int | None = None
 
     def files(self) -> list[Path]:
         """All files of the case, sorted."""

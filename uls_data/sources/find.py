@@ -13,6 +13,7 @@ from uls_data.outcome import Reason
 from uls_data.recipe.model import Recipe
 from uls_data.sources import format_of
 from uls_data.sources.case_files import CaseFiles, natural_key
+from uls_data.sources.days import with_days
 from uls_data.sources.format import Search
 from uls_data.volumes.raw_root import RawRoot
 
@@ -50,6 +51,7 @@ def find_cases(
     search = Search(recipe, raw, need_images, cache)
     try:
         cases = with_unaccounted(format_of(recipe).found(search), search.selected)
+        cases = with_days(cases, recipe, root)
     except SourceError as error:
         if not raw.unlisted:
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from uls_data.measure.lines import Lines
 from uls_data.outcome import LesionType, Reason
@@ -80,6 +80,8 @@ class Measurement:
         The source itself doubts it.
     skipped : (Reason, str) or None
         Why no lesion is made of it.
+    day : int or None
+        When it was measured by the table, in days since anything.
     """
 
     number: int
@@ -93,3 +95,4 @@ class Measurement:
     stated_mm: tuple[float | None, float | None] = (None, None)
     noisy: bool = False
     skipped: tuple[Reason, str] | None = None
+    day: int | None = field(default=None, repr=False)

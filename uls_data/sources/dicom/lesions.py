@@ -120,7 +120,7 @@ def _read(
     for path in paths:
         name = readable(path.as_posix())
         try:
-            drawn = read_object(raw / path, reader, recipe, series)
+            drawn = read_object(raw / path, case.case_id, reader, recipe, series)
         except CaseError as error:
             faults.append(error)
             # Objects of several folders may have one name.

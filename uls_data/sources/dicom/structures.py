@@ -18,6 +18,7 @@ from uls_data.dicom.seg import Code, Segment, Segmentation, read_seg
 from uls_data.dicom.series import Series
 from uls_data.errors import CaseError
 from uls_data.geometry import Affine, Triple
+from uls_data.ids import track_id
 from uls_data.outcome import AnnotationScope, Flag, LesionType, Reason
 from uls_data.recipe.model import Recipe
 from uls_data.recipe.reader import DicomObjects, Readers
@@ -94,7 +95,9 @@ class Drawn:
     flags: frozenset[Flag]
 
 
-def read_object(path: Path, reader: DicomObjects, recipe: Recipe, series: Series) -> Drawn:
+def read_object(
+    path: Path, case_id: str, reader: DicomObjects, recipe: Recipe, series: Series
+) -> Drawn:
     """Read the structures of one object that the recipe selects.
 
     Raises
@@ -104,8 +107,9 @@ def read_object(path: Path, reader: DicomObjects, recipe: Recipe, series: Series
     """
     volume = series.volume
     grid = (volume.stored.shape, volume.stored_affine, series.sop_instance_uids)
+    patient = recipe.patient_of(case_id)
     if _is_structure_set(path, reader):
-        return _structure_set(path, reader, recipe, series, grid)
+        return _structure_set(path, patient, reader, recipe, series, grid)
     pattern = re.compile(reader.structures)
     segmentation = read_seg(path, pattern)
     segments = segmentation.matching(pattern)
@@ -114,7 +118,8 @@ def read_object(path: Path, reader: DicomObjects, recipe: Recipe, series: Series
             _of_segment(segmentation, one, grid),
             columns=_columns(
                 recipe, segmentation.description, one.label, (one.anatomy, one.property_type)
-            ),
+            )
+            + _track(recipe, patient, one.label, one.tracking_uid),
             reader=_reader_of(one.label, reader.readers),
         )
         for one in segments
@@ -129,7 +134,12 @@ def _is_structure_set(path: Path, reader: DicomObjects) -> bool:
 
 
 def _structure_set(
-    path: Path, reader: DicomObjects, recipe: Recipe, series: Series, grid: _Grid
+    path: Path,
+    patient: str | None,
+    reader: DicomObjects,
+    recipe: Recipe,
+    series: Series,
+    grid: _Grid,
 ) -> Drawn:
     pattern = re.compile(reader.structures)
     structure_set = read_rtstruct(path, pattern if reader.clicks is None else _EVERY)
@@ -140,6 +150,7 @@ def _structure_set(
             clicks.append(_click(roi, series))
         elif roi.name.matching(pattern) is not None:
             columns = _columns(recipe, structure_set.description, roi.name)
+            columns += _track(recipe, patient, roi.name)
             whose = _reader_of(roi.name, reader.readers)
             structures.append(replace(_of_roi(roi, grid, flags), columns=columns, reader=whose))
         else:
@@ -179,6 +190,22 @@ def _columns(
     if scope is not None:
         found.append(("annotation_scope", scope.value))
     return tuple(found)
+
+
+def _track(
+    recipe: Recipe, patient: str | None, name: FreeText, tracking_uid: str | None = None
+) -> tuple[tuple[str, str], ...]:
+    """Column of what follows a structure: the recipe's rule on its name, else its Tracking UID."""
+    if recipe.timeline.track is None:
+        track = track_id("uid", tracking_uid) if tracking_uid is not None else None
+    else:
+        pattern = re.compile(recipe.timeline.track)
+        text = name.matching(pattern)
+        match = pattern.fullmatch(text) if text is not None else None
+        track = None
+        if match is not None and match[1] and patient is not None:
+            track = track_id("name", recipe.source, patient, match[1].lower())
+    return () if track is None else (("lesion_track_id", track),)
 
 
 def _type_of(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from uls_data.dicom.presentation import Graphic, read_state
-from uls_data.ids import readable
+from uls_data.ids import readable, track_id
 from uls_data.io import sha256_bytes
 from uls_data.outcome import Reason
 from uls_data.recipe.measurements import Measurements
@@ -57,5 +57,6 @@ def _statement(graphic: Graphic, name: str, path: Path, creator: str) -> Stateme
         shapes=shapes,
         drawn_by=creator,
         track=sha256_bytes(graphic.track.encode()) if "." in graphic.track else "",
+        follows=track_id("uid", graphic.track) if "." in graphic.track else "",
         skipped=skipped,
     )

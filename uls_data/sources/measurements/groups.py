@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.dicom.content_tree import Item, read_content
-from uls_data.ids import readable
+from uls_data.ids import readable, track_id
 from uls_data.io import sha256_bytes
 from uls_data.outcome import Reason
 from uls_data.recipe.measurements import Measurements
@@ -113,6 +113,7 @@ class _Group:
             shapes=tuple(shapes),
             drawn_by=self._observer(),
             track=sha256_bytes(track.encode()) if track else "",
+            follows=track_id("uid", track) if track else "",
         )
         return made if shapes else replace(made, skipped=(Reason.NOT_MEASURED, self._why_none()))
 

@@ -8,7 +8,7 @@ order of rows or files. Outlines on one slice follow, then lines that are alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from uls_data.errors import CaseError
+from uls_data.ids import track_id
 from uls_data.lesions.drawn_lines import differs_much
 from uls_data.lesions.instances import Lesion, Mark, ras_voxels
 from uls_data.measure.lines import Lines
 from uls_data.outcome import Flag, Reason
 from uls_data.profile import Profile
 from uls_data.recipe.measurements import Measurements
+from uls_data.recipe.model import Recipe
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.measured import measured_lesions
 from uls_data.sources.measurement import Measurement
@@ -46,6 +48,7 @@ def open_measured(opening: Opening, reader: Measurements) -> Opened:
     """Open one series or volume with what was drawn on it; see `lesions_of`."""
     case, raw = opening.case, opening.raw
     opening.selected.update(one.source_lesion_id for one in case.measurements)
+    case = _followed(case, opening.recipe)
     said = [one for one in case.measurements if isinstance(one, Statement)]
     places = [place for one in said for place in (one.place, one.asked) if place is not None]
     if reader.images is None:
@@ -73,6 +76,20 @@ def open_measured(opening: Opening, reader: Measurements) -> Opened:
     requests = Requests(said, grid, ())
     lesions, marks = lesions_of(case, raw, reader, grid, requests, {}, opening.profile)
     return opening.annotated(volume, lesions, marks)
+
+
+def _followed(case: CaseFiles, recipe: Recipe) -> CaseFiles:
+    """Case whose statements say what follows their lesions, also by the table's own words."""
+    patient = recipe.patient_of(case.case_id)
+    if patient is None:
+        return case
+    said = [
+        replace(one, follows=track_id("table", recipe.source, patient, one.named))
+        if isinstance(one, Statement) and one.named
+        else one
+        for one in case.measurements
+    ]
+    return replace(case, measurements=tuple(said))
 
 
 @dataclass(frozen=True)
@@ -142,7 +159,8 @@ def lesions_of(
                 source_lesion_id="+".join(names),
                 columns=lesion.columns
                 + sources.columns(group[0].statement)
-                + requests.columns(group[0].statement),
+                + requests.columns(group[0].statement)
+                + _track(one.statement for one in group),
                 flags=lesion.flags + tuple(flag for flag, raised in seen.items() if raised),
                 click=None if click is None else _voxel(click, grid),
             )
@@ -158,6 +176,12 @@ def lesions_of(
     marks += repeats
     marks += [Mark(Reason.POINT_MARK, where("a point", one), one.name) for one in points]
     return found, marks
+
+
+def _track(group: Iterable[Statement]) -> tuple[tuple[str, str], ...]:
+    """Column of what follows a lesion; none where its readers follow it by several."""
+    found = {one.follows for one in group} - {""}
+    return (("lesion_track_id", found.pop()),) if len(found) == 1 else ()
 
 
 def _drawn(case: CaseFiles, grid: Grid, waiting: frozenset[str]) -> tuple[list[Drawn], _Numbered]:

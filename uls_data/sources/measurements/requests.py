@@ -139,12 +139,13 @@ class Requests:
         long_mm, short_mm = one.stated_mm
         kind = () if one.lesion_type is None else (("lesion_type", one.lesion_type.value),)
         stated = (("stated_long_mm", long_mm), ("stated_short_mm", short_mm))
+        track = (("lesion_track_id", one.follows),) if one.follows else ()
         return Lesion(
             number,
             np.empty((0, 3), np.int32),
             one.request,
             skipped=self._why(one),
-            columns=(*kind, *stated, *self.columns(one)),
+            columns=(*kind, *stated, *self.columns(one), *track),
         )
 
     def _why(self, one: Statement) -> tuple[Reason, str]:

@@ -98,6 +98,10 @@ class Statement(Measurement):
         Hash of what tells lesions apart by the source's own word: others are other lesions.
     track : str
         Hash of what follows a lesion; others may be the same lesion.
+    named : str
+        Hash of the table's own word for the lesion in all studies of its patient.
+    follows : str
+        What follows the lesion over time (`uls_data.ids.track_id`); empty where nothing does.
     request : str
         Name of the lesion (`REQUEST`), where sizes were stated and readers are asked for
         the lines; in what they drew, that of the lesion which they were asked for.
@@ -115,5 +119,7 @@ class Statement(Measurement):
     drawn_by: str = field(default="", repr=False)
     lesion: str = field(default="", repr=False)
     track: str = field(default="", repr=False)
+    named: str = field(default="", repr=False)
+    follows: str = ""
     request: str = ""
     asked: Place | None = None

@@ -22,6 +22,7 @@ from uls_data.lesions.drawn_lines import NotDrawn
 from uls_data.mining.mined import NotTaken
 from uls_data.outcome import LesionType, Reason, Status
 from uls_data.recipe.measurements import LineTable, Measurements
+from uls_data.sources.days import day_of
 from uls_data.sources.measurements.cells import header_of, rows_of
 from uls_data.sources.measurements.statement import Kind, Place, Point, Shape, Statement
 from uls_data.tables import Row, name_below
@@ -146,6 +147,7 @@ class _Layout:
             ),
             drawn_by=self._hash(row, columns.annotator),
             lesion=self._hash(row, columns.lesion),
+            named=self._hash(row, columns.track),
         )
         word = self._text(row, columns.lesion)
         if REQUEST.fullmatch(word):
@@ -153,6 +155,7 @@ class _Layout:
         try:
             of_series = self._number(row, columns.series_number)
             made = replace(made, place=replace(made.place, series_number=of_series))
+            made = replace(made, day=self._day(row))
             made = self._measured(made, row)
         except CaseError as error:
             made = replace(made, skipped=(error.reason, error.detail))
@@ -314,6 +317,15 @@ class _Layout:
             known = ", ".join(LesionType)
             raise row.wrong(f"{column}: expected one of {known}")
         return LesionType(text)
+
+    def _day(self, row: Row) -> int | None:
+        column = self.table.columns.study_date
+        if self._is_empty(row, column):
+            return None
+        day = day_of(self._text(row, column))
+        if day is None:
+            raise row.wrong(f"{column}: expected a day as YYYY-MM-DD or YYYYMMDD")
+        return day
 
     def _number(self, row: Row, column: str | None) -> int | None:
         if column is None or self._is_empty(row, column):

@@ -32,6 +32,11 @@ class Sources:
         name = readable(statement.source.as_posix())
         return (("label_source", name), ("label_source_sha256", self.hashes[statement.source]))
 
+    def of_one(self, statement: Statement) -> tuple[tuple[str, str | float | None], ...]:
+        """Columns of a lesion that one statement alone is of."""
+        track = (("lesion_track_id", statement.follows),) if statement.follows else ()
+        return (*self.columns(statement), *track)
+
 
 def outlined(one: Drawn, number: int, grid: Grid, sources: Sources) -> Lesion:
     """Lesion of an outline on one slice: the voxels whose centres it encloses."""
@@ -51,7 +56,7 @@ def outlined(one: Drawn, number: int, grid: Grid, sources: Sources) -> Lesion:
             problem = Reason.EMPTY_MASK, where("an outline that encloses no voxel centre", one)
     except CaseError as error:
         problem = error.reason, error.detail
-    return Lesion(number, voxels, one.name, skipped=problem, columns=sources.columns(one.statement))
+    return Lesion(number, voxels, one.name, skipped=problem, columns=sources.of_one(one.statement))
 
 
 def line_alone(one: Drawn, number: int, grid: Grid, sources: Sources) -> Lesion:
@@ -72,7 +77,7 @@ def line_alone(one: Drawn, number: int, grid: Grid, sources: Sources) -> Lesion:
         columns=(
             ("recist_long_vox", float(np.hypot(x2 - x1, y2 - y1))),
             ("stated_long_mm", stated),
-            *sources.columns(one.statement),
+            *sources.of_one(one.statement),
         ),
         flags=(Flag.STATED_LENGTH_DIFFERS,) if differs else (),
     )
