@@ -32,6 +32,7 @@ from uls_data.sources.measurements.find import find_measured
 from uls_data.sources.measurements.hulls import groups_of, hulls_meet
 from uls_data.sources.measurements.lesions import MAXIMUM_MEASUREMENTS, lesions_of
 from uls_data.sources.measurements.placing import Grid, slices_of
+from uls_data.sources.measurements.requests import Requests
 from uls_data.sources.measurements.statement import Kind, Place, Shape, Statement
 from uls_data.volumes.raw_root import RawRoot
 
@@ -172,7 +173,8 @@ def lesions_and_marks(
     by_uid = windows_of(case.slices, root)
     windows = {at: by_uid.get(uid) for at, uid in enumerate(series.sop_instance_uids)}
     case = replace(case, measurements=tuple(rows))
-    return lesions_of(case, root, own, grid, windows, PROFILES["paper"])
+    requests = Requests([one for one in rows if isinstance(one, Statement)], grid, ())
+    return lesions_of(case, root, own, grid, requests, windows, PROFILES["paper"])
 
 
 def placed(
