@@ -84,6 +84,42 @@ def test_full_masks_speak_of_every_voxel(tmp_path: Path) -> None:
     np.testing.assert_array_equal((region.marks & LESION) != 0, mask == 1)
 
 
+def test_what_lies_apart_is_unknown_where_only_targets_are_annotated(tmp_path: Path) -> None:
+    row = write_voi(tmp_path, "t", 10, annotation_scope="target", spacing_z_mm=5.0)
+    region = read_region(Example(tmp_path, row), "ignore")
+    known = (region.marks & SUPERVISED) != 0
+    # A ball of 10 voxels in x and y and 5 in z, and 10 mm about it.
+    box = np.zeros(known.shape, bool)
+    box[57:72, 108:149, 108:149] = True
+    np.testing.assert_array_equal(known, box)
+    assert ((region.marks & LESION) != 0)[known].sum() == ball(10).sum()
+    assert ((read_region(Example(tmp_path, row), "background").marks & SUPERVISED) != 0).all()
+    weak: dict[str, Any] = {"supervision": "weak_2d", "key_slice_voi": 64}
+    flat = write_voi(tmp_path, "w", 10, annotation_scope="target", **weak)
+    known = (read_region(Example(tmp_path, flat), "ignore").marks & SUPERVISED) != 0
+    assert known[64, 108:149, 108:149].all()
+    assert known.sum() == 41 * 41
+    others = write_voi(tmp_path, "o", 10, annotation_scope="some")
+    assert ((read_region(Example(tmp_path, others), "ignore").marks & SUPERVISED) != 0).all()
+
+
+def test_a_loss_says_nothing_of_what_is_unknown(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from uls_data.network.loss import dice_ce
+
+    row = write_voi(tmp_path, "t", 10, annotation_scope="target")
+    region = read_region(Example(tmp_path, row), "ignore", (64, 64, 64))
+    marks = torch.from_numpy(region.marks)[None, None]
+    lesion, known = ((marks & bit != 0).float() for bit in (LESION, SUPERVISED))
+    logits = torch.zeros(1, 2, 64, 64, 64)
+    neighbour = logits.clone()
+    neighbour[:, 1, :8, :8, :8] = 5.0  # far from the lesion, in a corner
+    assert known[0, 0, :8, :8, :8].sum() == 0
+    assert dice_ce(neighbour, lesion, known) == dice_ce(logits, lesion, known)
+    everywhere = torch.ones_like(known)
+    assert dice_ce(neighbour, lesion, everywhere) > dice_ce(logits, lesion, everywhere)
+
+
 @given(st.data())
 def test_cut_is_a_pad_and_a_slice(data: st.DataObject) -> None:
     size = st.integers(1, 7)

@@ -55,7 +55,8 @@ Examples:
     type=click.Choice(["ignore", "background"]),
     default="ignore",
     show_default=True,
-    help="What slices without annotation are to 2D masks: unknown, or background (as published).",
+    help="What nobody annotated: unknown, or background (as published). Other slices of 2D masks; "
+    "what lies apart from a lesion where a source annotates its targets alone.",
 )
 @click.option(
     "--epochs", type=click.IntRange(min=1), help="Number of epochs, instead of the plan's."

@@ -26,7 +26,7 @@ COLUMNS = (
     *("image_source_sha256", "image_voxels_sha256"),
     *("reason", "parent_layer", "qc_flags"),
     *("label_voxels_sha256", "source_lesion_id", "predicted_dice", "candidate_scores"),
-    *("certified", "lesion_track_id", "study_day"),
+    *("certified", "lesion_track_id", "study_day", "annotation_scope"),
 )
 
 

@@ -14,7 +14,7 @@ from uls_data.manifest.example import Example
 from uls_data.manifest.opened import validity, voxels_of
 from uls_data.manifest.row import Row
 from uls_data.network.plan import VOI_ZYX, Intensities
-from uls_data.outcome import Reason, Supervision
+from uls_data.outcome import AnnotationScope, Reason, Supervision
 
 Weak = Literal["ignore", "background"]
 WEAK: tuple[Weak, ...] = ("ignore", "background")
@@ -22,6 +22,8 @@ CENTRE_ZYX: Triple = (VOI_ZYX[0] // 2, VOI_ZYX[1] // 2, VOI_ZYX[2] // 2)
 # Bits of `Region.marks`.
 VALID, LESION, SUPERVISED = 1, 2, 4
 _LOWEST, _HIGHEST = -32768, 32767
+# Of a lesion whose neighbours nobody annotated: how far the background about it is known.
+_LOOKED_AT_MM = 10.0
 _LEVEL_HU, _LEVELS = 60, 4
 
 
@@ -120,8 +122,10 @@ def read_region(example: Example, weak: Weak, shape: Triple = VOI_ZYX) -> Region
     Parameters
     ----------
     weak : str
-        Of slices that nobody annotated (rows with supervision `weak_2d`): `ignore` them, or
-        call them `background`.
+        Of what nobody annotated, `ignore` it or call it `background`: other slices of a row with
+        supervision `weak_2d`; and, where a source annotates its targets alone
+        (`annotation_scope`), what lies more than 10 mm outside the box about the lesion, for
+        other lesions may be there.
 
     Raises
     ------
@@ -135,13 +139,39 @@ def read_region(example: Example, weak: Weak, shape: Triple = VOI_ZYX) -> Region
     box = _box(shape)
     marks = region.marks
     marks |= np.where(label[box], np.uint8(LESION), np.uint8(0))
-    if example.row["supervision"] != Supervision.WEAK_2D or weak == "background":
-        marks |= np.uint8(SUPERVISED)
-    else:
-        known = np.zeros(VOI_ZYX, bool)
-        known[_annotated(label, example.row)] = True
-        marks |= np.where(known[box], np.uint8(SUPERVISED), np.uint8(0))
+    known = _known(label, example.row, weak)
+    marks[slice(None) if known is None else known[box]] |= np.uint8(SUPERVISED)
     return region
+
+
+def _known(label: NDArray[np.bool_], row: Row, weak: Weak) -> NDArray[np.bool_] | None:
+    """Voxels of a VOI of which the mask says what they are; None where it speaks of all."""
+    apart = row.get("annotation_scope") == AnnotationScope.TARGET
+    flat = row["supervision"] == Supervision.WEAK_2D
+    if weak == "background" or not (apart or flat):
+        return None
+    known = np.zeros(VOI_ZYX, bool)
+    known[_about(label, row) if apart else (slice(None),) * 3] = True
+    if flat:
+        annotated = np.zeros(VOI_ZYX, bool)
+        annotated[_annotated(label, row)] = True
+        known &= annotated
+    return known
+
+
+def _about(label: NDArray[np.bool_], row: Row) -> tuple[slice, ...]:
+    """Box about a lesion of which whoever drew it must have looked at every voxel.
+
+    Beside it may lie lesions that nobody annotated: they are neither lesion nor background.
+    """
+    box = []
+    for axis, name in enumerate("zyx"):
+        others = tuple(at for at in range(3) if at != axis)
+        at = np.flatnonzero(label.any(axis=others))
+        spacing: float = row[f"spacing_{name}_mm"] or 1.0  # type: ignore[literal-required]
+        margin = int(np.ceil(_LOOKED_AT_MM / spacing))
+        box.append(slice(max(int(at[0]) - margin, 0), int(at[-1]) + margin + 1))
+    return tuple(box)
 
 
 def image_of(region: Region, intensities: Intensities) -> NDArray[np.float32]:
