@@ -19,6 +19,7 @@ import uls_data
 from demo.files import write_nifti
 from uls_data.cli import cli
 from uls_data.errors import UlsDataError
+from uls_data.export import export_monai
 from uls_data.ids import track_id
 from uls_data.manifest.growth import growth
 from uls_data.manifest.parquet import iterate_rows
@@ -104,7 +105,7 @@ def test_the_report_shows_growth(built: Path, tmp_path: Path, monkeypatch: Any) 
 
 
 def test_pairs_export_as_one_unit_of_one_fold(built: Path, tmp_path: Path) -> None:
-    made = uls_data.export.export_monai(built, tmp_path, pairs=True, folds=2)
+    made = export_monai(built, tmp_path, pairs=True, folds=2)
     content = json.loads(made.path.read_text())
     items = content["training"] + content["validation"]
     assert sorted((item["case_id"], item["prior_voi_id"][:4], item["days"]) for item in items) == [
