@@ -194,7 +194,8 @@ def test_each_reader_says_where(
 ) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("name: a\nname: b\n")
-    with pytest.raises(error, match=r"mine\.yaml: not valid YAML: line 2, column 1: duplicate field"):
+    said = r"mine\.yaml: not valid YAML: line 2, column 1: duplicate field"
+    with pytest.raises(error, match=said):
         read(path)
     path.write_bytes(b"# " + b"x" * (1 << 23))
     with pytest.raises(error, match=r"mine\.yaml: larger than"):
