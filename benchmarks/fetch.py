@@ -1,6 +1,6 @@
 """How fast does `fetch` download, against s5cmd alone from the same store?
 
-Run as `python -m benchmarks.fetch [--series 12] [--files 60] [--kilobytes 526] [--repeat 3]`.
+Run as `python -m benchmarks.fetch [--series 24] [--files 60] [--kilobytes 526] [--repeat 3]`.
 
 The store is moto's S3 on this machine, the files are as large as slices of CT. s5cmd alone runs a
 list of copies, as idc-index runs it: it checks nothing. `fetch` lists, copies, compares sizes and
@@ -10,6 +10,7 @@ MD5 sums, and waits until every file is on the disk. The two take turns; medians
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -27,10 +28,12 @@ from uuid import UUID
 import pyarrow as pa
 
 from benchmarks.ours import RECIPE
+from benchmarks.voi import call, last_line
 from uls_data.fetching.s5cmd import ENDPOINT_VARIABLE, program
 from uls_data.fetching.series_list import SCHEMA, write_series
 
 BUCKET, INDEX = "idc-open-data", "25.0.5"
+WITH, WITHOUT = "fetch", "fetch, without the start of Python"
 MOTO = """
 import sys
 from moto.server import ThreadedMotoServer
@@ -97,11 +100,11 @@ def write_recipe(folder: Path, series: list[str], files: int, size: int) -> Path
     return path
 
 
-def ours(recipe: Path, folder: Path, address: str) -> None:
-    """Fetch it all; the start of Python counts, as that of s5cmd does."""
-    command = [sys.executable, "-m", "uls_data", "fetch", str(recipe), "--raw", str(folder)]
-    environment = {**os.environ, ENDPOINT_VARIABLE: address}
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+def ours(recipe: Path, folder: Path, address: str) -> float:
+    """Fetch it all; returns the seconds without the start of Python."""
+    os.environ[ENDPOINT_VARIABLE] = address
+    printed = call("benchmarks.fetch", "--one", recipe, folder)
+    return float(last_line(printed)["seconds"])
 
 
 def theirs(series: list[str], folder: Path, address: str) -> None:
@@ -113,28 +116,37 @@ def theirs(series: list[str], folder: Path, address: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--series", type=int, default=12)
+    parser.add_argument("--series", type=int, default=24)
     parser.add_argument("--files", type=int, default=60)
     parser.add_argument("--kilobytes", type=int, default=526)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--one", nargs=2, metavar=("RECIPE", "RAW"), help="one timed download")
     chosen = parser.parse_args()
+    if chosen.one:
+        import uls_data
+
+        fetch = uls_data.fetch
+        start = time.perf_counter()
+        assert fetch(*chosen.one).complete
+        print(json.dumps({"seconds": time.perf_counter() - start}))
+        return
     size = chosen.kilobytes * 1000
     series = [str(UUID(int=(4 << 76) + (8 << 60) + at)) for at in range(chosen.series)]
     megabytes = chosen.series * chosen.files * size / 1e6
-    rates: dict[str, list[float]] = {"s5cmd alone": [], "fetch": []}
+    rates: dict[str, list[float]] = {"s5cmd alone": [], WITH: [], WITHOUT: []}
     with tempfile.TemporaryDirectory() as temporary, store(series, chosen.files, size) as address:
         root = Path(temporary)
         recipe = write_recipe(root, series, chosen.files, size)
         for _ in range(chosen.repeat):
-            for name, rate in rates.items():
+            for name in ("s5cmd alone", WITH):
                 folder = root / "downloads"
                 os.sync()
                 start = time.perf_counter()
-                if name == "fetch":
-                    ours(recipe, folder, address)
+                if name == WITH:
+                    rates[WITHOUT].append(megabytes / ours(recipe, folder, address))
                 else:
                     theirs(series, folder, address)
-                rate.append(megabytes / (time.perf_counter() - start))
+                rates[name].append(megabytes / (time.perf_counter() - start))
                 count = sum(path.stat().st_size == size for path in folder.rglob("*.dcm"))
                 if count != chosen.series * chosen.files:
                     raise SystemExit(f"{name}: {count} whole files")
@@ -143,8 +155,9 @@ def main() -> None:
     for name, rate in rates.items():
         told = ", ".join(f"{one:.0f}" for one in sorted(rate))
         print(f"  {name}: {statistics.median(rate):.0f} MB/s ({told})")
-    ratio = statistics.median(rates["fetch"]) / statistics.median(rates["s5cmd alone"])
-    print(f"  fetch has {ratio:.2f} of the throughput of s5cmd alone")
+    alone = statistics.median(rates["s5cmd alone"])
+    for name in (WITH, WITHOUT):
+        print(f"  {name}: {statistics.median(rates[name]) / alone:.2f} of s5cmd alone")
 
 
 if __name__ == "__main__":

@@ -74,6 +74,19 @@ def voi_files(out: Path) -> set[str]:
     return {path.name for path in out.rglob("*.nii.gz")}
 
 
+def test_scans_that_come_later_give_the_bytes_of_a_clean_build(raw: Path, tmp_path: Path) -> None:
+    out, clean = tmp_path / "out", tmp_path / "clean"
+    run(raw, out)
+    kept = {path: at for path, at in times(out).items() if path.endswith(".nii.gz")}
+    for case in ("aa", "z"):
+        put(raw, case, lesions=2)
+    assert redone(raw, out) == ["aa", "z"]
+    run(raw, clean)
+    assert tree(out) == tree(clean)
+    # Nothing of the others was written anew.
+    assert kept.items() <= times(out).items()
+
+
 def test_second_call_does_nothing(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = run(raw, out)

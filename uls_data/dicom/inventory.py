@@ -331,12 +331,16 @@ def _read_cache(path: Path, patient_pattern: str | None) -> _Known:
         head, *lines = path.read_bytes().splitlines()
         if json.loads(head) != [_CACHE_FORMAT, patient_pattern]:
             return {}
-        return dict(_remembered(json.loads(line), patient_pattern) for line in lines)
+        uids = {""}
+        return dict(_remembered(json.loads(line), patient_pattern, uids) for line in lines)
     except (OSError, ValueError, TypeError, RecursionError):
         return {}
 
 
-def _remembered(line: Any, patient_pattern: str | None) -> tuple[_File, _Entry | None]:
+def _remembered(
+    line: Any, patient_pattern: str | None, known: set[str]
+) -> tuple[_File, _Entry | None]:
+    """File and entry of a line; `known` are UIDs that were looked at."""
     path, size, mtime_ns, fields = line
     file = _File(path, size, mtime_ns)
     if not (isinstance(path, str) and isinstance(size, int) and isinstance(mtime_ns, int)):
@@ -344,13 +348,17 @@ def _remembered(line: Any, patient_pattern: str | None) -> tuple[_File, _Entry |
     if fields is None:
         return file, None
     series, study, sop, sop_class, frame, modality, patient = fields
-    uids = [intern(uid) for uid in (series, study, sop, sop_class, frame)]
-    entry = _Entry(uids[0], uids[1], sop, uids[3], uids[4], intern(modality), patient)
+    entry = _Entry(
+        *(intern(series), intern(study), sop, intern(sop_class), intern(frame), intern(modality)),
+        patient,
+    )
+    new = {series, study, sop, sop_class, frame} - known
     fits = patient is None or (
         patient_pattern is not None and re.fullmatch(patient_pattern, patient) is not None
     )
-    if not (all(not uid or is_uid(uid) for uid in uids) and entry.series and fits):
+    if not (all(map(is_uid, new)) and entry.series and fits):
         raise ValueError(file)
+    known |= new - {sop}
     if modality and modality not in _MODALITIES:
         raise ValueError(file)
     return file, entry

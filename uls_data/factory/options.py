@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -124,7 +125,7 @@ class Task:
     def _line(raw: Path, path: Path) -> str:
         name = readable(path.as_posix())
         try:
-            status = (raw / path).stat()
+            status = os.stat(os.path.join(raw, path))  # noqa: PTH116, PTH118 - of every file
         except OSError as error:
             return f"{name} {type(error).__name__}"
         return f"{name} {status.st_size} {status.st_mtime_ns}"

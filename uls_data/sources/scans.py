@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
-from os.path import commonpath
+from os.path import commonpath, dirname
 from pathlib import Path
 
 from uls_data.dicom.inventory import SeriesFiles, find_series
@@ -165,8 +165,9 @@ def name_of(series: SeriesFiles, case: str) -> str | None:
 def _names_of(series: SeriesFiles, case: str) -> list[str]:
     """Cases that folders of slices and of their copies name, the one with most files first."""
     slices: Counter[str] = Counter()
-    for folder, number in Counter(path.parent for path in series.files + series.copies).items():
-        if (name := named_by_folder(folder / "slice", case)) is not None:
+    folders = Counter(dirname(path) for path in series.files + series.copies)  # noqa: PTH120
+    for folder, number in folders.items():
+        if (name := named_by_folder(Path(folder, "slice"), case)) is not None:
             slices[name] += number
     return [name for name, _ in slices.most_common()]
 
@@ -259,4 +260,4 @@ def case_of(
 
 def folder_of(files: Iterable[Path]) -> Path:
     """Deepest folder that holds all files."""
-    return Path(commonpath([path.parent.as_posix() or "." for path in files]))
+    return Path(commonpath({dirname(path) or "." for path in files}))  # noqa: PTH120 - of every file
