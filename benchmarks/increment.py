@@ -1,7 +1,8 @@
 """What do two scans more cost, where 198 were built before?
 
-Run as `python -m benchmarks.increment [--scans 200] [--more 2]`: small scans with one lesion each,
-as pairs of volumes and as DICOM series with mask volumes. The whole is the build of the first ones,
+Run as `python -m benchmarks.increment [--scans 200] [--more 2]`: scans with one lesion each, small
+ones as pairs of volumes and as DICOM series with mask volumes, and one of a usual size under many
+names (hard links). The whole is the build of the first ones,
 scaled to all of them. Every build is a process of its own; its seconds are given with and without
 the start of Python and the import of libraries, which an increment pays in full, on the clock and
 of the processor (which other programs at work slow down less).
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -28,7 +30,7 @@ reader:
   mask: "masks/{case}.nii.gz"
   case: 'scan_\\d+'
 instances:"""
-LAYOUTS = ("volumes", "dicom")
+LAYOUTS = ("volumes", "dicom", "usual size")
 
 
 def voxels(number: int) -> np.ndarray:
@@ -43,6 +45,9 @@ def write_scans(raw: Path, layout: str, numbers: range) -> None:
     """Write scans of a layout, and the ball in each that is its lesion."""
     import nibabel as nib
 
+    if layout == "usual size":
+        link_phantom(raw, numbers)
+        return
     grid = np.indices((SIDE, SIDE, SLICES), dtype=np.float32)
     at = np.array([SIDE / 2, SIDE / 2, SLICES / 2]).reshape(3, 1, 1, 1)
     mask = (((grid - at) ** 2).sum(0) < 8**2).astype(np.uint8)
@@ -58,6 +63,17 @@ def write_scans(raw: Path, layout: str, numbers: range) -> None:
             nib.save(nib.Nifti1Image(voxels(number), affine), raw / "images" / f"{name}.nii.gz")
         else:
             write_series(raw / "images" / name, number)
+
+
+def link_phantom(raw: Path, numbers: range) -> None:
+    """Give one phantom of 512 x 512 x 160 voxels these numbers."""
+    if not (raw / "masks").exists():
+        call("benchmarks.phantom", "--root", raw, "--lesions", "1")
+    for number in numbers:
+        for folder in ("images", "masks"):
+            name = raw / folder / f"phantom_{number:03d}.nii.gz"
+            if not name.exists():
+                os.link(raw / folder / "phantom_000.nii.gz", name)
 
 
 def write_series(folder: Path, number: int) -> None:
@@ -128,9 +144,8 @@ def measure(folder: Path, layout: str, scans: int, more: int) -> None:
     nothing = run(raw, out)
     write_scans(raw, layout, range(first, scans))
     added = run(raw, out)
-    print(
-        f"{layout}: {scans} scans of {SIDE} x {SIDE} x {SLICES} voxels, of which {more} came last"
-    )
+    shape = "512 x 512 x 160" if layout == "usual size" else f"{SIDE} x {SIDE} x {SLICES}"
+    print(f"{layout}: {scans} scans of {shape} voxels, of which {more} came last")
     for at, what in enumerate(
         (
             "on the clock",
