@@ -17,8 +17,9 @@ import uls_data
 from demo.dicom import write_series
 from uls_data.errors import CaseError, SourceError
 from uls_data.manifest.row import Row
-from uls_data.outcome import Reason
+from uls_data.outcome import Flag, Reason
 from uls_data.recipe.measurements import Measurements
+from uls_data.sources.measurements import units
 from uls_data.sources.measurements.across import axes_at
 from uls_data.sources.measurements.markups import read_markups
 from uls_data.sources.measurements.pairing import pairs_of
@@ -94,6 +95,14 @@ def test_tables_of_every_kind_give_the_same(tmp_path: Path, kind: str) -> None:
         (row,) = build(root, images="{case}.nii.gz", table={"file": "lines.*"}, coordinates=CENTRES)
         found.append(label_of(row))
     assert len(set(found)) == 1 and found[0][0] == "ok"
+
+
+def test_a_volume_in_another_format_than_the_recipe_names(tmp_path: Path) -> None:
+    volume(tmp_path)
+    table(tmp_path, pixels())
+    how: dict[str, Any] = {"table": {"file": "*.csv"}, "coordinates": CENTRES}
+    (row,) = build(tmp_path, images="{case}.mha", **how)
+    assert row["status"] == "ok" and Flag.OTHER_VOLUME_FORMAT in row["qc_flags"]
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -305,3 +314,33 @@ def test_points_that_nobody_set_do_not_count(tmp_path: Path) -> None:
     (tmp_path / "a.mrk.json").write_text(json.dumps(said))
     (one,) = read_markups(Path("a.mrk.json"), tmp_path, READER)
     assert one.shapes[0].points == ((0, 0, 0), (-2, 0, 0))
+
+
+def test_files_that_lead_out_of_the_root_are_rows(tmp_path: Path) -> None:
+    volume(tmp_path)
+    table(tmp_path, pixels())
+    outside = tmp_path / "outside.mrk.json"
+    outside.write_text('{"markups": []}')
+    links = {"a": outside, "b": tmp_path / "nowhere", "c": Path("c.mrk.json")}
+    for name, target in links.items():
+        (tmp_path / "raw" / name).mkdir()
+        (tmp_path / "raw" / name / f"{name}.mrk.json").symlink_to(target)
+    how: dict[str, Any] = {"table": {"file": "*.csv"}, "coordinates": CENTRES}
+    rows = build(tmp_path, images="{case}.nii.gz", objects=["markups"], **how)
+    assert {row["case_id"]: row["reason"] for row in rows} == {
+        "one": None,
+        "a": "path_leaves_root",
+        "b": "path_leaves_root",
+        "c": "unreadable",
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "expected"),
+    [
+        *((2.5, "mm", 2.5), (2.5, " Centimetres", 25.0), (0.1, "m", 100.0), (2.5, "linear", 25.0)),
+        *((2.5, "mm2", None), (2.5, "", None), (None, "mm", None)),
+    ],
+)
+def test_units_of_stated_lengths(value: float | None, unit: str, expected: float | None) -> None:
+    assert units.in_mm(value, unit) == expected

@@ -23,6 +23,7 @@ from uls_data.outcome import Reason
 from uls_data.recipe.measurements import Measurements
 from uls_data.sources.measurements.groups import CORNER_VOX, drawn_of, lengths_beside
 from uls_data.sources.measurements.statement import Place, Shape, Statement
+from uls_data.sources.measurements.units import in_mm
 from uls_data.sources.xml_tree import BoundedBuilder, Bounds, read_tree
 from uls_data.tables import read_bytes, real_of
 
@@ -33,7 +34,6 @@ _FARTHEST = 1e6
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 # Graphic types of DICOM by the shapes of AIM, versions 3 and 4.
 _GRAPHICS = {"Polyline": "POLYLINE", "Point": "POINT", "Circle": "CIRCLE", "Ellipse": "ELLIPSE"}
-_MM = {"mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "cm": 10.0, "linear": 10.0}
 
 
 def read_aim(path: Path, root: Path, reader: Measurements) -> list[Statement]:
@@ -140,13 +140,11 @@ def _lengths(one: Element) -> tuple[list[float], list[float]]:
         code = calculation.get("codeValue") or _value(calculation, "typeCode", "code")
         for result in _named(calculation, "CalculationResult"):
             unit = result.get("unitOfMeasure") or _value(result, "unitOfMeasure")
-            scale = _MM.get(unit.strip().lower())
             texts = [it.get("value") or "" for it in _named(result, "CalculationData")]
             texts = texts or [_value(result, "value")]
-            number = real_of(texts[0]) if len(texts) == 1 else None
-            if scale is not None and number is not None:
-                is_short = code in ("G-A186", "103340004")
-                (short if is_short else long).append(number * scale)
+            length_mm = in_mm(real_of(texts[0]) if len(texts) == 1 else None, unit)
+            if length_mm is not None:
+                (short if code in ("G-A186", "103340004") else long).append(length_mm)
     return long, short
 
 

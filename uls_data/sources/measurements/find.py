@@ -11,7 +11,7 @@ from uls_data.dicom.inventory import SeriesFiles
 from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.io import sha256_bytes
-from uls_data.outcome import Reason
+from uls_data.outcome import Flag, Reason
 from uls_data.recipe.measurements import Measurements
 from uls_data.sources.case_files import CaseFiles, natural_key
 from uls_data.sources.format import Search
@@ -232,7 +232,9 @@ def _of_volumes(search: Search, reader: Measurements) -> list[CaseFiles]:
     assert reader.images is not None
     images: dict[str, list[Path]] = {}
     unread: dict[str, list[Path]] = {}
+    converted: set[Path] = set()
     for it in matching(reader.images, reader.case, sorted(search.raw.walk())):
+        converted.update([it.path] if it.other_format else [])
         (unread if it.spare else images).setdefault(readable(it.match["case"]), []).append(it.path)
         search.selected.add(it.path)
     statements, tables, copies, lost = read_all(search, reader, [])
@@ -258,6 +260,7 @@ def _of_volumes(search: Search, reader: Measurements) -> list[CaseFiles]:
             readable(name),
             image=paths[0] if paths else None,
             beside=(*paths[1:], *unread.get(name, ())),
+            flags=(Flag.OTHER_VOLUME_FORMAT,) if converted.intersection(paths) else (),
             problem=problem,
         )
         cases.append(_with(members, case))

@@ -21,6 +21,7 @@ from uls_data.io import sha256_bytes
 from uls_data.outcome import Reason
 from uls_data.recipe.measurements import Measurements
 from uls_data.sources.measurements.statement import Kind, Place, Point, Shape, Statement
+from uls_data.sources.measurements.units import in_mm
 
 _GROUPS = ("DCM:125007", "99NCIAIM:zzz002")
 _LIBRARIES = ("DCM:111028", "DCM:126200")  # of images, with numbers about them
@@ -33,7 +34,6 @@ _LENGTHS = frozenset(
         "99NCIAIM:zzz015",  # whatever AIM calculated; its unit tells
     )
 )
-_MM = {"mm": 1.0, "millimeter": 1.0, "millimetre": 1.0, "cm": 10.0, "linear": 10.0, "m": 1000.0}
 _REFERENCE_POINTS = "DCM:122438"  # where a label stands
 _TRACKING_UID = "DCM:112040"
 _OBSERVER = "DCM:121008"
@@ -211,8 +211,7 @@ def _length_mm(num: Item) -> float | None:
     """Stated length; None of anything that is none, such as an area under a length's code."""
     if num.kind != "NUM" or num.concept not in _LENGTHS | _LONG | _SHORT:
         return None
-    scale = _MM.get(num.unit.partition(":")[2].lower())
-    return num.number * scale if num.number is not None and scale is not None else None
+    return in_mm(num.number, num.unit.partition(":")[2])
 
 
 def _drawn(one: Item) -> Iterator[tuple[Kind, tuple[Point, ...]]]:

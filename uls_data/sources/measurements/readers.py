@@ -75,6 +75,7 @@ def read_all(
         for path in _files_of(kind, search, every, files):
             search.selected.add(path)
             try:
+                check_inside(path, root)
                 stated = read(path, root, reader)
             except CaseError as error:
                 lost[path] = error.reason, error.detail
@@ -132,21 +133,21 @@ def _files_of(
         yield from sorted(path for one in objects for path in one.files)
         return
     endings, telling = _ENDINGS[kind]
-    root = search.raw.path
-    inside = root.resolve()
     for path in files:
-        file = root / path
-        if not path.name.lower().endswith(endings) or not file.is_file():
-            continue
-        if not file.resolve().is_relative_to(inside):
-            continue
-        try:
-            with file.open("rb") as opened:
-                told = telling in opened.read(_SNIFFED_BYTES)
-        except OSError:
-            told = True  # whoever reads it says what is wrong
-        if told:
+        if path.name.lower().endswith(endings) and _could_be(path, search.raw.path, telling):
             yield path
+
+
+def _could_be(path: Path, root: Path, telling: bytes) -> bool:
+    """Whether a file holds a text, or cannot be looked into: whoever reads it says why."""
+    try:
+        check_inside(path, root)
+        if (root / path).is_dir():
+            return False
+        with (root / path).open("rb") as opened:
+            return telling in opened.read(_SNIFFED_BYTES)
+    except (CaseError, OSError):
+        return True
 
 
 def _fitting(pattern: str, root: Path, files: list[Path]) -> list[Path]:
