@@ -119,10 +119,16 @@ def _new_lesion(page: Page, start: int, seat: Seat) -> bool:
     return comma >= 0 and page.has("lesion", start + comma, seat.size.start)
 
 
+def _gone(page: Page, start: int, end: int) -> bool:
+    """Whether words say that a lesion is no longer there, not that it nearly is."""
+    left = page.within("not_gone", start, end)
+    return any(all(b <= at or a > at for a, b in left) for at, _ in page.within("gone", start, end))
+
+
 def is_negated(page: Page, seat: Seat, subject: Subject | None) -> bool:
     """Whether a report says that there is no lesion of this size, or none any more."""
     patterns = _patterns(page.words)
-    if page.has("gone", *seat.post) or page.has("gone", *seat.pre):
+    if _gone(page, *seat.post) or _gone(page, *seat.pre):
         return True
     start = seat.pre[0]
     excused = page.within("not_negation", start, seat.sentence.end)

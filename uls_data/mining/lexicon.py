@@ -142,6 +142,7 @@ class Lexicon(_Part):
     not_negation: Phrases = ()
     negation_end: Phrases = ()
     gone: Phrases = ()
+    not_gone: Phrases = ()
     target: Phrases = ()
     non_target: Phrases = ()
     headings: dict[
