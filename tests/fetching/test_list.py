@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from makers.idc import VERSION, made_series, write_pinned
 
+from uls_data.cli import main
 from uls_data.errors import RecipeError
 from uls_data.fetching import fetch
 from uls_data.fetching.series_list import read_series
@@ -65,6 +66,19 @@ def test_files_that_are_no_lists(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(RecipeError, match=r"series\.parquet: cannot be read: No such file"):
         fetch(recipe, tmp_path / "raw", dry_run=True)
+
+
+def test_a_recipe_is_checked_with_its_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = write_pinned(tmp_path, SERIES)
+    for left, code in ((True, 0), (False, 2)):
+        if not left:
+            (tmp_path / "series.parquet").unlink()
+        with pytest.raises(SystemExit) as ended:
+            main(["recipe", "check", str(recipe)])
+        assert (ended.value.code or 0) == code
+    assert "series.parquet: cannot be read" in capsys.readouterr().out
 
 
 def test_damaged_lists_are_errors_or_lists(tmp_path: Path) -> None:

@@ -119,9 +119,10 @@ def _print_quirks(as_json: bool) -> None:
 @json_option
 def check(recipe: str, as_json: bool) -> int:
     """Check a recipe: names each wrong field, what was expected, and the fix."""
+    from uls_data.fetching.wanted import list_problems
     from uls_data.recipe import load_recipe, recipe_problems
 
-    problems = recipe_problems(recipe)
+    problems = recipe_problems(recipe) or list_problems(load_recipe(recipe))
     for problem in problems:
         if as_json:
             json_line({"recipe": recipe, "problem": problem})

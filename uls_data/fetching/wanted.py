@@ -124,6 +124,17 @@ def items_of(loaded: LoadedRecipe) -> list[Item]:
     return sorted(items, key=lambda item: (item.case or "", item.path))
 
 
+def list_problems(loaded: LoadedRecipe) -> list[str]:
+    """Say what is wrong with the list of series that a recipe pins; empty without one."""
+    if loaded.recipe.fetch is None:
+        return []
+    try:
+        items_of(loaded)
+    except RecipeError as error:
+        return [str(error)]
+    return []
+
+
 def chosen_items(items: list[Item], only: Sequence[str], limit: int | None) -> list[Item]:
     """Items of the cases that a call asks for, and those that all cases need.
 
