@@ -89,9 +89,9 @@ def show(recipe: str | None, quirks: bool, as_json: bool) -> int:
     if it.expect.counts is not None and it.fetch is not None and it.fetch.idc is not None:
         counts = it.expect.counts
         click.echo(
-            f"Index (idc-index-data {it.fetch.idc.index}): {counts.objects} objects of "
-            f"{counts.patients} patients, {counts.with_images} of them in studies with CT; "
-            f"{counts.images} CT series there, {counts.gigabytes:g} GB"
+            f"Index (idc-index-data {it.fetch.idc.index}): {counts.objects} objects "
+            f"({counts.with_images} in studies with CT) of {counts.patients} patients; "
+            f"{counts.images} CT series, {counts.gigabytes:g} GB in all"
         )
     if it.expect.lesions is not None:
         click.echo(f"Paper's Table 1: {it.expect.lesions} lesions in {it.expect.series} series")
