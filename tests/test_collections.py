@@ -18,7 +18,10 @@ from uls_data.fetching.series_list import read_series
 from uls_data.manifest.patients import patient_space
 from uls_data.recipe import load_recipe, recipe_names
 
-COLUMNS = ("annotation_scope", "click_source", "study_instance_uid", "detail")
+COLUMNS = (
+    *("annotation_scope", "click_source", "study_instance_uid", "detail"),
+    *("lesion_track_id", "study_day"),
+)
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +82,11 @@ def test_lesions_of_all_organs_are_centred_on_the_click_of_a_reader(built: Any) 
     assert [row["source_lesion_id"].count("+") for row in lesions] == [1, 1, 1, 1]
     (left,) = [row for row in rows if row["status"] != "ok"]
     assert (left["reason"], left["click_source"]) == ("point_mark", None)
+    # One liver lesion is followed from the first study to the second; dates are moved to 1959.
+    livers = [row for row in lesions if row["lesion_type"] == "liver"]
+    assert {row["study_day"] for row in livers} == {0, 78}
+    assert len({row["lesion_track_id"] for row in livers}) == 1
+    assert len({row["lesion_track_id"] for row in lesions}) == 3
     # Centres of the balls, as columns and rows of the slices: x and y run the other way in RAS.
     clicks = {(row["click_x_vox"], row["click_y_vox"], row["click_z_vox"]) for row in lesions}
     centres = ((8, 9, 3), (22, 10, 4), (9, 9, 3), (15, 24, 4))

@@ -45,7 +45,7 @@ COLLECTIONS: dict[str, Sequence[Study]] = {
             "EAY131-10017",
             _seeded("Follow-up consultation, LIVER - 1", "a again"),
             name="second",
-            day="19600308",
+            day="19591221",
         ),
         # Where there is no structure set, a segmentation holds the lesion.
         Study(

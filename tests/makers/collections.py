@@ -77,7 +77,7 @@ class Study:
     series: Mapping[str, str] = field(default_factory=lambda: {"ct": "CT"})
     collection: str = ""
     name: str = "first"
-    day: str = "19600101"
+    day: str = "19591004"
 
 
 def uid(*name: str) -> str:

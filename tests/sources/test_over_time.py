@@ -143,6 +143,9 @@ def test_an_earlier_study_moves_the_days_of_its_patient_alone(
     [
         ({"p1_b": ""}, {"p1_a": None, "p1_b": None, "p1_c": None, "p2_a": 0}),
         ({"p1_b": "19000101"}, {"p1_a": None, "p1_b": None, "p1_c": None, "p2_a": 0}),
+        # As LIDC's and many others' are after de-identification; moved by decades is no harm.
+        ({"p1_b": "20000101"}, {"p1_a": None, "p1_b": None, "p1_c": None, "p2_a": 0}),
+        ({"p2_a": "19591004"}, {"p1_a": 0, "p1_b": 91, "p1_c": 365, "p2_a": 0}),
         ({"p2_a": ""}, {"p1_a": 0, "p1_b": 91, "p1_c": 365, "p2_a": 0}),
     ],
 )
@@ -213,7 +216,7 @@ def test_tracks_and_dates_of_a_table(tmp_path: Path) -> None:
     ("timeline", "words"),
     [
         ({"day": r"(\d)", "date": r"(\d)"}, "either day or date"),
-        ({"track": "(a)", "numbers": True}, "either track or numbers"),
+        ({"track": "(a)", "numbers": True}, "one of track, series and numbers"),
         ({"day": r"\d+"}, "exactly one group"),
         ({"track": "("}, "regular expression"),
     ],
@@ -232,3 +235,7 @@ def test_what_a_recipe_may_not_say(tmp_path: Path, timeline: dict[str, Any], wor
 )
 def test_dates_that_can_be_read(text: str, known: bool) -> None:
     assert (day_of(text) == day_of("20210310")) is known
+
+
+def test_dates_moved_by_decades_keep_their_distance() -> None:
+    assert (day_of("19591221") or 0) - (day_of("19591004") or 0) == 78

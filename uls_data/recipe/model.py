@@ -217,10 +217,12 @@ class Timeline(Part):
     track: Regex | None = None
     """Regular expression that the name of a structure fits as a whole; what its first group holds
     names the lesion among those of the patient. Names never reach an output."""
+    series: Regex | None = None
+    """Likewise of the SeriesDescription of its object."""
     numbers: bool = False
     """Lesions of one number are one lesion in all studies of a patient."""
 
-    @field_validator("day", "date", "track")
+    @field_validator("day", "date", "track", "series")
     @classmethod
     def _one_group(cls, value: str | None) -> str | None:
         if value is not None and re.compile(value).groups != 1:
@@ -231,8 +233,8 @@ class Timeline(Part):
     def _one_way(self) -> Timeline:
         if self.day is not None and self.date is not None:
             raise ValueError("either day or date tells when a study was")
-        if self.track is not None and self.numbers:
-            raise ValueError("either track or numbers follows a lesion")
+        if (self.track is not None) + (self.series is not None) + self.numbers > 1:
+            raise ValueError("one of track, series and numbers follows a lesion")
         return self
 
 
@@ -308,10 +310,12 @@ class Recipe(Part):
                 raise ValueError(
                     f"{field}: reader {self.reader.name} knows no structures; dicom_objects does"
                 )
-        if self.timeline.track is not None and self.reader.name != "dicom_objects":
-            raise ValueError(
-                f"timeline.track: reader {self.reader.name} knows no structures; dicom_objects does"
-            )
+        for field in ("track", "series"):
+            if getattr(self.timeline, field) is not None and self.reader.name != "dicom_objects":
+                raise ValueError(
+                    f"timeline.{field}: reader {self.reader.name} knows no structures; "
+                    "dicom_objects does"
+                )
         if self.timeline.numbers and self.instances.rule == "components":
             raise ValueError("timeline.numbers: components have other numbers in every mask")
         for patient in self.heldout_patients:

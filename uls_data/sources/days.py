@@ -17,8 +17,8 @@ from uls_data.recipe.part import DicomReader
 from uls_data.sources.case_files import CaseFiles
 
 _DATE = re.compile(r"([12][0-9]{3})([-.]?)([01][0-9])\2([0-3][0-9])")
-# What de-identification writes where there was a date; and more days than a life has.
-_FIRST_CT, _LONGEST = date(1971, 1, 1).toordinal(), 40_000
+# Dates may be moved by decades (EAY131's to 1959), but not before this; more days than a life has.
+_EARLIEST, _LONGEST = date(1901, 1, 1).toordinal(), 40_000
 
 
 def with_days(cases: list[CaseFiles], recipe: Recipe, root: Path) -> list[CaseFiles]:
@@ -97,7 +97,9 @@ def _by_header(case: CaseFiles, root: Path) -> int | None:
             header, _ = read_header(
                 root / path, readable(path.as_posix()), frozenset((Tag.STUDY_DATE,))
             )
-            return day_of(header.text(Tag.STUDY_DATE))
+            text = header.text(Tag.STUDY_DATE)
+            # A first of January is what de-identification writes for all dates: LIDC's are of 2000.
+            return None if text.strip().endswith(("0101", ".01.01")) else day_of(text)
     return None
 
 
@@ -108,5 +110,5 @@ def day_of(text: str) -> int | None:
         return None
     with suppress(ValueError):
         day = date(int(match[1]), int(match[3]), int(match[4])).toordinal()
-        return day if day >= _FIRST_CT else None
+        return day if day > _EARLIEST else None
     return None

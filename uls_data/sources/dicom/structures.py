@@ -119,7 +119,7 @@ def read_object(
             columns=_columns(
                 recipe, segmentation.description, one.label, (one.anatomy, one.property_type)
             )
-            + _track(recipe, patient, one.label, one.tracking_uid),
+            + _track(recipe, patient, segmentation.description, one.label, one.tracking_uid),
             reader=_reader_of(one.label, reader.readers),
         )
         for one in segments
@@ -150,7 +150,7 @@ def _structure_set(
             clicks.append(_click(roi, series))
         elif roi.name.matching(pattern) is not None:
             columns = _columns(recipe, structure_set.description, roi.name)
-            columns += _track(recipe, patient, roi.name)
+            columns += _track(recipe, patient, structure_set.description, roi.name)
             whose = _reader_of(roi.name, reader.readers)
             structures.append(replace(_of_roi(roi, grid, flags), columns=columns, reader=whose))
         else:
@@ -193,14 +193,19 @@ def _columns(
 
 
 def _track(
-    recipe: Recipe, patient: str | None, name: FreeText, tracking_uid: str | None = None
+    recipe: Recipe,
+    patient: str | None,
+    description: FreeText,
+    name: FreeText,
+    tracking_uid: str | None = None,
 ) -> tuple[tuple[str, str], ...]:
-    """Column of what follows a structure: the recipe's rule on its name, else its Tracking UID."""
-    if recipe.timeline.track is None:
+    """Column of what follows a structure: the recipe's rule on names, else its Tracking UID."""
+    timeline = recipe.timeline
+    if timeline.track is None and timeline.series is None:
         track = track_id("uid", tracking_uid) if tracking_uid is not None else None
     else:
-        pattern = re.compile(recipe.timeline.track)
-        text = name.matching(pattern)
+        pattern = re.compile(timeline.track or timeline.series or "")
+        text = (name if timeline.track is not None else description).matching(pattern)
         match = pattern.fullmatch(text) if text is not None else None
         track = None
         if match is not None and match[1] and patient is not None:
