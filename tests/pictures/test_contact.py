@@ -119,4 +119,4 @@ def test_the_slice_on_which_readers_differ_most(tmp_path: Path) -> None:
     (found,) = contact._tiles(tmp_path, 'layer == "annotated"', 9, "-uncertainty")
     assert found.readers == 2 and found.votes is not None
     assert (found.votes == 1).sum() == 200 and (found.votes == 2).sum() == 200
-    assert "mean Dice of 2 readers 0.98" in found.caption[1]
+    assert "mean Dice of its readers 0.98" in found.caption[1]

@@ -34,6 +34,10 @@ def test_only_the_listed_in_their_order(out: Path, vois: list[str], tmp_path: Pa
     assert lesions.unknown == ["gone_lesion_01"]
     assert lesions.voi(0).shown()["why"] == ("slice_jump: 65% on one slice", "size: too large")
     assert names(Lesions(out, sort="predicted_dice", listed=read_list(table))) == [vois[2], vois[0]]
+    assert names(Lesions(out, sort="-predicted_dice", listed=read_list(table))) == [
+        vois[0],
+        vois[2],
+    ]
     assert names(Lesions(out, "predicted_dice > 0.8", listed=read_list(table))) == [vois[0]]
 
 

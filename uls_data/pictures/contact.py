@@ -185,7 +185,7 @@ def _tile(example: Example, layers: Sequence[Example]) -> Tile:
     if row["predicted_dice"] is not None:
         facts.append(f"predicted Dice {row['predicted_dice']:.2f}")
     if votes is not None and row["uncertainty"] is not None:
-        facts.append(f"mean Dice of {len(read)} readers {1 - row['uncertainty']:.2f}")
+        facts.append(f"mean Dice of its readers {1 - row['uncertainty']:.2f}")
     errors = row["key_slice_long_error_vox"], row["key_slice_short_error_vox"]
     if row["recist_long_vox"] is not None and None not in errors:
         facts.append(f"{row['recist_long_vox']:.0f} px, errors {errors[0]:+.1f} {errors[1]:+.1f}")
