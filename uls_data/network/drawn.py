@@ -68,7 +68,7 @@ def votes(image_vote: bool | None, plan: Plan) -> bool:
 def weighed(
     margin: NDArray[np.float32], part: Region, plane: NDArray[np.bool_] | None, drawn: Drawn
 ) -> NDArray[np.float32]:
-    """Margin of a network, with the votes of the image and of the ellipsoid of the lines added.
+    """Mean of three votes: the network's margin, the image's, and that of the lines' ellipsoid.
 
     A network knows the organs that it learned from. What looks like the lesion on the measured
     slice (`uls_data.pseudomask.likeness`) and how far the lines reach hold for every organ.
@@ -92,7 +92,7 @@ def weighed(
     odds = likeness(part.hu.T, (part.marks & VALID).T != 0, inside, flat, at, drawn.spacing_mm).T
     found: NDArray[np.float32] = (
         margin + _LIKENESS * odds + np.clip(_SLOPE * (1 - radius), -_SLOPE, _SLOPE)
-    )
+    ) / 3
     return found
 
 
