@@ -4,12 +4,13 @@ Functions, in the order of the work; each command of `uls-data` is a thin skin o
 
     fetch                                 raw archives that a recipe pins, downloaded
     build, index                          raw archives, or existing VOIs, to a manifest
-    load_manifest, query, stats           manifests as tables
+    load_manifest, query, stats, split    manifests as tables; parts of a set by patient
     open_voi, VoiDataset                  voxels for a training of one's own
     train, predict, filter, selftrain     networks and pseudo-masks
     certify                               a risk of pseudo-masks that can be stated
     evaluate, evaluate_2d, calibrate      scores
     report, contact_sheet, triage_server  pictures, and judging masks
+    drawing_server                        readers who draw lines
     check_errata, apply_errata            corrections
     audit, explain, blame                 leaks and provenance
     release_build, release_verify, release_diff
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from uls_data.manifest.opened import Voi, open_voi
     from uls_data.manifest.parquet import load_manifest
     from uls_data.manifest.query import query
+    from uls_data.manifest.set_parts import Parted, split
     from uls_data.manifest.stats import stats
     from uls_data.mining import MineReport, mine
     from uls_data.network.prediction import predict
@@ -64,7 +66,7 @@ if TYPE_CHECKING:
     from uls_data.scoring import Evaluation, evaluate_2d
     from uls_data.scoring.calibration import calibrate
     from uls_data.scoring.volumes import VolumeEvaluation, evaluate
-    from uls_data.triage import TriageServer, triage_server
+    from uls_data.triage import DrawingServer, TriageServer, drawing_server, triage_server
 
 # Loaded when first asked for, so that `import uls_data` costs nothing.
 _LAZY = {
@@ -73,6 +75,7 @@ _LAZY = {
     "index": "uls_data.manifest.index",
     "load_manifest": "uls_data.manifest.parquet",
     "query": "uls_data.manifest.query",
+    "split": "uls_data.manifest.set_parts",
     "stats": "uls_data.manifest.stats",
     "open_voi": "uls_data.manifest.opened",
     "train": "uls_data.network.training",
@@ -86,6 +89,7 @@ _LAZY = {
     "report": "uls_data.reporting",
     "contact_sheet": "uls_data.pictures.contact",
     "triage_server": "uls_data.triage",
+    "drawing_server": "uls_data.triage",
     "check_errata": "uls_data.errata",
     "apply_errata": "uls_data.errata",
     "audit": "uls_data.auditing",
@@ -109,12 +113,14 @@ _LAZY = {
     "FilterReport": "uls_data.filtering",
     "LoopReport": "uls_data.loop",
     "MineReport": "uls_data.mining",
+    "Parted": "uls_data.manifest.set_parts",
     "PredictReport": "uls_data.network.prediction_report",
     "ReleaseReport": "uls_data.release",
     "RawScans": "uls_data.provenance.raw_scans",
     "Report": "uls_data.reporting",
     "TrainReport": "uls_data.network.training",
     "TriageServer": "uls_data.triage",
+    "DrawingServer": "uls_data.triage",
     "UlsDataError": "uls_data.errors",
     "Verification": "uls_data.release",
     "Voi": "uls_data.manifest.opened",
@@ -128,6 +134,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "index",
     "load_manifest",
     "query",
+    "split",
     "stats",
     "open_voi",
     "train",
@@ -141,6 +148,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "report",
     "contact_sheet",
     "triage_server",
+    "drawing_server",
     "check_errata",
     "apply_errata",
     "audit",
@@ -164,12 +172,14 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "FilterReport",
     "LoopReport",
     "MineReport",
+    "Parted",
     "PredictReport",
     "RawScans",
     "ReleaseReport",
     "Report",
     "TrainReport",
     "TriageServer",
+    "DrawingServer",
     "UlsDataError",
     "Verification",
     "Voi",

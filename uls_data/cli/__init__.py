@@ -49,6 +49,7 @@ _COMMANDS = {
     "release": ("release", "Build, verify and compare releases that one can trust."),
     "report": ("report", "Write one page about a build: counts, figures, outliers, pictures."),
     "stats": ("stats", "Print the paper's Table 1 of any manifest."),
+    "split": ("split", "Draw a part of a set by patient, balanced by a column."),
     "triage": ("triage", "Look at VOIs one by one in a browser; judge them with the keyboard."),
 }
 

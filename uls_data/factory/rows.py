@@ -40,6 +40,7 @@ def case_row(task: Task, options: Options) -> Row:
         "annotation_scope": recipe.annotation_scope.value,
         "supervision": recipe.supervision,
         "split": recipe.split_of(patient),
+        "source_split": recipe.part_of(patient),
         "licence": recipe.licence.name,
         "redistributable": recipe.licence.redistributable,
         "qc_flags": []

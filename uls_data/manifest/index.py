@@ -180,6 +180,7 @@ def _named(name: Name, entry: Entry) -> Row:
         "annotation_scope": recipe.annotation_scope.value,
         "supervision": recipe.supervision,
         "split": recipe.split_of(patient),
+        "source_split": recipe.part_of(patient),
         "licence": recipe.licence.name,
         "redistributable": recipe.licence.redistributable,
         "layer": entry.layer or ("grabcut" if weak else "annotated"),

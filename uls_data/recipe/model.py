@@ -7,6 +7,7 @@ things from closed lists and holds no code.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -238,6 +239,10 @@ class Timeline(Part):
         return self
 
 
+# Of a part of a set.
+PART_NAME = "[a-z][a-z0-9_]{0,30}"
+
+
 def _strings(value: Any) -> Any:
     if isinstance(value, list | tuple):
         bad = [item for item in value if not isinstance(item, str)]
@@ -282,6 +287,13 @@ class Recipe(Part):
     quirks: tuple[Quirk, ...] = DEFAULT_QUIRKS
     heldout_patients: Annotated[tuple[str, ...], BeforeValidator(_strings)] = ()
     """Patient ids, as the `patient` rule gives them, that must never train."""
+    splits: dict[
+        Annotated[str, Field(pattern=f"^{PART_NAME}$")],
+        Annotated[tuple[str, ...], BeforeValidator(_strings)],
+    ] = Field(default={})
+    """Parts of a set of one's own, such as `validation` and `test`, and their patients, as
+    `uls-data split` draws them: the column `source_split`. Whether they may train is said by
+    `heldout_patients` alone."""
     expect: Expectation = Expectation()
     published: Published = Published()
     verified: str = ""
@@ -321,6 +333,9 @@ class Recipe(Part):
         for patient in self.heldout_patients:
             if len(patient) == 0:
                 raise ValueError("heldout_patients: an empty id")
+        parted = Counter(patient for patients in self.splits.values() for patient in patients)
+        if twice := [patient for patient, count in parted.items() if count > 1]:
+            raise ValueError(f"splits: {twice[0]!r} stands there twice")
         return self
 
     def voi_regex(self) -> re.Pattern[str]:
@@ -342,3 +357,7 @@ class Recipe(Part):
         if patient_id is None:
             return None
         return "heldout" if patient_id in self.heldout_patients else "train"
+
+    def part_of(self, patient_id: str | None) -> str | None:
+        """Part of the source that a patient is in (`splits`); None where in none."""
+        return next((name for name, ids in self.splits.items() if patient_id in ids), None)
