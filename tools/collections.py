@@ -109,6 +109,18 @@ def types_of(recipe: Recipe, index: pa.Table) -> Counter[str]:
     return found
 
 
+def followed(recipe: Recipe, index: pa.Table) -> tuple[int, int]:
+    """Lesions that one name follows through several studies, and the patients of those."""
+    pattern = re.compile(recipe.timeline.series or "")
+    studies: dict[tuple[str, str], set[str]] = {}
+    for one in objects_of(recipe, index):
+        match = pattern.fullmatch(one.description)
+        if match is not None and match[1]:
+            studies.setdefault((one.patient, match[1].lower()), set()).add(one.study)
+    several = [patient for (patient, _), found in studies.items() if len(found) > 1]
+    return len(several), len(set(several))
+
+
 def shared_scans() -> dict[tuple[str, str], int]:
     """CT series that two shipped recipes list, by the names of the recipes; no pixel is needed."""
     listed: dict[str, set[str]] = {}
@@ -177,6 +189,9 @@ def main() -> None:
         if recipe.lesion_types:
             kinds = types_of(recipe, index).most_common()
             print("  " + ", ".join(f"{number:,} {kind}" for kind, number in kinds))
+        if recipe.timeline.series is not None:
+            lesions, patients = followed(recipe, index)
+            print(f"  {lesions} lesions of {patients} patients in several studies by name")
     for (one, other), number in shared_scans().items():
         print(f"{one} and {other} share {number} CT series")
 
