@@ -40,6 +40,7 @@ ONLY = {
     "distributed": {"engine"},
     "SimpleITK": set[str](),
     "pydicom": {"dicom"},
+    "highdicom": {"dicom"},
     "defusedxml": {"mining", "sources"},
     "pandas": {"manifest", "cli"},
     "click": {"cli"},
@@ -195,7 +196,17 @@ def test_dependencies_are_what_is_imported() -> None:
     assert required <= used | PLUGINS
     # These are used where somebody has them.
     assert (
-        used - {"uls-data", "onnxruntime", "openpyxl", "pooch", "requests", "tensorboard", "triton"}
+        used
+        - {
+            "uls-data",
+            "highdicom",
+            "onnxruntime",
+            "openpyxl",
+            "pooch",
+            "requests",
+            "tensorboard",
+            "triton",
+        }
         <= required | optional
     )
 

@@ -14,7 +14,7 @@ Functions, in the order of the work; each command of `uls-data` is a thin skin o
     check_errata, apply_errata            corrections
     audit, explain, blame                 leaks and provenance
     release_build, release_verify, release_diff
-    export_nnunet, export_monai, export_grand_challenge
+    export_nnunet, export_monai, export_grand_challenge, export_dicom_seg
     mine                                  measured lesions out of radiology reports
     doctor                                what this machine can do
 
@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from uls_data.certificates import CertifyReport, certify
     from uls_data.errata import ErrataReport, apply_errata, check_errata
     from uls_data.errors import UlsDataError
-    from uls_data.export import export_grand_challenge, export_monai, export_nnunet
+    from uls_data.export import (
+        export_dicom_seg,
+        export_grand_challenge,
+        export_monai,
+        export_nnunet,
+    )
     from uls_data.factory import BuildReport, build
     from uls_data.fetching import FetchReport, fetch
     from uls_data.filtering import FilterReport, filter
@@ -99,6 +104,7 @@ _LAZY = {
     "release_verify": "uls_data.release",
     "release_diff": "uls_data.release",
     "export_nnunet": "uls_data.export",
+    "export_dicom_seg": "uls_data.export",
     "export_monai": "uls_data.export",
     "export_grand_challenge": "uls_data.export",
     "mine": "uls_data.mining",
@@ -160,6 +166,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "export_nnunet",
     "export_monai",
     "export_grand_challenge",
+    "export_dicom_seg",
     "mine",
     "doctor",
     "AuditReport",

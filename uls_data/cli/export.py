@@ -184,6 +184,57 @@ def monai(
     return _export(export_monai, then, list(manifests), as_json, layers=layers, **options)
 
 
+@command.command(
+    "dicom-seg",
+    short_help="Write DICOM SEG and SR on the series of the VOIs.",
+    epilog="""\b
+Examples:
+  uls-data export dicom-seg vois --raw raw --to objects
+  uls-data export dicom-seg vois --raw raw --to objects --layer pseudo3d-r1
+""",
+)
+@click.argument(
+    "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
+)
+@click.option(
+    "--raw", required=True, type=click.Path(path_type=Path), help="Folder with the DICOM series."
+)
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder for objects.")
+@click.option(
+    "--layer", "layers", multiple=True, help="Masks to take; default: the best of each VOI."
+)
+@json_option
+def dicom_seg(
+    manifests: tuple[Path, ...], raw: Path, to: Path, layers: tuple[str, ...], as_json: bool
+) -> int:
+    """Write masks as DICOM SEG on the series that they were cut from, and an SR of their sizes.
+
+    One SEG a series, TO/SOURCE/SERIES.seg.dcm, with one segment a lesion, and beside it an
+    SR (TID 1500) with long and short axis and volume. PatientID is patient_id; name, dates and
+    all else about a person are empty. Needs the extra uls-data[dicom].
+    """
+    from uls_data.export import export_dicom_seg
+
+    bar = Progress("lesions", "lesions")
+    try:
+        found = export_dicom_seg(
+            list(manifests),
+            to,
+            raw,
+            layers=layers,
+            started=bar.begin,
+            progress=lambda lesions: bar.step(lesions, lesions),
+        )
+    finally:
+        bar.end()
+    failures(found.failed)
+    if as_json:
+        json_line({"path": str(found.path), "series": found.series, "lesions": found.lesions})
+    else:
+        click.echo(f"{found.lesions} lesions on {found.series} series: {found.path}")
+    return 1 if found.failed else 0
+
+
 def _export(
     function: Callable[..., Any],
     then: str,

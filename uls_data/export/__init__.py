@@ -1,6 +1,7 @@
 """VOIs and masks in the layouts of other programs."""
 
 from uls_data.export.dataset import DatasetExport
+from uls_data.export.dicom_seg import DicomSegExport, export_dicom_seg
 from uls_data.export.grand_challenge import ChallengeExport, export_grand_challenge
 from uls_data.export.monai import export_monai
 from uls_data.export.nnunet import export_nnunet
@@ -8,6 +9,8 @@ from uls_data.export.nnunet import export_nnunet
 __all__ = [
     "ChallengeExport",
     "DatasetExport",
+    "DicomSegExport",
+    "export_dicom_seg",
     "export_grand_challenge",
     "export_monai",
     "export_nnunet",
