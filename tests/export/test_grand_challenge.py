@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from uls_data.cli import main
 from uls_data.errors import CaseError, ManifestError
 from uls_data.export import export_grand_challenge
+from uls_data.export.grand_challenge import ChallengeExport
 from uls_data.io import remove_temporaries
 from uls_data.manifest import write_manifest
 from uls_data.manifest.parquet import read_table
@@ -198,23 +199,22 @@ def test_bad_stacks_and_lists(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"s.mha", "sp.json"}
 
 
-def test_validation_and_test(built: Path, tmp_path: Path) -> None:
-    """Two patients: each is a part, with jobs of its own; what was drawn is stated."""
+def test_parts_of_a_set_have_folders_of_their_own(built: Path, tmp_path: Path) -> None:
     table = read_table(built / "manifest" / "own.parquet").to_pylist()
-    rows = [{**row, "patient_id": str(row["lesion_index"])} for row in table]
-    rows = [{**row, "case_id": row["patient_id"]} for row in rows]
-    out = tmp_path / "build"
-    write_manifest(rows, out / "manifest" / "own.parquet")
+    out, to = tmp_path / "build", tmp_path / "sets"
+    (out / "own").parent.mkdir()
     (out / "own").symlink_to(built / "own", target_is_directory=True)
-    to = tmp_path / "sets"
-    found = export_grand_challenge(out, to, validation=1)
+
+    def export(names: dict[int, str | None]) -> ChallengeExport:
+        rows = [{**row, "source_split": names[row["lesion_index"]]} for row in table]
+        write_manifest(rows, out / "manifest" / "own.parquet")
+        return export_grand_challenge(out, to, parts=True)
+
+    numbers = sorted({row["lesion_index"] for row in table})
+    found = export(dict(zip(numbers, ("validation", "test"), strict=True)))
     assert (found.vois, found.lesions, len(found.jobs)) == (4, 2, 2)
     vois = {path.parent.parent.parent.name: set(read_json(path)) for path in to.rglob("vois.json")}
     assert sorted(map(len, vois.values())) == [1, 3] and set(vois) == {"validation", "test"}
-    stated = json.loads((to / "parts.json").read_text())
-    assert {part: said["lesions"] for part, said in stated["parts"].items()} == {
-        "validation": 1,
-        "test": 1,
-    }
-    with pytest.raises(ManifestError, match="both parts need a patient"):
-        export_grand_challenge(out, to, validation=2)
+    for name, said in ((None, "uls-data split"), ("../up", "not a folder name")):
+        with pytest.raises(ManifestError, match=said):
+            export(dict(zip(numbers, ("validation", name), strict=True)))

@@ -22,7 +22,7 @@ def command() -> None:
     epilog="""\b
 Examples:
   uls-data export grand-challenge vois --to stacks
-  uls-data export grand-challenge vois --to sets --validation 50
+  uls-data export grand-challenge vois --to sets --parts
   docker run -v $PWD/stacks/job-001/input:/input -v $PWD/answer:/output ALGORITHM
   uls-data evaluate --pred answer/images/ct-binary-uls --truth stacks/job-001/ground-truth
 """,
@@ -40,20 +40,17 @@ Examples:
     help="VOIs of a job, at most; the challenge's jobs have 100.",
 )
 @click.option(
-    "--validation",
-    type=click.IntRange(min=1),
-    metavar="LESIONS",
-    help="Draw about so many lesions, by patient, for validation; the others are the test.",
+    "--parts",
+    is_flag=True,
+    help="A folder for each part of the set (source_split), as `uls-data split` draws them.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of that draw.")
 @json_option
 def grand_challenge(
     manifests: tuple[Path, ...],
     to: Path,
     layer: str | None,
     stack_size: int,
-    validation: int | None,
-    seed: int,
+    parts: bool,
     as_json: bool,
 ) -> int:
     """Write stacks as the ULS23 challenge's containers read them, and their truth.
@@ -63,10 +60,6 @@ def grand_challenge(
     index of the first click of each lesion (single_sample.json) and all pairs of
     clicks on a lesion with their translation in mm (multi_sample.json; build with
     --clicks K for it). 16.8 MB an image, not compressed.
-
-    With --validation, jobs are in TO/validation and TO/test. Nobody is in both; of
-    1,000 draws that one counts whose shares of sources, lesion types and sizes differ least
-    from those of all lesions. TO/parts.json states rule, seed and counts.
     """
     from uls_data.export import export_grand_challenge
 
@@ -77,8 +70,7 @@ def grand_challenge(
             to,
             layer=layer,
             stack_size=stack_size,
-            validation=validation,
-            seed=seed,
+            parts=parts,
             started=bar.begin,
             progress=lambda vois: bar.step(vois, vois),
         )

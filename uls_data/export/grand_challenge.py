@@ -10,7 +10,7 @@ One job of the challenge is one stack of at most 100 VOIs. For each job:
     job-001/ground-truth/multi_sample.json                          pairs of clicks of each lesion
     job-001/ground-truth/vois.json                                  VOI names in order (ours)
 
-Where a validation part is drawn, jobs are in `validation` and `test`, beside `parts.json`.
+With parts, jobs are in a folder for each `source_split`, such as `validation` and `test`.
 
 `input` is what a container sees as /input; it answers with
 /output/images/ct-binary-uls/job-001.mha. `multi_sample.json` holds, lesion by lesion, all pairs
@@ -20,6 +20,7 @@ where the challenge's floor would otherwise lose a voxel. It is empty without a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -31,8 +32,6 @@ from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.errors import CaseError, ManifestError, SourceError
-from uls_data.export.two_parts import COLUMNS as PART_COLUMNS
-from uls_data.export.two_parts import TEST, VALIDATION, draw_parts
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import Choice, best, is_of, lesion_of, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
@@ -46,12 +45,13 @@ from uls_data.voi import VOI_SHAPE
 from uls_data.volumes import read_volume
 
 STACK_SIZE = 100
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _COLUMNS = tuple(
     dict.fromkeys(
         (
             *CHOICE_COLUMNS,
             *("voi_id", "affine", "image_path", "label_path", "image_voxels_sha256", "qc_flags"),
-            *PART_COLUMNS,
+            "source_split",
         )
     )
 )
@@ -85,8 +85,7 @@ def export_grand_challenge(
     *,
     layer: str | None = None,
     stack_size: int = STACK_SIZE,
-    validation: int | None = None,
-    seed: int = 0,
+    parts: bool = False,
     started: Callable[[int], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ChallengeExport:
@@ -103,16 +102,13 @@ def export_grand_challenge(
         Of the masks; default: the preferred one of each VOI.
     stack_size : int
         VOIs of a job, at most.
-    validation : int, optional
-        Lesions of a validation part, drawn by patient (`uls_data.export.two_parts`): jobs are then
-        in `validation` and `test`, and `parts.json` states how they were drawn.
-    seed : int
-        Of that draw.
+    parts : bool
+        Whether jobs lie in a folder for each `source_split`, as `uls-data split` draws them.
 
     Raises
     ------
     ManifestError, SourceError
-        No VOI with an image, or the folder cannot be written.
+        No VOI with an image, a lesion in no part, or the folder cannot be written.
     """
     lesions = _lesions(manifest, layer)
     largest = max(map(len, lesions))
@@ -125,7 +121,7 @@ def export_grand_challenge(
     jobs, failed = [], []
     vois = count = with_truth = 0
     try:
-        for job, some in _jobs(Path(to), lesions, stack_size, validation, seed):
+        for job, some in _jobs(Path(to), lesions, stack_size, parts):
             indices, bad, truth = _write_job(job, some, progress)
             failed += bad
             if indices:
@@ -164,22 +160,29 @@ def _best(masks: list[Example]) -> Example:
 
 
 def _jobs(
-    to: Path, lesions: list[list[Example]], stack_size: int, validation: int | None, seed: int
+    to: Path, lesions: list[list[Example]], stack_size: int, parts: bool
 ) -> Iterator[tuple[Path, list[list[Example]]]]:
     """Folder and lesions of each job, part by part."""
-    parts = {to: lesions}
-    if validation is not None:
-        drawn = draw_parts([lesion[0].row for lesion in lesions], validation, seed)
-        parts = {
-            to / part: [
-                it for it, inside in zip(lesions, drawn.validation, strict=True) if inside is of
-            ]
-            for part, of in ((VALIDATION, True), (TEST, False))
-        }
-        write_json(to / "parts.json", drawn.stated)
-    for folder, some in parts.items():
-        for number, batch in enumerate(_batches(some, stack_size), 1):
+    folders = {to: lesions}
+    if parts:
+        folders = {}
+        for lesion in lesions:
+            folders.setdefault(to / _part_of(lesion[0].row), []).append(lesion)
+    for folder in sorted(folders):
+        for number, batch in enumerate(_batches(folders[folder], stack_size), 1):
             yield folder / f"job-{number:03d}", batch
+
+
+def _part_of(row: Row) -> str:
+    part = row["source_split"]
+    if part is None:
+        raise ManifestError(
+            f"{row['voi_id']} is in no part of the set (source_split): "
+            "draw parts with `uls-data split`, a --rest among them, and build again"
+        )
+    if not _PART.fullmatch(part):
+        raise ManifestError(f"{row['voi_id']}: source_split {part!r} is not a folder name")
+    return str(part)
 
 
 def _batches(lesions: list[list[Example]], size: int) -> Iterator[list[list[Example]]]:
