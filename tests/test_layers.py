@@ -27,7 +27,7 @@ STAGES = [
     ["measure"],
     ["lesions", "manifest", "mining", "pseudomask"],
     ["ensemble"],
-    ["certificates"],
+    ["certificates", "passports"],
     ["filtering", "pictures", "sources"],
     ["factory", "scoring"],
     ["errata", "network"],

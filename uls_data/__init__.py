@@ -13,6 +13,8 @@ Functions, in the order of the work; each command of `uls-data` is a thin skin o
     drawing_server                        readers who draw lines
     check_errata, apply_errata            corrections
     audit, explain, blame                 leaks and provenance
+    passport, passport_from, audit_against
+                                          what trained a model, and which rows it has seen
     release_build, release_verify, release_diff
     export_nnunet, export_monai, export_grand_challenge, export_dicom_seg
     mine                                  measured lesions out of radiology reports
@@ -31,6 +33,7 @@ from uls_data._version import __version__
 
 if TYPE_CHECKING:
     from uls_data.auditing import AuditReport, audit
+    from uls_data.auditing.against import audit_against, passport
     from uls_data.certificates import CertifyReport, certify
     from uls_data.errata import ErrataReport, apply_errata, check_errata
     from uls_data.errors import UlsDataError
@@ -53,8 +56,10 @@ if TYPE_CHECKING:
     from uls_data.mining import MineReport, mine
     from uls_data.network.prediction import predict
     from uls_data.network.prediction_report import PredictReport
-    from uls_data.network.training import TrainReport, train
+    from uls_data.network.training import train
+    from uls_data.network.training_report import TrainReport
     from uls_data.network.voi_dataset import VoiDataset
+    from uls_data.passports import Passport, Seen, passport_from
     from uls_data.pictures.contact import contact_sheet
     from uls_data.provenance import blame, explain
     from uls_data.provenance.raw_scans import RawScans
@@ -98,6 +103,9 @@ _LAZY = {
     "check_errata": "uls_data.errata",
     "apply_errata": "uls_data.errata",
     "audit": "uls_data.auditing",
+    "audit_against": "uls_data.auditing.against",
+    "passport": "uls_data.auditing.against",
+    "passport_from": "uls_data.passports",
     "explain": "uls_data.provenance",
     "blame": "uls_data.provenance",
     "release_build": "uls_data.release",
@@ -120,11 +128,13 @@ _LAZY = {
     "LoopReport": "uls_data.loop",
     "MineReport": "uls_data.mining",
     "Parted": "uls_data.manifest.set_parts",
+    "Passport": "uls_data.passports",
     "PredictReport": "uls_data.network.prediction_report",
     "ReleaseReport": "uls_data.release",
     "RawScans": "uls_data.provenance.raw_scans",
     "Report": "uls_data.reporting",
-    "TrainReport": "uls_data.network.training",
+    "Seen": "uls_data.passports",
+    "TrainReport": "uls_data.network.training_report",
     "TriageServer": "uls_data.triage",
     "DrawingServer": "uls_data.triage",
     "UlsDataError": "uls_data.errors",
@@ -158,6 +168,9 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "check_errata",
     "apply_errata",
     "audit",
+    "audit_against",
+    "passport",
+    "passport_from",
     "explain",
     "blame",
     "release_build",
@@ -180,10 +193,12 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "LoopReport",
     "MineReport",
     "Parted",
+    "Passport",
     "PredictReport",
     "RawScans",
     "ReleaseReport",
     "Report",
+    "Seen",
     "TrainReport",
     "TriageServer",
     "DrawingServer",

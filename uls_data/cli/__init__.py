@@ -38,6 +38,7 @@ _COMMANDS = {
     "index": ("index", "Write the manifest of an existing archive of VOIs."),
     "query": ("query", "Print the rows of manifests that meet an expression."),
     "mine": ("mine", "Find measured lesions in radiology reports; English and Dutch."),
+    "passport": ("passport", "Print what trained a model: lesions, series, patients, hashes."),
     "predict": ("predict", "Make 3D pseudo-masks of VOIs with a trained network; resumable."),
     "selftrain": ("selftrain", "Train, predict, filter, again (the paper's Figure 3); resumable."),
     "train": ("train", "Train the segmentation network on manifests; resumable."),

@@ -13,6 +13,7 @@ from uls_data.manifest.row import Column
 
 if TYPE_CHECKING:
     from uls_data.auditing import AuditReport, Match
+    from uls_data.passports import Seen
 
 _SHOWN = 20
 _MEMBERS = 6
@@ -25,6 +26,7 @@ Examples:
   uls-data audit vois/manifest/deeplesion.parquet vois/manifest/deeplesion3d.parquet \\
       --voxels --out audited.parquet
   uls-data audit manifests/uls23 --json | grep '"leak": true'
+  uls-data audit testset --against model
 """
 )
 @click.argument(
@@ -37,9 +39,21 @@ Examples:
     "--voxels", is_flag=True, help="Compare fingerprints of images and labels, not just names."
 )
 @click.option("--workers", default=1, show_default=True, help="Worker processes, for --voxels.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PASSPORT|MODEL",
+    help="Say which rows a model has seen, instead; may be repeated.",
+)
 @json_option
 def command(
-    manifests: tuple[Path, ...], out: Path | None, voxels: bool, workers: int, as_json: bool
+    manifests: tuple[Path, ...],
+    out: Path | None,
+    voxels: bool,
+    workers: int,
+    against: tuple[Path, ...],
+    as_json: bool,
 ) -> int:
     """Find scans, lesions and patients under two names, and leaks between splits.
 
@@ -49,8 +63,17 @@ def command(
     another one is not, or goes by another source. M2 has every row, with the flags
     leak_same_scan and leak_heldout_patient.
 
-    Exit code 1: rows leak that their own split does not hold out, or files could not be read.
+    With --against, rows are compared with those that trained a model: the same image file, the
+    same voxels, the same scan, the same patient, under any name that the crosswalks of recipes
+    know.
+
+    Exit code 1: rows leak that their own split does not hold out, or files could not be read;
+    with --against: the model has seen rows, or of some nobody can say.
     """
+    if against:
+        if out is not None or voxels:
+            raise click.UsageError("--against goes without --out and --voxels")
+        return _against(manifests, against, as_json)
     from uls_data.auditing import CHECKS, audit
 
     bar = Progress("rows", "rows")
@@ -87,6 +110,51 @@ def command(
     if report.unread:
         click.echo(f"{len(report.unread)} rows without fingerprints", err=True)
     return 1 if report.training or report.unread else 0
+
+
+def _against(manifests: tuple[Path, ...], models: tuple[Path, ...], as_json: bool) -> int:
+    from uls_data.auditing.against import audit_against
+    from uls_data.passports.seen import KINDS
+
+    found = audit_against(list(manifests), list(models))
+    seen, untold = found.seen, found.untold
+    if as_json:
+        for row, kinds in found.rows(seen):
+            json_line({"seen": True, "kinds": kinds, **row})
+        for row, _ in found.rows(untold):
+            json_line({"seen": None, "kinds": [], **row})
+        return 1 if seen.any() or untold.any() else 0
+    counts = [[kind, int(found.kinds[kind].sum()), meaning] for kind, meaning in KINDS.items()]
+    others = found.judged & ~seen
+    counts += [
+        ["seen", int(seen.sum()), "rows that trained the model, or share one of these with some"],
+        ["held out", int((others & found.heldout).sum()), "of patients that its training left out"],
+        ["cannot be told", int(untold.sum()), _why_untold(found)],
+        ["not seen", int((others & ~found.heldout & ~untold).sum()), "no row of its training"],
+    ]
+    table(counts, ("kind", "rows", "meaning"))
+    numbers = [row for row, _ in zip(found.rows(seen), range(_SHOWN), strict=False)]
+    for row, kinds in numbers:
+        click.echo(f"  {row['source']} {row['voi_id']} {row['layer']}: {', '.join(kinds)}")
+    if seen.sum() > _SHOWN:
+        click.echo(f"  ... {int(seen.sum()) - _SHOWN} more; --json names them all")
+    ended = int((~found.judged).sum())
+    if ended:
+        click.echo(f"{ended} rows without a VOI, which show nothing, were not judged", err=True)
+    if found.nameless:
+        click.echo(
+            f"{found.nameless} rows that trained the model have neither hash nor series: they are "
+            "known by their names alone",
+            err=True,
+        )
+    next_step("the same with --json names every row, for a manifest without them")
+    return 1 if seen.any() or untold.any() else 0
+
+
+def _why_untold(found: Seen) -> str:
+    if found.passport.complete:
+        return "not found by name; they have neither hash nor series"
+    return "not found; part of what trained the model is not known"
 
 
 def _rows(some: list[Match]) -> int:

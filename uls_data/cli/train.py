@@ -12,7 +12,7 @@ from uls_data.cli.output import Progress, failures, json_line, json_option, next
 from uls_data.errors import UlsDataError
 
 if TYPE_CHECKING:
-    from uls_data.network.training import TrainReport
+    from uls_data.network.training_report import TrainReport
 
 
 @click.command(

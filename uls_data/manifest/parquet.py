@@ -100,12 +100,24 @@ def iterate_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[R
     ManifestError
         Not a readable manifest.
     """
+    for table in iterate_tables(path, columns):
+        yield from table.to_pylist()
+
+
+def iterate_tables(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Rows of one manifest as Arrow tables of a few thousand, in its order.
+
+    Raises
+    ------
+    ManifestError
+        Not a readable manifest.
+    """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             wanted = columns or arrow_schema().names
             there = _check_schema(file.schema_arrow, path, wanted)
             for batch in file.iter_batches(batch_size=_ROWS_PER_GROUP, columns=there):
-                yield from _completed(pa.Table.from_batches([batch]), wanted).to_pylist()
+                yield _completed(pa.Table.from_batches([batch]), wanted)
     except (pa.ArrowException, OSError) as error:
         raise ManifestError(f"{path}: not a readable manifest: {error}") from error
 

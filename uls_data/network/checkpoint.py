@@ -53,7 +53,8 @@ class Model:
     networks : tuple of torch.nn.Module
         Without deep supervision, for inference.
     record : dict
-        What training was given: `seed`, `weak`, `include_heldout`, `heldout_seen`, `lesions`
+        What training was given: `seed`, `weak`, `include_heldout`, `heldout_seen`,
+        `passport_sha256` (of the file beside the checkpoint), `lesions`
         (`source/case/lesion`) and `patients` (`patient_key`) that trained it or a model it
         started from. Empty where nnU-Net trained it.
     sha256 : str
@@ -105,7 +106,7 @@ def load_model(
         crop, pool, prompt or normalisation.
     """
     paths = [paths] if isinstance(paths, str | Path) else paths
-    files = [file for path in paths for file in _checkpoints_of(Path(path), fold)]
+    files = [file for path in paths for file in checkpoints_of(Path(path), fold)]
     if not files:
         raise ModelError("no model given")
     members = sorted((_one(file, device) for file in files), key=lambda member: member.sha256)
@@ -244,7 +245,14 @@ def nnunet_checkpoint(
     }
 
 
-def _checkpoints_of(path: Path, fold: str | None) -> list[Path]:
+def checkpoints_of(path: Path, fold: str | None = None) -> list[Path]:
+    """Checkpoint of a file or a model folder, one a fold.
+
+    Raises
+    ------
+    ModelError
+        None there.
+    """
     if path.is_file():
         return [path]
     folders = [path / f"fold_{fold}"] if fold is not None else sorted(path.glob("fold_*"))

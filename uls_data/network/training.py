@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from uls_data.io import remove_temporaries
 from uls_data.io.lock import LOCK, locked
 from uls_data.manifest.example import Example
 from uls_data.manifest.patients import patient_key
+from uls_data.network.ancestry import Given
 from uls_data.network.checkpoint import (
     FINAL,
     LATEST,
@@ -33,48 +33,11 @@ from uls_data.network.examples import Examples, find_examples, split_by
 from uls_data.network.learner import Learner
 from uls_data.network.plan import Intensities, ModelError, Plan, as_plan
 from uls_data.network.sampling import Sampler, read_ahead
+from uls_data.network.training_report import TrainReport
 from uls_data.network.validation import heldout_dice
 from uls_data.network.voxels import WEAK, Fingerprint, Region, Weak, read_region
 
 _FOLD = "fold_0"
-
-
-@dataclass
-class TrainReport:
-    """What a training did.
-
-    Attributes
-    ----------
-    model : Path
-        The model folder, which `predict` and nnU-Net read.
-    checkpoint : Path
-    plan : Plan
-    steps : int
-    done : int
-        Those that earlier runs had done.
-    trained, heldout : int
-        Examples drawn from, and scored.
-    types : dict
-        Examples drawn from, by lesion type.
-    left_out : dict
-        Rows that were neither, by reason.
-    validation : list of dict
-        Held-out Dice by lesion type at the end.
-    failed : list of dict
-        Examples that could not be read: `voi_id`, `layer`, `reason`, `detail`.
-    """
-
-    model: Path
-    checkpoint: Path
-    plan: Plan
-    steps: int
-    done: int
-    trained: int
-    heldout: int
-    types: dict[str, int]
-    left_out: dict[str, int]
-    validation: list[dict[str, Any]] = field(default_factory=list)
-    failed: list[dict[str, str]] = field(default_factory=list)
 
 
 def train(
@@ -159,7 +122,8 @@ def train(
         + [repr((e.identity, e.row)) for e in (*found.train, *found.heldout)]
     )
     record["software_version"] = __version__
-    run = _Run(Path(out), chosen, start, found, record, usable_device(device))
+    given = Given(manifests, found, layers, init)
+    run = _Run(Path(out), chosen, start, found, record, given, usable_device(device))
     if dry_run:
         run.resume()
         return run.report()
@@ -222,10 +186,11 @@ class _Run:
         start: Model | None,
         found: Examples,
         record: dict[str, Any],
+        given: Given,
         device: Any,
     ) -> None:
         self.folder, self.plan, self.start, self.found = folder, plan, start, found
-        self.record, self.device = record, device
+        self.record, self.given, self.device = record, given, device
         self.step, self.done, self.total = 0, 0, int(record["steps"])
         self.epochs: list[dict[str, Any]] = []
         self.validations: list[dict[str, Any]] = []
@@ -244,6 +209,8 @@ class _Run:
         if self.step < self.total:
             self._prepare(pool, last)
             del last
+            sha256 = self.given.write(self.folder / _FOLD, self.plan, self.record)
+            self.record["passport_sha256"] = sha256
             self._loop(pool, progress)
         return self.report()
 

@@ -1,0 +1,209 @@
+"""Keys of rows: 64 bits a name or a hash, to compare millions in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from uls_data.manifest.patients import patient_space
+from uls_data.recipe import load_recipe, recipe_names
+
+# Columns of manifest and passport that say which image a row shows, and of whom.
+COLUMNS = (
+    *("image_sha256", "image_voxels_sha256", "image_source_sha256", "series_instance_uid"),
+    *("source", "case_id", "patient_id"),
+)
+Numbers = NDArray[np.uint64]
+# Among five million rows and five million others, chance makes two keys equal once in a million
+# comparisons of such a size.
+_ABSENT = np.uint64(0)
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+_CASE = np.uint64(0xD1B54A32D192ED03)
+_DIGITS = np.full(256, 255, np.uint8)
+_DIGITS[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
+_SHA256_DIGITS = 64
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys of rows, shape (rows,) each; 0 where there is none.
+
+    Attributes
+    ----------
+    file, voxels : ndarray of uint64
+        The image's file, and its voxels.
+    scan_file, series, scan : ndarray of uint64
+        The file that a VOI was cut from, its series, and its name: the source's patients and the
+        case. A crosswalk gives a published name its series.
+    patient, listed : ndarray of uint64
+        Who it is of, by its own row and by a crosswalk of its series.
+    """
+
+    file: Numbers
+    voxels: Numbers
+    scan_file: Numbers
+    series: Numbers
+    scan: Numbers
+    patient: Numbers
+    listed: Numbers
+
+    @property
+    def nameless(self) -> NDArray[np.bool_]:
+        """Rows of which neither a hash nor a series is known."""
+        known = self.file | self.voxels | self.scan_file | self.series
+        return np.asarray(known == _ABSENT)
+
+    def chosen(self, rows: NDArray[np.bool_]) -> Keys:
+        """Keys of some rows."""
+        return Keys(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def compact(self) -> Keys:
+        """Keys without missing ones and most repeats; they are of no rows any more."""
+        found = (runs(getattr(self, field.name))[0] for field in fields(self))
+        return Keys(*(keys[keys != _ABSENT] for keys in found))
+
+    def copy_to(self, other: Keys, start: int) -> None:
+        """Put them into those of more rows."""
+        for field in fields(self):
+            keys = getattr(self, field.name)
+            getattr(other, field.name)[start : start + len(keys)] = keys
+
+
+def blank(rows: int) -> Keys:
+    """Keys of so many rows, none of them known."""
+    return Keys(*(np.zeros(rows, np.uint64) for _ in fields(Keys)))
+
+
+def joined(parts: list[Keys]) -> Keys:
+    """Keys of several tables, one after another."""
+    empty = np.empty(0, np.uint64)
+    return Keys(
+        *(
+            np.concatenate([empty, *(getattr(part, field.name) for part in parts)])
+            for field in fields(Keys)
+        )
+    )
+
+
+def runs(keys: Numbers) -> tuple[Numbers, NDArray[np.intp]]:
+    """Keys without repeats of the one before, and which of them each row has."""
+    if not len(keys):
+        return keys, np.empty(0, np.intp)
+    new = np.concatenate([[True], keys[1:] != keys[:-1]])
+    return keys[new], np.cumsum(new) - 1
+
+
+def keys_of(table: pa.Table) -> Keys:
+    """Keys of the rows of a manifest or a passport, with `COLUMNS`."""
+    series = words(table["series_instance_uid"])
+    space = words(table["source"], patient_space)
+    case, person = words(table["case_id"]), words(table["patient_id"])
+    scan = _pair(space, case)
+    patient = np.where(person == _ABSENT, _pair(space, case ^ _CASE), _pair(space, person))
+    names = _crosswalk()
+    series = np.where(series == _ABSENT, _found(scan, names.scans, names.series_of), series)
+    return Keys(
+        _digests(table["image_sha256"]),
+        _digests(table["image_voxels_sha256"]),
+        _digests(table["image_source_sha256"]),
+        series,
+        scan,
+        patient,
+        _found(series, names.series, names.patient_of),
+    )
+
+
+def hash_bytes(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """Hashes of 64 hexadecimal digits as 32 bytes each; null where there is no such hash."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    good = pc.fill_null(pc.equal(pc.binary_length(array), _SHA256_DIGITS), False)
+    text = pc.if_else(good, array, "0" * _SHA256_DIGITS)
+    offsets = np.frombuffer(text.buffers()[1], np.int32)[text.offset : text.offset + len(text) + 1]
+    start, stop = (int(offsets[0]), int(offsets[-1])) if len(text) else (0, 0)
+    letters = np.frombuffer(text.buffers()[2] or b"", np.uint8)[start:stop]
+    digits = _DIGITS[letters].reshape(len(text), _SHA256_DIGITS)
+    good = np.array(good.to_numpy(zero_copy_only=False), bool) & (digits != 255).all(axis=1)
+    octets = (digits[:, ::2] << 4 | digits[:, 1::2]).tobytes()
+    packed = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(32), len(text), [None, pa.py_buffer(octets)]
+    )
+    return pc.if_else(pa.array(good), packed, pa.scalar(None, pa.binary(32)))
+
+
+def _digests(column: pa.ChunkedArray) -> Numbers:
+    """First 64 bits of each hash."""
+    array = column.combine_chunks()
+    if not pa.types.is_fixed_size_binary(array.type):
+        array = hash_bytes(array)
+    if len(array) == 0:
+        return np.empty(0, np.uint64)
+    octets = np.frombuffer(array.buffers()[1], np.uint8).reshape(-1, 32)
+    octets = octets[array.offset : array.offset + len(array)]
+    keys = np.ascontiguousarray(octets[:, :8]).view(np.uint64).ravel()
+    return _masked(keys, array)
+
+
+def words(column: pa.ChunkedArray, named: object = None) -> Numbers:
+    """Key of each word of a column of text; 0 for null. Equal words have one, in this process."""
+    coded = column.combine_chunks().dictionary_encode()
+    words = coded.dictionary.to_pylist()
+    if callable(named):
+        words = [named(word) for word in words]
+    keys = np.array([hash(word) & 0xFFFFFFFFFFFFFFFF for word in words], np.uint64)
+    if not words:
+        return np.zeros(len(column), np.uint64)
+    at = pc.fill_null(coded.indices, 0).to_numpy()
+    return _masked(keys[at], coded.indices)
+
+
+def _masked(keys: Numbers, array: pa.Array) -> Numbers:
+    keys = np.maximum(keys, np.uint64(1))
+    if array.null_count:
+        keys[np.array(array.is_null().to_numpy(zero_copy_only=False), bool)] = _ABSENT
+    return keys
+
+
+def _pair(one: Numbers, other: Numbers) -> Numbers:
+    there = (one != _ABSENT) & (other != _ABSENT)
+    return np.where(there, np.maximum(one * _ODD + other, np.uint64(1)), _ABSENT)
+
+
+@dataclass(frozen=True)
+class _Crosswalk:
+    scans: Numbers
+    series_of: Numbers
+    series: Numbers
+    patient_of: Numbers
+
+
+@cache
+def _crosswalk() -> _Crosswalk:
+    """Return published names, series and patients of the crosswalks of all shipped recipes."""
+    rows = list(_entries())
+    space, case, series, patient = (
+        words(pa.chunked_array([[row[at] for row in rows]], pa.string())) for at in range(4)
+    )
+    scan, person = _pair(space, case), _pair(space, patient)
+    by_scan, by_series = np.argsort(scan), np.argsort(series)
+    return _Crosswalk(scan[by_scan], series[by_scan], series[by_series], person[by_series])
+
+
+def _entries() -> Iterator[tuple[str, str, str, str]]:
+    for name in recipe_names():
+        recipe = load_recipe(name).recipe
+        for row in getattr(recipe.reader, "crosswalk", ()):
+            yield patient_space(recipe.source), row.case, row.series_instance_uid, row.patient
+
+
+def _found(keys: Numbers, names: Numbers, values: Numbers) -> Numbers:
+    """Value of each key in a sorted table; 0 where it has none."""
+    if not len(names) or not len(keys):
+        return np.zeros(len(keys), np.uint64)
+    at = np.minimum(np.searchsorted(names, keys), len(names) - 1)
+    return np.where((names[at] == keys) & (keys != _ABSENT), values[at], _ABSENT)
