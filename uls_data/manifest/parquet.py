@@ -104,8 +104,10 @@ def iterate_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[R
         yield from table.to_pylist()
 
 
-def iterate_tables(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """Rows of one manifest as Arrow tables of a few thousand, in its order.
+def iterate_tables(
+    path: Path, columns: Sequence[str] | None = None, rows: int = _ROWS_PER_GROUP
+) -> Iterator[pa.Table]:
+    """Rows of one manifest as Arrow tables of so many rows, in its order.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def iterate_tables(path: Path, columns: Sequence[str] | None = None) -> Iterator
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             wanted = columns or arrow_schema().names
             there = _check_schema(file.schema_arrow, path, wanted)
-            for batch in file.iter_batches(batch_size=_ROWS_PER_GROUP, columns=there):
+            for batch in file.iter_batches(batch_size=rows, columns=there):
                 yield _completed(pa.Table.from_batches([batch]), wanted)
     except (pa.ArrowException, OSError) as error:
         raise ManifestError(f"{path}: not a readable manifest: {error}") from error

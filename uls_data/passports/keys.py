@@ -25,7 +25,8 @@ Numbers = NDArray[np.uint64]
 _ABSENT = np.uint64(0)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _CASE = np.uint64(0xD1B54A32D192ED03)
-_DIGITS = np.full(256, 255, np.uint8)
+_NO_DIGIT = 255
+_DIGITS = np.full(256, _NO_DIGIT, np.uint8)
 _DIGITS[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
 _SHA256_DIGITS = 64
 
@@ -121,26 +122,37 @@ def keys_of(table: pa.Table) -> Keys:
 
 def hash_bytes(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     """Hashes of 64 hexadecimal digits as 32 bytes each; null where there is no such hash."""
+    digits, good = _digits(column, _SHA256_DIGITS)
+    octets = (digits[:, ::2] << 4 | digits[:, 1::2]).tobytes()
+    packed = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(32), len(digits), [None, pa.py_buffer(octets)]
+    )
+    return pc.if_else(pa.array(good), packed, pa.scalar(None, pa.binary(32)))
+
+
+def _digits(
+    column: pa.ChunkedArray | pa.Array, count: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """First digits of each hash, as numbers, and which rows have a hash."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     good = pc.fill_null(pc.equal(pc.binary_length(array), _SHA256_DIGITS), False)
-    text = pc.if_else(good, array, "0" * _SHA256_DIGITS)
+    text = array if good.false_count == 0 else pc.if_else(good, array, "0" * _SHA256_DIGITS)
     offsets = np.frombuffer(text.buffers()[1], np.int32)[text.offset : text.offset + len(text) + 1]
     start, stop = (int(offsets[0]), int(offsets[-1])) if len(text) else (0, 0)
     letters = np.frombuffer(text.buffers()[2] or b"", np.uint8)[start:stop]
-    digits = _DIGITS[letters].reshape(len(text), _SHA256_DIGITS)
-    good = np.array(good.to_numpy(zero_copy_only=False), bool) & (digits != 255).all(axis=1)
-    octets = (digits[:, ::2] << 4 | digits[:, 1::2]).tobytes()
-    packed = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(32), len(text), [None, pa.py_buffer(octets)]
-    )
-    return pc.if_else(pa.array(good), packed, pa.scalar(None, pa.binary(32)))
+    digits = _DIGITS[letters.reshape(len(text), _SHA256_DIGITS)[:, :count]]
+    there = np.array(good.to_numpy(zero_copy_only=False), bool) & (digits != _NO_DIGIT).all(axis=1)
+    return digits, there
 
 
 def _digests(column: pa.ChunkedArray) -> Numbers:
     """First 64 bits of each hash."""
     array = column.combine_chunks()
     if not pa.types.is_fixed_size_binary(array.type):
-        array = hash_bytes(array)
+        digits, there = _digits(array, 16)
+        octets = np.ascontiguousarray(digits[:, ::2] << 4 | digits[:, 1::2])
+        keys = np.maximum(octets.view(np.uint64).ravel(), np.uint64(1))
+        return np.where(there, keys, _ABSENT)
     if len(array) == 0:
         return np.empty(0, np.uint64)
     octets = np.frombuffer(array.buffers()[1], np.uint8).reshape(-1, 32)

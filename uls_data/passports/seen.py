@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ KINDS = {
 }
 _SHOWN = ("source", "case_id", "patient_id", "voi_id", "layer", "split")
 _AT_A_TIME = 1 << 13
+_ROWS_AT_A_TIME = 1 << 16
 Mask = NDArray[np.bool_]
 
 
@@ -88,16 +90,10 @@ def seen_by(passport: Passport, manifests: str | Path | Sequence[str | Path]) ->
     ManifestError, PassportError
     """
     files = manifest_files(manifests)
-    ours = blank(sum(count_rows(file) for file in files))
-    ok = np.zeros(len(ours.file), bool)
-    start = 0
-    for file in files:
-        for table in iterate_tables(file, (*COLUMNS, "status")):
-            stop = start + len(table)
-            keys_of(table).copy_to(ours, start)
-            ok[start:stop] = np.array(pc.equal(table["status"], Status.OK.value), bool)
-            start = stop
-    trained, others, nameless = _of_model(passport)
+    with ThreadPoolExecutor(1, "passport") as pool:
+        of_model = pool.submit(_of_model, passport)
+        ours, ok = _of_manifests(files)
+        trained, others, nameless = of_model.result()
     kinds = _shared(ours, trained)
     for found in kinds.values():
         found &= ok
@@ -109,6 +105,20 @@ def seen_by(passport: Passport, manifests: str | Path | Sequence[str | Path]) ->
         heldout[left] = np.logical_or.reduce(list(apart.values()))
     untold = left if not passport.complete else left & ours.nameless
     return Seen(files, passport, ok, kinds, heldout, untold, nameless)
+
+
+def _of_manifests(files: Sequence[Path]) -> tuple[Keys, Mask]:
+    """Keys of all rows, and which of them have a VOI."""
+    keys = blank(sum(count_rows(file) for file in files))
+    ok = np.zeros(len(keys.file), bool)
+    start = 0
+    for file in files:
+        for table in iterate_tables(file, (*COLUMNS, "status"), _ROWS_AT_A_TIME):
+            stop = start + len(table)
+            keys_of(table).copy_to(keys, start)
+            ok[start:stop] = np.array(pc.equal(table["status"], Status.OK.value), bool)
+            start = stop
+    return keys, ok
 
 
 def _of_model(passport: Passport) -> tuple[Keys, Keys, int]:
