@@ -76,6 +76,7 @@ bench: $(VENV)/.bench  ## speed and memory against a MONAI pipeline, growth to 1
 bench-scale: $(VENV)/.bench  ## a million rows through engine and manifest; commands on a million rows
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.million
+	$(BIN)/python -m benchmarks.passport
 
 bench-gpu: $(VENV)/.bench  ## the network, prediction and a training step on the GPU, against nnU-Net's way
 	$(BIN)/python -m benchmarks.gpu --tta --compile

@@ -39,7 +39,7 @@ Examples:
     "--out", type=click.Path(path_type=Path), metavar="PASSPORT", help="Passport to write."
 )
 @click.option("--name", help="Of the training, with --from.  [default: that of the list]")
-@click.option("--workers", default=1, show_default=True, help="Local processes, with --from.")
+@click.option("--workers", default=1, show_default=True, help="Worker processes, with --from.")
 @json_option
 def command(
     models: tuple[Path, ...],
