@@ -29,6 +29,7 @@ KINDS = {
 _SHOWN = ("source", "case_id", "patient_id", "voi_id", "layer", "split")
 _AT_A_TIME = 1 << 13
 _ROWS_AT_A_TIME = 1 << 16
+_KEYS_AT_A_TIME = 1 << 19
 Mask = NDArray[np.bool_]
 
 
@@ -151,23 +152,25 @@ def _shared(ours: Keys, theirs: Keys) -> dict[str, Mask]:
 
 
 def _telling(*keys: Numbers) -> Numbers:
-    """Keys, each once or a little more often, sorted; rows without one left out."""
-    found = np.concatenate([runs(key)[0] for key in keys])
-    found = found[found != 0]
-    found.sort()
-    return runs(found)[0]
+    """Keys in order; rows without one left out."""
+    found = np.concatenate([key[key != 0] for key in keys]) if len(keys) > 1 else keys[0]
+    found = found if found.all() else found[found != 0]
+    return np.sort(found)
 
 
 def _among(keys: Numbers, others: Numbers) -> Mask:
     """Whether each key is one of the others; a missing one is not."""
     table = _telling(others)
-    if not len(table) or not len(keys):
-        return np.zeros(len(keys), bool)
-    words, at = runs(keys)
-    # In order: a search at random would wait for memory at every step.
-    order = np.argsort(words)
-    ordered = words[order]
-    place = np.minimum(np.searchsorted(table, ordered), len(table) - 1)
-    found = np.empty(len(words), bool)
-    found[order] = table[place] == ordered
-    return found[at]
+    found = np.zeros(len(keys), bool)
+    if not len(table):
+        return found
+    for start in range(0, len(keys), _KEYS_AT_A_TIME):
+        words, at = runs(keys[start : start + _KEYS_AT_A_TIME])
+        # In order: a search at random would wait for memory at every step.
+        order = np.argsort(words)
+        words = words[order]
+        place = np.minimum(np.searchsorted(table, words), len(table) - 1)
+        there = np.empty(len(words), bool)
+        there[order] = table[place] == words
+        found[start : start + _KEYS_AT_A_TIME] = there[at]
+    return found
