@@ -105,7 +105,7 @@ function measure() {
   $("warnings").replaceChildren(...warnings.map((words) => element("li", words)));
   const other = points.length && at !== drawnOn ? `The lines are on slice ${drawnOn}.` : "";
   $("next").textContent = !lesion.shape ? "" : other || NEXT[points.length] ||
-    (states[number] === "d" ? "Saved. Drag an end to mend it; space goes on." : "");
+    (states[number] === "d" ? "Saved. Drag an end to adjust it; press space to continue." : "");
 }
 
 // Of slices asked for faster than they come, the last one is drawn.
