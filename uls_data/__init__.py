@@ -16,7 +16,8 @@ Functions, in the order of the work; each command of `uls-data` is a thin skin o
     passport, passport_from, audit_against
                                           what trained a model, and which rows it has seen
     release_build, release_verify, release_diff
-    export_nnunet, export_monai, export_grand_challenge, export_dicom_seg
+    export_nnunet, export_monai, export_grand_challenge, export_dicom_seg, export_webdataset,
+    export_croissant
     mine                                  measured lesions out of radiology reports
     doctor                                what this machine can do
 
@@ -38,10 +39,12 @@ if TYPE_CHECKING:
     from uls_data.errata import ErrataReport, apply_errata, check_errata
     from uls_data.errors import UlsDataError
     from uls_data.export import (
+        export_croissant,
         export_dicom_seg,
         export_grand_challenge,
         export_monai,
         export_nnunet,
+        export_webdataset,
     )
     from uls_data.factory import BuildReport, build
     from uls_data.fetching import FetchReport, fetch
@@ -113,6 +116,8 @@ _LAZY = {
     "release_diff": "uls_data.release",
     "export_nnunet": "uls_data.export",
     "export_dicom_seg": "uls_data.export",
+    "export_webdataset": "uls_data.export",
+    "export_croissant": "uls_data.export",
     "export_monai": "uls_data.export",
     "export_grand_challenge": "uls_data.export",
     "mine": "uls_data.mining",
@@ -180,6 +185,8 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "export_monai",
     "export_grand_challenge",
     "export_dicom_seg",
+    "export_webdataset",
+    "export_croissant",
     "mine",
     "doctor",
     "AuditReport",

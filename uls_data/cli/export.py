@@ -177,6 +177,65 @@ def monai(
 
 
 @command.command(
+    short_help="Write shards for WebDataset.",
+    epilog="""\b
+Examples:
+  uls-data export webdataset vois --to shards
+  python -c 'import webdataset as wds; \
+      print(next(iter(wds.WebDataset("shards/train-000000.tar").decode())))'
+""",
+)
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder for the shards.")
+@click.option("--weak", is_flag=True, help="Take masks of one slice too; see key_slice_voi.")
+@click.option(
+    "--shard-size",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="VOIs of a shard, at most; shards differ by at most one.",
+)
+@_dataset_options
+def webdataset(
+    manifests: tuple[Path, ...], layers: tuple[str, ...], as_json: bool, **options: Any
+) -> int:
+    """Write tar shards with image, label and JSON of each VOI, in a drawn order.
+
+    train-NNNNNN.tar have a fold by patient in their JSON, heldout-NNNNNN.tar hold the held-out
+    patients. The JSON beside a shard says where its members start. The same command again
+    writes only what is missing.
+    """
+    from uls_data.export import export_webdataset
+
+    then = "webdataset.WebDataset(...).decode() reads them"
+    return _export(export_webdataset, then, list(manifests), as_json, layers=layers, **options)
+
+
+@command.command(
+    short_help="Write Parquet with Croissant metadata.",
+    epilog="""\b
+Examples:
+  uls-data export croissant vois --to set
+  mlcroissant validate --jsonld set/croissant.json
+""",
+)
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder for the files.")
+@click.option("--weak", is_flag=True, help="Take masks of one slice too; see key_slice_voi.")
+@_dataset_options
+def croissant(
+    manifests: tuple[Path, ...], layers: tuple[str, ...], as_json: bool, **options: Any
+) -> int:
+    """Write Parquet files with image, label and columns of each VOI, and croissant.json.
+
+    train/NNNNN.parquet have a fold by patient, heldout/NNNNN.parquet hold the held-out
+    patients; `image` and `label` are the bytes of a .nii.gz.
+    """
+    from uls_data.export import export_croissant
+
+    then = "mlcroissant.Dataset(...) reads it"
+    return _export(export_croissant, then, list(manifests), as_json, layers=layers, **options)
+
+
+@command.command(
     "dicom-seg",
     short_help="Write DICOM SEG and SR on the series of the VOIs.",
     epilog="""\b

@@ -195,7 +195,7 @@ def _segment(example: Example, scan: ScanHeaders, number: int) -> Segment:
     return Segment(
         region=_region(example, scan),
         label=_fit(f"Lesion {lesion}" + (f" ({kind.replace('_', ' ')})" if kind else "")),
-        tracking_id=f"{source}/{case}/{lesion}",
+        tracking_id=f"{source}/{row['lesion_track_id'] or f'{case}/{lesion}'}",
         made_by=made_by,
         method=method,
         long_axis_mm=row["long_axis_mm"],

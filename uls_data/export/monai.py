@@ -10,18 +10,12 @@ from typing import Any
 
 from uls_data.errors import SourceError
 from uls_data.export.dataset import FOLDS, DatasetExport, choose, priors
+from uls_data.export.sample import described
 from uls_data.io import write_bytes
-from uls_data.manifest.by_axis import spacing_of
 from uls_data.manifest.example import Example
-from uls_data.manifest.patients import patient_key
-from uls_data.manifest.row import Column
 from uls_data.outcome import Reason
 
 FILE = "dataset.json"
-_TOLD: tuple[Column, ...] = (
-    *("voi_id", "source", "case_id", "lesion_index", "sample_index", "layer", "lesion_type"),
-    *("supervision", "key_slice_voi", "pad_value_hu", "long_axis_mm"),
-)
 
 
 def export_monai(
@@ -88,10 +82,9 @@ def export_monai(
                 reason = Reason.IO_ERROR.value
                 failed.append({"voi_id": example.row["voi_id"], "reason": reason, "detail": detail})
             else:
-                item = _item(example, to) | (_prior(example, prior, to) if prior else {})
-                if part is parts["training"]:
-                    item["fold"] = dataset.fold(example)
-                part.append(item)
+                image, label = _paths(example, to)
+                item = {"image": image, "label": label, **described(dataset, example)}
+                part.append(item | (_prior(example, prior, to) if prior else {}))
             if progress is not None:
                 progress(1)
     content = {
@@ -133,16 +126,4 @@ def _prior(example: Example, prior: Example, to: Path) -> dict[str, Any]:
         "prior_long_axis_mm": prior.row["long_axis_mm"],
         "days": now - before,
         "lesion_track_id": example.row["lesion_track_id"],
-    }
-
-
-def _item(example: Example, to: Path) -> dict[str, Any]:
-    row = example.row
-    image, label = _paths(example, to)
-    return {
-        "image": image,
-        "label": label,
-        **{name: row[name] for name in _TOLD},
-        "patient": patient_key(row),
-        "spacing_mm": list(spacing_of(row)),
     }

@@ -1,0 +1,52 @@
+"""What a training is told of a VOI, in every export that lists or holds samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nibabel
+import numpy as np
+
+from uls_data.export.dataset import Dataset
+from uls_data.geometry import Affine
+from uls_data.io import sha256_file
+from uls_data.manifest.by_axis import spacing_of
+from uls_data.manifest.example import Example
+from uls_data.manifest.patients import patient_key
+from uls_data.manifest.row import Column
+from uls_data.volumes import read_volume
+
+_TOLD: tuple[Column, ...] = (
+    *("voi_id", "source", "case_id", "lesion_index", "sample_index", "layer", "lesion_type"),
+    *("supervision", "key_slice_voi", "pad_value_hu", "long_axis_mm"),
+)
+
+
+def described(dataset: Dataset, example: Example) -> dict[str, Any]:
+    """Name, kind, patient, spacing and, of one to train on, fold of a VOI."""
+    row = example.row
+    fold = {"fold": dataset.fold(example)} if patient_key(row) in dataset.fold_of else {}
+    return {
+        **{name: row[name] for name in _TOLD},
+        "patient": patient_key(row),
+        "spacing_mm": list(spacing_of(row)),
+        **fold,
+    }
+
+
+def inputs_of(example: Example) -> list[str]:
+    """Hashes of the voxels of image and label; of their files where the row has none."""
+    row, found = example.row, []
+    for path, sha256 in (
+        (example.image, row["image_voxels_sha256"]),
+        (example.label, row["label_voxels_sha256"]),
+    ):
+        found.append(sha256 or (sha256_file(path) if path.is_file() else ""))
+    return found
+
+
+def affine_of(example: Example) -> Affine:
+    """Affine of an image that was read before: from voxel indices (RAS) to mm."""
+    if example.image.name.endswith(".nii.gz"):
+        return np.asarray(nibabel.load(example.image).affine, np.float64)
+    return read_volume(example.image, example.image.parent).affine
