@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from makers.shared import Shared, linked
 from demo.clinical import OWN_DICOM_RECIPE
 from uls_data import build, load_manifest
 from uls_data.cli import main
+from uls_data.errors import SourceError
 from uls_data.export import export_dicom_seg
 from uls_data.manifest import write_manifest
 from uls_data.manifest.parquet import read_table
@@ -225,3 +227,28 @@ def test_real_masks_there_and_back(
     other = built(tmp_path / "again", "seg", ".*", tmp_path / "two")
     assert other["label_voxels_sha256"] == row["label_voxels_sha256"]
     assert other["image_voxels_sha256"] == row["image_voxels_sha256"]
+
+
+def test_lesions_that_overlap_are_segments_of_their_own(shared: Shared, tmp_path: Path) -> None:
+    """Both whole; and a lesion that is followed keeps the name by which it is."""
+    copy = linked(out_of(shared), tmp_path / "out")
+    manifest = copy / "manifest" / "own_dicom.parquet"
+    row = next(row for row in read_table(manifest).to_pylist() if row["status"] == "ok")
+    manifest.unlink()
+    second = {**row, "lesion_index": 2, "lesion_track_id": "t0123456789abcdef"}
+    write_manifest([row, second], manifest)
+    found = export_dicom_seg(copy, tmp_path / "objects", shared.raw("own_dicom"))
+    assert (found.series, found.lesions, found.failed) == (1, 2, [])
+    (seg,) = (tmp_path / "objects").rglob("*.seg.dcm")
+    points = points_of_voi(copy, row)
+    assert same_points(points_of_seg(seg, 1), points) and same_points(points_of_seg(seg, 2), points)
+    names = [item.TrackingID for item in pydicom.dcmread(seg).SegmentSequence]
+    assert names == [f"own_dicom/{row['case_id']}/1", "own_dicom/t0123456789abcdef"]
+
+
+def test_without_highdicom_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    with pytest.raises(SourceError, match=r"uls-data\[dicom\]"):
+        export_dicom_seg(tmp_path, tmp_path, tmp_path)
