@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,40 @@ def test_voxels_and_sizes_are_those_of_the_vois(shared: Shared, exported: Path) 
         assert sizes[LONG] == pytest.approx(row["long_axis_mm"], abs=0.1)
         assert sizes[SHORT] == pytest.approx(row["short_axis_mm"], abs=0.1)
         assert sizes[VOLUME] == pytest.approx(row["volume_mm3"], rel=1e-6)
+
+
+def test_dcmqi_reads_both(shared: Shared, exported: Path, tmp_path: Path) -> None:
+    """Its own programs: voxels of the SEG, and sizes of the SR."""
+    programs = Path(sys.executable).parent
+    if not (programs / "segimage2itkimage").exists():
+        pytest.skip("no dcmqi: pip install 'uls-data[consumers]'")
+
+    def run(program: str, *options: str) -> None:
+        subprocess.run([programs / program, *options], check=True, capture_output=True)
+
+    for row in rows_of(out_of(shared)):
+        base = exported / "own_dicom" / row["series_instance_uid"]
+        to = tmp_path / row["case_id"]
+        to.mkdir()
+        run(
+            "segimage2itkimage",
+            *("--inputDICOM", f"{base}.seg.dcm", "--outputDirectory", str(to)),
+            *("--outputType", "nifti", "--prefix", "lesion"),
+        )
+        assert same_points(
+            points_of_voi(to, {"label_path": "lesion-1.nii.gz"}),
+            points_of_voi(out_of(shared), row),
+        )
+        sizes = to / "sizes.json"
+        run("tid1500reader", "--inputDICOM", f"{base}.sr.dcm", "--outputMetadata", str(sizes))
+        (lesion,) = json.loads(sizes.read_text())["Measurements"]
+        found = {
+            item["quantity"]["CodeValue"]: float(item["value"])
+            for item in lesion["measurementItems"]
+        }
+        assert found[LONG] == pytest.approx(row["long_axis_mm"], abs=0.1)
+        assert found[SHORT] == pytest.approx(row["short_axis_mm"], abs=0.1)
+        assert found[VOLUME] == pytest.approx(row["volume_mm3"], rel=1e-5)
 
 
 def test_objects_refer_to_the_series_and_to_each_other(shared: Shared, exported: Path) -> None:
