@@ -31,8 +31,8 @@ LONG = {
     *("export nnunet", "export monai", "export grand-challenge", "predict", "train", "mine"),
 }
 # A loop trains for minutes, triage serves until it is ended, a certificate needs dozens of
-# patients, and downloads need a store: see their own tests.
-ELSEWHERE = {"selftrain", "triage", "certify", "fetch"}
+# patients, downloads need a store, and SEG needs DICOM series: see their own tests.
+ELSEWHERE = {"selftrain", "triage", "certify", "fetch", "export dicom-seg"}
 # Shorter, or beside what is there already.
 MORE = {
     "recipe new": "--force",
@@ -41,6 +41,8 @@ MORE = {
     "lndb-prep": "--workers 1",
     "export nnunet": "--folds 2",
     "export monai": "--folds 2",
+    "export webdataset": "--folds 2",
+    "export croissant": "--folds 2",
     "train": "--out fresh --steps 1",
     "release build": "--to fresh",
 }
