@@ -121,7 +121,7 @@ def test_wheel_carries_recipes_and_schemas(tmp_path: Path) -> None:
     )
     file, recipes, columns = json.loads(result.stdout)
     assert Path(file).is_relative_to(elsewhere)
-    assert len(recipes) == 14
+    assert len(recipes) == len(list((root / "recipes").glob("*/recipe.yaml"))) > 14
     assert columns > 80
 
 

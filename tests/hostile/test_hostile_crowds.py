@@ -26,6 +26,7 @@ from uls_data.sources.format import Search
 from uls_data.sources.measurements.find import find_measured
 from uls_data.sources.measurements.lesions import lesions_of
 from uls_data.sources.measurements.placing import Grid, slices_of
+from uls_data.sources.measurements.requests import Requests
 from uls_data.volumes.raw_root import RawRoot
 
 CASES = int(os.environ.get("ULS_DATA_HOSTILE_CROWDS", "50"))
@@ -158,7 +159,8 @@ def outcome(root: Path, series: dict[str, Series]) -> list[str]:
         try:
             one = series[case.case_id]
             grid = Grid(one.volume, slices_of(one.volume, one.sop_instance_uids))
-            lesions, marks = lesions_of(case, root, reader(), grid, {}, PROFILES["paper"])
+            asked = Requests([], grid, one.sop_instance_uids)
+            lesions, marks = lesions_of(case, root, reader(), grid, asked, {}, PROFILES["paper"])
         except CaseError as error:
             assert error.reason == Reason.TOO_MANY_INSTANCES
             said.append(str(error))

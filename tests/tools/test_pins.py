@@ -25,6 +25,7 @@ ROWS = [
     row(5, StudyInstanceUID="1.2.3", PatientID="P-3"),
     row(6, collection_id="other_collection"),
     row(7, Modality="MR"),
+    # A CT that the named analysis made, as LIDC-annot-NLST501 has.
     row(8, Modality="CT", analysis_result_id="lesions_readings"),
     row(9, license_short_name="CC BY-NC 4.0", PatientID="P-0", StudyInstanceUID="1.2.4"),
     row(10, **READING, SeriesDescription="seed", PatientID="P-0", StudyInstanceUID="1.2.4"),
@@ -51,9 +52,9 @@ def test_annotations_and_the_images_of_their_studies(
     index = write_index(tmp_path / "index.parquet", ROWS)
     path = recipe(tmp_path / "a")
     pins.main([str(path), "--index", str(index)])
-    assert numbers(path) == [9, 10, 1, 2]
-    assert "4 series (2 CT, 2 SEG) of 2 patients" in capsys.readouterr().out
-    series = read_series(path.with_name("series.parquet"), "25.0.5")[3]
+    assert numbers(path) == [9, 10, 1, 8, 2]
+    assert "5 series (3 CT, 2 SEG) of 2 patients" in capsys.readouterr().out
+    series = read_series(path.with_name("series.parquet"), "25.0.5")[4]
     assert series.path == "P-1/1.2.1/SEG_1.2.9.2"
     assert series.url == f"s3://idc-open-data/{UUID.format(2)}"
     assert (series.files, series.size_bytes, series.licence) == (1, 4567, "CC BY 4.0")
@@ -73,8 +74,8 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
 def test_what_a_recipe_can_choose(tmp_path: Path) -> None:
     index = str(write_index(tmp_path / "index.parquet", ROWS))
     for name, changes, expected in (
-        ("a", {"described": "li.*"}, [1, 2]),
-        ("b", {"images": ["CT", "MR"]}, [9, 10, 1, 7, 2]),
+        ("a", {"described": "li.*"}, [1, 8, 2]),
+        ("b", {"images": ["CT", "MR"]}, [9, 10, 1, 7, 8, 2]),
         ("c", {"annotations_of": ["others"]}, [5, 4]),
     ):
         path = recipe(tmp_path / name, **changes)

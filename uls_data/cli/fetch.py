@@ -140,7 +140,7 @@ def _print(report: FetchReport, recipe: str, raw: Path, seconds: float, dry_run:
         )
         click.echo("Nothing was touched.", err=True)
     elif report.of("failed"):
-        next_step("mend what failed, and give the same command again")
+        next_step("fix what failed, then run the same command again")
     else:
         next_step(f"uls-data build {recipe} --raw {raw} --out OUT --dry-run")
     sys.stdout.flush()

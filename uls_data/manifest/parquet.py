@@ -240,7 +240,12 @@ def _read(path: Path, columns: list[str], filters: Any) -> pa.Table:
         )
     # `pq.read_table` imports pandas, which takes longer than most manifests.
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return file.read(columns=columns)
+        table = file.read(columns=columns)
+        table.validate()
+        # In a damaged file columns may end early.
+        if table.num_rows != file.metadata.num_rows:
+            raise pa.ArrowInvalid(f"{table.num_rows} rows of {file.metadata.num_rows}")
+    return table
 
 
 def _known(columns: Sequence[str] | None) -> list[str]:
