@@ -8,7 +8,6 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from uls_data.manifest.flags import count_flags
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.manifest.row import Row
 from uls_data.outcome import Status
@@ -42,21 +41,32 @@ class BuildReport:
     planned: list[Row] = field(default_factory=list)
 
     @cached_property
+    def _counted(self) -> tuple[Counter[tuple[str, str | None]], Counter[str], int]:
+        """Outcomes, flags, and VOIs of the manifest, in one pass.
+
+        Without Arrow's groups and filters: pandas comes with them, and a build that has nothing
+        to do would take half as long again.
+        """
+        outcomes: Counter[tuple[str, str | None]] = Counter()
+        flags: Counter[str] = Counter()
+        vois: set[str | None] = set()
+        if self.manifest.is_file() and not self.planned:
+            for row in iterate_rows(self.manifest, ["status", "reason", "qc_flags", "voi_id"]):
+                outcomes[row["status"], row["reason"]] += 1
+                flags.update(row["qc_flags"] or ())
+                if row["status"] == Status.OK:
+                    vois.add(row["voi_id"])
+        return outcomes, flags, len(vois)
+
+    @property
     def outcomes(self) -> Counter[tuple[str, str | None]]:
         """How many rows of the manifest ended with each (status, reason)."""
-        if not self.manifest.is_file() or self.planned:
-            return Counter()
-        # Without groups and filters of Arrow: pandas comes with them, and a build that has
-        # nothing to do would take half as long again.
-        rows = iterate_rows(self.manifest, ["status", "reason"])
-        return Counter((row["status"], row["reason"]) for row in rows)
+        return self._counted[0]
 
-    @cached_property
+    @property
     def flags(self) -> dict[str, int]:
         """How many rows of the manifest have each flag, most first."""
-        if not self.manifest.is_file() or self.planned:
-            return {}
-        return count_flags(self.manifest)
+        return dict(sorted(self._counted[1].items(), key=lambda item: (-item[1], item[0])))
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -85,10 +95,7 @@ class BuildReport:
     @property
     def ok(self) -> int:
         """VOIs of this manifest; one with masks of several layers counts once."""
-        if not self.count(Status.OK):
-            return 0
-        rows = iterate_rows(self.manifest, ["voi_id", "status"])
-        return len({row["voi_id"] for row in rows if row["status"] == Status.OK})
+        return self._counted[2]
 
     @property
     def skipped(self) -> int:
