@@ -6,8 +6,8 @@ The index is the package `idc-index-data`, which need not be installed for anyth
     python -m tools.pins recipes/eay131/recipe.yaml
 
 A recipe's `fetch.idc` says which series; the same index gives the same bytes. The IDC's checks of
-each series' geometry are a table that the package describes but does not hold; where somebody has
-it (`volume_geometry_index.parquet` of the same release), `--geometry` joins it.
+each series' geometry are a table that the package describes but does not hold
+(`volume_geometry_index.parquet`; the package `idc-index` downloads it). `--geometry` joins it.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def index_version(path: Path) -> str:
     said = (pq.read_schema(path).metadata or {}).get(b"idc_index_data_version", b"").decode()
     match = re.match(r"\d+\.\d+\.\d+", said)
     if match is None:
-        raise SystemExit(f"{path}: says no version of idc-index-data")
+        raise SystemExit(f"{path}: does not say its version of idc-index-data")
     return match[0]
 
 

@@ -84,7 +84,7 @@ def test_geometry_is_told_before_anything_is_fetched(
     recipe = write_pinned(tmp_path / "recipe", SERIES, even=False, uneven_because=why)
     assert run("fetch", recipe, "--raw", tmp_path / "raw", "--dry-run") == 0
     out, err = capsys.readouterr()
-    assert "of 3 series that the IDC checked 3 (0.000 GB) are no even stack" in out
+    assert "of 3 series that the IDC checked, 3 (0.000 GB) are not even stacks" in out
     assert "--even-only leaves them out" in out
     assert f"P-4000/1.2/CT_1.2.0: {why}" in err
     assert run("fetch", recipe, "--raw", tmp_path / "raw", "--even-only") == 0
@@ -107,4 +107,4 @@ def test_wrong_use(
     (tmp_path / "file").write_text("x")
     monkeypatch.undo()
     assert run("fetch", recipe, "--raw", tmp_path / "file") == 2
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err

@@ -177,7 +177,7 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path, recipe: Path, line
     assert reasons(report) == {"fetched": 1, "failed:in_the_way": 4}
     details = [str(item.detail) for item in report.of("failed")]
     assert "holds 1 files with 4 bytes, pinned are 3 with 3006; move it away" in details[0]
-    assert "is no folder" in details[1] and "leads out of --raw" in details[2]
+    assert "is not a folder" in details[1] and "leads out of --raw" in details[2]
     assert tree(place) == {"CT_1.2.0/mine.dcm": b"mine", "CT_1.2.1": b"a file"}
     assert not list(elsewhere.iterdir())
 
@@ -210,7 +210,7 @@ def test_a_disk_that_fills_while_it_is_written(
 
 
 def test_a_disk_that_takes_no_more(tmp_path: Path, store: Store, line: Proxy) -> None:
-    """A real one of 1 MiB: what came whole is kept, and the same command goes on elsewhere."""
+    """A real one of 1 MiB: what came whole is kept, and the same command continues elsewhere."""
     small = tmp_path / "small"
     small.mkdir()
     if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size=1m tmpfs {small} 2>/dev/null"):

@@ -128,7 +128,7 @@ def test_what_cannot_be_listed(tmp_path: Path, changes: dict[str, Any], words: l
 def test_an_index_without_a_version(tmp_path: Path) -> None:
     index = tmp_path / "index.parquet"
     pq.write_table(pa.table({"PatientID": ["a"]}), index)
-    with pytest.raises(SystemExit, match="says no version"):
+    with pytest.raises(SystemExit, match="does not say its version"):
         pins.main([str(recipe(tmp_path / "a")), "--index", str(index)])
 
 

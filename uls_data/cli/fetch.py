@@ -37,7 +37,7 @@ Examples:
 @click.option(
     "--even-only",
     is_flag=True,
-    help="Leave out series that the IDC found to be no even stack of slices.",
+    help="Leave out series whose slices are not an even stack, by the IDC's checks.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be fetched; write nothing.")
 @json_option
@@ -45,7 +45,7 @@ def command(recipe: str, raw: Path, as_json: bool, **arguments: Any) -> int:
     """Download what a recipe pins: DICOM series of the IDC, and files by their hash.
 
     The same command again continues an interrupted download; what is whole is not
-    fetched again. Exit code 1: something failed, or has to be got by hand.
+    fetched again. Exit code 1: something failed, was refused, or must be got by hand.
     """
     from uls_data.fetching import fetch
 
@@ -159,7 +159,7 @@ def _sum(items: Sequence[Item]) -> str:
 
 
 def _geometry(report: FetchReport) -> None:
-    """Say which image series are known to be no even stack, before they are downloaded."""
+    """Say which image series are known not to be even stacks, before they are downloaded."""
     known = [item for item in report.items if item.even is not None]
     uneven = [item for item in known if not item.even]
     if not known:
@@ -168,11 +168,12 @@ def _geometry(report: FetchReport) -> None:
         return
     gigabytes = sum(item.size_bytes for item in uneven) / 1e9
     click.echo(
-        f"  geometry: of {len(known)} series that the IDC checked {len(uneven)} ({gigabytes:.3f} "
-        "GB) are no even stack of slices" + ("; --even-only leaves them out" if uneven else "")
+        f"  geometry: of {len(known)} series that the IDC checked, {len(uneven)} "
+        f"({gigabytes:.3f} GB) are not even stacks of slices"
+        + ("; --even-only leaves them out" if uneven else "")
     )
     for item in uneven[:SHOWN_FAILURES]:
-        why = getattr(item.pinned, "uneven_because", None) or "not said why"
+        why = getattr(item.pinned, "uneven_because", None) or "no reason given"
         click.echo(f"    {item.path}: {why}", err=True)
     if len(uneven) > SHOWN_FAILURES:
         click.echo(f"    ... and {len(uneven) - SHOWN_FAILURES} more", err=True)

@@ -18,7 +18,7 @@ from uls_data.io import remove_temporaries
 from uls_data.io.lock import LOCK, locked
 from uls_data.recipe import load_recipe
 
-# Below the raw root, where its point keeps it out of every build.
+# Below the raw root; builds ignore it, because its name begins with a dot.
 STAGING = ".uls-data-fetch"
 # What a file takes of a disk beyond its bytes, on average: half a block.
 _BLOCK_BYTES = 2048
@@ -99,7 +99,7 @@ def fetch(
     limit : int, optional
         Only what the first cases need.
     even_only : bool
-        Leave out series that the IDC found to be no even stack of slices.
+        Leave out series whose slices are not an even stack, by the IDC's checks.
     dry_run : bool
         Touch nothing; the report says what would be fetched.
     started : callable, optional
@@ -177,7 +177,7 @@ def _free(raw: Path) -> int:
     """
     there = next(folder for folder in (raw.absolute(), *raw.absolute().parents) if folder.exists())
     if not there.is_dir():
-        raise SourceError(f"--raw {raw}: {there} is no folder")
+        raise SourceError(f"--raw {raw}: {there} is not a folder")
     try:
         return shutil.disk_usage(there).free
     except OSError as error:
@@ -185,7 +185,7 @@ def _free(raw: Path) -> int:
 
 
 def _tidy(staging: Path) -> None:
-    """Remove folders in which nothing waits any more."""
+    """Remove folders in which nothing is left."""
     remove_temporaries(staging)
     for folder in (staging / "series", staging / "files"):
         try:

@@ -35,7 +35,7 @@ class _WrongError(Exception):
 
 
 class _ElsewhereError(_WrongError):
-    """The address leads to one where nothing is to be fetched."""
+    """The address leads to one that is not allowed."""
 
     reason = Why.UNREACHABLE
 
@@ -138,7 +138,7 @@ class FileDownloads:
             self._right.add(list(right_file(pinned, place)))
 
     def _try(self, pinned: PinnedFile) -> Path:
-        """Go on with a file; returns where it is, whole and with the right hash."""
+        """Download the rest of a file; returns where it is, whole and with the right hash."""
         import pooch
 
         came = 0
@@ -149,14 +149,14 @@ class FileDownloads:
             self.moved(size)
 
         part = part_of(self.staging, pinned)
-        goes_on = _Continued(part, pinned.size_bytes, moved, self._ends)
+        continued = _Continued(part, pinned.size_bytes, moved, self._ends)
         try:
             fetched = pooch.retrieve(
                 pinned.url,
                 f"sha256:{pinned.sha256}",
                 fname=part.stem,
                 path=self.staging,
-                downloader=goes_on,
+                downloader=continued,
             )
         except ValueError as error:
             self.moved(-came)
@@ -183,7 +183,7 @@ def _status(error: BaseException) -> int | None:
 
 
 class _Continued:
-    """A downloader of pooch that goes on where an earlier one stopped."""
+    """A downloader for pooch that continues where an earlier one stopped."""
 
     def __init__(
         self, part: Path, size_bytes: int, moved: Callable[[int], None], ends: threading.Event
@@ -218,7 +218,7 @@ class _Continued:
 
 
 def _judge(answer: Any, file: IO[bytes], have: int, moved: Callable[[int], None]) -> None:
-    """Refuse redirections to where nothing is to be fetched; begin anew where all of it comes."""
+    """Refuse redirections to other than https; start over if the server sends it all."""
     if answer.is_redirect:
         _check_address(urljoin(answer.url, answer.headers["location"]))
     elif answer.status_code == 200 and have:
@@ -241,7 +241,7 @@ def _check_address(url: str) -> None:
 
 
 class _Counted:
-    """A file that takes no more than it should."""
+    """A file that takes no more bytes than are pinned."""
 
     def __init__(self, owner: _Continued, file: IO[bytes]) -> None:
         self.owner, self.file = owner, file

@@ -207,7 +207,7 @@ class SeriesDownloads:
         if not place.parent.resolve().is_relative_to(self.raw.resolve()):
             return f"{place.parent} leads out of --raw"
         if place.is_symlink() or (place.exists() and not place.is_dir()):
-            return f"{place} is no folder; move it away"
+            return f"{place} is not a folder; move it away"
         if not place.exists():
             return None
         files, size = contents(place)

@@ -152,7 +152,7 @@ def read_series(path: Path, index: str | None = None) -> list[Series]:
     if index is not None and found != index:
         raise RecipeError(
             f"{path}: made from idc-index-data {found or '(not said)'}, while the recipe's "
-            f"fetch.idc.index says {index}; `python -m tools.pins` writes it anew"
+            f"fetch.idc.index says {index}; `python -m tools.pins` writes it again"
         )
     series = [_checked(row, at, path) for at, row in enumerate(rows, 1)]
     for name, values in (

@@ -185,7 +185,7 @@ def judge(items: list[Item], raw: Path, files: Path, even_only: bool) -> None:
         elif not _OPEN.match(item.licence.replace(" ", "-")):
             item.end(
                 *(Outcome.REFUSED, Why.LICENCE),
-                f"its licence is {item.licence!r}, which is none of the open ones: read its terms, "
+                f"its licence is {item.licence!r}, which is not an open one: read its terms, "
                 "and get it yourself where they allow it (`uls-data recipe show` says where)",
             )
         elif even_only and item.even is False and isinstance(pinned, Series):
@@ -196,7 +196,7 @@ def judge(items: list[Item], raw: Path, files: Path, even_only: bool) -> None:
 
 
 def contents(folder: Path) -> tuple[int, int]:
-    """Count files and bytes of a folder; (-1, 0) if it holds anything else, or is none."""
+    """Count files and bytes of a folder; (-1, 0) if it holds anything else, or does not exist."""
     files = size = 0
     try:
         with os.scandir(folder) as entries:
@@ -232,7 +232,7 @@ def _problem(pinned: PinnedFile, place: Path, known: set[tuple[str, str, int, in
     """Say what is wrong with a file that is there; it is never overwritten."""
     try:
         if not place.is_file():
-            return "is no file; move it away"
+            return "is not a file; move it away"
         if right_file(pinned, place) in known:
             return None
         size = place.stat().st_size

@@ -56,7 +56,7 @@ Modality = Annotated[str, Field(pattern=r"^[A-Z]{2,16}$")]
 class PinnedSeries(Part):
     """DICOM series of the NCI Imaging Data Commons (IDC), each by the uuid of its version.
 
-    All fields but `series` say how the list was chosen; `python -m tools.pins` writes it anew.
+    All fields but `series` say how the list was chosen; `python -m tools.pins` writes it.
     """
 
     series: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}\.parquet$")
