@@ -53,3 +53,19 @@ def test_what_a_mask_holds_beside_the_lesion_is_unlike() -> None:
     assert judged(subject, lesion, []).measures.get("unlike") is None
     nowhere = Subject(ROW, np.full(VOI_SHAPE, 40, np.int16), lines=LINES, key_slice=64)
     assert unlike(lesion, nowhere) is None
+
+
+def test_what_is_around_begins_where_the_lesion_of_the_lines_ends() -> None:
+    lesion = ball(8) != 0
+    hu = np.where(lesion, 60, -100).astype(np.int16)
+    inner = Lines((122, 128, 134, 128), (128, 122, 128, 134))
+    drawn = {"recist_points_vox": inner.points.ravel().tolist(), "key_slice_voi": 64}
+    lesions = (
+        Subject({**ROW, **drawn, "recist_outward_vox": 2.0}, hu, lines=inner, key_slice=64),
+        Subject(ROW, hu, lines=LINES, key_slice=64),
+        Subject({**ROW, **drawn}, hu, lines=inner, key_slice=64),
+    )
+    by_row, by_lines, too_short = (
+        judged(its, lesion, [Flat("ellipse")]).measures["unlike"] for its in lesions
+    )
+    assert by_row == by_lines != too_short

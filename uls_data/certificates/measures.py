@@ -132,10 +132,11 @@ def _of_likeness(subject: Subject, mask: NDArray[np.bool_], made: Masks) -> dict
 
     Nothing without an image, lines, a 2D mask, or any contrast there.
     """
-    lines, at, spacing = subject.lines, subject.key_slice, subject.spacing_mm
+    at, spacing = subject.key_slice, subject.spacing_mm
     plane = next(iter(made.flat.values()), None)
-    if lines is None or at is None or spacing is None or plane is None or not mask.any():
+    if subject.lines is None or at is None or spacing is None or plane is None or not mask.any():
         return {}
+    lines = subject.lines.lengthened(subject.outward_vox)
     try:
         hu = subject.hu
     except CaseError:
