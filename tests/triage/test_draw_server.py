@@ -189,6 +189,20 @@ def test_readers_share_a_table_and_see_nothing_of_each_other(
         drawing_server(clinic / "out", clinic / "raw", author="ben", lines=path)
 
 
+def test_a_table_that_was_damaged_meanwhile_is_never_written_over(
+    server: DrawingServer, tmp_path: Path
+) -> None:
+    points = [[float(it) for it in point] for point in POINTS]
+    server.draw(0, 3, points)
+    path = tmp_path / "drawn.csv"
+    damaged = path.read_bytes().replace(b"reader,", b"", 1)
+    path.write_bytes(damaged)
+    for _ in range(2):
+        with pytest.raises(SourceError, match="no table of drawn lines"):
+            server.draw(0, 3, points)
+    assert path.read_bytes() == damaged
+
+
 def test_kill_9_loses_no_line(clinic: Path, draw: Callable[..., Any], tmp_path: Path) -> None:
     lines = tmp_path / "l" / "drawn.csv"
     served = draw(clinic, lines)

@@ -258,7 +258,4 @@ def drawing_server(
     """
     lesions = AskedLesions(Path(out), Path(raw), where)
     table = DrawnTable(Path(lines) if lines is not None else Path(raw) / DRAWN_LINES, author)
-    try:
-        return DrawingServer(lesions, table, port)
-    except OSError as error:
-        raise SourceError(f"--port {port}: {error.strerror}") from error
+    return DrawingServer(lesions, table, port)

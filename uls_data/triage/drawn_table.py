@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from uls_data.errata.overlay import Author
 from uls_data.errors import CaseError, SourceError
-from uls_data.io import remove_temporaries_of
-from uls_data.io.lock import LOCK, locked
+from uls_data.io.shared import SharedFile
 from uls_data.lesions.drawn_lines import COLUMNS, ENDS, NotDrawn
 from uls_data.measure.lines import Lines
 from uls_data.outcome import Reason
@@ -52,8 +50,8 @@ class DrawnTable:
             raise SourceError(f"--author {reader}: {words}; it tells readers apart") from error
         self._rows: list[_Cells] = []
         self._names: list[str] = list(COLUMNS)
-        self._stamp: tuple[int, ...] | None = None
-        self._read()
+        self._file = SharedFile(path, self._take)
+        self._file.read()
         # After a crash, what was drawn before it can still be taken back.
         self._done: list[tuple[str, _Cells | None]] = [
             (str(row["lesion"]), None) for row in self._rows if self._is_mine(row)
@@ -106,7 +104,7 @@ class DrawnTable:
         if not self._done:
             return None
         lesion, before = self._done[-1]
-        self._write(lesion, lambda _: before)
+        self._write(lesion, before)
         self._done.pop()
         return lesion
 
@@ -118,34 +116,27 @@ class DrawnTable:
         return row["reader"] == self.reader
 
     def _change(self, lesion: str, row: _Cells | None) -> None:
-        self._done.append((lesion, self._write(lesion, lambda _: row)))
+        self._done.append((lesion, self._write(lesion, row)))
 
-    def _write(
-        self, lesion: str, decide: Callable[[_Cells | None], _Cells | None]
-    ) -> _Cells | None:
+    def _write(self, lesion: str, row: _Cells | None) -> _Cells | None:
         """Replace this reader's row of a lesion; returns the one before."""
         try:
-            with locked(self.path.parent / LOCK, str(self.path), wait=True):
-                remove_temporaries_of(self.path)
-                if _stamp(self.path) != self._stamp:
-                    self._read()
+            with self._file.replacing():
                 before = self.of(lesion)
-                kept = [row for row in self._rows if row is not before]
-                if (row := decide(before)) is not None:
+                kept = [other for other in self._rows if other is not before]
+                if row is not None:
                     kept.append(row)
                 write_csv(self.path, kept, self._names)
-                self._rows, self._stamp = kept, _stamp(self.path)
+                self._rows = kept
                 return before
         except OSError as error:
             raise SourceError(
                 f"{self.path}: cannot be written: {error.strerror}; name another file with --lines"
             ) from error
 
-    def _read(self) -> None:
-        """Take the table as it is on disk, which another reader may have changed."""
-        stamp = _stamp(self.path)
-        self._rows, self._names, self._stamp = [], list(COLUMNS), stamp
-        if stamp is None:
+    def _take(self) -> None:
+        if not self.path.exists():
+            self._rows, self._names = [], list(COLUMNS)
             return
         try:
             rows = list(
@@ -166,11 +157,3 @@ class DrawnTable:
 def _cell(name: str, text: str) -> str | float:
     number = real_of(text.strip()) if name in _NUMBERS else None
     return text if number is None else number
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,6 +1,6 @@
 """A server for one person, on this machine alone: it answers those who know its token.
 
-What it shows, and what it takes, say those that are made of it.
+Its subclasses say what it shows and what it takes.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
@@ -18,13 +19,11 @@ from threading import Lock
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-from uls_data.errors import UlsDataError
+from uls_data.errors import SourceError, UlsDataError
 
 HOST = "127.0.0.1"
-HTML, CSS, SCRIPT, SVG = (
-    *("text/html; charset=utf-8", "text/css; charset=utf-8"),
-    *("text/javascript; charset=utf-8", "image/svg+xml"),
-)
+HTML, CSS = "text/html; charset=utf-8", "text/css; charset=utf-8"
+SCRIPT, SVG = "text/javascript; charset=utf-8", "image/svg+xml"
 # What every page has.
 COMMON = {
     "/triage.css": ("triage.css", CSS),
@@ -65,6 +64,11 @@ class GuardedServer(ThreadingHTTPServer):
         Of the images' addresses: a browser never shows one that it kept from an earlier run.
     lock : Lock
         For what several requests may change.
+
+    Raises
+    ------
+    SourceError
+        The port is taken.
     """
 
     daemon_threads = True
@@ -74,7 +78,10 @@ class GuardedServer(ThreadingHTTPServer):
         self.token = secrets.token_urlsafe(24)
         self.run = secrets.token_hex(4)
         self.lock = Lock()
-        super().__init__((HOST, port), handler)
+        try:
+            super().__init__((HOST, port), handler)
+        except OSError as error:
+            raise SourceError(f"--port {port}: {error.strerror}") from error
 
     def server_bind(self) -> None:
         """Bind without asking the network for this machine's name."""
@@ -82,7 +89,7 @@ class GuardedServer(ThreadingHTTPServer):
         self.server_name, self.server_port = HOST, int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say in one line what went wrong; a browser that goes away is nothing wrong."""
+        """Say in one line what went wrong; a browser that goes away is no error."""
         error = sys.exc_info()[1]
         if not isinstance(error, ConnectionError | TimeoutError):
             sys.stderr.write(f"triage: {type(error).__name__}: {error}\n")
@@ -92,7 +99,7 @@ class GuardedServer(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_port}/?token={self.token}"
 
 
-class GuardedHandler(BaseHTTPRequestHandler):
+class GuardedHandler(BaseHTTPRequestHandler, ABC):
     """Answers those who know the token, from the page that this server gave."""
 
     pages: ClassVar[Mapping[str, tuple[str, str]]] = {}
@@ -178,6 +185,7 @@ class GuardedHandler(BaseHTTPRequestHandler):
             return
         self.answer(url.path, asked)
 
+    @abstractmethod
     def answer(self, path: str, asked: Mapping[str, str]) -> None:
         """Answer a GET from somebody who may ask.
 
@@ -185,11 +193,10 @@ class GuardedHandler(BaseHTTPRequestHandler):
         ------
         RefusalError, UlsDataError
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, path: str, body: dict[str, Any]) -> None:
         """Answer a POST from somebody who may ask; raises as `answer`."""
-        raise NotImplementedError
 
     def _enter(self, token: str) -> None:
         if not self._is_token(token):

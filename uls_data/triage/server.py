@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.errata import ErrataError
-from uls_data.errors import SourceError
 from uls_data.manifest.schema import column_names
 from uls_data.triage.guarded import (
     COMMON,
@@ -210,7 +209,4 @@ def triage_server(
     lesions = Lesions(Path(out), where, sort, entries)
     path = Path(overlay) if overlay is not None else lesions.root / "errata" / "triage.yaml"
     verdicts = Verdicts(path, author)
-    try:
-        return TriageServer(lesions, verdicts, port)
-    except OSError as error:
-        raise SourceError(f"--port {port}: {error.strerror}") from error
+    return TriageServer(lesions, verdicts, port)

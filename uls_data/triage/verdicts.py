@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from uls_data.errata import Correction, ErrataError, Kind, Overlay, load_overlay
 from uls_data.errata.overlay import MAXIMUM_BYTES, MAXIMUM_CORRECTIONS
-from uls_data.io import remove_temporaries_of, write_bytes
-from uls_data.io.lock import LOCK, locked
+from uls_data.io import write_bytes
+from uls_data.io.shared import SharedFile
 
 ACCEPTED, REJECTED, NOTED = "accepted", "rejected", "noted"
 WORDS = (ACCEPTED, REJECTED, NOTED)
@@ -136,7 +136,7 @@ class Verdicts:
         self.path, self.author = path, author
         self._head = f"overlay_version: 1\nname: {path.stem}\ntitle: {TITLE}\n"
         self._entries: list[_Entry] = []
-        self._stamp: tuple[int, ...] | None = None
+        self._file = SharedFile(path, self._take)
         Verdict(NOTED, "", Subject("s", "v", "annotated", "0" * 64)).correction(author)
         try:
             Overlay(name=path.stem, title=TITLE)
@@ -145,7 +145,7 @@ class Verdicts:
                 f"{path}: an overlay's name begins with a small letter or a digit and has only "
                 "those and _ . - in it"
             ) from error
-        self._read()
+        self._file.read()
         # After a crash, what was decided before it can still be taken back.
         self._done: list[tuple[Key, Verdict | None]] = [
             (entry.key, None) for entry in self._entries if entry.verdict is not None
@@ -212,10 +212,7 @@ class Verdicts:
     ) -> Verdict | None:
         """Replace the verdict of a VOI by what is decided on it; returns the one before."""
         try:
-            with locked(self.path.parent / LOCK, str(self.path), wait=True):
-                remove_temporaries_of(self.path)
-                if _stamp(self.path) != self._stamp:
-                    self._read()
+            with self._file.replacing():
                 before = self.of(key)
                 self._replace(key, decide(before))
                 return before
@@ -233,21 +230,19 @@ class Verdicts:
         if len(kept) > MAXIMUM_CORRECTIONS or len(data) > MAXIMUM_BYTES:
             raise ErrataError(f"{self.path} is full: go on in another file with --overlay")
         write_bytes(self.path, data)
-        self._entries, self._stamp = kept, _stamp(self.path)
+        self._entries = kept
 
-    def _read(self) -> None:
-        """Take the overlay as it is on disk, which somebody else may have changed."""
+    def _take(self) -> None:
         if not self.path.exists():
-            self._entries, self._stamp = [], None
+            self._entries = []
             return
-        stamp = _stamp(self.path)
         overlay = load_overlay(self.path)
         head, texts = _split(self.path.read_text(encoding="utf-8"))
         if texts is None or len(texts) != len(overlay.corrections):
             # Written in another style than ours: said anew, without its comments.
             head = _yaml(overlay.model_dump(mode="json", exclude={"corrections"}))
             texts = [_dumped(correction) for correction in overlay.corrections]
-        self._head, self._stamp = head, stamp
+        self._head = head
         self._entries = [
             _Entry(text, (c.source, c.voi_id), Verdict.of(c))
             for text, c in zip(texts, overlay.corrections, strict=True)
@@ -284,11 +279,3 @@ def _dumped(correction: Correction) -> str:
 def _yaml(content: object) -> str:
     text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
     return text
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
