@@ -102,6 +102,7 @@ def sentences(page: Page, whole: Sequence[Span], named: Sequence[Span] = ()) -> 
     found: list[Sentence] = []
     state = Sentence(0, 0)
     items, item_indent, closed = 0, 0, False
+    numbered = aside = False
     for start, end, paragraph, item in _split(page, whole, headings):
         heading, told = headings.at(start, end)
         group, _, key = heading.partition(".")
@@ -137,16 +138,28 @@ def sentences(page: Page, whole: Sequence[Span], named: Sequence[Span] = ()) -> 
         else:
             closed = closed or fresh
         state = replace(state, paragraph=paragraph)
+        if fresh:
+            # Among numbered items, a line without a number that names something is none of them.
+            aside = items > 0 and numbered and not item and indent <= item_indent
+            aside = aside and _names(page, start, end) and not _like_an_item(start, end, named)
         if _inside(whole, start, end):
-            item_indent = indent if not items else item_indent
+            if not items:
+                item_indent, numbered = indent, item
             items += 1
-        found.append(replace(state, start=start, end=end, item=item))
+        target = "" if aside else state.target
+        found.append(replace(state, start=start, end=end, item=item, target=target))
     return found
 
 
 def _finding(page: Page, start: int, end: int) -> bool:
     """Whether a sentence on the line of a heading tells of a lesion, not of how it was scanned."""
     return page.has("lesion", start, end) or page.has("location.lymph_node", start, end)
+
+
+def _names(page: Page, start: int, end: int) -> bool:
+    """Whether words name a lesion, a place, or what else is measured."""
+    other = page.places_within(start, end) or page.has("not_lesion.", start, end)
+    return _finding(page, start, end) or bool(other)
 
 
 def _indent(page: Page, start: int) -> int:
