@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demo.dicom import uid_of, write_localizer, write_rtstruct, write_seg, write_series
-from demo.files import seed_of, write, write_itk, write_nifti
+from demo.files import recipe_text, seed_of, write, write_itk, write_nifti
 from demo.outline import traced
 from demo.phantom import Affine, LesionSpec, Mask, Phantom, grown, make_phantom, store
 
@@ -257,22 +257,11 @@ def _merged(
 
 # --- A user's own DICOM with structure sets ---------------------------------
 
-OWN_DICOM_RECIPE = """\
-# A recipe for the made-up DICOM beside it: series and the structure sets that refer to them.
-schema_version: 1
-source: own_dicom
-recipe_version: 1
-title: A user's own DICOM with RTSTRUCT (made up)
-
-licence:
-  name: CC0-1.0
-  redistributable: true
-  evidence: computed by uls_data.demo from a seed
-
-citation: none
-access:
-  - Written by `make demo`.
-
+OWN_DICOM_RECIPE = recipe_text(
+    "own_dicom",
+    "A user's own DICOM with RTSTRUCT",
+    "A recipe for the made-up DICOM beside it: series and the structure sets that refer to them.",
+    """\
 reader:
   name: dicom_objects
   kind: rtstruct
@@ -284,7 +273,8 @@ minimum_size: {measure: inertia_major_vox, at_least: 5}
 lesion_type: soft_tissue
 voi_name: "{case}_lesion_{lesion:02d}_sample_{sample}"
 heldout_patients: ["p02"]
-"""
+""",
+)
 
 
 def make_own_dicom(root: Path, seed: int) -> list[str]:

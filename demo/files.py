@@ -27,6 +27,23 @@ _ITK_TYPES = {
     "float32": ("MET_FLOAT", "float"),
     "float64": ("MET_DOUBLE", "double"),
 }
+_RECIPE_HEAD = """\
+# {comment}
+schema_version: 1
+source: {source}
+recipe_version: 1
+title: {title} (made up)
+
+licence:
+  name: CC0-1.0
+  redistributable: true
+  evidence: computed by uls_data.demo from a seed
+
+citation: none
+access:
+  - Written by `make demo`.
+
+"""
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
 _DS_STORE = b"\x00\x00\x00\x01Bud1\x00\x00"
@@ -42,6 +59,19 @@ def write(path: Path, data: bytes) -> None:
     """Write a file and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+
+
+def recipe_text(source: str, title: str, comment: str, rest: str) -> str:
+    """Recipe of a made-up archive.
+
+    Parameters
+    ----------
+    comment : str
+        First line.
+    rest : str
+        YAML from `reader` on.
+    """
+    return _RECIPE_HEAD.format(source=source, title=title, comment=comment) + rest
 
 
 def nifti_bytes(data: NDArray[Any], affine: Affine, *, codes: bool = True) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.files import seed_of, write, write_nifti
+from demo.files import recipe_text, seed_of, write, write_nifti
 from demo.growth import aslant
 from demo.measured import measure, slice_files, table_bytes, table_row
 from demo.phantom import BODY_HU, LesionSpec, Phantom, make_phantom
@@ -31,19 +31,11 @@ _SPACING = (0.9, 0.9, 2.5)
 _CONTRAST_HU = (18, 30)
 _READER_SHARE = 0.02
 _FIRST_SLICE = 11
-_RECIPE = """\
-# Hard made-up lesions with full masks; `recipes/template.yaml` explains each line.
-schema_version: 1
-source: hard
-recipe_version: 1
-title: Hard lesions with full masks (made up)
-licence:
-  name: CC0-1.0
-  redistributable: true
-  evidence: computed by uls_data.demo from a seed
-citation: none
-access:
-  - Written by `make demo`.
+_RECIPE = recipe_text(
+    "hard",
+    "Hard lesions with full masks",
+    "Hard made-up lesions with full masks; `recipes/template.yaml` explains each line.",
+    """\
 reader:
   name: volume_pairs
   layouts:
@@ -57,7 +49,8 @@ lesion_type: soft_tissue
 voi_name: "{case}_lesion_{lesion:02d}_sample_{sample}"
 quirks: []
 heldout_patients: [HELDOUT]
-"""
+""",
+)
 
 
 @dataclass(frozen=True)

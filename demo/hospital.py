@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demo.dicom import uid_of, write_seg, write_series
-from demo.files import seed_of, write
+from demo.files import recipe_text, seed_of, write
 from demo.graphics import write_report, write_state
 from demo.phantom import LesionSpec, Phantom, make_phantom
 from uls_data.lesions.drawn_lines import COLUMNS, ENDS
@@ -29,23 +29,9 @@ _SHAPE, _SPACING_MM = (72, 64, 20), (0.8, 0.8, 2.5)
 _ORIGIN = (-28.0, 21.5, -310.0)
 _SERIES_NUMBER = 4
 
-_RECIPE = """\
-# A recipe for the made-up hospital beside it: lines wherever they are, and what reports name.
-schema_version: 1
-source: {source}
-recipe_version: 1
-title: {title} (made up)
-
-licence:
-  name: CC0-1.0
-  redistributable: true
-  evidence: computed by uls_data.demo from a seed
-
-citation: none
-access:
-  - Written by `make demo`.
-
-"""
+_COMMENT = (
+    "A recipe for the made-up hospital beside it: lines wherever they are, and what reports name."
+)
 _MEASURED = """\
 reader:
   name: measurements
@@ -162,7 +148,8 @@ Geen vergrote lymfeklieren.
     writer.writeheader()
     writer.writerow(drawn)
     write(root / "drawn-lines.csv", table.getvalue().encode())
-    recipe = _RECIPE.format(source="hospital", title="A hospital's lines and reports") + _MEASURED
+    title = "A hospital's lines and reports"
+    recipe = recipe_text("hospital", title, _COMMENT, _MEASURED)
     write(root / "hospital.yaml", recipe.encode())
     return [
         "hospital.yaml: the recipe of this folder",
@@ -191,7 +178,8 @@ def make_hospital_readers(root: Path, seed: int) -> list[str]:
             path, masks, patient.affine, patient.name, patient.uids, "p04",
             made_by=f"reader {reader}",
         )  # fmt: skip
-    recipe = _RECIPE.format(source="hospital_readers", title="Three readers of a scan") + _READ
+    title = "Three readers of a scan"
+    recipe = recipe_text("hospital_readers", title, _COMMENT, _READ)
     write(root / "hospital_readers.yaml", recipe.encode())
     return [
         "hospital_readers.yaml: the recipe of this folder",

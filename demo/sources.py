@@ -30,7 +30,15 @@ from demo.clinical import (
     make_own_dicom,
 )
 from demo.crowds import make_ccc18
-from demo.files import seed_of, set_times, write, write_itk, write_mac_junk, write_nifti
+from demo.files import (
+    recipe_text,
+    seed_of,
+    set_times,
+    write,
+    write_itk,
+    write_mac_junk,
+    write_nifti,
+)
 from demo.hospital import make_hospital, make_hospital_readers
 from demo.measured import make_deeplesion
 from demo.phantom import (
@@ -46,22 +54,11 @@ from demo.phantom import (
     tilted,
 )
 
-_OWN_RECIPE = """\
-# A recipe for the made-up folder beside it; `recipes/template.yaml` explains each line.
-schema_version: 1
-source: own
-recipe_version: 1
-title: A user's own lesions (made up)
-
-licence:
-  name: CC0-1.0
-  redistributable: true
-  evidence: computed by uls_data.demo from a seed
-
-citation: none
-access:
-  - Written by `make demo`.
-
+_OWN_RECIPE = recipe_text(
+    "own",
+    "A user's own lesions",
+    "A recipe for the made-up folder beside it; `recipes/template.yaml` explains each line.",
+    """\
 reader:
   name: volume_pairs
   layouts:
@@ -76,7 +73,8 @@ lesion_type: soft_tissue
 voi_name: "{case}_lesion_{lesion:02d}_sample_{sample}"
 quirks: [image_affine_wins, float_mask, trailing_axis]
 heldout_patients: ["p05"]
-"""
+""",
+)
 
 
 def make_archives(root: Path, seed: int = 0, only: Sequence[str] | None = None) -> dict[str, Path]:
