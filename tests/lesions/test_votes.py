@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from makers.cells import cells, cells_of, voxels_of
 
 from uls_data.lesions.votes import (
     Agreement,
-    Voxels,
     cluster,
     consensus,
     dice_scores,
     disagreement_of,
 )
 
-Cells = set[tuple[int, int, int]]
-
-cells = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 5))
 masks = st.frozensets(cells, max_size=12)
-
-
-def voxels_of(mask: Any) -> Voxels:
-    return np.array(sorted(mask), dtype=np.int32).reshape(-1, 3)
-
-
-def cells_of(voxels: Voxels) -> Cells:
-    assert voxels.dtype == np.int32
-    found = [(int(x), int(y), int(z)) for x, y, z in voxels]
-    assert found == sorted(set(found))  # C order, each once
-    return set(found)
 
 
 @given(st.lists(masks, max_size=9))

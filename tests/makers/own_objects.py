@@ -18,18 +18,23 @@ from makers.own_lines import Measured
 _CORNER_VOX = 0.5
 
 
+def completed(ds: Dataset) -> Dataset:
+    """Header with the elements that highdicom copies, empty where it lacked them."""
+    for keyword in ("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
+        if keyword not in ds:
+            setattr(ds, keyword, "")
+    for keyword in ("StudyDate", "StudyTime", "ReferringPhysicianName"):
+        if keyword not in ds:
+            setattr(ds, keyword, None)
+    return ds
+
+
 def _slice_of(lines: Measured) -> Dataset:
-    """Header of the measured slice, with the elements that highdicom copies and this one lacks."""
+    """Header of the measured slice, as highdicom needs it."""
     for path in sorted(lines.folder.iterdir()):
         ds = pydicom.dcmread(path)
         if ds.SOPInstanceUID == lines.sop_instance_uid:
-            for keyword in ("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
-                if keyword not in ds:
-                    setattr(ds, keyword, "")
-            for keyword in ("StudyDate", "StudyTime", "ReferringPhysicianName"):
-                if keyword not in ds:
-                    setattr(ds, keyword, None)
-            return ds
+            return completed(ds)
     raise AssertionError(lines.sop_instance_uid)
 
 

@@ -16,6 +16,7 @@ from pydicom.uid import generate_uid
 from skimage.measure import find_contours
 
 from demo.dicom import write_rtstruct, write_series
+from makers.own_objects import completed
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -69,16 +70,9 @@ class ReadScan:
         from pydicom.sr.codedict import codes
 
         slices = sorted(
-            (pydicom.dcmread(path) for path in (root / case / "ct").iterdir()),
+            (completed(pydicom.dcmread(path)) for path in (root / case / "ct").iterdir()),
             key=lambda ds: float(ds.ImagePositionPatient[2]),
         )
-        for ds in slices:
-            for keyword in ("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
-                if keyword not in ds:
-                    setattr(ds, keyword, "")
-            for keyword in ("StudyDate", "StudyTime", "ReferringPhysicianName"):
-                if keyword not in ds:
-                    setattr(ds, keyword, None)
         for number, mask in enumerate(self.masks, 1):
             # Slices run feet to head; in LPS, x and y run against RAS; a frame is row by column.
             frames = mask[::-1, ::-1].transpose(2, 1, 0).astype(np.uint8)

@@ -81,27 +81,21 @@ HOSTILE_AIM = (
     '<!DOCTYPE a SYSTEM "file:///etc/passwd"><ImageAnnotation/>',
     *("<ImageAnnotation>", "<ImageAnnotation>" * 50_000, "", "\0", "<a/><b/>"),
 )
-
-
-@pytest.mark.parametrize("text", HOSTILE_AIM)
-def test_aim_that_is_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / "a.xml").write_text(text)
-    with pytest.raises(CaseError) as caught:
-        read_aim(Path("a.xml"), tmp_path, READER)
-    assert caught.value.reason in (Reason.ANNOTATION_UNREADABLE, Reason.TOO_LARGE)
-
-
 HOSTILE_JSON = (
     *("", "{", "\0", "[" * 100_000, '{"a": ' * 70 + "{}" + "}" * 70, '{"a": ' * 50_000),
     '{"a": [' + ",".join(["{}"] * 200_001) + "]}",
 )
+HOSTILE = [
+    *(("a.xml", text) for text in HOSTILE_AIM),
+    *(("a.json", text) for text in HOSTILE_JSON),
+]
 
 
-@pytest.mark.parametrize("text", HOSTILE_JSON)
-def test_aim_in_json_that_is_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / "a.json").write_text(text)
+@pytest.mark.parametrize(("name", "text"), HOSTILE)
+def test_aim_that_is_none(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
     with pytest.raises(CaseError) as caught:
-        read_aim(Path("a.json"), tmp_path, READER)
+        read_aim(Path(name), tmp_path, READER)
     assert caught.value.reason in (Reason.ANNOTATION_UNREADABLE, Reason.TOO_LARGE)
 
 

@@ -8,30 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from makers.cells import Cell, cells, cells_of, voxels_of
 
 from uls_data.errors import CaseError
-from uls_data.lesions.votes import Agreement, Voxels, consensus
+from uls_data.lesions.votes import Agreement, consensus
 from uls_data.outcome import Flag, Reason
 from uls_data.sources.lidc import nodules as readings_module
 from uls_data.sources.lidc.nodules import Reading, Span, fill_readings, read_nodules
 from uls_data.sources.lidc.outlines import Ring
 from uls_data.sources.lidc.xml import Contour, Nodule, Reader, Readings
 
-Cells = set[tuple[int, int, int]]
-
-cells = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 5))
 full_masks = st.frozensets(cells, min_size=1, max_size=12)
-
-
-def voxels_of(mask: Any) -> Voxels:
-    return np.array(sorted(mask), dtype=np.int32).reshape(-1, 3)
-
-
-def cells_of(voxels: Voxels) -> Cells:
-    assert voxels.dtype == np.int32
-    found = [(int(x), int(y), int(z)) for x, y, z in voxels]
-    assert found == sorted(set(found))  # C order, each once
-    return set(found)
 
 
 readings = st.lists(
@@ -55,7 +42,7 @@ def test_nodules(given_readings: list[Reading], rule: Agreement | int, span: Spa
     used = [id(reading) for nodule in nodules for reading in nodule.readings]
     assert sorted(used) == sorted(map(id, given_readings))
     for nodule in nodules:
-        own: dict[str, Cells] = {}
+        own: dict[str, set[Cell]] = {}
         for reading in nodule.readings:
             layer = own.setdefault(f"reader-{reading.reader}", set())
             layer |= cells_of(reading.voxels)
