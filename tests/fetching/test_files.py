@@ -87,6 +87,25 @@ def test_one_that_is_there_is_hashed_unless_that_was_done(
     assert "hashed again" in str(outcome(fetch(recipe, raw))[2])
 
 
+def test_what_came_during_the_download_is_kept(tmp_path: Path, pin: Pin, line: Proxy) -> None:
+    recipe, raw = pin({}), tmp_path / "raw"
+    place = raw / "in/masks.zip"
+
+    def mine(status: int, headers: dict[str, str], body: bytes) -> Any:
+        place.parent.mkdir(parents=True)
+        place.write_bytes(b"mine")
+        return status, headers, body
+
+    line.spoil["masks"] = Spoil(mine)
+    kind, reason, detail = outcome(fetch(recipe, raw))
+    assert (kind, reason) == ("failed", "in_the_way") and "move it away" in str(detail)
+    assert place.read_bytes() == b"mine"
+    # What was downloaded waits for its place.
+    place.unlink()
+    assert outcome(fetch(recipe, raw))[0] == "fetched" and sum(line.asked.values()) == 1
+    assert place.read_bytes() == DATA
+
+
 @pytest.mark.parametrize("knows_ranges", [True, False])
 def test_it_goes_on_where_it_stopped(
     tmp_path: Path, pin: Pin, line: Proxy, knows_ranges: bool

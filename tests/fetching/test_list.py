@@ -44,9 +44,9 @@ def test_a_row_that_could_lead_elsewhere(tmp_path: Path, column: str, value: Any
     assert "row 1" in text and column in text
 
 
-def test_two_rows_of_one_folder(tmp_path: Path) -> None:
+def test_rows_of_one_folder(tmp_path: Path) -> None:
     text = message(tmp_path, patient_id="P", series_instance_uid="1.2")
-    assert "two rows have the folder p/1.2/ct_1.2" in text
+    assert "3 rows have the folder p/1.2/ct_1.2" in text
 
 
 def test_files_that_are_no_lists(tmp_path: Path) -> None:

@@ -110,6 +110,8 @@ class FileDownloads:
         except RequestException as error:
             reason = Why.MISSING if _status(error) in _GONE else Why.UNREACHABLE
             item.end(Outcome.FAILED, reason, " ".join(str(error).split())[:300])
+        except FileExistsError as error:
+            item.end(Outcome.FAILED, Why.IN_THE_WAY, f"{place}: {error.strerror}")
         except OSError as error:
             reason = Why.DISK_FULL if error.errno in _FULL else Why.UNWRITABLE
             item.end(Outcome.FAILED, reason, f"{pinned.path}: {error.strerror or error}")
@@ -133,6 +135,8 @@ class FileDownloads:
         place.parent.mkdir(parents=True, exist_ok=True)
         with staged.open("rb") as file:
             os.fsync(file.fileno())
+        if os.path.lexists(place):  # since the plan was made
+            raise FileExistsError(errno.EEXIST, "came while it was downloaded; move it away")
         staged.rename(place)
         with self._one_at_a_time:
             self._right.add(list(right_file(pinned, place)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,9 +160,9 @@ def read_series(path: Path, index: str | None = None) -> list[Series]:
         ("folder", [one.path.casefold() for one in series]),
         ("uuid", [one.uuid for one in series]),
     ):
-        if len(set(values)) < len(values):
-            twice = next(value for value in values if values.count(value) > 1)
-            raise RecipeError(f"{path}: two rows have the {name} {twice}")
+        for value, count in Counter(values).most_common(1):
+            if count > 1:
+                raise RecipeError(f"{path}: {count} rows have the {name} {value}")
     return series
 
 
