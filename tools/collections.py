@@ -147,14 +147,10 @@ def table() -> str:
         recipe = load_recipe(name).recipe
         counts = recipe.expect.counts
         lesions, series = recipe.expect.lesions, recipe.expect.series
-        numbers = [
-            f"{lesions:,} lesions" if lesions else "",
-            "",
-            "",
-            f"{series:,}" if series else "",
-        ]
-        numbers.append("")
-        if counts is not None:
+        if counts is None:
+            of_paper = (f"{lesions:,} lesions" if lesions else "", f"{series:,}" if series else "")
+            numbers = [of_paper[0], "", "", of_paper[1], ""]
+        else:
             whole = (counts.objects, counts.with_images, counts.patients, counts.images)
             numbers = [*(f"{number:,}" for number in whole), f"{counts.gigabytes:g}"]
         cells = [

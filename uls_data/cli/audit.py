@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,11 +69,11 @@ def command(
     know.
 
     Exit code 1: rows leak that their own split does not hold out, or files could not be read;
-    with --against: the model has seen rows, or of some nobody can say.
+    with --against: the model has seen rows, or may have seen some.
     """
     if against:
         if out is not None or voxels:
-            raise click.UsageError("--against goes without --out and --voxels")
+            raise click.UsageError("--against cannot be combined with --out or --voxels")
         return _against(manifests, against, as_json)
     from uls_data.auditing import CHECKS, audit
 
@@ -133,8 +134,7 @@ def _against(manifests: tuple[Path, ...], models: tuple[Path, ...], as_json: boo
         ["not seen", int((others & ~found.heldout & ~untold).sum()), "no row of its training"],
     ]
     table(counts, ("kind", "rows", "meaning"))
-    numbers = [row for row, _ in zip(found.rows(seen), range(_SHOWN), strict=False)]
-    for row, kinds in numbers:
+    for row, kinds in islice(found.rows(seen), _SHOWN):
         click.echo(f"  {row['source']} {row['voi_id']} {row['layer']}: {', '.join(kinds)}")
     if seen.sum() > _SHOWN:
         click.echo(f"  ... {int(seen.sum()) - _SHOWN} more; --json names them all")

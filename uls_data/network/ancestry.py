@@ -7,8 +7,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from uls_data.ids import hash_of
 from uls_data.io import sha256_file
 from uls_data.manifest.parquet import manifest_files
@@ -29,7 +27,7 @@ from uls_data.passports.document import (
     union,
     write_passport,
 )
-from uls_data.passports.stages import numbered, stage_of
+from uls_data.passports.stages import Role, numbered, stage_of
 
 _IDENTITY = ("source", "case_id", "lesion_index", "sample_index", "layer")
 _TOLD = ("seed", "steps", "weak", "include_heldout", "init_sha256", "software_version", "request")
@@ -77,7 +75,7 @@ class Given:
         about = {name: record[name] for name in _TOLD}
         own, rows = stage_of(
             self._files,
-            self._role,
+            self._roles(),
             kind="train",
             name=plan.name,
             plan_sha256=hash_of([plan.model_dump_json()]),
@@ -91,22 +89,22 @@ class Given:
         tables = chain(others, numbered(rows, len(stages) - 1))
         return write_passport(stages, tables, folder / NAME)
 
-    def _role(self, table: pa.Table) -> list[str | None]:
-        """Say what each row was: trained on, held out, or of somebody who trained nothing."""
-        if not hasattr(self, "_roles"):
-            self._roles = {example.identity: HELDOUT for example in self._found.heldout}
-            self._roles |= {example.identity: TRAINED for example in self._found.train}
-            self._people = {patient_key(example.row) for example in self._found.train}
-        columns = (*_IDENTITY, "patient_id", "status", "voi_id")
-        return [self._role_of(row) for row in table.select(columns).to_pylist()]
+    def _roles(self) -> Role:
+        """Say what each row was: trained on, held out, or of a patient who trained nothing."""
+        roles = {example.identity: HELDOUT for example in self._found.heldout}
+        roles |= {example.identity: TRAINED for example in self._found.train}
+        patients = {patient_key(example.row) for example in self._found.train}
 
-    def _role_of(self, row: dict[str, Any]) -> str | None:
-        if row["status"] != Status.OK:
-            return None
-        role = self._roles.get(tuple(row[name] for name in _IDENTITY))
-        if role is None and patient_key(row) not in self._people:  # type: ignore[arg-type]
-            return LEFT_OUT
-        return role
+        def role_of(row: dict[str, Any]) -> str | None:
+            if row["status"] != Status.OK:
+                return None
+            role = roles.get(tuple(row[name] for name in _IDENTITY))
+            if role is None and patient_key(row) not in patients:  # type: ignore[arg-type]
+                return LEFT_OUT
+            return role
+
+        columns = (*_IDENTITY, "patient_id", "status", "voi_id")
+        return lambda table: [role_of(row) for row in table.select(columns).to_pylist()]
 
 
 def passports_of(
@@ -149,7 +147,7 @@ def _beside(checkpoint: Path) -> Passport | None:
     if sha256 is None:
         return None
     if not isinstance(sha256, str):
-        raise PassportError(f"{checkpoint}: passport_sha256 is no hash")
+        raise PassportError(f"{checkpoint}: passport_sha256 is not a hash")
     if not path.is_file():
         raise PassportError(
             f"{path}: not there, though its checkpoint names it ({sha256[:16]}): copy it from "

@@ -213,7 +213,7 @@ def read_passport(path: str | Path, sha256: str | None = None) -> Passport:
             raise PassportError(
                 f"{path}: not the passport of this checkpoint, which carries SHA-256 "
                 f"{sha256[:16]}; the file has {found[:16]}. It was changed or belongs to another "
-                "model: copy the model folder anew"
+                "model: copy the model folder again"
             )
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             return Passport(path, found, _checked(file, path), file.metadata.num_rows)
