@@ -69,10 +69,10 @@ def test_balance_by_type_and_values_that_stay_short(archive: Path) -> None:
     assert "Fewer than 60 lesions: 50 of north, 50 of south" in said.output
 
 
-def test_patients_of_one_scan_stay_together(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shared", ["image_source_sha256", "lesion_track_id"])
+def test_patients_of_one_scan_or_lesion_stay_together(tmp_path: Path, shared: str) -> None:
     rows = [
-        lesion("north", f"p{number}", 1, image_source_sha256=f"{number // 4}" * 64)
-        for number in range(16)
+        lesion("north", f"p{number}", 1, **{shared: f"{number // 4}" * 64}) for number in range(16)
     ]
     write_manifest(rows, tmp_path / "m.parquet")
     (ids,) = split(tmp_path / "m.parquet", 6).drawn.patients.values()

@@ -10,7 +10,8 @@ from pydicom.dataset import Dataset
 
 from uls_data.dicom.elements import Header, Tag
 from uls_data.dicom.header import read_header
-from uls_data.dicom.series import SeriesPolicy, read_series
+from uls_data.dicom.series import read_series
+from uls_data.dicom.stack import ACCEPTED
 from uls_data.errors import CaseError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
@@ -29,8 +30,6 @@ _NUMBERS = {
     "PixelSpacing": (Tag.PIXEL_SPACING, 2),
 }
 _WANTED = frozenset(Tag) - {Tag.PATIENT_ID}
-# A manifest's rows say that a recipe accepted the series; its slices need only be found again.
-_ACCEPTED = SeriesPolicy("first_instance_number", lone_slice="keep", uneven_share=0.5)
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def scan_headers(files: Sequence[Path], root: Path) -> ScanHeaders:
         As `read_series`; `duplicate_uids` where UIDs do not tell slices apart, `unreadable` where
         one is missing.
     """
-    series = read_series(files, root, _ACCEPTED)
+    series = read_series(files, root, ACCEPTED)
     if series.shared_uids or "" in series.sop_instance_uids:
         raise CaseError(
             Reason.DUPLICATE_UIDS,

@@ -69,6 +69,8 @@ class SeriesPolicy:
 
 
 STRICT = SeriesPolicy()
+# For series that a build has accepted already, by whatever policy its recipe has.
+ACCEPTED = SeriesPolicy("first_instance_number", uneven_share=0.5, lone_slice="keep")
 
 
 @dataclass(frozen=True)

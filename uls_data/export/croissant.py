@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from uls_data._version import __version__
-from uls_data.errors import CaseError, SourceError
+from uls_data.errors import CaseError
+from uls_data.export.common import failure, refuse_others, writing_to
 from uls_data.export.dataset import FOLDS, Dataset, DatasetExport, choose
 from uls_data.export.sample import affine_of, described
-from uls_data.io import atomic_write, remove_temporaries, sha256_file, write_bytes
+from uls_data.io import atomic_write, sha256_file, write_bytes
 from uls_data.manifest.example import Example
 from uls_data.manifest.opened import voxels_of
 from uls_data.nifti_writer import nifti_gz
@@ -124,8 +125,6 @@ def export_croissant(
         Nothing to train on, a fold without a patient, files of another export in the folder, or
         it cannot be written.
     """
-    if folds < 2:
-        raise SourceError(f"--folds {folds}: expected 2 or more")
     dataset, to = choose(manifest, layers=layers, weak=weak, folds=folds), Path(to)
     parts = {"train": dataset.train, "heldout": dataset.heldout}
     if started is not None:
@@ -133,9 +132,10 @@ def export_croissant(
     failed: list[dict[str, Any]] = []
     counts = dict.fromkeys(parts, 0)
     written: dict[str, list[Path]] = {part: [] for part in parts}
-    try:
+    with writing_to(to):
         for part, examples in parts.items():
-            _refuse_others(to / part, -(-len(examples) // ROWS_PER_FILE))
+            files = range(-(-len(examples) // ROWS_PER_FILE))
+            refuse_others(to / part, "*.parquet", {f"{number:05d}.parquet" for number in files})
             for at in range(0, len(examples), ROWS_PER_FILE):
                 path = to / part / f"{at // ROWS_PER_FILE:05d}.parquet"
                 some = examples[at : at + ROWS_PER_FILE]
@@ -145,18 +145,7 @@ def export_croissant(
                 written[part].append(path)
         text = json.dumps(_metadata(to, written, counts), indent=1)
         write_bytes(to / FILE, f"{text}\n".encode())
-    except OSError as error:
-        raise SourceError(f"--to {to}: cannot be written: {error.strerror or error}") from error
     return DatasetExport(to / FILE, counts["train"], counts["heldout"], failed, dataset.left_out)
-
-
-def _refuse_others(folder: Path, count: int) -> None:
-    """Refuse files of another export, which would be read as part of this one."""
-    names = {f"{number:05d}.parquet" for number in range(count)}
-    remove_temporaries(folder)
-    for path in folder.glob("*.parquet") if folder.is_dir() else ():
-        if path.name not in names:
-            raise SourceError(f"{path} is not of this export; name another folder")
 
 
 def _write_file(
@@ -179,13 +168,7 @@ def _write_file(
                 try:
                     rows.append(_row(dataset, example))
                 except CaseError as error:
-                    failed.append(
-                        {
-                            "voi_id": example.row["voi_id"],
-                            "reason": error.reason.value,
-                            "detail": error.detail,
-                        }
-                    )
+                    failed.append(failure(example, error))
                 if progress is not None:
                     progress(1)
             writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))

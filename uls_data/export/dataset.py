@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from uls_data.errors import ManifestError
+from uls_data.errors import ManifestError, SourceError
 from uls_data.ids import draw
 from uls_data.manifest.example import Example
 from uls_data.manifest.patients import patient_groups, patient_key
@@ -133,7 +133,11 @@ def choose(
     ------
     ManifestError
         Nothing to train on, two VOIs of one name, or a fold without a patient.
+    SourceError
+        Fewer than two folds.
     """
+    if folds < 2:
+        raise SourceError(f"--folds {folds}: expected 2 or more")
     found = find_examples(manifests, layers=layers)
     left_out = Counter(found.left_out)
     parts: list[list[Example]] = []

@@ -21,12 +21,13 @@ from uls_data.dicom.inventory import SeriesFiles, find_series
 from uls_data.dicom.objects import GRID_TOLERANCE_VOX, Region
 from uls_data.dicom.scan_headers import ScanHeaders, scan_headers
 from uls_data.dicom.seg_writing import Segment, check_highdicom, write_seg
-from uls_data.errors import CaseError, ManifestError, SourceError
+from uls_data.errors import CaseError, ManifestError
+from uls_data.export.common import best_of, failure, writing_to
 from uls_data.geometry import Triple
 from uls_data.ids import hash_of
 from uls_data.io import write_bytes
 from uls_data.manifest.by_axis import origin_of
-from uls_data.manifest.choice import ANNOTATED, CORRECTED, Choice, best, is_of, lesion_of, voi_of
+from uls_data.manifest.choice import ANNOTATED, CORRECTED, Choice, is_of, lesion_of, voi_of
 from uls_data.manifest.example import Example, read_examples
 from uls_data.manifest.opened import voxels_of
 from uls_data.manifest.row import Row
@@ -100,7 +101,7 @@ def export_dicom_seg(
     }
     written = count = 0
     failed: list[dict[str, Any]] = []
-    try:
+    with writing_to(to):
         for (source, uid), some in groupby(lesions, key=_series_of):
             group = list(some)
             kept, bad = _write_series(Path(to) / source, Path(raw), series.get(uid), group)
@@ -109,8 +110,6 @@ def export_dicom_seg(
             count += kept
             if progress is not None:
                 progress(len(group))
-    except OSError as error:
-        raise SourceError(f"--to {to}: cannot be written: {error.strerror or error}") from error
     return DicomSegExport(Path(to), written, count, failed)
 
 
@@ -125,9 +124,8 @@ def _lesions(manifest: str | Path | Sequence[str | Path], layers: Collection[str
             vois.setdefault(voi_of(row), []).append(example)
     chosen: dict[tuple[Any, ...], list[Example]] = {}
     for group in vois.values():
-        first = best([example.row for example in group])
-        example = next(example for example in group if example.row is first)
-        chosen.setdefault(lesion_of(first), []).append(example)
+        example = best_of(group)
+        chosen.setdefault(lesion_of(example.row), []).append(example)
     if not chosen:
         raise ManifestError("no row with status ok and a mask: nothing to export")
     whole = [min(group, key=_cut) for group in chosen.values()]
@@ -158,13 +156,13 @@ def _write_series(
             raise CaseError(Reason.IMAGE_MISSING, f"no CT series {uid} below --raw")
         scan = scan_headers(found.files, raw)
     except CaseError as error:
-        return 0, [_failure(example, error) for example in lesions]
+        return 0, [failure(example, error) for example in lesions]
     for example in lesions:
         try:
             segments.append(_segment(example, scan, len(segments) + 1))
             rows.append(example.row)
         except CaseError as error:
-            failed.append(_failure(example, error))
+            failed.append(failure(example, error))
     if not segments:
         return 0, failed
     told = [[one.tracking_id, one.label, one.made_by, one.method] for one in segments]
@@ -177,14 +175,6 @@ def _write_series(
     write_bytes(folder / f"{uid}.seg.dcm", seg)
     write_bytes(folder / f"{uid}.sr.dcm", report)
     return len(segments), failed
-
-
-def _failure(example: Example, error: CaseError) -> dict[str, Any]:
-    return {
-        "voi_id": example.row["voi_id"],
-        "reason": error.reason.value,
-        "detail": error.detail,
-    }
 
 
 def _segment(example: Example, scan: ScanHeaders, number: int) -> Segment:
@@ -224,13 +214,8 @@ def _region(example: Example, scan: ScanHeaders) -> Region:
             f"{example.label.name}: {int(np.count_nonzero(label))} voxels, of which {count} lie in "
             "the scan",
         )
-    parts, start = [], []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        at = np.flatnonzero(stored.any(axis=others))
-        parts.append(slice(int(at[0]), int(at[-1]) + 1))
-        start.append(int(at[0]))
-    return Region(stored[tuple(parts)].copy(), (start[0], start[1], start[2]))
+    box_mask, start = geometry.bounding_box(stored)
+    return Region(box_mask.copy(), start)
 
 
 def _origin(row: Row, scan: geometry.Affine) -> Triple:

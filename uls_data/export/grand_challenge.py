@@ -31,9 +31,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data import geometry
-from uls_data.errors import CaseError, ManifestError, SourceError
+from uls_data.errors import CaseError, ManifestError
+from uls_data.export.common import best_of, failure, writing_to
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
-from uls_data.manifest.choice import Choice, best, is_of, lesion_of, voi_of
+from uls_data.manifest.choice import Choice, is_of, lesion_of, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.manifest.parquet import row_key
 from uls_data.manifest.row import Row
@@ -75,7 +76,7 @@ class ChallengeExport:
     jobs: list[Path]
     vois: int
     lesions: int
-    failed: list[Row]
+    failed: list[dict[str, Any]]
     with_truth: int
 
 
@@ -120,7 +121,7 @@ def export_grand_challenge(
         started(sum(map(len, lesions)))
     jobs, failed = [], []
     vois = count = with_truth = 0
-    try:
+    with writing_to(to):
         for job, some in _jobs(Path(to), lesions, stack_size, parts):
             indices, bad, truth = _write_job(job, some, progress)
             failed += bad
@@ -129,8 +130,6 @@ def export_grand_challenge(
                 vois += sum(map(len, indices))
                 count += len(indices)
                 jobs.append(job)
-    except OSError as error:
-        raise SourceError(f"--to {to}: cannot be written: {error.strerror}") from error
     return ChallengeExport(jobs, vois, count, failed, with_truth)
 
 
@@ -149,14 +148,9 @@ def _lesions(manifest: str | Path | Sequence[str | Path], layer: str | None) -> 
         of = f" of layer {layer!r}" if layer is not None else ""
         raise ManifestError(f"no VOI{of} with an image; was it built with --labels-only?")
     lesions: dict[tuple[Any, ...], list[Example]] = {}
-    for example in sorted(map(_best, vois.values()), key=lambda example: row_key(example.row)):
+    for example in sorted(map(best_of, vois.values()), key=lambda example: row_key(example.row)):
         lesions.setdefault(lesion_of(example.row), []).append(example)
     return list(lesions.values())
-
-
-def _best(masks: list[Example]) -> Example:
-    chosen = best([mask.row for mask in masks])
-    return next(mask for mask in masks if mask.row is chosen)
 
 
 def _jobs(
@@ -197,7 +191,7 @@ def _batches(lesions: list[list[Example]], size: int) -> Iterator[list[list[Exam
 
 def _write_job(
     job: Path, lesions: list[list[Example]], progress: Callable[[int], None] | None
-) -> tuple[list[list[int]], list[Row], bool]:
+) -> tuple[list[list[int]], list[dict[str, Any]], bool]:
     """Write one job; returns the stack indices of each lesion, what failed, and if it has truth."""
     rows = [example.row for lesion in lesions for example in lesion]
     wide = any(Flag.HU_INT32 in (row["qc_flags"] or ()) for row in rows)
@@ -205,7 +199,7 @@ def _write_job(
     masks = job / "ground-truth" / f"{job.name}.mha"
     has_truth = all(row["label_path"] is not None for row in rows)
     written: list[list[tuple[int, Row]]] = []
-    failed: list[Row] = []
+    failed: list[dict[str, Any]] = []
     with (
         writing(images, "int32" if wide else "int16") as image_stack,
         writing(masks, "uint8") as mask_stack,
@@ -221,13 +215,7 @@ def _write_job(
                     if mask is not None:
                         mask_stack.put(mask)
                 except CaseError as error:
-                    failed.append(
-                        {
-                            "voi_id": row["voi_id"],
-                            "reason": error.reason.value,
-                            "detail": error.detail,
-                        }
-                    )
+                    failed.append(failure(example, error))
                 else:
                     found.append((image_stack.count - 1, row))
                 if progress is not None:

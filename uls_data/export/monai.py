@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from uls_data.errors import SourceError
+from uls_data.errors import CaseError, SourceError
+from uls_data.export.common import failure, writing_to
 from uls_data.export.dataset import FOLDS, DatasetExport, choose, priors
 from uls_data.export.sample import described
 from uls_data.io import write_bytes
@@ -55,8 +56,6 @@ def export_monai(
     ManifestError, SourceError
         Nothing to train on, a fold without a patient, or the list cannot be written.
     """
-    if folds < 2:
-        raise SourceError(f"--folds {folds}: expected 2 or more")
     dataset = choose(manifest, layers=layers, weak=weak, folds=folds)
     to = Path(to)
     if pairs and not priors(dataset.train):
@@ -71,6 +70,8 @@ def export_monai(
     for part, examples in zip(parts.values(), (dataset.train, dataset.heldout), strict=True):
         prior_of = priors(examples) if pairs else {}
         for example in examples:
+            if progress is not None:
+                progress(1)
             prior = prior_of.get(example.identity)
             if pairs and prior is None:
                 dataset.left_out["without a previous study of the lesion"] += 1
@@ -79,14 +80,11 @@ def export_monai(
             missing = [p.name for p in files if not p.is_file() or p.suffix == ".zip"]
             if missing:
                 detail = f"{missing[0]}: no such file, or a zip, which MONAI cannot read"
-                reason = Reason.IO_ERROR.value
-                failed.append({"voi_id": example.row["voi_id"], "reason": reason, "detail": detail})
+                failed.append(failure(example, CaseError(Reason.IO_ERROR, detail)))
             else:
                 image, label = _paths(example, to)
                 item = {"image": image, "label": label, **described(dataset, example)}
                 part.append(item | (_prior(example, prior, to) if prior else {}))
-            if progress is not None:
-                progress(1)
     content = {
         "name": "ULS",
         "description": "Click-centred volumes of interest of lesions in CT, by uls-data",
@@ -98,10 +96,8 @@ def export_monai(
         **parts,
     }
     path = to / FILE
-    try:
+    with writing_to(to):
         write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
-    except OSError as error:
-        raise SourceError(f"--to {to}: cannot be written: {error.strerror}") from error
     counts = (len(parts["training"]), len(parts["validation"]))
     return DatasetExport(path, *counts, failed, dataset.left_out)
 

@@ -19,9 +19,10 @@ import nibabel
 import numpy as np
 
 from uls_data.errors import CaseError, SourceError
+from uls_data.export.common import failure, refuse_others, writing_to
 from uls_data.export.dataset import FOLDS, DatasetExport, choose
 from uls_data.geometry import Affine
-from uls_data.io import atomic_write, remove_temporaries, write_bytes
+from uls_data.io import atomic_write, write_bytes
 from uls_data.manifest.archive import opened
 from uls_data.manifest.example import Example
 from uls_data.nifti_writer import nifti_gz
@@ -78,8 +79,8 @@ def export_nnunet(
     """
     if not _NAME.fullmatch(name) or not 1 <= number <= 999:
         raise SourceError(f"--id {number} --name {name}: expected 1 to 999 and a word")
-    if weak not in WEAK or folds < 2:
-        raise SourceError(f"--weak {weak} --folds {folds}: expected {', '.join(WEAK)}, and 2 folds")
+    if weak not in WEAK:
+        raise SourceError(f"--weak {weak}: expected {', '.join(WEAK)}")
     dataset = choose(manifest, layers=layers, weak=weak != "leave-out", folds=folds)
     folder = Path(to) / f"Dataset{number:03d}_{name}"
     parts = {"Tr": dataset.train, "Ts": dataset.heldout}
@@ -87,7 +88,7 @@ def export_nnunet(
         started(sum(map(len, parts.values())))
     failed: list[dict[str, Any]] = []
     written: dict[str, list[Example]] = {}
-    try:
+    with writing_to(to):
         _refuse_others(folder, parts)
         for part, examples in parts.items():
             written[part] = []
@@ -96,13 +97,7 @@ def export_nnunet(
                     _write(example, folder, part, weak, link)
                     written[part].append(example)
                 except CaseError as error:
-                    failed.append(
-                        {
-                            "voi_id": example.row["voi_id"],
-                            "reason": error.reason.value,
-                            "detail": error.detail,
-                        }
-                    )
+                    failed.append(failure(example, error))
                 if progress is not None:
                     progress(1)
         labels = {"background": 0, "lesion": 1}
@@ -125,8 +120,6 @@ def export_nnunet(
         ]
         _write_json(folder / "splits_final.json", splits)
         _write_json(folder / "dataset.json", content)
-    except OSError as error:
-        raise SourceError(f"--to {to}: cannot be written: {error.strerror or error}") from error
     counts = (len(written["Tr"]), len(written["Ts"]))
     return DatasetExport(folder, *counts, failed, dataset.left_out)
 
@@ -134,13 +127,9 @@ def export_nnunet(
 def _refuse_others(folder: Path, parts: dict[str, list[Example]]) -> None:
     """Refuse VOIs of another export, which nnU-Net would take for part of this one."""
     for part, examples in parts.items():
-        names = {example.row["voi_id"] for example in examples}
         for kind, ending in (("images", "_0000.nii.gz"), ("labels", ".nii.gz")):
-            place = folder / f"{kind}{part}"
-            remove_temporaries(place)
-            for path in place.glob("*") if place.is_dir() else ():
-                if path.name.removesuffix(ending) not in names:
-                    raise SourceError(f"{path} is not of this export; name another folder")
+            names = {f"{example.row['voi_id']}{ending}" for example in examples}
+            refuse_others(folder / f"{kind}{part}", "*", names)
 
 
 def _write(example: Example, folder: Path, part: str, weak: str, link: bool) -> None:

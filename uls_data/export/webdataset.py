@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.errors import CaseError, ManifestError, SourceError
+from uls_data.export.common import failure, refuse_others, writing_to
 from uls_data.export.dataset import FOLDS, Dataset, DatasetExport, choose
 from uls_data.export.sample import affine_of, described, inputs_of
 from uls_data.ids import draw, hash_of
-from uls_data.io import atomic_write, gzip, remove_temporaries, sha256_file, write_bytes
+from uls_data.io import atomic_write, gzip, sha256_file, write_bytes
 from uls_data.manifest.example import Example
 from uls_data.manifest.opened import voxels_of
 
@@ -69,8 +70,8 @@ def export_webdataset(
         Nothing to train on, a fold without a patient, shards of another export in the folder, or
         it cannot be written.
     """
-    if folds < 2 or shard_size < 1:
-        raise SourceError(f"--folds {folds} --shard-size {shard_size}: expected 2 or more, and 1")
+    if shard_size < 1:
+        raise SourceError(f"--shard-size {shard_size}: expected 1 or more")
     dataset, to = choose(manifest, layers=layers, weak=weak, folds=folds), Path(to)
     if started is not None:
         started(len(dataset.train) + len(dataset.heldout))
@@ -79,8 +80,8 @@ def export_webdataset(
     if len(set(keys)) < len(keys):
         raise ManifestError("two VOIs have names that differ in `.` and `-` alone; export apart")
     failed: list[dict[str, Any]] = []
-    try:
-        _refuse_others(to, shards)
+    with writing_to(to):
+        refuse_others(to, "*.tar", shards)
         counts = {"train": 0, "heldout": 0}
         for name, examples in shards.items():
             inputs = _inputs(dataset, examples)
@@ -93,8 +94,6 @@ def export_webdataset(
             counts[name.split("-")[0]] += record["samples"]
             if progress is not None:
                 progress(len(examples))
-    except OSError as error:
-        raise SourceError(f"--to {to}: cannot be written: {error.strerror or error}") from error
     return DatasetExport(to, counts["train"], counts["heldout"], failed, dataset.left_out)
 
 
@@ -105,14 +104,6 @@ def _shards(dataset: Dataset, size: int) -> Iterator[tuple[str, list[Example]]]:
         for at in range(count):
             start, end = (len(order) * edge // count for edge in (at, at + 1))
             yield f"{part}-{at:06d}.tar", order[start:end]
-
-
-def _refuse_others(to: Path, shards: Collection[str]) -> None:
-    """Refuse shards of another export, which would be read as part of this one."""
-    remove_temporaries(to)
-    for path in to.glob("*.tar") if to.is_dir() else ():
-        if path.name not in shards:
-            raise SourceError(f"{path} is not of this export; name another folder")
 
 
 def _beside(shard: Path) -> Path:
@@ -156,14 +147,7 @@ def _write_shard(path: Path, dataset: Dataset, examples: Sequence[Example]) -> l
                 image = voxels_of(example, "image_path")
                 label = (voxels_of(example, "label_path") != 0).astype(np.uint8)
             except CaseError as error:
-                row = example.row
-                failed.append(
-                    {
-                        "voi_id": row["voi_id"],
-                        "reason": error.reason.value,
-                        "detail": error.detail,
-                    }
-                )
+                failed.append(failure(example, error))
                 continue
             key = _key(example)
             _add(tar, f"{key}.image.npy.gz", gzip(_npy(image)))

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from uls_data.dicom.inventory import find_series
-from uls_data.dicom.series import Series, SeriesPolicy, read_series
+from uls_data.dicom.series import Series, read_series
+from uls_data.dicom.stack import ACCEPTED
 from uls_data.errors import CaseError, ManifestError, SourceError
 from uls_data.geometry import axis_codes, spacing_mm
 from uls_data.ids import REQUEST
@@ -32,8 +33,6 @@ _COLUMNS = (
 )
 # A series is some hundred MB; the one shown, and the next one.
 _KEPT = 2
-# The build that asked has read the series; here its slices are only looked at.
-_POLICY = SeriesPolicy("first_instance_number", uneven_share=0.49, lone_slice="keep")
 _OPPOSITE = dict(zip("RLAPIS", "LRPASI", strict=True))
 
 
@@ -109,7 +108,7 @@ class Scan:
 class AskedLesions:
     """Lesions of a build that readers are asked for, in the order of the manifest.
 
-    Those for whom another reader has drawn already are among them: one says nothing to the next.
+    Lesions that another reader has drawn are included: readers work without knowing of each other.
 
     Parameters
     ----------
@@ -211,4 +210,4 @@ class AskedLesions:
         if not series:
             detail = f"{image_source}: the series {uid} is not there any more"
             raise CaseError(Reason.IMAGE_MISSING, detail)
-        return Scan(read_series(series[0].files, folder, _POLICY))
+        return Scan(read_series(series[0].files, folder, ACCEPTED))

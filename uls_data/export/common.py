@@ -1,0 +1,55 @@
+"""What the exports share: how a folder is refused, and how they name what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from uls_data.errors import CaseError, SourceError
+from uls_data.io import remove_temporaries
+from uls_data.manifest.choice import best
+from uls_data.manifest.example import Example
+
+
+def failure(example: Example, error: CaseError) -> dict[str, Any]:
+    """Return what an export says of a VOI that it leaves out: `voi_id`, `reason`, `detail`."""
+    return {
+        "voi_id": example.row["voi_id"],
+        "reason": error.reason.value,
+        "detail": error.detail,
+    }
+
+
+def best_of(masks: list[Example]) -> Example:
+    """Preferred mask of a VOI, see `manifest.choice.best`."""
+    chosen = best([mask.row for mask in masks])
+    return next(mask for mask in masks if mask.row is chosen)
+
+
+@contextmanager
+def writing_to(to: str | Path) -> Iterator[None]:
+    """Say of which option a folder is that cannot be written.
+
+    Raises
+    ------
+    SourceError
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(f"--to {to}: cannot be written: {error.strerror or error}") from error
+
+
+def refuse_others(folder: Path, pattern: str, names: Collection[str]) -> None:
+    """Refuse files of another export, which would be read as part of this one.
+
+    Raises
+    ------
+    SourceError
+    """
+    remove_temporaries(folder)
+    for path in folder.glob(pattern) if folder.is_dir() else ():
+        if path.name not in names:
+            raise SourceError(f"{path} is not of this export; name another folder")
