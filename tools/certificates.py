@@ -6,7 +6,7 @@ Calibrations are drawn from it by patient, with replacement, so that the true ri
 known exactly: it is that of the whole population. Masks are made of the image between two shells
 of the lines' ellipsoid: wrong often enough to need a rule. With `--model M1 --model M2` networks
 that are told the lines make them instead; give `--even` where they learned from the odd sarcomas.
-What is measured of a patient is kept in FOLDER: a run that was ended goes on there.
+Measurements are kept in FOLDER, one file per patient: an interrupted run continues from them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from uls_data.io import write_bytes
 from uls_data.network.checkpoint import load_model
 
 PROMISE = Promise(0.1, 0.7, 0.95)
-# Numbers of made-up patients that are no part of the population.
+# Numbers of made-up patients that are not in the population.
 _FIRST_OTHER = 10_000
 Jobs = Mapping[str, Mapping[str, Callable[[], list[Tried]]]]
 

@@ -1,4 +1,4 @@
-"""Make the jury's `network.json` and `quality.json` anew, from public CT and made-up lesions.
+"""Make the jury's `network.json` and `quality.json` again, from public CT and made-up lesions.
 
     python -m tools.fit_jury DATA --to FOLDER --workers 3
 
@@ -6,7 +6,7 @@ DATA holds a folder per patient of the IBSI set's sarcomas (github.com/theibsi/d
 `ibsi_validation/nifti`, CC BY 3.0): `STS_0NN/CT_image.nii.gz` and `CT_mask.nii.gz`. Odd-numbered
 patients are learned from, but STS_003; even-numbered ones are never opened. `quality.json` learns
 from masks by networks that did not see their patient (FOLDS parts), and from made-up lesions.
-A run that was ended goes on after the last fit. Every draw hangs on the identity of what it is for,
+An interrupted run continues after the last fit. Every draw hangs on the identity of what it is for,
 so the same command writes the same bytes, for any number of workers; with another numpy, or on
 another kind of processor, sums round differently and last digits differ.
 """

@@ -1,6 +1,6 @@
 """What neighbouring slices and rules about air would give the jury (docs/2d-masks.md).
 
-Neither is in the package, for neither gains. Lines are drawn across human masks of the sarcomas of
+Neither gains enough to be in the package. Lines are drawn across human masks of the sarcomas of
 the IBSI set, as they are and with 5 % (twice) and 15 % noise, on a few slices of each patient.
 
     python -m tools.tried_2d DATA --networks FIT    # odd ones, by networks that did not see them

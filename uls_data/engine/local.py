@@ -109,7 +109,7 @@ def run_in_processes(
 
 
 def _no_more(error: OSError, there: int) -> int:
-    """Return how many workers to go on with where the machine starts no further one.
+    """Return how many workers to continue with if the machine starts no more.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How long a task may take: one that hangs is named, then given up, and the others go on."""
+"""How long a task may take: one that hangs is named, then given up, and the others continue."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Likeness:
 
 
 def about(lines: Lines, key_slice: int, spacing_mm: tuple[float, float, float]) -> Box:
-    """Part of a VOI (x, y, z) that holds all that lines may be of, and its surroundings."""
+    """Part of a VOI (x, y, z) that holds the lesion of these lines and its surroundings."""
     long_mm, _ = lines.length_mm(spacing_mm)
     middle = (*lines.points.mean(axis=0), key_slice)
     x, y, z = (

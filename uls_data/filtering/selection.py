@@ -27,7 +27,7 @@ from uls_data.manifest.row import Column, Row
 from uls_data.outcome import Reason, Status
 from uls_data.tables import Record
 
-# What another rule removed before is judged anew: a manifest may be filtered in its place.
+# What another rule removed before is judged again: a manifest may be filtered in its place.
 _JUDGED = '(status == "ok" or reason == "filtered") and supervision != "full"'
 
 _CERTIFICATE = Clause("certificate", "certified")
@@ -77,7 +77,7 @@ def filter(
 
     Every row of the manifest is a row of the new one. Rows that break the rule get status
     `skipped`, reason `filtered`, and the broken clauses with their numbers as detail. Rows
-    with a full mask are not judged; rows that an earlier filter removed are judged anew.
+    with a full mask are not judged; rows that an earlier filter removed are judged again.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ def selftrain(
     """Pre-train on weak lesions, fine-tune on full masks, predict, filter, again.
 
     Round 1 pre-trains a network on the 2D masks, each later round a new one on the masks that the
-    round before kept (paper section 4.1, Figure 3; it has two networks). The same call goes on
+    round before kept (paper section 4.1, Figure 3; it has two networks). The same call continues
     wherever an earlier one ended, after `kill -9` too, to the same files (on a CPU).
 
     OUT holds `manifest/pseudo3d-rN.parquet` and the labels of each round, `round-N/` with its

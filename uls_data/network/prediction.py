@@ -70,7 +70,7 @@ def predict(
     told a reader's lines, at the middle of their ellipse. Where that is no lesion it is the
     component nearest to it within 5 mm (a row whose centre lies outside is flagged
     `centre_outside_mask`); without one the row is skipped (`empty_prediction`). Masks do not depend
-    on `batch_size`, `workers`, or which other VOIs there are. The same call again goes on
+    on `batch_size`, `workers`, or which other VOIs there are. The same call continues
     where an earlier one ended.
 
     Parameters
@@ -90,7 +90,7 @@ def predict(
     tta : bool
         Average the eight mirrored views. How far they disagree, or several models, is measured.
     jitter : int
-        Predict anew from so many other clicks on the found lesion, or from lines that other
+        Predict again from so many other clicks on the found lesion, or from lines that other
         readers may draw, and measure the Dice of what they find with the mask.
     device, precision : str
         See `usable_device` and `Predictor`.

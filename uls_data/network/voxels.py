@@ -145,7 +145,7 @@ def read_region(example: Example, weak: Weak, shape: Triple = VOI_ZYX) -> Region
 
 
 def _known(label: NDArray[np.bool_], row: Row, weak: Weak) -> NDArray[np.bool_] | None:
-    """Voxels of a VOI of which the mask says what they are; None where it speaks of all."""
+    """Voxels of a VOI of which the mask says what they are; None where it says so of all."""
     apart = row.get("annotation_scope") == AnnotationScope.TARGET
     flat = row["supervision"] == Supervision.WEAK_2D
     if weak == "background" or not (apart or flat):

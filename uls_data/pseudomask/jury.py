@@ -69,7 +69,7 @@ def jury(key_slice: KeySlice, quality: Quality | None = None) -> PseudoMask:
     Parameters
     ----------
     quality : Quality, optional
-        What foretells the Dice; else what comes with the package.
+        What predicts the Dice; else what comes with the package.
     """
     verdict, mask = judged(key_slice)
     scores = tuple(

@@ -1,10 +1,9 @@
 """What looks like a measured lesion: its HU on the slice that a reader measured, followed in 3D.
 
-Two lines say where a lesion ends on one slice, and nothing of the others. The image does: how
-common a HU is inside the 2D mask of that slice, and how common around it, tells lesion from its
-surroundings on the neighbouring slices too. Nothing here is learned beforehand, so that no organ is
-unknown to it; what was chosen was chosen on the odd-numbered sarcomas of the IBSI set, two lungs
-and made-up lesions.
+Two lines say where a lesion ends on one slice only. The image says more: how common each HU is
+inside the 2D mask of that slice, and how common around it, tells the lesion from its surroundings
+on the other slices too. Nothing is learned beforehand, so no organ is unknown to it; the constants
+were chosen on the odd-numbered sarcomas of the IBSI set, two lungs and made-up lesions.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def calibrate(
     dice: Sequence[float],
     share: Sequence[float] | None = None,
 ) -> Quality:
-    """Learn the Dice that measures foretell.
+    """Learn to predict the Dice from measures.
 
     Parameters
     ----------

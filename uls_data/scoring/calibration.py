@@ -33,7 +33,7 @@ _FOLDS = 5
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a calibration learned, and how well it foretells patients that it has not seen.
+    """What a calibration learned, and how well it predicts for patients that it has not seen.
 
     Attributes
     ----------

@@ -165,7 +165,7 @@ def lines_of(data: bytes, name: str, *, whole: bool) -> Iterator[tuple[str, int,
             line = line.removesuffix(b"\r")
         if found := _CONTROL.search(line):
             raise unreadable(
-                name, f"a control character (0x{found[0][0]:02x}) in the header; write it anew"
+                name, f"a control character (0x{found[0][0]:02x}) in the header; write it again"
             )
         # File names are bytes; these come back as they were when one is opened.
         yield os.fsdecode(line), at, closed

@@ -215,7 +215,7 @@ def _encoding(fields: Fields, swapped: bool) -> Encoding:
     if binary is False:
         if packed or swapped:
             raise unsupported(
-                fields.name, "voxels as text that are compressed or swapped; write it anew"
+                fields.name, "voxels as text that are compressed or swapped; write it again"
             )
         return Encoding.TEXT
     return Encoding.ZLIB if packed else Encoding.RAW
@@ -231,7 +231,7 @@ def _place(fields: Fields, end: int, encoding: Encoding) -> Place:
     if packed < 0:
         raise fields.wrong("CompressedDataSize", "a number of bytes")
     if size == -1 and encoding is not Encoding.RAW:
-        raise unsupported(fields.name, "voxels at the end of a file must be raw; write it anew")
+        raise unsupported(fields.name, "voxels at the end of a file must be raw; write it again")
     return Place(
         file,
         size if size > 0 else first,

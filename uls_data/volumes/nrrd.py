@@ -232,11 +232,11 @@ def _place(fields: Fields, end: int, encoding: Encoding) -> Place:
         raise unsupported(
             fields.name,
             "expected compressed voxels in one piece, found several files or bytes to skip; "
-            "write it anew",
+            "write it again",
         )
     if skipped < 0 and encoding is not Encoding.RAW:
         raise unsupported(
-            fields.name, "voxels at the end of a file must be raw; write the file anew"
+            fields.name, "voxels at the end of a file must be raw; write the file again"
         )
     file = None
     if "data file" in fields:

@@ -97,7 +97,9 @@ def _check_room(found: int, wanted: int, name: str) -> None:
 
 
 def _no_voxels(name: str, expected: str) -> CaseError:
-    return CaseError(Reason.UNREADABLE, f"{name}: expected voxels as text, {expected}; get it anew")
+    return CaseError(
+        Reason.UNREADABLE, f"{name}: expected voxels as text, {expected}; get it again"
+    )
 
 
 def _too_few(found: int, wanted: int, name: str) -> CaseError:
