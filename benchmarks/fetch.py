@@ -16,88 +16,15 @@ import random
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import HTTPConnection
 from pathlib import Path
-from uuid import UUID
 
-import pyarrow as pa
-
-from benchmarks.ours import RECIPE
 from benchmarks.voi import call, last_line
+from demo.idc import BUCKET, object_store, series_uuid, write_pinned
 from uls_data.fetching.s5cmd import ENDPOINT_VARIABLE, program
-from uls_data.fetching.series_list import SCHEMA, write_series
 
-BUCKET, INDEX = "idc-open-data", "25.0.5"
 WITH, WITHOUT = "fetch", "fetch, without the start of Python"
-MOTO = """
-import sys
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
-sys.stdin.read()
-"""
-PINS = f"""\
-fetch:
-  idc:
-    series: series.parquet
-    index: {INDEX}
-    collections: [made_up]
-    annotations_of: [made_up]
-    annotations: [SEG]
-"""
-
-
-@contextmanager
-def store(series: list[str], files: int, size: int) -> Iterator[str]:
-    """Run an object store with series in it; yields its address."""
-    with subprocess.Popen(
-        [sys.executable, "-c", MOTO],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        assert process.stdout is not None
-        connection = HTTPConnection("127.0.0.1", int(process.stdout.readline()))
-        draw = random.Random(0)
-
-        def put(path: str, data: bytes = b"") -> None:
-            connection.request("PUT", f"/{BUCKET}{path}", data, {"x-amz-acl": "public-read"})
-            connection.getresponse().read()
-
-        put("")
-        for uuid in series:
-            for number in range(files):
-                put(f"/{uuid}/{number:04d}.dcm", draw.randbytes(size))
-        yield f"http://127.0.0.1:{connection.port}"
-        process.kill()
-
-
-def write_recipe(folder: Path, series: list[str], files: int, size: int) -> Path:
-    """Write a recipe that pins the series."""
-    rows = [
-        {
-            "patient_id": f"P-{at:04d}",
-            "study_instance_uid": "1.2",
-            "series_instance_uid": f"1.2.{at}",
-            "modality": "CT",
-            "crdc_series_uuid": UUID(uuid).bytes,
-            "bucket": BUCKET,
-            "files": files,
-            "size_bytes": files * size,
-            "licence": "CC BY 4.0",
-        }
-        for at, uuid in enumerate(series)
-    ]
-    write_series(folder / "series.parquet", pa.Table.from_pylist(rows, schema=SCHEMA), INDEX)
-    path = folder / "recipe.yaml"
-    path.write_text(RECIPE.replace("reader:\n", PINS + "reader:\n"), encoding="utf-8")
-    return path
 
 
 def ours(recipe: Path, folder: Path, address: str) -> float:
@@ -131,21 +58,24 @@ def main() -> None:
         print(json.dumps({"seconds": time.perf_counter() - start}))
         return
     size = chosen.kilobytes * 1000
-    series = [str(UUID(int=(4 << 76) + (8 << 60) + at)) for at in range(chosen.series)]
+    draw = random.Random(0)
+    files = {f"{number:04d}.dcm": draw.randbytes(size) for number in range(chosen.files)}
+    series = {series_uuid(number): files for number in range(chosen.series)}
     megabytes = chosen.series * chosen.files * size / 1e6
     rates: dict[str, list[float]] = {"s5cmd alone": [], WITH: [], WITHOUT: []}
-    with tempfile.TemporaryDirectory() as temporary, store(series, chosen.files, size) as address:
+    with tempfile.TemporaryDirectory() as temporary, object_store() as store:
         root = Path(temporary)
-        recipe = write_recipe(root, series, chosen.files, size)
+        store.put_series(series)
+        recipe = write_pinned(root, series)
         for _ in range(chosen.repeat):
             for name in ("s5cmd alone", WITH):
                 folder = root / "downloads"
                 os.sync()
                 start = time.perf_counter()
                 if name == WITH:
-                    rates[WITHOUT].append(megabytes / ours(recipe, folder, address))
+                    rates[WITHOUT].append(megabytes / ours(recipe, folder, store.url))
                 else:
-                    theirs(series, folder, address)
+                    theirs(list(series), folder, store.url)
                 rates[name].append(megabytes / (time.perf_counter() - start))
                 count = sum(path.stat().st_size == size for path in folder.rglob("*.dcm"))
                 if count != chosen.series * chosen.files:

@@ -14,9 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from makers.idc import BUCKET, made_series, write_pinned
-from makers.store import Proxy, object_store, proxy, slow
+from makers.idc import made_series
+from makers.store import Proxy, proxy, slow
 
+from demo.idc import BUCKET, object_store, write_pinned
 from uls_data.fetching.downloading import STAGING
 
 pytestmark = pytest.mark.slow

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
-from makers.store import Proxy, Store, object_store, proxy
+from makers.store import Proxy, proxy
 
+from demo.idc import Store, object_store
 from uls_data.fetching import s5cmd
 
 

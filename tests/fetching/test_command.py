@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from makers.idc import made_series, write_pinned
-from makers.store import Proxy, Spoil, Store, flipped
+from makers.idc import made_series
+from makers.store import Proxy, Spoil, flipped
 
+from demo.idc import Store, write_pinned
 from uls_data.cli import main
 from uls_data.fetching import downloading
 

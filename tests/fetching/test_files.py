@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from makers.idc import BUCKET, write_pinned
-from makers.store import Proxy, Spoil, Store, busy, cut, flipped
+from makers.store import Proxy, Spoil, busy, cut, flipped
 
+from demo.idc import BUCKET, Store, write_pinned
 from uls_data.errors import RecipeError, SourceError
 from uls_data.fetching import FetchReport, fetch, file_download
 from uls_data.fetching.downloading import STAGING

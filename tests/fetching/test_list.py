@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from makers.idc import VERSION, made_series, write_pinned
+from makers.idc import made_series
 
+from demo.idc import VERSION, write_pinned
 from uls_data.cli import main
 from uls_data.errors import RecipeError
 from uls_data.fetching import fetch

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from makers.idc import made_series, write_pinned
-from makers.store import Proxy, Spoil, Store, busy, cut, flipped
+from makers.idc import made_series
+from makers.store import Proxy, Spoil, busy, cut, flipped
 
+from demo.idc import Store, write_pinned
 from uls_data.errors import SourceError
 from uls_data.fetching import FetchReport, downloading, fetch, s5cmd, series_download
 from uls_data.fetching.downloading import STAGING

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from uuid import UUID
 
 import pyarrow as pa
 import pydicom
 from makers.collection_table import make
-from makers.idc import BUCKET, UUID_OF, VERSION
-from makers.store import Proxy, Store
+from makers.store import Proxy
 
 import uls_data
+from demo.idc import BUCKET, VERSION, Store
 from uls_data.fetching.series_list import SCHEMA, read_series, write_series
 from uls_data.recipe import load_recipe
 
@@ -36,7 +37,7 @@ def test_a_collection(tmp_path: Path, store: Store, line: Proxy) -> None:
                 "study_instance_uid": header.StudyInstanceUID,
                 "series_instance_uid": header.SeriesInstanceUID,
                 "modality": header.Modality,
-                "crdc_series_uuid": UUID_OF(uuid).bytes,
+                "crdc_series_uuid": UUID(uuid).bytes,
                 "bucket": BUCKET,
                 "files": len(files),
                 "size_bytes": sum(path.stat().st_size for path in files),

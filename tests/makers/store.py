@@ -1,10 +1,8 @@
-"""An object store and a web server on this machine, and a proxy before them that spoils answers."""
+"""A proxy before a server, which spoils answers."""
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -13,68 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-from makers.idc import BUCKET
-
-_MOTO = """
-import sys
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
-sys.stdin.read()
-server.stop()
-"""
-
-
-@dataclass
-class Store:
-    """A running object store with one bucket, which anybody may read."""
-
-    port: int
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def put(self, key: str, data: bytes) -> None:
-        assert self._ask("PUT", f"/{BUCKET}/{key}", data) == 200
-
-    def put_series(self, series: dict[str, dict[str, bytes]]) -> None:
-        for uuid, files in series.items():
-            for name, data in files.items():
-                self.put(f"{uuid}/{name}", data)
-
-    def remove(self, key: str) -> None:
-        assert self._ask("DELETE", f"/{BUCKET}/{key}") == 204
-
-    def empty(self) -> None:
-        """Forget all objects."""
-        assert self._ask("POST", "/moto-api/reset") == 200
-        assert self._ask("PUT", f"/{BUCKET}") == 200
-
-    def _ask(self, method: str, path: str, data: bytes = b"") -> int:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request(method, path, data, {"x-amz-acl": "public-read"})
-        status = connection.getresponse().status
-        connection.close()
-        return status
-
-
-@contextmanager
-def object_store() -> Iterator[Store]:
-    """Run moto's S3 in a process of its own."""
-    with subprocess.Popen(
-        [sys.executable, "-c", _MOTO],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        assert process.stdout is not None
-        store = Store(int(process.stdout.readline()))
-        store.empty()
-        yield store
-        process.kill()
 
 
 @dataclass

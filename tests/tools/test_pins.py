@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from makers.idc import PINNED, UUID, row, write_index
+from makers.idc import UUID, row, write_index
 
+from demo.idc import PINNED
 from tools import pins
 from uls_data.fetching.series_list import read_series
 from uls_data.recipe import load_recipe, recipe_template
