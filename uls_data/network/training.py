@@ -1,4 +1,4 @@
-"""`train`: a network from manifests, with checkpoints from which it goes on to the same weights."""
+"""`train`: a network from manifests; resumed from a checkpoint, it ends with the same weights."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def train(
 ) -> TrainReport:
     """Train a network on the VOIs of manifests.
 
-    The same call again goes on from the last checkpoint; on a CPU, with as many threads, it
+    The same call again continues from the last checkpoint; on a CPU, with as many threads, it
     comes to the weights of an undisturbed training.
 
     Parameters
