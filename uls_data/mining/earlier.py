@@ -72,7 +72,6 @@ def _is_previous(page: Page, together: Sequence[Seat], number: int) -> bool:
         start = together[number - 1].size.end
         # "6 mm prior, 12 mm": the word is that size's.
         start = _told_after(page, together, number - 1) or start
-    if number:
         lead = page.text[start : seat.size.start]
         new_noun = page.has("lesion", *seat.pre) or page.has("location.lymph_node", *seat.pre)
         if patterns.right_before.search(before) and not new_noun:

@@ -127,9 +127,7 @@ def _beside(before: str, after: str, touching: str, patterns: _Patterns, seat: S
         return None
     if patterns.change_before.search(before) or patterns.change_after.match(after):
         return Kind.CHANGE
-    if re.search(r"\b(?:over|van)\s{1,2}(?:\w{1,4}\.?\s)?$", before) and patterns.contact.search(
-        touching
-    ):
+    if _OVER.search(before) and patterns.contact.search(touching):
         return Kind.DISTANCE
     if patterns.distance_after.match(after) or patterns.distance_before.search(before):
         return Kind.DISTANCE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from uls_data.mining.layout import Sentence
@@ -74,7 +74,7 @@ def _only_series(found: Sequence[Seat], refs: Sequence[Reference]) -> None:
         return
     for seat in found:
         if seat.reference is not None and seat.reference.series is None:
-            seat.reference = Reference(seat.reference.span, min(series), seat.reference.image)
+            seat.reference = replace(seat.reference, series=min(series))
             seat.far = True
 
 
@@ -110,7 +110,7 @@ def _claims(
     series = {one.series for one in refs if one.series is not None}
     for number, reference in claimed.items():
         if reference.series is None and len(series) == 1:
-            claimed[number] = Reference(reference.span, min(series), reference.image)
+            claimed[number] = replace(reference, series=min(series))
     return claimed
 
 

@@ -82,7 +82,7 @@ def load_recipe(name_or_file: str) -> LoadedRecipe:
     ------
     RecipeError
         Missing, not YAML, or not valid: each field with what was expected, what
-        was found and how to mend it.
+        was found and how to correct it.
     """
     path = recipe_path(name_or_file)
     content = _content(path)

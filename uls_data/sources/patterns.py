@@ -77,7 +77,7 @@ def matching(
     """Files that a recipe's pattern selects, in the order given.
 
     A pattern that names a volume's suffix also finds the volume in another format: archives are
-    unpacked by a click, packed to save room, or saved anew by a viewer. Of a file that is there
+    unpacked by a click, packed to save room, or saved again by a viewer. Of a file that is there
     several times the named form counts, then a NIfTI for a NIfTI, and the rest are spare. Where
     neither is there, all count, so that whoever asks sees that they are several.
 

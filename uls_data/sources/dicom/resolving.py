@@ -52,7 +52,7 @@ class Resolver:
         CaseError
             It cannot be read.
         """
-        # pydicom is large; who has no objects needs it not.
+        # pydicom is large, and without objects nobody needs it.
         from uls_data.dicom.referred import references_of
 
         return references_of(path, kind, self._by_uid)

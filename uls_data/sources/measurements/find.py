@@ -51,7 +51,7 @@ class _Sorted:
         cases = []
         table = self.tables[0] if self.tables else None
         for path, members in sorted(self.unplaced.items()):
-            # What readers would be asked for is a row each: somebody mends them one by one.
+            # What readers would be asked for is a row each: somebody corrects them one by one.
             for one, why in (pair for pair in members if pair[0].asked is not None):
                 name = free_name(f"{source}_{one.request}", path, taken)
                 cases.append(CaseFiles(name, annotations=(path,), problem=why))

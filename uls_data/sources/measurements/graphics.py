@@ -1,6 +1,6 @@
 """Lines, points and outlines of presentation states: each graphic is a statement of its own.
 
-The grey window of a state is not used: one lesion's mask hangs on its image and its lines, not on
+The grey window of a state is not used: a lesion's mask depends on its image and lines, not on
 the kind of file that tells them.
 """
 

@@ -2,7 +2,7 @@
 
 Which are of one lesion says `uls_data.sources.measurements.hulls`; every reader's measurement of a
 lesion is kept. Lesions are numbered by their lowest slice, then by the first end point there;
-readers of a lesion by the hash of their name, then by slice and end points. Neither hangs on the
+readers of a lesion by the hash of their name, then by slice and end points. Neither depends on the
 order of rows or files. Outlines on one slice follow, then lines that are alone.
 """
 

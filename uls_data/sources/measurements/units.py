@@ -12,6 +12,6 @@ _MM = {
 
 
 def in_mm(value: float | None, unit: str) -> float | None:
-    """Length in mm; None where there is no value, or the unit is none of lengths."""
+    """Length in mm; None without a value, or where the unit is not one of length."""
     scale = _MM.get(unit.strip().lower())
     return None if value is None or scale is None else value * scale
