@@ -15,6 +15,7 @@ from uls_data.dicom.elements import Tag
 from uls_data.dicom.header import read_header
 from uls_data.dicom.objects import FreeText, free_text, items, parsing, read_object, uid
 from uls_data.dicom.rtstruct import MAXIMUM_BYTES as RTSTRUCT_BYTES
+from uls_data.dicom.rtstruct import frames_of, referred_series, series_of
 from uls_data.dicom.seg import ENCAPSULATED, SEG_CLASSES
 from uls_data.dicom.seg import MAXIMUM_BYTES as SEG_BYTES
 from uls_data.errors import CaseError
@@ -88,17 +89,10 @@ def references_of(path: Path, kind: Kind, known: Collection[str] = ()) -> Refere
 
 def _of_rtstruct(ds: Dataset, name: str, known: Collection[str]) -> References:
     description = free_text(ds, "SeriesDescription", name)
-    frames = {uid(ds, "FrameOfReferenceUID", name)}
-    referred: list[Dataset] = []
-    for reference in items(ds, "ReferencedFrameOfReferenceSequence", name):
-        frames.add(uid(reference, "FrameOfReferenceUID", name))
-        for study in items(reference, "RTReferencedStudySequence", name):
-            referred += items(study, "RTReferencedSeriesSequence", name)
-    for roi in items(ds, "StructureSetROISequence", name):
-        frames.add(uid(roi, "ReferencedFrameOfReferenceUID", name))
-    series = {uid(one, "SeriesInstanceUID", name) for one in referred}
+    referred = referred_series(ds, name)
+    series, frames = series_of(referred, name), frames_of(ds, name)
     if len(series & set(known)) == 1:
-        return References(_known(series), frozenset(), _known(frames), description)
+        return References(series, frozenset(), frames, description)
     slices = set[str | None]()
     for one in referred:
         slices |= _images(one, "ContourImageSequence", name)
@@ -107,7 +101,7 @@ def _of_rtstruct(ds: Dataset, name: str, known: Collection[str]) -> References:
         with suppress(CaseError), parsing(name):
             for contour in items(roi, "ContourSequence", name):
                 slices |= _images(contour, "ContourImageSequence", name)
-    return References(_known(series), _known(slices), _known(frames), description)
+    return References(series, _known(slices), frames, description)
 
 
 def _of_seg(ds: Dataset, name: str, known: Collection[str]) -> References:

@@ -94,11 +94,15 @@ class Structures:
         Whether the file starts as PS3.10 says.
     description : FreeText
         Of its series.
+    series, frames : frozenset of str
+        UIDs of the image series and of the frames of reference that it names.
     """
 
     rois: tuple[Roi, ...]
     has_preamble: bool = True
     description: FreeText = NO_TEXT
+    series: frozenset[str] = frozenset()
+    frames: frozenset[str] = frozenset()
 
     def matching(self, pattern: re.Pattern[str]) -> tuple[Roi, ...]:
         """ROIs whose whole name matches."""
@@ -182,7 +186,34 @@ def read_rtstruct(path: Path, pattern: re.Pattern[str] = _EVERY) -> Structures:
             rois=tuple(sorted(rois, key=lambda roi: roi.number)),
             has_preamble=has_preamble,
             description=free_text(ds, "SeriesDescription", name),
+            series=series_of(referred_series(ds, name), name),
+            frames=frames_of(ds, name),
         )
+
+
+def referred_series(ds: Dataset, name: str) -> list[Dataset]:
+    """Items of a structure set that name the image series it was drawn on."""
+    return [
+        series
+        for frame in items(ds, "ReferencedFrameOfReferenceSequence", name)
+        for study in items(frame, "RTReferencedStudySequence", name)
+        for series in items(study, "RTReferencedSeriesSequence", name)
+    ]
+
+
+def series_of(referred: Sequence[Dataset], name: str) -> frozenset[str]:
+    """UIDs of those series."""
+    return frozenset(one for it in referred if (one := uid(it, "SeriesInstanceUID", name)))
+
+
+def frames_of(ds: Dataset, name: str) -> frozenset[str]:
+    """UIDs of all frames of reference that a structure set names."""
+    frames = [uid(ds, "FrameOfReferenceUID", name)]
+    for frame in items(ds, "ReferencedFrameOfReferenceSequence", name):
+        frames.append(uid(frame, "FrameOfReferenceUID", name))
+    for roi in items(ds, "StructureSetROISequence", name):
+        frames.append(uid(roi, "ReferencedFrameOfReferenceUID", name))
+    return frozenset(one for one in frames if one)
 
 
 def _number(item: Dataset, keyword: str, name: str) -> int | None:

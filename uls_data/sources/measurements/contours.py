@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data.dicom.referred import references_of
 from uls_data.dicom.rtstruct import Contour, Roi, read_rtstruct
 from uls_data.outcome import Reason
 from uls_data.recipe.measurements import Measurements
@@ -32,11 +31,10 @@ def read_structures(path: Path, root: Path, reader: Measurements) -> list[Statem
         As `read_rtstruct`.
     """
     pattern = re.compile(reader.structures)
-    structures = read_rtstruct(root / path, pattern).matching(pattern)
-    refers = references_of(root / path, "rtstruct")
-    series = next(iter(refers.series)) if len(refers.series) == 1 else ""
-    frame = next(iter(refers.frames)) if len(refers.frames) == 1 else ""
-    return [_statement(roi, path, series, frame) for roi in structures]
+    found = read_rtstruct(root / path, pattern)
+    series = next(iter(found.series)) if len(found.series) == 1 else ""
+    frame = next(iter(found.frames)) if len(found.frames) == 1 else ""
+    return [_statement(roi, path, series, frame) for roi in found.matching(pattern)]
 
 
 def _statement(roi: Roi, path: Path, series: str, frame: str) -> Statement:
