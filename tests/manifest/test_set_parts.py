@@ -115,5 +115,5 @@ def test_what_it_prints_is_what_a_recipe_takes(archive: Path, tmp_path: Path) ->
     assert set(parts) == {"validation", "test"} and sum(parts.values()) == 20
     assert recipe.part_of("p99") is None and recipe.part_of(None) is None
     twice = {"splits": {"validation": ["p01"], "test": ["p01"]}}
-    with pytest.raises(ValidationError, match="stands there twice"):
+    with pytest.raises(ValidationError, match="is listed twice"):
         type(recipe).model_validate({**recipe.model_dump(), **twice})

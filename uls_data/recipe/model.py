@@ -335,7 +335,7 @@ class Recipe(Part):
                 raise ValueError("heldout_patients: an empty id")
         parted = Counter(patient for patients in self.splits.values() for patient in patients)
         if twice := [patient for patient, count in parted.items() if count > 1]:
-            raise ValueError(f"splits: {twice[0]!r} stands there twice")
+            raise ValueError(f"splits: {twice[0]!r} is listed twice")
         return self
 
     def voi_regex(self) -> re.Pattern[str]:

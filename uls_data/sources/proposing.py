@@ -306,9 +306,10 @@ def _labels(look: Look, mask: Template) -> dict[int, str]:
                 (int(a), str(b)) if str(a).isdigit() else (int(b), str(a))
                 for a, b in labels.items()
             ]
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            continue
-        except (OverflowError, RecursionError):
+        except (
+            *(OSError, ValueError, TypeError, KeyError, AttributeError),
+            *(OverflowError, RecursionError),
+        ):
             continue
         # Other names could steer the terminal that they are shown on.
         return {value: name[:60] for value, name in pairs if name.isprintable()}
