@@ -132,7 +132,7 @@ def test_lines_on_another_slice_are_mended_cleared_and_undone(
     page.press("down")
     page.wait_for("#next", "The lines are on slice 5")
     it.click(LONG[1])
-    page.wait_for("#message", "Go on on slice 5")
+    page.wait_for("#message", "Continue on slice 5")
     page.press("up")
     page.wait_for("#slice figcaption", "Slice 5")
     far = (LONG[1][0] + 12, LONG[1][1])

@@ -256,7 +256,7 @@ def test_what_cannot_be_drawn_is_said(clinic: Path, tmp_path: Path) -> None:
         drawing_server(out, raw, author="anna@example.org", lines=tmp_path / "x.csv")
     for more, words in (
         (["--draw", str(raw)], "--draw needs --author"),
-        (["--draw", str(raw), "--author", "a", "--sort", "x"], "--sort is of verdicts"),
+        (["--draw", str(raw), "--author", "a", "--sort", "x"], "--sort is for verdicts"),
         (["--lines", "x.csv"], "--lines is for --draw"),
     ):
         result = CliRunner().invoke(cli, ["triage", str(out), *more])

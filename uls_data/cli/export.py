@@ -96,7 +96,7 @@ def _dataset_options(function: F) -> F:
             "--folds",
             default=5,
             show_default=True,
-            help="Of cross-validation; a patient's VOIs share one.",
+            help="Number of folds; all VOIs of a patient are in one.",
         ),
         click.option(
             "--layer", "layers", multiple=True, help="Masks to take; default: the best of each VOI."
@@ -136,8 +136,8 @@ def nnunet(
 ) -> int:
     """Write a raw dataset of nnU-Net v2, with folds by patient.
 
-    Held-out patients are imagesTs and labelsTs, in no fold. nnU-Net makes folds of its
-    own, by VOI, unless splits_final.json is copied to nnUNet_preprocessed.
+    Held-out patients are imagesTs and labelsTs, in no fold. nnU-Net makes its
+    own folds, by VOI, unless splits_final.json is copied to nnUNet_preprocessed.
     """
     from uls_data.export import export_nnunet
 

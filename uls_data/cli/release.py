@@ -195,7 +195,7 @@ def verify(folder: Path, release_sha256: str | None, as_json: bool) -> int:
     click.echo(f"{found.files} files: {state}", err=as_json)
     if not as_json:
         if found.findings:
-            next_step("get or unpack the files named above anew, then the same command")
+            next_step("get or unpack the files named above again, then run the same command")
         else:
             next_step(f"uls-data stats {folder}, uls-data query {folder} EXPRESSION")
     return 1 if found.findings else 0

@@ -29,9 +29,9 @@ Examples:
     metavar="COLUMN",
     help="Manifest column of text to balance by.",
 )
-@click.option("--name", default="validation", show_default=True, help="Of the part.")
-@click.option("--rest", metavar="NAME", help="A part of all other patients too.")
-@click.option("--seed", default=0, show_default=True, type=int, help="Of the draw.")
+@click.option("--name", default="validation", show_default=True, help="Name of the part.")
+@click.option("--rest", metavar="NAME", help="Name of a second part, of all other patients.")
+@click.option("--seed", default=0, show_default=True, type=int, help="Random seed for the draw.")
 @json_option
 def command(
     manifests: tuple[Path, ...],

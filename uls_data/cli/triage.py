@@ -102,7 +102,7 @@ def command(
     if raw is not None:
         for name, value in (("--sort", sort), ("--list", listed), ("--overlay", overlay)):
             if value is not None:
-                raise click.UsageError(f"{name} is of verdicts, and not for --draw")
+                raise click.UsageError(f"{name} is for verdicts, not for --draw")
         if author is None:
             raise click.UsageError("--draw needs --author NAME, which tells readers apart")
         return _draw(out, raw, where, author, lines, port, as_json)

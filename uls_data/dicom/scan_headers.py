@@ -49,7 +49,7 @@ class ScanHeaders:
 
 
 def scan_headers(files: Sequence[Path], root: Path) -> ScanHeaders:
-    """Read a CT series, and who its slices are.
+    """Read a CT series, and what identifies its slices.
 
     Parameters
     ----------

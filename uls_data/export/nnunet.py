@@ -157,7 +157,7 @@ def _write(example: Example, folder: Path, part: str, weak: str, link: bool) -> 
 
 
 def _put(source: Path, target: Path, link: bool, label_of: Example | None = None) -> None:
-    """Place a file; a label in another form than nnU-Net reads is written anew."""
+    """Place a file; a label that nnU-Net cannot read as it is, is converted."""
     if label_of is not None and not _is_plain(source):
         mask = np.asfortranarray(_read(source).ras != 0).view(np.uint8)
         write_bytes(target, nifti_gz(mask, _affine(label_of)))

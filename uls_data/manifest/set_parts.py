@@ -87,9 +87,8 @@ def split(
     Patients come in an order that seed, part and their own names decide, nothing else, those with
     lesions of the rarest value first; one is taken if no value then has more lesions than wanted.
     So the last places go to patients with few lesions, and a value whose patients are too few or
-    have too many stays short. Those who share a scan or a followed lesion are
-    one patient. Who is in a part already
-    (`source_split`) is not drawn.
+    have too many stays short. Those who share a scan or a followed lesion are one patient. Who is
+    in a part already (`source_split`) is not drawn.
 
     Parameters
     ----------

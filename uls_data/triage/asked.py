@@ -93,7 +93,7 @@ class Scan:
         return "".join((_OPPOSITE[right], right, _OPPOSITE[down], down))
 
     def index(self, sop_instance_uid: str) -> int | None:
-        """Find a slice by its UID; None where the series has it not."""
+        """Find a slice by its UID; None where the series does not have it."""
         uids = self.series.sop_instance_uids
         return uids.index(sop_instance_uid) if sop_instance_uid in uids else None
 
@@ -122,7 +122,7 @@ class AskedLesions:
     Raises
     ------
     ManifestError
-        Nobody is asked for lines there.
+        No lesion waits for lines there.
     SourceError
         There is no such folder.
     """
@@ -208,6 +208,6 @@ class AskedLesions:
             if one.series_instance_uid == uid and one.modality == "CT"
         ]
         if not series:
-            detail = f"{image_source}: the series {uid} is not there any more"
+            detail = f"{image_source}: the series {uid} is no longer there"
             raise CaseError(Reason.IMAGE_MISSING, detail)
         return Scan(read_series(series[0].files, folder, ACCEPTED))

@@ -99,7 +99,7 @@ class DrawingServer(GuardedServer):
         except CaseError as error:
             return {**told, "problem": f"Image: {error.detail}"}
         key = scan.index(str(row["key_slice_uid"]))
-        problem = "" if key is not None else "The key slice is not in the series any more."
+        problem = "" if key is not None else "The key slice is no longer in the series."
         told |= {
             "shape": scan.shape,
             "spacing_mm": scan.spacing_mm,
@@ -128,7 +128,7 @@ class DrawingServer(GuardedServer):
         scan = self.lesions.scan(number)
         uid = scan.series.sop_instance_uids[at]
         if not uid:
-            raise SourceError("this slice has no UID of its own, by which lines could name it")
+            raise SourceError("this slice has no SOP Instance UID, so lines cannot refer to it")
         lines = Lines.of(points)
         if problem := lines.problem(scan.shape[:2]):
             raise SourceError(f"no lines of a lesion: {problem}")
@@ -253,8 +253,8 @@ def drawing_server(
     ManifestError
         Not a manifest, or no lesion waits for lines.
     SourceError
-        The table is none, the author cannot be one, the raw folder is not there, or the port is
-        taken.
+        The table is not one of drawn lines, the author's name cannot be used, the raw folder is
+        missing, or the port is taken.
     """
     lesions = AskedLesions(Path(out), Path(raw), where)
     table = DrawnTable(Path(lines) if lines is not None else Path(raw) / DRAWN_LINES, author)

@@ -315,7 +315,7 @@ def _decode(root: Path, row: Row, subject: Subject, why: tuple[str, ...]) -> Voi
         label = _read(root, str(row["label_path"])).ras != 0
         sha256 = sha256_voxels(label.view(np.uint8))
         if subject.sha256 is None:
-            problems.append("The manifest does not tell the hash of the mask; index it anew.")
+            problems.append("The manifest has no hash of the mask; index it again.")
         elif subject.sha256 != sha256:
             problems.append("The label file is not the one that the manifest describes.")
         box, start = bounding_box(label)

@@ -252,11 +252,11 @@ function up(event) {
 
 function put(point) {
   if (points.length === 4) {
-    say(at === drawnOn ? "Drag an end to mend it, or clear the lines (c)" : `The lines are on slice ${drawnOn}; c clears them`);
+    say(at === drawnOn ? "Drag an end to adjust it, or press c to clear the lines" : `The lines are on slice ${drawnOn}; press c to clear them`);
     return;
   }
   if (points.length && at !== drawnOn) {
-    say(`Go on on slice ${drawnOn}, where the first point is; u takes it back`);
+    say(`Continue on slice ${drawnOn}, where the first point is, or press u to take it back`);
     return;
   }
   drawnOn = at;

@@ -2,7 +2,7 @@
 
 export const WORDS = { ".": "to draw", d: "drawn", s: "skipped" };
 export const REASONS = {
-  not_found: "Not found on these slices", no_lesion: "Found, and no lesion",
+  not_found: "Not found on these slices", no_lesion: "Found, but not a lesion",
   not_measurable: "Cannot be measured", other_scan: "Wrong series or patient",
 };
 export const NEXT = [
@@ -13,9 +13,9 @@ export const KEYS = [
   ["click", "end of a line: long axis first, then short"], ["drag", "an end moves it; elsewhere the picture"],
   ["u", "undo: the last point, else what was saved last"], ["c", "clear the lines of this lesion"],
   ["x", "skip, and say why"], ["space", "next lesion without lines"], ["→ ←", "next, previous lesion"],
-  ["↑ ↓", "slice; also the wheel, and PgUp PgDn by five"], ["Home", "back to the key slice, all of it"],
+  ["↑ ↓", "slice; also the wheel, and PgUp PgDn by five"], ["Home", "back to the whole key slice"],
   ["w", "window: lung, soft tissue or bone"], ["+ −", "zoom; also the wheel with Ctrl"],
-  ["o", "lines on or off"], ["t", "light or dark"], ["? Esc", "this help, and away"],
+  ["o", "lines on or off"], ["t", "light or dark"], ["? Esc", "show or close this help"],
 ];
 
 export function stated([long, short]) {
