@@ -1,7 +1,7 @@
 """Errors that carry an outcome.
 
 Every message says: what, which case and file, expected, found, what to do. A
-`CaseError` becomes a row of the manifest and the run goes on; every other
+`CaseError` becomes a row of the manifest and the run continues; every other
 `UlsDataError` stops the run before any work, with exit code 2.
 """
 

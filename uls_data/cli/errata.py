@@ -20,7 +20,7 @@ def command() -> None:
     """Correct lesions with small text files, as a separate layer.
 
     An overlay lists corrections: drop a lesion, relabel it, replace its mask by a
-    patch, click it anew, or note something. Each names the VOI, what is wrong and how
+    patch, click it again, or note something. Each names the VOI, what is wrong and how
     one can see it, who says so and when, and the hashes of the mask before and after.
     """
 
@@ -104,7 +104,7 @@ def apply(
         click.echo(f"Written: {report.manifest}")
     if report.replay is not None:
         click.echo(
-            "VOIs to be cut anew from the raw scan, into a folder of their own:\n"
+            "VOIs to cut again from the raw scan, into a separate folder:\n"
             f"  uls-data build SOURCE --raw RAW --out NEW --replay {report.replay}",
             err=True,
         )

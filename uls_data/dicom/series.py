@@ -116,7 +116,7 @@ def read_series(files: Sequence[Path], root: Path, policy: SeriesPolicy = STRICT
     root : Path
         Raw root; no file may lie outside it.
     policy : SeriesPolicy
-        What to do with a series that is no even stack.
+        What to do with a series that is not an evenly spaced stack.
 
     Raises
     ------

@@ -50,7 +50,7 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SeriesPolicy:
-    """What to do with a series that is no even stack of slices. Nothing is ever resampled.
+    """What to do with a series that is not an evenly spaced stack. Nothing is ever resampled.
 
     Attributes
     ----------

@@ -66,7 +66,7 @@ class ErrataReport:
     verdicts : list of CorrectionResult
         `fits` or `absent`, of every correction.
     replay : Path or None
-        Manifest for `build --replay` with the VOIs that are to be cut anew.
+        Manifest for `build --replay` with the VOIs to cut again.
     """
 
     manifest: Path
@@ -276,7 +276,7 @@ def _rows_there(out: Path, plan: _Plan) -> list[Row]:
         if going_on.get((row["source"], str(row["voi_id"])), [])[: len(lines)] != lines:
             raise ErrataError(
                 f"{path} holds corrections of {row['voi_id']} that this call does not begin with; "
-                "name the earlier overlays first, or remove that file to start anew"
+                "name the earlier overlays first, or remove that file to start over"
             )
     return rows
 

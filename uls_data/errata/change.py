@@ -16,7 +16,7 @@ _WORDS = {
     "drop": "left out",
     "relabel": "relabelled",
     "replace": "mask replaced",
-    "reclick": "withdrawn, to be cut anew round another click",
+    "reclick": "withdrawn, to be cut again around another click",
     "note": "noted, nothing changed",
 }
 

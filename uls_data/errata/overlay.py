@@ -107,7 +107,7 @@ class Correction(_Model):
     ----------
     kind : Kind
         `drop` the lesion; `relabel`: set `columns`; `replace` the mask by a patch; `reclick`: cut
-        the VOI anew round another click; `note`: change nothing.
+        the VOI again around another click; `note`: change nothing.
     source, voi_id, layer : str
         Of the row that is corrected; the layer is the one that the mask came from at first, also
         where other corrections go before.

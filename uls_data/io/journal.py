@@ -1,4 +1,4 @@
-"""What a run has finished, one line a thing, so that the same command goes on from there."""
+"""What a run has finished, one line a thing, so that the same command continues from there."""
 
 from __future__ import annotations
 

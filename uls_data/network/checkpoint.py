@@ -193,7 +193,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         words = " ".join(str(error).split())
         raise ModelError(
             f"{path}: not a checkpoint of weights alone ({words[:300]}). Other content is never "
-            "run; save the weights anew with torch.save({'network_weights': ...})"
+            "run; save the weights again with torch.save({'network_weights': ...})"
         ) from error
     if not isinstance(stored, dict) or not isinstance(stored.get("network_weights"), dict):
         raise ModelError(f"{path}: no network_weights in it; expected a checkpoint of nnU-Net v2")

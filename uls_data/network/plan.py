@@ -119,7 +119,7 @@ class Training(_Part):
     validate_every: Count = 10
     """Epochs between two validations; there is one at the end too."""
     checkpoint_every: Count = 1
-    """Epochs between two checkpoints, from which an interrupted training goes on."""
+    """Epochs between two checkpoints; an interrupted training resumes from the last."""
 
 
 class Prompt(_Part):

@@ -99,7 +99,7 @@ class ReaderPart(Part):
 
 
 class DicomPolicy(Part):
-    """What to do with series that are no even stack of slices; never a resampling."""
+    """What to do with series that are not an evenly spaced stack of slices; never resampled."""
 
     duplicate_positions: Literal["fail", "first_instance_number"] = "fail"
     """Slices that share a position: fail, or keep the one of the lowest InstanceNumber."""

@@ -1,4 +1,4 @@
-"""Parts of an unfinished release, so that the same command goes on after a kill."""
+"""Parts of an unfinished release, so that the same command continues after a kill."""
 
 from __future__ import annotations
 
