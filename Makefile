@@ -52,11 +52,15 @@ quick: $(VENV)/.test  ## the tests that take under a second each (not what tests
 	$(COMPILE)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 
-check: $(VENV)/.dev  ## format, lint, types, layers
+check: $(VENV)/.dev  ## format, lint, spelling, types, layers, what is handed out
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_imports.py
+	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_imports.py tests/test_package.py
+	rm -rf $(VENV)/dist
+	$(BIN)/python -m build --no-isolation --outdir $(VENV)/dist . >$(VENV)/build.log
+	$(BIN)/python -m twine check --strict $(VENV)/dist/*
 
 format: $(VENV)/.dev  ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
