@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check format bench bench-scale bench-gpu fuzz oldest slow schema golden clean
+.PHONY: help demo test quick check docs format bench bench-scale bench-gpu fuzz oldest slow schema golden clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,6 +27,10 @@ $(VENV)/.test: $(STAMP)
 
 $(VENV)/.dev: $(STAMP)
 	$(INSTALL) -e '.[dev,test]'
+	@touch $@
+
+$(VENV)/.docs: $(STAMP)
+	$(INSTALL) -e '.[docs]'
 	@touch $@
 
 $(VENV)/.bench: $(STAMP)
@@ -65,6 +69,10 @@ check: $(VENV)/.dev  ## format, lint, spelling, types, layers, what is handed ou
 format: $(VENV)/.dev  ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Quiet is the advertisement of a successor that the theme prints at every build.
+docs: $(VENV)/.docs  ## the documentation as a site: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: $(VENV)/.bench  ## speed and memory against a MONAI pipeline, growth to 1,000 VOIs, a large scan
 	$(BIN)/python -m benchmarks.voi
@@ -110,4 +118,4 @@ golden: $(VENV)/.test  ## write the golden rows anew; look at the diff before co
 	$(BIN)/python -m pytest tests/test_recipes.py --update-golden
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(OLDEST) $(DEMO) bench-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(DEMO) bench-out site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,16 +8,23 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 from makers.commands import commands
 
+import uls_data
 from tools.collections import with_recipes
 from tools.document import recipe_schema, row_module, with_columns
+from tools.site import on_page_markdown
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe import load_recipe, recipe_names
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+DOCS = ROOT / "docs"
+PAGES = {
+    path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8")
+    for path in DOCS.rglob("*.md")
+}
 ALL = "\n".join([README, *PAGES.values()])
 
 
@@ -70,7 +77,7 @@ def test_every_source_of_the_challenge_has_its_papers(name: str) -> None:
 
 def test_links_lead_somewhere() -> None:
     for page, text in [(ROOT / "README.md", README)] + [
-        (ROOT / "docs" / name, text) for name, text in PAGES.items()
+        (DOCS / name, text) for name, text in PAGES.items()
     ]:
         for target in re.findall(r"\]\(([^)#]+)", text):
             if not target.startswith("http"):
@@ -87,3 +94,24 @@ def test_troubleshooting_names_real_messages() -> None:
     for cell in table:
         for words in re.findall(r"`([^`]+)`", cell):
             assert words in known or words in source, words
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    sections = [page for section in nav for page in section.values()]
+    listed = [page for pages in sections for page in ([pages] if pages == "index.md" else pages)]
+    assert sorted(listed) == sorted(PAGES)
+
+
+def test_the_site_describes_every_public_name() -> None:
+    named = re.findall(r"^::: uls_data\.(\w+)$", PAGES["reference/python.md"], flags=re.MULTILINE)
+    assert sorted([*named, "__version__"]) == sorted(uls_data.__all__)
+
+
+def test_the_page_of_commands_holds_every_help() -> None:
+    page = on_page_markdown(PAGES["reference/commands.md"])
+    for name, command in commands():
+        assert f" uls-data {name}\n" in page
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.opts[-1] in page
