@@ -185,6 +185,7 @@ class Flag(StrEnum):
     CONTOUR_ON_OTHER_SLICE = "contour_on_other_slice"
     CONTOUR_CUT = "contour_cut"
     STRUCTURE_EMPTY = "structure_empty"
+    PHASE_CHOSEN = "phase_chosen"
     LEAK_HELDOUT_PATIENT = "leak_heldout_patient"
     LEAK_SAME_SCAN = "leak_same_scan"
 

@@ -132,6 +132,7 @@ COLLECTIONS: dict[str, Sequence[Study]] = {
             {**_TWO, "phases": "CT twice"},  # of which nothing is drawn
         ),
         Study("HCC_002", [Seg("Segmentation", {"Mass": "a"}, on="ct")], {"ct": "CT twice"}),
+        Study("HCC_003", [Seg("Segmentation", {"Mass": "b"}, on="ct later")], {"ct": "CT twice"}),
     ],
     "mediastinal_lymph_node_seg": [
         Study("case_0002", [Seg("Partially Annotated", {"Lymph node": "a"})]),

@@ -103,6 +103,8 @@ def write_collection(root: Path, collection: str, studies: Sequence[Study]) -> N
             images[name] = _images(study, name, modality)
             # Two phases in one series: every position twice.
             later = _images(study, name, modality, phase="later ") if twice else []
+            if later:
+                images[f"{name} later"] = later
             _save(folder, images[name] + later)
         for number, one in enumerate(study.objects):
             if isinstance(one, Seg):

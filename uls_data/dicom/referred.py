@@ -14,6 +14,7 @@ from pydicom.uid import UID, RTStructureSetStorage
 from uls_data.dicom.elements import Tag
 from uls_data.dicom.header import read_header
 from uls_data.dicom.objects import FreeText, free_text, items, parsing, read_object, uid
+from uls_data.dicom.phases import NamedSlices
 from uls_data.dicom.rtstruct import MAXIMUM_BYTES as RTSTRUCT_BYTES
 from uls_data.dicom.rtstruct import frames_of, referred_series, series_of
 from uls_data.dicom.seg import ENCAPSULATED, SEG_CLASSES
@@ -87,21 +88,41 @@ def references_of(path: Path, kind: Kind, known: Collection[str] = ()) -> Refere
         return (_of_rtstruct if kind == "rtstruct" else _of_seg)(ds, name, known)
 
 
+def slices_named(path: Path, kind: Kind) -> NamedSlices:
+    """Slices that an object names, also where it names its series.
+
+    Raises
+    ------
+    CaseError
+        As `references_of`.
+    """
+    classes, most = _CLASSES[kind]
+    name = path.name
+    with parsing(name):
+        ds, *_ = read_object(path, classes, most, ENCAPSULATED if kind == "seg" else ())
+        return (_of_contours if kind == "rtstruct" else _of_frames)(ds, name)
+
+
 def _of_rtstruct(ds: Dataset, name: str, known: Collection[str]) -> References:
     description = free_text(ds, "SeriesDescription", name)
     referred = referred_series(ds, name)
     series, frames = series_of(referred, name), frames_of(ds, name)
     if len(series & set(known)) == 1:
         return References(series, frozenset(), frames, description)
-    slices = set[str | None]()
-    for one in referred:
-        slices |= _images(one, "ContourImageSequence", name)
+    named = _of_contours(ds, name)
+    return References(series, named.drawn | named.listed, frames, description)
+
+
+def _of_contours(ds: Dataset, name: str) -> NamedSlices:
+    listed, drawn = set[str | None](), set[str | None]()
+    for one in referred_series(ds, name):
+        listed |= _images(one, "ContourImageSequence", name)
     for roi in items(ds, "ROIContourSequence", name):
         # What is wrong with one ROI is said where that is read, if it is wanted.
         with suppress(CaseError), parsing(name):
             for contour in items(roi, "ContourSequence", name):
-                slices |= _images(contour, "ContourImageSequence", name)
-    return References(series, _known(slices), frames, description)
+                drawn |= _images(contour, "ContourImageSequence", name)
+    return NamedSlices(_known(drawn), _known(listed))
 
 
 def _of_seg(ds: Dataset, name: str, known: Collection[str]) -> References:
@@ -111,14 +132,19 @@ def _of_seg(ds: Dataset, name: str, known: Collection[str]) -> References:
     series = {uid(one, "SeriesInstanceUID", name) for one in referred}
     if len(series & set(known)) == 1:
         return References(_known(series), frozenset(), frame, description)
-    slices = set[str | None]()
-    for one in referred:
-        slices |= _images(one, "ReferencedInstanceSequence", name)
+    named = _of_frames(ds, name)
+    return References(_known(series), named.drawn | named.listed, frame, description)
+
+
+def _of_frames(ds: Dataset, name: str) -> NamedSlices:
+    listed, drawn = set[str | None](), set[str | None]()
+    for one in items(ds, "ReferencedSeriesSequence", name):
+        listed |= _images(one, "ReferencedInstanceSequence", name)
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for group in items(ds, keyword, name):
             for derivation in items(group, "DerivationImageSequence", name):
-                slices |= _images(derivation, "SourceImageSequence", name)
-    return References(_known(series), _known(slices), frame, description)
+                drawn |= _images(derivation, "SourceImageSequence", name)
+    return NamedSlices(_known(drawn), _known(listed))
 
 
 def _images(ds: Dataset, keyword: str, name: str) -> set[str | None]:

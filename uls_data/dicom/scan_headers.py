@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
 from uls_data.dicom.elements import Header, Tag
 from uls_data.dicom.header import read_header
+from uls_data.dicom.phases import DrawnOn
 from uls_data.dicom.series import read_series
 from uls_data.dicom.stack import ACCEPTED
 from uls_data.errors import CaseError
@@ -48,13 +49,15 @@ class ScanHeaders:
     slices: tuple[Dataset, ...]
 
 
-def scan_headers(files: Sequence[Path], root: Path) -> ScanHeaders:
+def scan_headers(files: Sequence[Path], root: Path, drawn_on: DrawnOn | None = None) -> ScanHeaders:
     """Read a CT series, and what identifies its slices.
 
     Parameters
     ----------
     files : sequence of Path
         Of one series, relative to the root, in any order.
+    drawn_on : callable, optional
+        Where a build chose one of several stacks: says by which slices.
 
     Raises
     ------
@@ -62,7 +65,8 @@ def scan_headers(files: Sequence[Path], root: Path) -> ScanHeaders:
         As `read_series`; `duplicate_uids` where UIDs do not tell slices apart, `unreadable` where
         one is missing.
     """
-    series = read_series(files, root, ACCEPTED)
+    policy = ACCEPTED if drawn_on is None else replace(ACCEPTED, duplicate_positions="fail")
+    series = read_series(files, root, policy, drawn_on)
     if series.shared_uids or "" in series.sop_instance_uids:
         raise CaseError(
             Reason.DUPLICATE_UIDS,

@@ -21,6 +21,7 @@ from uls_data.dicom.codestream import MAXIMUM_RATIO
 from uls_data.dicom.elements import Header, Tag
 from uls_data.dicom.header import inflated, parse_header, read_header
 from uls_data.dicom.inventory import modality_of
+from uls_data.dicom.phases import DrawnOn, stack_of
 from uls_data.dicom.pixel_format import PixelFormat
 from uls_data.dicom.pixels import (
     check_room,
@@ -29,7 +30,7 @@ from uls_data.dicom.pixels import (
     pixel_format,
     read_pixels,
 )
-from uls_data.dicom.stack import STRICT, SeriesPolicy, Stack, plane_of, stack_planes
+from uls_data.dicom.stack import STRICT, SeriesPolicy, Stack, plane_of
 from uls_data.errors import CaseError
 from uls_data.ids import hash_of, readable
 from uls_data.io import sha256_bytes, sha256_file
@@ -67,12 +68,15 @@ class Series:
         Those that are shared.
     positions_mm : tuple of float
         Of each slice along the slice normal.
+    left_out : str
+        Words for the slices of other stacks in the series, such as another phase; empty without.
     """
 
     volume: Volume
     sop_instance_uids: tuple[str, ...]
     positions_mm: tuple[float, ...]
     shared_uids: frozenset[str] = frozenset()
+    left_out: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,12 @@ class _Scale:
     per_slice: bool
 
 
-def read_series(files: Sequence[Path], root: Path, policy: SeriesPolicy = STRICT) -> Series:
+def read_series(
+    files: Sequence[Path],
+    root: Path,
+    policy: SeriesPolicy = STRICT,
+    drawn_on: DrawnOn | None = None,
+) -> Series:
     """Read the slices of one CT series as a volume.
 
     Values are kept as stored, with the slope and the intercept that all slices share.
@@ -117,6 +126,9 @@ def read_series(files: Sequence[Path], root: Path, policy: SeriesPolicy = STRICT
         Raw root; no file may lie outside it.
     policy : SeriesPolicy
         What to do with a series that is not an evenly spaced stack.
+    drawn_on : callable, optional
+        Says on which slices something was drawn. Of a series of several stacks, such as two phases,
+        that one is read which holds these (`uls_data.dicom.phases`), and flagged `phase_chosen`.
 
     Raises
     ------
@@ -132,7 +144,7 @@ def read_series(files: Sequence[Path], root: Path, policy: SeriesPolicy = STRICT
         _check_one_series(slices)
         shapes = [(one.form.columns, one.form.rows) for one in slices]
         planes = [plane_of(*pair) for pair in zip([s.header for s in slices], shapes, strict=True)]
-        stack = stack_planes(planes, policy)
+        stack, left_out = stack_of(planes, [s.header for s in slices], policy, drawn_on)
         ordered = [slices[k] for k in stack.order]
         scale = _common_scale(ordered)
         _check_sizes(ordered)
@@ -151,14 +163,14 @@ def read_series(files: Sequence[Path], root: Path, policy: SeriesPolicy = STRICT
         slope=scale.slope,
         intercept=scale.intercept,
         sha256=hash_of(sorted(hashes)),
-        flags=_flags(ordered, scale, stack, padded, bool(scouts)),
+        flags=_flags(ordered, scale, stack, padded, bool(scouts), bool(left_out)),
     )
     named = [one.header.uid(Tag.SOP_INSTANCE_UID) for one in ordered]
     shared = frozenset(uid for uid, count in Counter(named).items() if uid and count > 1)
     if shared:
         volume = replace(volume, flags=(*volume.flags, Flag.SHARED_UIDS))
     uids = tuple("" if uid in shared else uid for uid in named)
-    return Series(volume, uids, stack.positions_mm, shared)
+    return Series(volume, uids, stack.positions_mm, shared, left_out)
 
 
 def series_size(files: Sequence[Path], root: Path) -> tuple[int, int]:
@@ -345,13 +357,19 @@ def _fill(slices: list[_Slice], scale: _Scale) -> tuple[NDArray[Any], list[str],
 
 
 def _flags(
-    slices: list[_Slice], scale: _Scale, stack: Stack, padded: bool, scouts: bool
+    slices: list[_Slice],
+    scale: _Scale,
+    stack: Stack,
+    padded: bool,
+    scouts: bool,
+    others: bool,
 ) -> tuple[Flag, ...]:
     flags = {
         Flag.TRAILING_BYTES: any(has_padding_behind(one.header, one.form) for one in slices),
         Flag.PER_SLICE_RESCALE: scale.per_slice,
         Flag.SCOUT_LEFT_OUT: scouts,
         Flag.SLICES_REPAIRED: stack.dropped,
+        Flag.PHASE_CHOSEN: others,
         Flag.LONE_SLICE: len(slices) == 1,
         Flag.OUT_OF_FIELD: padded,
         Flag.BURNED_IN_ANNOTATION: any(

@@ -19,19 +19,21 @@ from uls_data import geometry
 from uls_data._version import __version__
 from uls_data.dicom.inventory import SeriesFiles, find_series
 from uls_data.dicom.objects import GRID_TOLERANCE_VOX, Region
+from uls_data.dicom.phases import DrawnOn, NamedSlices
+from uls_data.dicom.referred import kind_of, slices_named
 from uls_data.dicom.scan_headers import ScanHeaders, scan_headers
 from uls_data.dicom.seg_writing import Segment, check_highdicom, write_seg
 from uls_data.errors import CaseError, ManifestError
 from uls_data.export.common import best_of, failure, writing_to
 from uls_data.geometry import Triple
-from uls_data.ids import hash_of
+from uls_data.ids import hash_of, readable
 from uls_data.io import write_bytes
 from uls_data.manifest.by_axis import origin_of
 from uls_data.manifest.choice import ANNOTATED, CORRECTED, Choice, is_of, lesion_of, voi_of
 from uls_data.manifest.example import Example, read_examples
 from uls_data.manifest.opened import voxels_of
 from uls_data.manifest.row import Row
-from uls_data.outcome import Reason, Supervision
+from uls_data.outcome import Flag, Reason, Supervision
 from uls_data.voi import box_at
 from uls_data.volumes.raw_root import RawRoot
 
@@ -154,7 +156,7 @@ def _write_series(
             raise CaseError(Reason.UNSUPPORTED_FORMAT, "not cut from a DICOM series")
         if found is None:
             raise CaseError(Reason.IMAGE_MISSING, f"no CT series {uid} below --raw")
-        scan = scan_headers(found.files, raw)
+        scan = scan_headers(found.files, raw, _drawn_on(lesions, raw))
     except CaseError as error:
         return 0, [failure(example, error) for example in lesions]
     for example in lesions:
@@ -175,6 +177,27 @@ def _write_series(
     write_bytes(folder / f"{uid}.seg.dcm", seg)
     write_bytes(folder / f"{uid}.sr.dcm", report)
     return len(segments), failed
+
+
+def _drawn_on(lesions: Sequence[Example], raw: Path) -> DrawnOn | None:
+    """Slices that the lesions were drawn on, where the build chose a stack by them."""
+    objects = {
+        row["label_source"]
+        for row in (example.row for example in lesions)
+        if Flag.PHASE_CHOSEN in (row["qc_flags"] or ()) and row["label_source"]
+    }
+    if not objects:
+        return None
+
+    def named() -> NamedSlices:
+        found = NamedSlices()
+        for one in sorted(objects):
+            if not (raw / one).resolve().is_relative_to(raw.resolve()):
+                raise CaseError(Reason.PATH_LEAVES_ROOT, f"{readable(one)}: not below --raw")
+            found |= slices_named(raw / one, kind_of(raw / one))
+        return found
+
+    return named
 
 
 def _segment(example: Example, scan: ScanHeaders, number: int) -> Segment:

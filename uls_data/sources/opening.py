@@ -21,6 +21,7 @@ from uls_data.sources.subgrid import on_grid_of
 from uls_data.volumes import Volume, read_volume
 
 if TYPE_CHECKING:
+    from uls_data.dicom.phases import DrawnOn
     from uls_data.dicom.series import Series
 
 # Two headers describe one grid if no corner of it moves by more of a voxel than this.
@@ -96,8 +97,13 @@ class Opening:
             return None
         return self.read(self.case.image)
 
-    def series(self, policy: DicomPolicy) -> Series:
+    def series(self, policy: DicomPolicy, drawn_on: DrawnOn | None = None) -> Series:
         """Slices of the case as one even stack.
+
+        Parameters
+        ----------
+        drawn_on : callable, optional
+            Says which slices annotations name, to choose by where the series holds several stacks.
 
         Raises
         ------
@@ -106,7 +112,8 @@ class Opening:
         """
         from uls_data.dicom.series import SeriesPolicy, read_series
 
-        series = read_series(self.case.slices, self.raw, SeriesPolicy(**policy.model_dump()))
+        asked = SeriesPolicy(**policy.model_dump())
+        series = read_series(self.case.slices, self.raw, asked, drawn_on)
         self.flags |= set(series.volume.flags)
         return series
 

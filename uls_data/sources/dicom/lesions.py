@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from uls_data.dicom.phases import NamedSlices
+from uls_data.dicom.referred import kind_of, slices_named
 from uls_data.dicom.series import Series
 from uls_data.errors import CaseError
 from uls_data.ids import readable
@@ -37,13 +40,24 @@ def open_referred(opening: Opening, reader: DicomObjects) -> Opened:
     """Open one series and the objects that refer to it; see `object_lesions`."""
     objects = opening.case.annotations
     try:
-        series = opening.series(reader.policy)
+        series = opening.series(reader.policy, lambda: _named_slices(opening, reader))
         found = object_lesions(opening.case, opening.raw, reader, opening.recipe, series)
     except CaseError as error:
         raise CaseError(error.reason, naming_all(error.detail, objects)) from error
     opening.flags |= found.flags
     opening.selected |= found.selected
-    return opening.of_series(series, found.lesions, found.marks)
+    other = [Mark(Reason.NOT_ANNOTATED, series.left_out)] if series.left_out else []
+    return opening.of_series(series, found.lesions, found.marks + other)
+
+
+def _named_slices(opening: Opening, reader: DicomObjects) -> NamedSlices:
+    """Slices that the objects of a case name; an unreadable one, which gets a row, names none."""
+    named = NamedSlices()
+    for path in choose_objects(opening.case.annotations, opening.raw, reader).paths:
+        with suppress(CaseError):
+            kind = reader.kinds[0] if len(reader.kinds) == 1 else kind_of(opening.raw / path)
+            named |= slices_named(opening.raw / path, kind)
+    return named
 
 
 @dataclass
