@@ -10,6 +10,7 @@ Functions, in the order of the work; each command of `uls-data` is a thin skin o
     certify                               a risk of pseudo-masks that can be stated
     evaluate, evaluate_2d, calibrate      scores
     report, contact_sheet, triage_server  pictures, and judging masks
+    view_folder                           VOIs of a folder that nobody has built, to look at
     drawing_server                        readers who draw lines
     check_errata, apply_errata            corrections
     audit, explain, blame                 leaks and provenance
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         export_webdataset,
     )
     from uls_data.factory import BuildReport, build
+    from uls_data.factory.folder_view import FolderView, view_folder
     from uls_data.fetching import FetchReport, fetch
     from uls_data.filtering import FilterReport, filter
     from uls_data.loop import LoopReport, selftrain
@@ -102,6 +104,7 @@ _LAZY = {
     "report": "uls_data.reporting",
     "contact_sheet": "uls_data.pictures.contact",
     "triage_server": "uls_data.triage",
+    "view_folder": "uls_data.factory.folder_view",
     "drawing_server": "uls_data.triage",
     "check_errata": "uls_data.errata",
     "apply_errata": "uls_data.errata",
@@ -130,6 +133,7 @@ _LAZY = {
     "Evaluation": "uls_data.scoring",
     "FetchReport": "uls_data.fetching",
     "FilterReport": "uls_data.filtering",
+    "FolderView": "uls_data.factory.folder_view",
     "LoopReport": "uls_data.loop",
     "MineReport": "uls_data.mining",
     "Parted": "uls_data.manifest.set_parts",
@@ -169,6 +173,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "report",
     "contact_sheet",
     "triage_server",
+    "view_folder",
     "drawing_server",
     "check_errata",
     "apply_errata",
@@ -197,6 +202,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "Evaluation",
     "FetchReport",
     "FilterReport",
+    "FolderView",
     "LoopReport",
     "MineReport",
     "Parted",

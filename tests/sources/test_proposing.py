@@ -130,7 +130,7 @@ def test_nnunet_raw(tmp_path: Path) -> None:
     "labels",
     [
         {"\ud800 tumour": 1, "\x1b[2Jtumour": 2},
-        *({"tumour": float("inf")}, {"tumour": [1]}, {"²": "tumour"}, ["tumour"], "tumour", 5),
+        *({"tumour": float("inf")}, {"tumour": [[1]]}, {"²": "tumour"}, ["tumour"], "tumour", 5),
     ],
 )
 def test_names_of_values_that_are_none(tmp_path: Path, labels: Any) -> None:

@@ -77,8 +77,7 @@ def command(
         return _against(manifests, against, as_json)
     from uls_data.auditing import CHECKS, audit
 
-    bar = Progress("rows", "rows")
-    try:
+    with Progress("rows", "rows") as bar:
         report = audit(
             list(manifests),
             out=out,
@@ -87,8 +86,6 @@ def command(
             started=bar.begin,
             progress=lambda count: bar.step(count, count),
         )
-    finally:
-        bar.end()
     if as_json:
         for finding in report.findings:
             json_line(_record(report, finding))

@@ -113,15 +113,12 @@ def command(as_json: bool, **arguments: Any) -> int:
     """
     from uls_data.factory import build
 
-    bar = Progress("lesions")
-    try:
+    with Progress("lesions") as bar:
         report = build(
             **arguments,
             started=bar.begin,
             progress=lambda _case, rows: bar.step(1, _made(rows)),
         )
-    finally:
-        bar.end()
     if arguments["dry_run"]:
         _print_plan(report, as_json)
         return 0

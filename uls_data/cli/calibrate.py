@@ -39,8 +39,7 @@ def command(manifests: tuple[Path, ...], out: Path, as_json: bool, **options: An
     """
     from uls_data.scoring.calibration import calibrate
 
-    bar = Progress("masks", "lesions")
-    try:
+    with Progress("masks", "lesions") as bar:
         found = calibrate(
             list(manifests),
             out,
@@ -48,8 +47,6 @@ def command(manifests: tuple[Path, ...], out: Path, as_json: bool, **options: An
             progress=lambda masks: bar.step(1, masks),
             **options,
         )
-    finally:
-        bar.end()
     if as_json:
         names = ("masks", "patients", "error", "correlation")
         json_line({name: getattr(found, name) for name in names})

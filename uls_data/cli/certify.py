@@ -109,8 +109,7 @@ def command(
     from uls_data.certificates import certify
     from uls_data.ensemble.member import DEFAULT
 
-    bar = Progress("masks", "masks")
-    try:
+    with Progress("masks", "masks") as bar:
         report = certify(
             list(manifests),
             out=out,
@@ -120,8 +119,6 @@ def command(
             progress=lambda masks: bar.step(masks, masks),
             **options,
         )
-    finally:
-        bar.end()
     certificate = report.certificate
     if as_json:
         for group in certificate.evidence.groups:

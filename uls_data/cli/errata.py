@@ -114,11 +114,8 @@ def apply(
 
 
 def _with_bar(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    bar = Progress("VOIs", "VOIs")
-    try:
+    with Progress("VOIs", "VOIs") as bar:
         return function(*arguments, started=bar.begin, progress=lambda n: bar.step(n, n), **options)
-    finally:
-        bar.end()
 
 
 def _print(verdicts: Iterable[Any], as_json: bool) -> None:

@@ -64,8 +64,7 @@ def command(
     """
     from uls_data.scoring.volumes import evaluate
 
-    bar = Progress("VOIs", "lesions")
-    try:
+    with Progress("VOIs", "lesions") as bar:
         found = evaluate(
             pred,
             truth,
@@ -74,8 +73,6 @@ def command(
             progress=lambda rows: bar.step(1, rows),
             **options,
         )
-    finally:
-        bar.end()
     if to is not None:
         names = (pred.name, "" if against is None else against.name)
         found.write(to, names if names[0] != names[1] else (str(pred), str(against)))

@@ -76,8 +76,7 @@ def command(
     """
     from uls_data.scoring import evaluate_2d
 
-    bar = Progress("scores", "lesions")
-    try:
+    with Progress("scores", "lesions") as bar:
         evaluation = evaluate_2d(
             list(manifests),
             methods or ("jury", "quarter_ellipses"),
@@ -85,8 +84,6 @@ def command(
             progress=lambda rows: bar.step(1, rows),
             **options,
         )
-    finally:
-        bar.end()
     if to is not None:
         evaluation.write(to)
     # A reader who marks nothing where another does is no fault.

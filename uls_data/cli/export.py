@@ -63,8 +63,7 @@ def grand_challenge(
     """
     from uls_data.export import export_grand_challenge
 
-    bar = Progress("VOIs", "VOIs")
-    try:
+    with Progress("VOIs", "VOIs") as bar:
         found = export_grand_challenge(
             list(manifests),
             to,
@@ -74,8 +73,6 @@ def grand_challenge(
             started=bar.begin,
             progress=lambda vois: bar.step(vois, vois),
         )
-    finally:
-        bar.end()
     failures(found.failed)
     if as_json:
         for job in found.jobs:
@@ -266,8 +263,7 @@ def dicom_seg(
     """
     from uls_data.export import export_dicom_seg
 
-    bar = Progress("lesions", "lesions")
-    try:
+    with Progress("lesions", "lesions") as bar:
         found = export_dicom_seg(
             list(manifests),
             to,
@@ -276,8 +272,6 @@ def dicom_seg(
             started=bar.begin,
             progress=lambda lesions: bar.step(lesions, lesions),
         )
-    finally:
-        bar.end()
     failures(found.failed)
     if as_json:
         json_line({"path": str(found.path), "series": found.series, "lesions": found.lesions})
@@ -293,13 +287,10 @@ def _export(
     as_json: bool,
     **options: Any,
 ) -> int:
-    bar = Progress("VOIs", "VOIs")
-    try:
+    with Progress("VOIs", "VOIs") as bar:
         found = function(
             manifests, started=bar.begin, progress=lambda vois: bar.step(vois, vois), **options
         )
-    finally:
-        bar.end()
     failures(found.failed)
     if as_json:
         json_line(

@@ -49,7 +49,6 @@ def command(recipe: str, raw: Path, as_json: bool, **arguments: Any) -> int:
     """
     from uls_data.fetching import fetch
 
-    bar = Progress("things", "MB")
     came = 0
 
     def step(size: int, things: int) -> None:
@@ -59,7 +58,7 @@ def command(recipe: str, raw: Path, as_json: bool, **arguments: Any) -> int:
         bar.step(came // _MB - before // _MB, things)
 
     start = time.monotonic()
-    try:
+    with Progress("things", "MB") as bar:
         report = fetch(
             recipe,
             raw,
@@ -67,8 +66,6 @@ def command(recipe: str, raw: Path, as_json: bool, **arguments: Any) -> int:
             started=lambda total, whole: bar.begin(total // _MB, whole // _MB),
             progress=step,
         )
-    finally:
-        bar.end()
     if as_json:
         for item in report.items:
             json_line(_record(report, item))

@@ -37,8 +37,7 @@ def command(folder: Path, source: str, out: Path, workers: int, as_json: bool) -
     """
     from uls_data.manifest.index import index
 
-    bar = Progress("labels", "labels")
-    try:
+    with Progress("labels", "labels") as bar:
         rows = index(
             folder,
             out,
@@ -47,8 +46,6 @@ def command(folder: Path, source: str, out: Path, workers: int, as_json: bool) -
             started=bar.begin,
             progress=lambda some: bar.step(len(some), len(some)),
         )
-    finally:
-        bar.end()
     failed = [row for row in rows if row["status"] == "failed"]
     if as_json:
         for row in sorted(rows, key=lambda row: (row["voi_id"], row["label_path"] or "")):

@@ -56,16 +56,13 @@ def command(as_json: bool, **arguments: Any) -> int:
     """
     from uls_data.factory.lndb_prep import prepare_lndb
 
-    bar = Progress("lesions")
-    try:
+    with Progress("lesions") as bar:
         prepared = prepare_lndb(
             **arguments,
             found=lambda download: _print_download(download, err=as_json),
             started=bar.begin,
             progress=lambda _case, rows: bar.step(1, sum(row["status"] == "ok" for row in rows)),
         )
-    finally:
-        bar.end()
     if as_json:
         json_line(_record(prepared))
     elif prepared.report is not None:

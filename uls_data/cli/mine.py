@@ -41,13 +41,10 @@ def command(reports: Path, out: Path, lexicon: Path | None, as_json: bool) -> in
     """
     from uls_data.mining import mine
 
-    bar = Progress("lesions", "files")
-    try:
+    with Progress("lesions", "files") as bar:
         found = mine(
             reports, out, lexicon=lexicon, started=bar.begin, progress=lambda n: bar.step(1, n)
         )
-    finally:
-        bar.end()
     if as_json:
         for row in found.rows:
             json_line(row)

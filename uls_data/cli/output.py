@@ -9,7 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import click
 
@@ -111,7 +111,7 @@ def _cut(cell: str, width: int) -> str:
     return cell if len(cell) <= width else cell[: width - 1] + "…"
 
 
-def prose(text: str, indent: str = "", first: str | None = None) -> None:
+def prose(text: str, indent: str = "", first: str | None = None, *, err: bool = False) -> None:
     """Print a text; on a terminal its lines end between words.
 
     Parameters
@@ -121,11 +121,13 @@ def prose(text: str, indent: str = "", first: str | None = None) -> None:
         Before every line.
     first : str, optional
         Before the first line instead.
+    err : bool
+        Print on standard error.
     """
     if first is None:
         first = indent
-    if not sys.stdout.isatty():
-        click.echo(first + text)
+    if not (sys.stderr if err else sys.stdout).isatty():
+        click.echo(first + text, err=err)
         return
     width = max(_terminal_width(), len(indent) + 2 * _LEAST)
     lines = textwrap.wrap(
@@ -136,7 +138,7 @@ def prose(text: str, indent: str = "", first: str | None = None) -> None:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    click.echo("\n".join(lines) or first)
+    click.echo("\n".join(lines) or first, err=err)
 
 
 def next_step(words: str) -> None:
@@ -192,6 +194,8 @@ def rate_text(things: int, seconds: float, unit: str) -> str:
 class Progress:
     """A bar on a terminal; elsewhere one plain line every half minute and at the end.
 
+    A context manager: the bar is removed at its end, whatever happens.
+
     Parameters
     ----------
     unit : str
@@ -240,6 +244,12 @@ class Progress:
             left = seconds / done * (self.total - self.cases) if done > 0 else None
             when = "" if left is None else f", {left / 60:.0f} min left"
             click.echo(f"{self.cases} of {self.total} {self.steps}, {rate}{when}", err=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def end(self) -> None:
         """Remove the bar."""

@@ -85,8 +85,7 @@ def command(
 def _make(given: Path, out: Path, name: str | None, workers: int, as_json: bool) -> int:
     from uls_data.passports import passport_from
 
-    bar = Progress("images", "images")
-    try:
+    with Progress("images", "images") as bar:
         found, unread = passport_from(
             given,
             out,
@@ -95,8 +94,6 @@ def _make(given: Path, out: Path, name: str | None, workers: int, as_json: bool)
             started=bar.begin,
             progress=lambda count: bar.step(count, count),
         )
-    finally:
-        bar.end()
     _print(found, as_json)
     if not as_json:
         click.echo(f"Written: {out}")

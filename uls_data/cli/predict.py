@@ -113,7 +113,7 @@ def command(
     sources = [*manifests, *more]
     dry_run = options.pop("dry_run")
     options = {name: value for name, value in options.items() if value not in (None, ())}
-    try:
+    with bar:
         if stack is not None:
             wrong = {
                 "layer",
@@ -135,8 +135,6 @@ def command(
             raise ManifestError("nothing to predict: give --manifest M... or --stack FILE")
         else:
             report = predict(sources, models, out, dry_run=dry_run, **options, **told)
-    finally:
-        bar.end()
     if stack is not None:
         json_line({"mask": str(target)}) if as_json else click.echo(f"Mask: {target}")
         return 0

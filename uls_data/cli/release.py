@@ -88,8 +88,7 @@ def build(
     """
     from uls_data.release import release_build
 
-    bar = Progress("VOIs", "VOIs")
-    try:
+    with Progress("VOIs", "VOIs") as bar:
         report = release_build(
             out,
             to,
@@ -104,8 +103,6 @@ def build(
             started=bar.begin,
             progress=lambda vois: bar.step(vois, vois),
         )
-    finally:
-        bar.end()
     record = report.record
     if as_json:
         for part in record.parts:
@@ -164,16 +161,13 @@ def verify(folder: Path, release_sha256: str | None, as_json: bool) -> int:
     """
     from uls_data.release import release_verify
 
-    bar = Progress("files", "files")
-    try:
+    with Progress("files", "files") as bar:
         found = release_verify(
             folder,
             release_sha256=release_sha256,
             started=bar.begin,
             progress=lambda files: bar.step(files, files),
         )
-    finally:
-        bar.end()
     if as_json:
         for finding in found.findings:
             json_line({"kind": finding.kind, "file": finding.file, "detail": finding.detail})
@@ -222,13 +216,10 @@ def diff(old: Path, new: Path, as_json: bool) -> int:
     """
     from uls_data.release import release_diff
 
-    bar = Progress("sources", "sources")
-    try:
+    with Progress("sources", "sources") as bar:
         found = release_diff(
             old, new, started=bar.begin, progress=lambda sources: bar.step(sources, sources)
         )
-    finally:
-        bar.end()
     if as_json:
         for difference in found:
             json_line(asdict(difference))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from uls_data.cli.folder import folder_options, view_of
 from uls_data.cli.output import Progress, json_line, json_option, next_step
 
 _LISTED = 5
@@ -17,6 +19,7 @@ Examples:
   uls-data report vois
   uls-data report vois --to shared/vois.html --columns lesion_type,long_axis_mm,hu_max
   uls-data report kept/manifest/round1.parquet --to kept --json
+  uls-data report nnUNet_raw/Dataset007_Mine --to mine.html
 """
 )
 @click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
@@ -24,15 +27,21 @@ Examples:
     "--to",
     type=click.Path(path_type=Path),
     metavar="FILE|DIR",
-    help="HTML file, or folder to write report.html into.  [default: OUT]",
+    help="HTML file, or folder to write report.html into.  [default: OUT; of a folder without a "
+    "manifest NAME-report.html, here]",
 )
 @click.option("--columns", metavar="A,B", help="Manifest columns to write below each picture.")
 @click.option("--top", default=10, show_default=True, help="Entries of each outlier ranking.")
+@folder_options
 @json_option
-def command(out: Path, to: Path | None, columns: str | None, top: int, as_json: bool) -> int:
+def command(
+    out: Path, to: Path | None, columns: str | None, top: int, as_json: bool, **folder: Any
+) -> int:
     """Write one page about a build: what was built, how good it is, what to look at first.
 
-    OUT is the folder of a build, or a manifest. The page opens from disk and needs no
+    OUT is the folder of a build, or a manifest; or a folder that was never built, of
+    nnU-Net raw data, pairs of volumes, DICOM with masks, or a JSON list of pairs, which
+    is only read (its VOIs are cut into a cache). The page opens from disk and needs no
     network: counts against the recipes' expectations, failures by reason, Table 1 and the
     paper's figures of this build, pseudo-mask quality, outliers by several rules, and all
     lesions as pictures to sort and filter by any column. Plots lie beside it as SVG, PNG
@@ -42,8 +51,11 @@ def command(out: Path, to: Path | None, columns: str | None, top: int, as_json: 
     """
     from uls_data.reporting import report
 
-    bar = Progress("pictures", "rows")
-    try:
+    again = f"uls-data triage {out}" + (f" --values {it}" if (it := folder["values"]) else "")
+    view = view_of(out, folder, as_json)
+    if view is not None:
+        out, to = view.out, view.outside(to or Path(f"{view.source}-report.html"))
+    with Progress("pictures", "rows") as bar:
         made = report(
             out,
             to,
@@ -52,8 +64,6 @@ def command(out: Path, to: Path | None, columns: str | None, top: int, as_json: 
             started=bar.begin,
             progress=lambda pictures: bar.step(1, pictures),
         )
-    finally:
-        bar.end()
     counts = {
         name: getattr(made, name)
         for name in ("rows", "vois", "skipped", "failed", "pictures", "made")
@@ -75,9 +85,9 @@ def command(out: Path, to: Path | None, columns: str | None, top: int, as_json: 
                 click.echo(f"  {ranking.title}  {len(ranking.suspects)}: {first.words}")
         click.echo(f"Page: {made.page}\nPlots and tables: {made.files}")
         if made.outliers:
-            next_step(f"uls-data triage {out} --list {made.files / 'outliers.csv'}")
+            next_step(f"{again} --list {made.files / 'outliers.csv'}")
         else:
-            next_step(f"uls-data triage {out}")
+            next_step(again)
     for voi, why in made.missing[:_LISTED]:
         click.echo(f"  no picture of {voi}: {why}", err=True)
     if len(made.missing) > _LISTED:

@@ -83,15 +83,14 @@ def command(
         raise UlsDataError(
             f"training needs {error.name}: pip install 'uls-data[network]'"
         ) from error
-    bar = Progress("steps", "steps")
-
-    def progress(count: int, _loss: float) -> None:
-        bar.step(count, count)
-
-    try:
-        report = train([*manifests, *more], out, started=bar.begin, progress=progress, **options)
-    finally:
-        bar.end()
+    with Progress("steps", "steps") as bar:
+        report = train(
+            [*manifests, *more],
+            out,
+            started=bar.begin,
+            progress=lambda count, _loss: bar.step(count, count),
+            **options,
+        )
     if options["dry_run"]:
         _print_plan(report, options["device"], as_json)
         return 0

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
+from uls_data.cli.folder import folder_options, view_of
 from uls_data.cli.output import json_line, json_option
 
 _SHOWN = 5
@@ -22,6 +24,7 @@ Examples:
   uls-data triage vois --list vois/report-files/outliers.csv
   uls-data triage vois --port 8765 --overlay fixes/round1.yaml --author reader-1
   uls-data triage vois --draw raw --author reader-1
+  uls-data triage nnUNet_raw/Dataset007_Mine --values 2 --limit 20
 """
 )
 @click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
@@ -50,7 +53,8 @@ Examples:
     "--overlay",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Errata overlay for the verdicts.  [default: OUT/errata/triage.yaml]",
+    help="Errata overlay for the verdicts.  [default: OUT/errata/triage.yaml; of a folder without "
+    "a manifest NAME-triage.yaml, here]",
 )
 @click.option(
     "--author",
@@ -71,6 +75,7 @@ Examples:
     metavar="CSV",
     help="Table for the lines.  [default: RAW/drawn-lines.csv]",
 )
+@folder_options
 @json_option
 def command(
     out: Path,
@@ -83,6 +88,7 @@ def command(
     raw: Path | None,
     lines: Path | None,
     as_json: bool,
+    **folder: Any,
 ) -> int:
     """Look at VOIs one by one in a browser, and judge them with the keyboard.
 
@@ -97,6 +103,10 @@ def command(
     is drawn goes at once into a table that the next `build` reads. --author tells
     readers apart, and none sees what another drew.
 
+    OUT may be a folder that was never built: nnU-Net raw data, pairs of image and mask
+    volumes, DICOM with masks, or a JSON list of pairs (MONAI). It is only read; VOIs are
+    cut into a cache, and what was taken for a lesion is said.
+
     From another machine: ssh -L 8765:127.0.0.1:8765 HOST, with --port 8765.
     """
     if raw is not None:
@@ -108,6 +118,10 @@ def command(
         return _draw(out, raw, where, author, lines, port, as_json)
     if lines is not None:
         raise click.UsageError("--lines is for --draw RAW")
+    view = view_of(out, folder, as_json)
+    if view is not None:
+        out = view.out
+        overlay = view.outside(overlay or Path(f"{view.source}-triage.yaml"))
     return _judge(out, where, sort, listed, port, overlay, author or "curator", as_json)
 
 

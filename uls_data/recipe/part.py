@@ -69,6 +69,15 @@ def check_pattern(value: str, *further: str) -> list[str]:
     return fields
 
 
+def _below_root(value: str) -> str:
+    if not value or value.startswith("/") or ".." in value.split("/") or "\0" in value:
+        raise ValueError("must lie below the raw root: no leading / and no ..")
+    return value
+
+
+RootPath = Annotated[str, AfterValidator(_below_root)]
+
+
 class ReaderPart(Part):
     """Base of all readers."""
 

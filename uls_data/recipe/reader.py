@@ -16,6 +16,7 @@ from uls_data.recipe.part import (
     PatientPattern,
     ReaderPart,
     Regex,
+    RootPath,
     check_pattern,
 )
 
@@ -85,7 +86,11 @@ class VolumePairs(ReaderPart):
     """Pairs of image and mask volumes: .nii, .nii.gz, .mha, .mhd, .nrrd, in any orientation."""
 
     name: Literal["volume_pairs"]
-    layouts: tuple[Layout, ...] = Field(min_length=1)
+    layouts: tuple[Layout, ...] = ()
+    datalist: RootPath | None = None
+    """Instead of layouts: a JSON file below the raw root that lists images and labels, as MONAI,
+    the Decathlon and nnU-Net (`dataset` of dataset.json) write it. Paths in it are relative to its
+    folder; none may lead out of the raw root."""
     case: CasePattern = r"[^/]+?"
     """Regular expression of a case's name."""
     patient: PatientPattern = r"(.*)"
@@ -94,9 +99,19 @@ class VolumePairs(ReaderPart):
     """For masks that are .seg.nrrd files of 3D Slicer: regular expression that the name of a
     lesion's segment fits as a whole. Segments may overlap. Names never reach an output."""
 
+    @model_validator(mode="after")
+    def _one_way(self) -> VolumePairs:
+        if bool(self.layouts) == (self.datalist is not None):
+            raise ValueError(
+                "needs layouts (patterns of files) or datalist (a JSON file), not both"
+            )
+        return self
+
     def check_rule(self, rule: str) -> None:
         """Refuse `files` without their pattern, and what does not go with `segments`."""
         _check_segments(self.segments, rule)
+        if rule == "files" and self.datalist is not None:
+            raise ValueError("instances.rule is 'files', which needs layouts, not a datalist")
         for layout in self.layouts:
             if rule != "files" and layout.mask is None:
                 raise ValueError(
@@ -109,7 +124,9 @@ class VolumePairs(ReaderPart):
                 )
 
     def described(self) -> list[str]:
-        """Lines for people: the layouts."""
+        """Lines for people: the layouts, or the list."""
+        if self.datalist is not None:
+            return [f"Files that a list below --raw names: {self.datalist}"]
         lines = [f"  {one.name}: {one.image}  with  {one.masks}" for one in self.layouts]
         return ["Files below --raw (the first layout that is found):", *lines]
 

@@ -12,6 +12,7 @@ from uls_data.recipe.model import Files
 from uls_data.recipe.reader import Layout, VolumePairs
 from uls_data.sources.case_files import CaseFiles, check_inside, natural_key
 from uls_data.sources.format import Search
+from uls_data.sources.pairs.datalist import listed_pairs
 from uls_data.sources.patterns import PACKED, Selected, matching
 
 
@@ -50,13 +51,16 @@ class _Found:
 def find_pairs(search: Search, reader: VolumePairs) -> list[CaseFiles]:
     """Cases below a raw root, sorted by name; numbers inside names in order of value.
 
-    The first layout of the recipe that finds anything is used for the whole root.
+    The first layout of the recipe that finds anything is used for the whole root; a recipe with a
+    datalist has the cases that it lists.
 
     Raises
     ------
     SourceError
         The root cannot be read, or no layout finds a case in it.
     """
+    if reader.datalist is not None:
+        return listed_pairs(search, reader.datalist)
     recipe, raw = search.recipe, search.raw
     by_files = isinstance(recipe.instances, Files)
     root = raw.path
