@@ -260,12 +260,12 @@ def browse(watched: Watched) -> dict[str, float]:
     session = json.loads(get("api/session"))
     voi = json.loads(get("api/vois/0"))
     assert voi["has_image"] and voi["judgeable"], voi["problems"]
-    get(f"slices/{session['run']}/0/2/64/{voi['window']}")
+    get(f"voxels/{session['run']}/0/2/64")
     marks["first page"] = watched.seconds()
-    get("api/verdicts", {"number": 0, "word": "accepted"})
+    get("api/verdicts", {"numbers": [0], "word": "accepted"})
     marks["verdict"] = watched.seconds() - marks["first page"]
     start = watched.seconds()
-    get("api/order/long_axis_mm?descending=1")
+    get("api/found?sort=long_axis_mm&descending=1")
     marks["order"] = watched.seconds() - start
     watched.process.terminate()
     return marks

@@ -53,7 +53,7 @@ def test_triage(raw: Path) -> None:
     headers = {"Cookie": "", "Content-Type": "application/json"}
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
     opener.open(told["address"]).read()
-    body = json.dumps({"number": 0, "word": "rejected", "note": "leaks"}).encode()
+    body = json.dumps({"numbers": [0], "word": "rejected", "note": "leaks"}).encode()
     headers = {"Content-Type": "application/json", "Origin": base}
     request = urllib.request.Request(f"{base}/api/verdicts", body, headers)
     opener.open(request).read()

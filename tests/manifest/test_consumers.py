@@ -34,7 +34,7 @@ from uls_data.release import release_build
 from uls_data.reporting import report
 from uls_data.scoring.collection import collect
 from uls_data.scoring.trials import full_lesions
-from uls_data.triage.vois import Lesions
+from uls_data.triage.shown import Lesions
 from uls_data.voi import VOI_SHAPE
 
 Masks = set[tuple[str, str]]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from makers.asking import Client
 from makers.browser import Page, opened
 from makers.reported import build_reported, write_clinic
 from makers.vois import ball, write_voi, write_vois
@@ -88,6 +89,11 @@ def servers(out: Path, tmp_path: Path) -> Iterator[list[TriageServer]]:
 @pytest.fixture
 def server(servers: list[TriageServer]) -> TriageServer:
     return servers[0]
+
+
+@pytest.fixture
+def client(server: TriageServer) -> Client:
+    return Client(server.address)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from uls_data import report
 from uls_data.errors import ManifestError
 from uls_data.manifest.parquet import iterate_rows, write_manifest
 from uls_data.triage.listing import read_list
-from uls_data.triage.vois import Lesions
+from uls_data.triage.shown import Lesions
 
 
 def names(lesions: Lesions) -> list[str]:

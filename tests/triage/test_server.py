@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from makers.asking import STRANGE, Client
@@ -16,23 +18,26 @@ from uls_data.cli import cli
 from uls_data.errata import ErrataError, Kind, check_errata, load_overlay
 from uls_data.errors import ManifestError, SourceError
 from uls_data.manifest.parquet import iterate_rows, write_manifest
-from uls_data.triage import TriageServer, triage_server
+from uls_data.triage import TriageServer, Verdicts, triage_server
 from uls_data.triage.vois import Voi
-
-
-@pytest.fixture
-def client(server: TriageServer) -> Client:
-    return Client(server.address)
-
 
 EVERYWHERE = [
     ("/", None),
     ("/triage.js", None),
     ("/api/session", None),
     ("/api/vois/0", None),
-    ("/api/order/predicted_dice", None),
+    ("/api/found?where=&sort=predicted_dice", None),
+    ("/api/states", None),
+    ("/api/views", None),
+    ("/api/columns", None),
+    ("/api/names?voi_id=c1_lesion_01_sample_0", None),
+    ("/api/tiles?numbers=0", None),
+    ("/voxels/RUN/0/2/64", None),
+    ("/thumbnails/RUN/0", None),
+    ("/wall.js", None),
     ("/nothing", None),
-    ("/api/verdicts", {"number": 0, "word": "rejected"}),
+    ("/api/verdicts", {"numbers": [0], "word": "rejected"}),
+    ("/api/views", {"save": {"name": "mine"}}),
     ("/api/undo", {}),
 ]
 
@@ -42,7 +47,9 @@ def test_strangers_get_403_everywhere(
     server: TriageServer, client: Client, headers: dict[str, str | None]
 ) -> None:
     for path, body in EVERYWHERE:
+        path = path.replace("RUN", server.run)
         assert client.ask(path, body, **headers)[0] == 403, path
+    assert not server.verdicts.path.parent.joinpath(server.saved.path).exists()
     assert not server.verdicts.path.exists()
 
 
@@ -81,13 +88,20 @@ def test_the_token_becomes_a_cookie_that_no_script_reads(client: Client) -> None
         "/api/vois/c1_lesion_01_sample_0",
         "/api/vois/٣",
         "/api/vois/99999999999999999999",
-        "/api/order/label_path/..",
-        "/api/order/no_column",
-        "/slices/RUN/0/3/0/lung",
-        "/slices/RUN/0/2/128/lung",
-        "/slices/RUN/0/2/-1/lung",
-        "/slices/RUN/0/2/64/brain",
-        "/slices/other/0/2/64/lung",
+        "/api/tiles",
+        "/api/tiles?numbers=4",
+        "/api/tiles?numbers=0,x",
+        "/api/tiles?numbers=0&column=../label_path",
+        "/api/tiles?numbers=" + ",".join("0" * 501),
+        "/voxels/RUN/0/3/0",
+        "/voxels/RUN/0/2/128",
+        "/voxels/RUN/0/2/-1",
+        "/voxels/RUN/0/2/64/..",
+        "/voxels/other/0/2/64",
+        "/thumbnails/RUN/4",
+        "/thumbnails/RUN/..%2f0",
+        "/thumbnails/other/0",
+        "/keys.yaml",
         "/s/images/c1_lesion_01_sample_0.nii",
         "/manifest/s.parquet",
         "//[",
@@ -102,21 +116,26 @@ def test_no_path_leads_elsewhere(server: TriageServer, client: Client, path: str
 @pytest.mark.parametrize(
     ("status", "body", "headers"),
     [
-        (413, b"x" * 4097, {}),
+        (413, b"x" * ((1 << 18) + 1), {}),
         (413, b"{}", {"Content_Length": "999999999999"}),
         (411, b"{}", {"Content_Length": "-1"}),
         (415, b"{}", {"Content_Type": "text/plain"}),
         (400, b"{", {}),
         (400, b"[" * 4000, {}),
         (400, b"[]", {}),
-        (400, {"number": "0", "word": "accepted"}, {}),
-        (400, {"number": True, "word": "accepted"}, {}),
-        (400, {"number": 4, "word": "accepted"}, {}),
-        (400, {"number": -1, "word": "accepted"}, {}),
-        (400, {"number": 0, "word": "deleted"}, {}),
-        (400, {"number": 0, "word": "noted", "note": 5}, {}),
-        (409, {"number": 0, "word": "noted", "note": "two\nlines"}, {}),
-        (409, {"number": 0}, {}),
+        (400, {"numbers": ["0"], "word": "accepted"}, {}),
+        (400, {"numbers": [True], "word": "accepted"}, {}),
+        (400, {"numbers": [4], "word": "accepted"}, {}),
+        (400, {"numbers": [-1], "word": "accepted"}, {}),
+        (400, {"numbers": [0], "word": "deleted"}, {}),
+        (400, {"numbers": [0], "word": "noted", "note": 5}, {}),
+        (409, {"numbers": [0], "word": "noted", "note": "two\nlines"}, {}),
+        (400, {"numbers": 0, "word": "accepted"}, {}),
+        (400, {"numbers": [], "word": "accepted"}, {}),
+        (400, {"numbers": [0], "word": "accepted", "reason": "leak"}, {}),
+        (400, {"numbers": [0], "word": "rejected", "reason": "made up"}, {}),
+        (400, {"numbers": [0], "word": "rejected", "reason": 5}, {}),
+        (409, {"numbers": [0]}, {}),
     ],
 )
 def test_wrong_bodies_are_refused(
@@ -134,57 +153,101 @@ def test_other_methods_are_not_served(client: Client) -> None:
 def test_a_voi_is_told_and_its_slices_are_drawn(server: TriageServer, client: Client) -> None:
     session = client.json("/api/session")
     assert client.json("/api/names?voi_id=c3_lesion_01_sample_0") == 2
+    assert client.json("/api/names?voi_id=c3_lesion_01_sample_0&source=s") == 2
+    assert client.json("/api/names?voi_id=c3_lesion_01_sample_0&source=other") is None
     assert client.json("/api/names?voi_id=none") is None
-    assert session["states"] == "...."
+    assert session["states"] == "...." and session["reasons"] == {}
     columns = client.json("/api/columns")
-    assert "predicted_dice" in columns and "label_path" not in columns
-    assert client.json("/api/order/predicted_dice") == [1, 2, 0, 3]
-    assert client.json("/api/order/predicted_dice?descending=1") == [0, 2, 1, 3]
+    assert {"predicted_dice", "lesion_type"} < {*columns} and "source" not in columns
     voi = client.json("/api/vois/0")
     assert voi["judgeable"] and voi["has_image"] and voi["problems"] == []
     assert (voi["window"], client.json("/api/vois/1")["window"]) == ("lung", "soft")
     assert voi["box"] == [[118, 118, 59], [139, 139, 70]]
     assert set(voi["outlines"][0]) == {str(z) for z in range(59, 70)}
-    status, headers, png = client.ask(f"/slices/{server.run}/0/2/64/soft")
-    assert (status, headers["Content-Type"]) == (200, "image/png")
-    assert png.startswith(b"\x89PNG")
+
+
+def test_slices_are_the_voxels_as_they_are_shown(
+    out: Path, server: TriageServer, client: Client
+) -> None:
+    image = np.asarray(nibabel.load(out / "s/images/c1_lesion_01_sample_0.nii").dataobj)
+    assert client.json("/api/vois/0")["voxel_bytes"] == 2
+    for axis, k, plane in ((2, 70, image[:, :, 70]), (1, 90, image[:, 90]), (0, 3, image[3])):
+        status, headers, data = client.ask(f"/voxels/{server.run}/0/{axis}/{k}")
+        assert (status, headers["Content-Type"]) == (200, "application/octet-stream")
+        assert np.array_equal(
+            np.frombuffer(data, "<i2").reshape(plane.T.shape), plane.T[::-1, ::-1]
+        )
 
 
 def test_verdicts_fit_the_data_and_the_page_sees_them(
     out: Path, server: TriageServer, client: Client
 ) -> None:
-    assert client.json("/api/verdicts", {"number": 0, "word": "accepted"})["states"] == "a..."
-    client.json("/api/verdicts", {"number": 1, "word": "rejected", "note": "leaks"})
-    assert client.json("/api/verdicts", {"number": 2, "note": "why?"})["states"] == "arn."
-    assert client.json("/api/vois/1")["verdict"] == {"state": "r", "note": "leaks"}
+    told = client.json("/api/verdicts", {"numbers": [0], "word": "accepted"})
+    assert told == {"changed": [[0, "a", ""]], "refused": [], "reload": False}
+    client.json("/api/verdicts", {"numbers": [1], "word": "rejected", "note": "into the wall"})
+    client.json("/api/verdicts", {"numbers": [1], "word": "rejected", "reason": "leak"})
+    client.json("/api/verdicts", {"numbers": [2], "note": "why?"})
+    client.json("/api/verdicts", {"numbers": [3], "word": "noted", "reason": "wrong type"})
+    assert client.json("/api/states") == {
+        "states": "arnf",
+        "reasons": {"1": "leak", "3": "wrong type"},
+    }
+    told = client.json("/api/vois/1")["verdict"]
+    assert told == {"state": "r", "note": "into the wall", "reason": "leak"}
     fits = check_errata(server.verdicts.path, out)
     assert [(v.kind, v.outcome) for v in fits] == [
         ("note", "fits"),
         ("drop", "fits"),
         ("note", "fits"),
+        ("note", "fits"),
     ]
-    assert client.json("/api/undo", {}) == {"number": 2, "states": "ar.."}
-    assert client.json("/api/verdicts", {"number": 1, "word": "none"})["states"] == "a..."
-    assert server.counts() == {"accepted": 1, "rejected": 0, "noted": 0}
+    reasons = [c.reason for c in load_overlay(server.verdicts.path).corrections]
+    assert reasons == ["accepted", "leak: into the wall", "why?", "wrong type"]
+    assert client.json("/api/undo", {})["changed"] == [[3, ".", ""]]
+    assert client.json("/api/verdicts", {"numbers": [1], "word": "none"})["changed"] == [
+        [1, ".", ""]
+    ]
+    assert server.counts() == {"accepted": 1, "rejected": 0, "noted": 1}
+
+
+def test_many_are_judged_in_one_write_and_one_step(server: TriageServer, client: Client) -> None:
+    client.json("/api/verdicts", {"numbers": [1], "word": "accepted"})
+    several = {"numbers": [3, 1, 0, 3], "word": "rejected", "reason": "shifted"}
+    told = client.json("/api/verdicts", several)
+    assert told["changed"] == [[n, "r", "shifted"] for n in (0, 1, 3)]
+    assert client.json("/api/session")["states"] == "rr.r"
+    assert {*(n for n, *_ in client.json("/api/undo", {})["changed"])} == {0, 1, 3}
+    assert client.json("/api/session")["states"] == ".a.."
+    client.json("/api/verdicts", {"numbers": [0, 1, 2], "word": "none"})
+    assert client.json("/api/session")["states"] == "...."
+    client.json("/api/undo", {})
+    assert client.json("/api/session")["states"] == ".a.."
+
+
+def test_another_process_that_judges_is_seen(server: TriageServer, client: Client) -> None:
+    client.json("/api/verdicts", {"numbers": [0], "word": "accepted"})
+    Verdicts(server.verdicts.path, "other").give(server.lesions.subject(2), "rejected")
+    assert client.json("/api/verdicts", {"numbers": [1], "word": "accepted"})["reload"]
+    assert client.json("/api/states")["states"] == "aar."
 
 
 def test_kill_9_loses_no_verdict(serve: Callable[..., Any], tmp_path: Path) -> None:
     overlay = tmp_path / "o" / "triage.yaml"
     served = serve(overlay)
     client = Client(served.address)
-    for number, word in ((0, "accepted"), (2, "rejected")):
-        client.json("/api/verdicts", {"number": number, "word": word})
+    client.json("/api/verdicts", {"numbers": [0], "word": "accepted"})
+    client.json("/api/verdicts", {"numbers": [2, 3], "word": "rejected", "reason": "leak"})
     assert served.end(signal.SIGKILL)[0] == -signal.SIGKILL
     served = serve(overlay)
     client = Client(served.address)
-    assert client.json("/api/session")["states"] == "a.r."
+    assert client.json("/api/session")["states"] == "a.rr"
     client.json("/api/undo", {})
-    assert client.json("/api/session")["states"] == "a..."
+    assert client.json("/api/session")["states"] == "a.r."
     code, rest = served.end(signal.SIGINT)
     assert code == 0
     summary = json.loads(rest)
-    assert (summary["accepted"], summary["rejected"], summary["vois"]) == (1, 0, 4)
-    assert [c.kind for c in load_overlay(overlay).corrections] == [Kind.NOTE]
+    assert (summary["accepted"], summary["rejected"], summary["vois"]) == (1, 1, 4)
+    assert [c.kind for c in load_overlay(overlay).corrections] == [Kind.NOTE, Kind.DROP]
 
 
 @pytest.fixture
@@ -232,11 +295,11 @@ def test_a_mask_without_an_image_is_nothing_to_judge(changed: Callable[..., Path
     """As of `predict --out` into a folder of its own: nobody can say yes to a mask on grey."""
     with triage_server(changed(image_path=None)) as server:
         voi = server.lesions.voi(0)
-        assert voi.subject is None and voi.mask.size and voi.png(2, 64, "lung") is None
+        assert voi.subject is None and voi.mask.size and voi.slice(2, 64) is None
         assert not voi.shown()["judgeable"]
         assert "no image to judge the mask by" in voi.problems[0]
         with pytest.raises(ErrataError, match=r"no verdict: .*\(predict --out\)"):
-            server.judge(0, "accepted", None)
+            server.judge([0], "accepted")
 
 
 def test_a_folder_that_leads_out_is_refused(out: Path, tmp_path: Path) -> None:
@@ -260,21 +323,21 @@ def test_a_mask_that_is_not_the_manifests_cannot_be_judged(
     with triage_server(here) as server:
         assert len(server.lesions.voi(0).problems) == 1
         with pytest.raises(ErrataError, match="no verdict"):
-            server.judge(0, "accepted", None)
+            server.judge([0], "accepted")
         assert not server.verdicts.path.exists()
 
 
 def test_a_verdict_on_another_mask_is_told_as_such(out: Path, tmp_path: Path) -> None:
     overlay = tmp_path / "triage.yaml"
     with triage_server(out, overlay=overlay) as server:
-        server.judge(0, "accepted", None)
+        server.judge([0], "accepted")
     text = overlay.read_text()
     sha256 = load_overlay(overlay).corrections[0].before
     overlay.write_text(text.replace(sha256, "f" * 64))
     with triage_server(out, overlay=overlay) as server:
-        assert server.states() == "s..."
-        server.judge(0, "rejected", None)
-        assert server.states() == "r..."
+        assert server.states()["states"] == "s..."
+        server.judge([0], "rejected")
+        assert server.states()["states"] == "r..."
     assert len(load_overlay(overlay).corrections) == 1
 
 

@@ -58,10 +58,10 @@ def test_the_later_verdict_wins_and_undo_goes_back_to_the_earlier_one(tmp_path: 
     verdicts.give(subject("a"), "rejected")
     (correction,) = load_overlay(path).corrections
     assert (correction.kind, correction.reason) == (Kind.DROP, "fine"), "the note stays"
-    assert verdicts.undo() == ("s", "a")
+    assert verdicts.undo() == [("s", "a")]
     assert verdicts.of(("s", "a")) == Verdict("accepted", "fine", subject("a"))
-    assert verdicts.undo() == ("s", "a")
-    assert verdicts.undo() is None
+    assert verdicts.undo() == [("s", "a")]
+    assert verdicts.undo() == []
     assert load_overlay(path).corrections == ()
 
 
@@ -70,7 +70,7 @@ def test_what_a_crash_left_can_be_taken_back(tmp_path: Path) -> None:
     Verdicts(path, "r").give(subject("a"), "accepted")
     Verdicts(path, "r").give(subject("b"), "rejected")
     again = Verdicts(path, "r")
-    assert again.undo() == ("s", "b")
+    assert again.undo() == [("s", "b")]
     assert [c.voi_id for c in load_overlay(path).corrections] == ["a"]
 
 
@@ -108,7 +108,7 @@ def test_a_note_that_an_overlay_cannot_hold_is_refused(tmp_path: Path, note: str
     with pytest.raises(ErrataError, match="reason"):
         verdicts.give(subject("a"), "accepted", note)
     assert not path.exists()
-    assert verdicts.undo() is None
+    assert verdicts.undo() == []
 
 
 def test_wrong_names_are_refused_at_the_start(tmp_path: Path) -> None:
@@ -164,15 +164,15 @@ def test_the_file_says_what_a_simple_model_says(
                 verdicts = Verdicts(path, "r")
                 done = [(name, None) for name in model]
             case "undo":
-                key = verdicts.undo()
-                assert (key is None) == (not done)
+                keys = verdicts.undo()
+                assert bool(keys) == bool(done)
                 if done:
                     name, before = done.pop()
                     model.pop(name, None)
                     if before is not None:
                         model[name] = before
             case "clear", name:
-                verdicts.clear(("s", name))
+                verdicts.clear([("s", name)])
                 if name in model:
                     done.append((name, model.pop(name)))
             case name, word, note:

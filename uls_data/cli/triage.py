@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from uls_data.cli.folder import folder_options, view_of
 from uls_data.cli.output import json_line, json_option
+
+if TYPE_CHECKING:
+    from uls_data.triage import TriageServer
 
 _SHOWN = 5
 
@@ -63,6 +66,13 @@ Examples:
     "[default: curator]",
 )
 @click.option(
+    "--keys",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="YAML file of verdicts with a reason, each on a key of its own.  "
+    "[default: leak, shifted, wrong type, two lesions, not a lesion]",
+)
+@click.option(
     "--draw",
     "raw",
     type=click.Path(path_type=Path),
@@ -85,16 +95,18 @@ def command(
     port: int,
     overlay: Path | None,
     author: str | None,
+    keys: Path | None,
     raw: Path | None,
     lines: Path | None,
     as_json: bool,
     **folder: Any,
 ) -> int:
-    """Look at VOIs one by one in a browser, and judge them with the keyboard.
+    """Look at VOIs in a browser, on a wall or one by one, and judge them.
 
-    A page on this machine alone shows three planes of each VOI, with outline and
-    lines. `a` accepts, `r` rejects, `n` notes, `u` undoes, `j` jumps to the worst by a
-    column, `?` shows all keys. Each verdict goes at once into an errata overlay, a
+    A page on this machine alone shows a wall of small pictures, and three planes of
+    each VOI with outline and lines. `g` goes from one to the other, `a` accepts, `r`
+    rejects, further keys reject with a reason, `n` notes, `u` undoes, `/` filters, `j`
+    orders, `?` shows all keys. Each verdict goes at once into an errata overlay, a
     rejected lesion as `drop`; nothing is lost if the server dies, and nothing that
     was built is changed until `errata apply`.
 
@@ -110,7 +122,8 @@ def command(
     From another machine: ssh -L 8765:127.0.0.1:8765 HOST, with --port 8765.
     """
     if raw is not None:
-        for name, value in (("--sort", sort), ("--list", listed), ("--overlay", overlay)):
+        verdicts = {"--sort": sort, "--list": listed, "--overlay": overlay, "--keys": keys}
+        for name, value in verdicts.items():
             if value is not None:
                 raise click.UsageError(f"{name} is for verdicts, not for --draw")
         if author is None:
@@ -122,41 +135,38 @@ def command(
     if view is not None:
         out = view.out
         overlay = view.outside(overlay or Path(f"{view.source}-triage.yaml"))
-    return _judge(out, where, sort, listed, port, overlay, author or "curator", as_json)
-
-
-def _judge(
-    out: Path,
-    where: str,
-    sort: str | None,
-    listed: Path | None,
-    port: int,
-    overlay: Path | None,
-    author: str,
-    as_json: bool,
-) -> int:
     from uls_data.triage import triage_server
 
     with triage_server(
-        out, where, sort=sort, listed=listed, port=port, overlay=overlay, author=author
+        *(out, where),
+        sort=sort,
+        listed=listed,
+        port=port,
+        overlay=overlay,
+        author=author or "curator",
+        keys=keys,
     ) as server:
-        path, count, unknown = server.verdicts.path, len(server.lesions), server.lesions.unknown
-        where_to = {"vois": count, "overlay": str(path)}
-        _say_address(
-            server.address,
-            {**where_to, "unknown": unknown},
-            f"{count} VOIs; verdicts go to {path}, signed {author}. Ctrl-C ends.",
-            as_json,
+        return _judge(server, out, as_json)
+
+
+def _judge(server: TriageServer, out: Path, as_json: bool) -> int:
+    path, count, unknown = server.verdicts.path, len(server.lesions), server.lesions.unknown
+    where_to = {"vois": count, "overlay": str(path)}
+    _say_address(
+        server.address,
+        {**where_to, "unknown": unknown},
+        f"{count} VOIs; verdicts go to {path}, signed {server.verdicts.author}. Ctrl-C ends.",
+        as_json,
+    )
+    if unknown and not as_json:
+        click.echo(
+            f"{len(unknown)} of the list are not among the masks: "
+            f"{', '.join(unknown[:_SHOWN])}{', ...' if len(unknown) > _SHOWN else ''}",
+            err=True,
         )
-        if unknown and not as_json:
-            click.echo(
-                f"{len(unknown)} of the list are not among the masks: "
-                f"{', '.join(unknown[:_SHOWN])}{', ...' if len(unknown) > _SHOWN else ''}",
-                err=True,
-            )
-        with suppress(KeyboardInterrupt):
-            server.serve_forever()
-        counts = server.counts()
+    with suppress(KeyboardInterrupt):
+        server.serve_forever()
+    counts = server.counts()
     _say_counts(f"{count} VOIs", counts, where_to, as_json)
     if path.is_file() and not as_json:
         click.echo(f"Next: uls-data errata check {path} --manifest {out}")

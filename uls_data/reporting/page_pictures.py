@@ -16,14 +16,13 @@ from uls_data.io import atomic_write, write_bytes
 from uls_data.manifest.paths import voi_file
 from uls_data.manifest.row import Row
 from uls_data.outcome import Reason, Status
-from uls_data.pictures.thumbnail import SUFFIX, thumbnail_numbers, thumbnail_path
+from uls_data.pictures.stored import stored_thumbnail
+from uls_data.pictures.thumbnail import SUFFIX, thumbnail_path
 from uls_data.pictures.thumbnails import Subject, make_thumbnail
 from uls_data.reporting.figure import Numbers
 from uls_data.scoring.collection import Item
 from uls_data.voi import VOI_SHAPE
 from uls_data.volumes import read_volume
-
-_LONGEST_BYTES = 1 << 20
 
 
 class Thumbnails:
@@ -58,7 +57,7 @@ class Thumbnails:
         kept = self.folder / f"{_key(row, label)}{SUFFIX}"
         try:
             for path in (voi_file(manifest, thumbnail_path(row["label_path"])), kept):
-                if (found := _stored(path, row)) is not None:
+                if (found := stored_thumbnail(path, row)) is not None:
                     data, numbers = found
                     break
             else:
@@ -98,7 +97,7 @@ class StoredNumbers:
         label = row["label_path"]
         if row["status"] != Status.OK or label is None or not self._has(manifest, label):
             return {}
-        found = _stored(voi_file(manifest, thumbnail_path(label)), row)
+        found = stored_thumbnail(voi_file(manifest, thumbnail_path(label)), row)
         return {} if found is None else found[1]
 
     def _has(self, manifest: Path, label: str) -> bool:
@@ -109,18 +108,6 @@ class StoredNumbers:
             roots = (manifest.parent.parent, manifest.parent)
             self._drawn[key] = any((root / folder).is_dir() for root in roots)
         return self._drawn[key]
-
-
-def _stored(path: Path, row: Row) -> tuple[bytes, dict[str, float]] | None:
-    """Picture of a row's mask, with its numbers; one of another mask of this name is none."""
-    if not path.is_file() or path.stat().st_size > _LONGEST_BYTES:
-        return None
-    data = path.read_bytes()
-    numbers = thumbnail_numbers(data)
-    if numbers is None:
-        return None
-    voxels = numbers.get("voxels")
-    return (data, numbers) if voxels == (row["mask_voxels"] or voxels) else None
 
 
 def _key(row: Row, label: Path) -> str:

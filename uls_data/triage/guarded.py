@@ -41,7 +41,6 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_LONGEST_BODY = 4096
 _JSON = "application/json; charset=utf-8"
 
 
@@ -104,6 +103,9 @@ class GuardedHandler(BaseHTTPRequestHandler, ABC):
 
     pages: ClassVar[Mapping[str, tuple[str, str]]] = {}
     """Files below `assets`, and their types, by path."""
+
+    longest_body: ClassVar[int] = 4096
+    """Bytes of a POST."""
 
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "uls-data", ""
@@ -219,9 +221,9 @@ class GuardedHandler(BaseHTTPRequestHandler, ABC):
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit() or "Transfer-Encoding" in self.headers:
             raise RefusalError(HTTPStatus.LENGTH_REQUIRED, "expected a Content-Length")
-        if len(length) > 9 or int(length) > _LONGEST_BODY:
+        if len(length) > 9 or int(length) > self.longest_body:
             raise RefusalError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected at most {_LONGEST_BODY} bytes"
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected at most {self.longest_body} bytes"
             )
         try:
             body = json.loads(self.rfile.read(int(length)))

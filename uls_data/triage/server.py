@@ -3,34 +3,53 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from uls_data.errata import ErrataError
+from uls_data.errors import ManifestError
+from uls_data.manifest.query import unknown_words
 from uls_data.manifest.schema import column_names
 from uls_data.triage.guarded import (
     COMMON,
+    CSS,
     HTML,
     SCRIPT,
     GuardedHandler,
     GuardedServer,
     RefusalError,
 )
+from uls_data.triage.keys import VerdictKeys, load_keys
 from uls_data.triage.listing import read_list
 from uls_data.triage.outline import PLANES
+from uls_data.triage.shown import Lesions
 from uls_data.triage.verdicts import ACCEPTED, NOTED, REJECTED, Subject, Verdict, Verdicts
-from uls_data.triage.vois import WINDOWS_HU, Lesions
+from uls_data.triage.views import Views
+from uls_data.triage.vois import PRESETS_HU
+from uls_data.triage.wall import MOST_TILES, Wall
 from uls_data.voi import VOI_SHAPE
 
 _PAGES = {
     "/": ("triage.html", HTML),
-    "/triage.js": ("triage.js", SCRIPT),
+    "/desk.css": ("desk.css", CSS),
+    **{
+        f"/{name}.js": (f"{name}.js", SCRIPT)
+        for name in ("triage", "desk", "wall", "filter", "single", "planes", "marks", "facts")
+    },
     **COMMON,
 }
 _STATES = {ACCEPTED: "a", REJECTED: "r", NOTED: "n"}
-_UNDECIDED, _STALE = ".", "s"
+# A reason that keeps the mask is a verdict, a note alone is none.
+_UNDECIDED, _STALE, _KEPT = ".", "s", "f"
+_JUDGED = "arf"
+# As the page names them.
+_WORDS = {letter: word for word, letter in _STATES.items()} | {
+    _KEPT: NOTED,
+    _STALE: "judged on another mask",
+}
+_FOR_THIS_RUN = "private, max-age=3600, immutable"
 
 
 class TriageServer(GuardedServer):
@@ -41,35 +60,49 @@ class TriageServer(GuardedServer):
     address : str
         To open in a browser, with the token.
     lesions : Lesions
+    wall : Wall
     verdicts : Verdicts
+    keys : VerdictKeys
+    saved : Views
     """
 
-    def __init__(self, lesions: Lesions, verdicts: Verdicts, port: int = 0) -> None:
-        self.lesions, self.verdicts = lesions, verdicts
+    def __init__(
+        self, lesions: Lesions, verdicts: Verdicts, keys: VerdictKeys, port: int = 0
+    ) -> None:
+        self.lesions, self.verdicts, self.keys = lesions, verdicts, keys
+        self.wall = Wall(lesions)
+        self.saved = Views(verdicts.path.with_name(f"{verdicts.path.stem}-views.json"))
         super().__init__(_Handler, port)
 
     def counts(self) -> Counter[str]:
         """How many of the VOIs shown are accepted, rejected and noted."""
-        states = Counter(self.states())
-        return Counter({word: states[letter] for word, letter in _STATES.items()})
+        letters = Counter(self.states()["states"])
+        counts = Counter({word: letters[letter] for word, letter in _STATES.items()})
+        counts[NOTED] += letters[_KEPT]
+        return counts
 
-    def states(self) -> str:
-        """One letter for each VOI."""
+    def states(self) -> dict[str, Any]:
+        """One letter for each VOI, and the reasons of those that have one."""
         with self.lock:
             verdicts = self.verdicts.all()
         letters = bytearray(_UNDECIDED.encode() * len(self.lesions))
+        reasons = {}
         for key, number in self.lesions.numbers(verdicts).items():
-            letters[number] = ord(_letter(verdicts[key], self.lesions.subject(number)))
-        return letters.decode()
+            verdict = verdicts[key]
+            letters[number] = ord(_letter(verdict, self.lesions.subject(number)))
+            if verdict.reason:
+                reasons[number] = verdict.reason
+        return {"states": letters.decode(), "reasons": reasons}
 
     def session(self) -> dict[str, Any]:
         """Return what the page asks for first."""
         return {
             "run": self.run,
-            "states": self.states(),
+            **self.states(),
             "shape": VOI_SHAPE,
             "planes": PLANES,
-            "windows_hu": WINDOWS_HU,
+            "windows_hu": PRESETS_HU,
+            "keys": [key.model_dump() for key in self.keys.verdicts],
             "overlay": str(self.verdicts.path),
             "author": self.verdicts.author,
         }
@@ -80,85 +113,202 @@ class TriageServer(GuardedServer):
         subject = self.lesions.subject(number)
         with self.lock:
             verdict = self.verdicts.of(subject.key)
-        told = {"state": _letter(verdict, subject), "note": verdict.note if verdict else ""}
+        told = {
+            "state": _letter(verdict, subject),
+            "note": verdict.note if verdict else "",
+            "reason": verdict.reason if verdict else "",
+        }
         return {"number": number, "verdict": told, **voi.shown()}
 
-    def judge(self, number: int, word: str | None, note: str | None) -> None:
-        """Take a verdict; word `none` takes it away."""
-        if word == "none":
-            with self.lock:
-                self.verdicts.clear(self.lesions.subject(number).key)
-            return
-        voi = self.lesions.voi(number)
-        subject = voi.subject
-        if subject is None:
-            raise ErrataError(f"no verdict: {' '.join(voi.problems)}")
-        with self.lock:
-            self.verdicts.give(subject, word, note)
+    def found(self, where: str, column: str | None, descending: bool) -> dict[str, Any]:
+        """VOIs that meet an expression, in their order."""
+        numbers = self.lesions.found(where, column, descending=descending)
+        return {"numbers": numbers, "hints": unknown_words(where)}
 
-    def undo(self) -> int | None:
-        """Take back the last verdict; returns the VOI's number, None where nothing is left."""
+    def views(self) -> list[dict[str, Any]]:
+        """Return the views that were kept; how many VOIs each shows, and how many are judged."""
         with self.lock:
-            key = self.verdicts.undo()
-        if key is None:
-            raise ErrataError("nothing to undo")
-        return self.lesions.numbers([key]).get(key)
+            views = self.saved.all()
+        told = self.states()
+        states, reasons = told["states"], told["reasons"]
+        found = []
+        for view in views:
+            try:
+                numbers = self.lesions.found(view.where)
+            except ManifestError:
+                # The manifest may have been another one when it was kept.
+                numbers = []
+            shown = [n for n in numbers if _meets(view.show, states[n], reasons.get(n))]
+            judged = sum(states[n] in _JUDGED for n in shown)
+            found.append({**view.model_dump(), "count": len(shown), "judged": judged})
+        return found
+
+    def keep_view(self, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Keep a view (`save`), or forget one (`remove`: its name)."""
+        with self.lock:
+            if "save" in body:
+                self.saved.keep(body["save"])
+            else:
+                self.saved.remove(str(body.get("remove")))
+        return self.views()
+
+    def judge(
+        self, numbers: Sequence[int], word: str | None, note: str | None = None, reason: str = ""
+    ) -> dict[str, Any]:
+        """Take a verdict on VOIs, which one step takes back; word `none` takes it away.
+
+        Returns
+        -------
+        dict
+            `changed`: number, letter and reason of the VOIs judged; `refused`: number of those
+            that could not be, and why; `reload`: another process changed the overlay.
+
+        Raises
+        ------
+        ErrataError
+            None of them can be judged.
+        """
+        if word == "none":
+            keys = {self.lesions.subject(number).key for number in numbers}
+            return self._changed(numbers, {}, lambda: self.verdicts.clear(keys))
+        if len(numbers) == 1:
+            # It is on the screen, so that it is decoded already.
+            voi = self.lesions.voi(numbers[0])
+            told = {numbers[0]: voi.subject or " ".join(voi.problems)}
+        else:
+            told = self.lesions.described(numbers)
+        subjects = {n: found for n, found in told.items() if isinstance(found, Subject)}
+        refused = {n: why for n, why in told.items() if isinstance(why, str)}
+        if not subjects:
+            raise ErrataError(f"no verdict: {next(iter(refused.values()))}")
+
+        def give() -> None:
+            left_out = self.verdicts.give_all(subjects.values(), word, note, reason)
+            for number, subject in [*subjects.items()]:
+                if subject.key in left_out:
+                    refused[number] = left_out[subject.key]
+                    del subjects[number]
+
+        return self._changed(subjects, refused, give)
+
+    def undo(self) -> dict[str, Any]:
+        """Take back the last step; answers as `judge`."""
+        numbers: list[int] = []
+
+        def take_back() -> None:
+            keys = self.verdicts.undo()
+            if not keys:
+                raise ErrataError("nothing to undo")
+            numbers.extend(self.lesions.numbers(keys).values())
+
+        return self._changed(numbers, {}, take_back)
+
+    def _changed(
+        self, numbers: Iterable[int], refused: Mapping[int, str], change: Callable[[], None]
+    ) -> dict[str, Any]:
+        with self.lock:
+            readings = self.verdicts.readings
+            change()
+            verdicts = self.verdicts.all()
+            reload = self.verdicts.readings != readings
+        changed = []
+        for number in numbers:
+            subject = self.lesions.subject(number)
+            verdict = verdicts.get(subject.key)
+            reason = verdict.reason if verdict else ""
+            changed.append((number, _letter(verdict, subject), reason))
+        return {"changed": changed, "refused": [*refused.items()], "reload": reload}
+
+
+def _meets(show: str, letter: str, reason: str | None) -> bool:
+    """Whether a VOI has the state that a view shows, as the page names it."""
+    if show.startswith("reason:"):
+        return reason == show.removeprefix("reason:")
+    return show == "all" or (
+        letter not in _JUDGED if show == "open" else show == _WORDS.get(letter)
+    )
 
 
 def _letter(verdict: Verdict | None, subject: Subject) -> str:
     if verdict is None:
         return _UNDECIDED
-    return _STATES[verdict.word] if verdict.subject == subject else _STALE
+    if verdict.subject != subject:
+        return _STALE
+    return _KEPT if verdict.word == NOTED and verdict.reason else _STATES[verdict.word]
 
 
 class _Handler(GuardedHandler):
     pages = _PAGES
+    longest_body = 1 << 18
     server: TriageServer
 
     def answer(self, path: str, asked: Mapping[str, str]) -> None:
+        lesions = self.server.lesions
         match path.split("/"):
             case ["", "api", "session"]:
                 self.send_json(self.server.session())
-            case ["", "api", "order", column] if column in column_names():
-                descending = asked.get("descending") == "1"
-                self.send_json(self.server.lesions.order(column, descending=descending))
+            case ["", "api", "states"]:
+                self.send_json(self.server.states())
+            case ["", "api", "found"]:
+                column, descending = asked.get("sort"), asked.get("descending") == "1"
+                self.send_json(self.server.found(asked.get("where", ""), column, descending))
+            case ["", "api", "views"]:
+                self.send_json(self.server.views())
             case ["", "api", "columns"]:
-                self.send_json(self.server.lesions.columns())
+                self.send_json(lesions.columns())
             case ["", "api", "names"]:
-                self.send_json(self.server.lesions.named(asked.get("voi_id", "")))
+                self.send_json(lesions.named(asked.get("voi_id", ""), asked.get("source", "")))
+            case ["", "api", "tiles"]:
+                numbers = [self._number(n) for n in asked.get("numbers", "").split(",")]
+                column = asked.get("column")
+                if len(numbers) > MOST_TILES or column not in (None, *column_names()):
+                    raise RefusalError(HTTPStatus.NOT_FOUND, "no such tiles")
+                self.send_json(self.server.wall.tiles(numbers, column))
             case ["", "api", "vois", number]:
                 self.send_json(self.server.voi(self._number(number)))
-            case ["", "slices", run, number, axis, index, window] if run == self.server.run:
-                self._slice(self._number(number), axis, index, window)
+            case ["", "voxels", run, number, axis, index] if run == self.server.run:
+                self._slice(self._number(number), axis, index)
+            case ["", "thumbnails", run, number] if run == self.server.run:
+                self.send_content(
+                    self.server.wall.picture(self._number(number)), "image/jpeg", _FOR_THIS_RUN
+                )
             case _:
                 raise RefusalError(HTTPStatus.NOT_FOUND, "no such page")
 
-    def _slice(self, number: int, axis: str, index: str, window: str) -> None:
-        if axis not in ("0", "1", "2") or window not in WINDOWS_HU:
+    def _slice(self, number: int, axis: str, index: str) -> None:
+        if axis not in ("0", "1", "2"):
             raise RefusalError(HTTPStatus.NOT_FOUND, "no such slice")
         at = self.below(index, VOI_SHAPE[int(axis)])
-        png = self.server.lesions.voi(number).png(int(axis), at, window)
-        if png is None:
+        voxels = self.server.lesions.voi(number).slice(int(axis), at)
+        if voxels is None:
             raise RefusalError(HTTPStatus.NOT_FOUND, "no image")
-        self.send_content(png, "image/png", "private, max-age=3600, immutable")
+        self.send_content(voxels, "application/octet-stream", _FOR_THIS_RUN)
 
     def take(self, path: str, body: dict[str, Any]) -> None:
         if path == "/api/undo":
-            self.send_json({"number": self.server.undo(), "states": self.server.states()})
+            self.send_json(self.server.undo())
+        elif path == "/api/views":
+            self.send_json(self.server.keep_view(body))
         elif path == "/api/verdicts":
-            number, word, note = (body.get(name) for name in ("number", "word", "note"))
-            known = (None, "none", *_STATES)
-            if (
-                type(number) is not int
-                or not 0 <= number < len(self.server.lesions)
-                or word not in known
-                or not isinstance(note, str | None)
-            ):
-                raise RefusalError(HTTPStatus.BAD_REQUEST, "no verdict on a VOI shown here")
-            self.server.judge(number, word, note)
-            self.send_json({"number": number, "states": self.server.states()})
+            self.send_json(self.server.judge(*self._verdict(body)))
         else:
             raise RefusalError(HTTPStatus.NOT_FOUND, "no such page")
+
+    def _verdict(self, body: dict[str, Any]) -> tuple[list[int], str | None, str | None, str]:
+        numbers, word, note = (body.get(name) for name in ("numbers", "word", "note"))
+        reason = body.get("reason", "")
+        known = [(word, "") for word in (None, "none", *_STATES)]
+        known += [(key.verdict, key.reason) for key in self.server.keys.verdicts]
+        count = len(self.server.lesions)
+        if (
+            not isinstance(numbers, list)
+            or not numbers
+            or not all(type(n) is int and 0 <= n < count for n in numbers)
+            or (word, reason) not in known
+            or not isinstance(note, str | None)
+        ):
+            raise RefusalError(HTTPStatus.BAD_REQUEST, "no verdict on VOIs shown here")
+        return [*dict.fromkeys(numbers)], word, note, reason
 
     def _number(self, text: str) -> int:
         return self.below(text, len(self.server.lesions))
@@ -173,8 +323,9 @@ def triage_server(
     port: int = 0,
     overlay: str | Path | None = None,
     author: str = "curator",
+    keys: str | Path | None = None,
 ) -> TriageServer:
-    """Make a server that shows VOIs one by one and takes verdicts.
+    """Make a server that shows VOIs, on a wall or one by one, and takes verdicts.
 
     It listens on 127.0.0.1 alone, and answers only those who know its token. Call `serve_forever`
     on it, and `server_close` in the end; it is a context manager.
@@ -195,6 +346,8 @@ def triage_server(
         Errata overlay for the verdicts; default: `errata/triage.yaml` below `out`.
     author : str
         Name or handle that signs; no address.
+    keys : path, optional
+        YAML file of the verdicts with a reason, see `load_keys`.
 
     Raises
     ------
@@ -202,11 +355,14 @@ def triage_server(
         Not a manifest or a list, or no mask meets the expression and the list.
     ErrataError
         The overlay is none, or the author cannot sign.
+    KeysError
+        The file of keys is none.
     SourceError
         The port is taken.
     """
+    offered = load_keys() if keys is None else load_keys(keys)
     entries = None if listed is None else read_list(Path(listed))
     lesions = Lesions(Path(out), where, sort, entries)
     path = Path(overlay) if overlay is not None else lesions.root / "errata" / "triage.yaml"
     verdicts = Verdicts(path, author)
-    return TriageServer(lesions, verdicts, port)
+    return TriageServer(lesions, verdicts, offered, port)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -20,7 +22,9 @@ ACCEPTED, REJECTED, NOTED = "accepted", "rejected", "noted"
 WORDS = (ACCEPTED, REJECTED, NOTED)
 TITLE = "Verdicts of triage"
 # By its evidence a verdict is told from what people wrote into the overlay by hand.
-_EVIDENCE = {f"seen in triage: {word}": word for word in WORDS}
+_EVIDENCE = re.compile(rf"seen in triage: ({'|'.join(WORDS)})(?: \((.+)\))?")
+# libyaml's emitter takes a quarter of the time.
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 Key = tuple[str, str]
 
 
@@ -57,11 +61,14 @@ class Verdict:
     note : str
         One line; empty where nothing was said.
     subject : Subject
+    reason : str
+        Of a verdict's key, such as `leak`; empty where the verdict was given without one.
     """
 
     word: str
     note: str
     subject: Subject
+    reason: str = ""
 
     def correction(self, author: str) -> Correction:
         """Return what it is in an overlay: `drop` where rejected, else `note`.
@@ -73,14 +80,16 @@ class Verdict:
         """
         drop = self.word == REJECTED
         seen = self.subject
+        said = ": ".join(words for words in (self.reason, self.note) if words)
+        of_a_key = f" ({self.reason})" if self.reason else ""
         try:
             return Correction(
                 kind=Kind.DROP if drop else Kind.NOTE,
                 source=seen.source,
                 voi_id=seen.voi_id,
                 layer=seen.layer,
-                reason=self.note or self.word,
-                evidence=f"seen in triage: {self.word}",
+                reason=said or self.word,
+                evidence=f"seen in triage: {self.word}{of_a_key}",
                 author=author,
                 date=datetime.datetime.now(datetime.UTC).date(),
                 before=seen.sha256 or "",
@@ -94,12 +103,17 @@ class Verdict:
     @classmethod
     def of(cls, correction: Correction) -> Verdict | None:
         """Verdict that a correction states; None where it is not one of triage."""
-        word = _EVIDENCE.get(correction.evidence)
-        if word is None or (correction.kind is Kind.DROP) != (word == REJECTED):
+        found = _EVIDENCE.fullmatch(correction.evidence)
+        if found is None:
+            return None
+        word, reason = found[1], found[2] or ""
+        if (correction.kind is Kind.DROP) != (word == REJECTED):
             return None
         c = correction
-        note = "" if c.reason == word else c.reason
-        return cls(word, note, Subject(c.source, c.voi_id, c.layer, c.before))
+        note = "" if c.reason == (reason or word) else c.reason
+        if reason:
+            note = note.removeprefix(f"{reason}: ")
+        return cls(word, note, Subject(c.source, c.voi_id, c.layer, c.before), reason)
 
 
 @dataclass(frozen=True)
@@ -109,6 +123,10 @@ class _Entry:
     text: str
     key: Key
     verdict: Verdict | None
+
+
+# By VOI; None takes its verdict away.
+_Changes = dict[Key, _Entry | None]
 
 
 class Verdicts:
@@ -126,6 +144,11 @@ class Verdicts:
     author : str
         Name or handle that signs.
 
+    Attributes
+    ----------
+    readings : int
+        How often the file was read; it grows when another process changed it.
+
     Raises
     ------
     ErrataError
@@ -134,6 +157,7 @@ class Verdicts:
 
     def __init__(self, path: Path, author: str) -> None:
         self.path, self.author = path, author
+        self.readings = 0
         self._head = f"overlay_version: 1\nname: {path.stem}\ntitle: {TITLE}\n"
         self._entries: list[_Entry] = []
         self._file = SharedFile(path, self._take)
@@ -147,8 +171,8 @@ class Verdicts:
             ) from error
         self._file.read()
         # After a crash, what was decided before it can still be taken back.
-        self._done: list[tuple[Key, Verdict | None]] = [
-            (entry.key, None) for entry in self._entries if entry.verdict is not None
+        self._done: list[dict[Key, Verdict | None]] = [
+            {entry.key: None} for entry in self._entries if entry.verdict is not None
         ]
 
     def of(self, key: Key) -> Verdict | None:
@@ -163,83 +187,141 @@ class Verdicts:
         """How many of each word."""
         return Counter(verdict.word for verdict in self._verdicts())
 
-    def give(self, subject: Subject, word: str | None, note: str | None = None) -> None:
-        """Decide on a VOI.
+    def give(
+        self, subject: Subject, word: str | None, note: str | None = None, reason: str = ""
+    ) -> None:
+        """Decide on a VOI, see `give_all`."""
+        self.give_all([subject], word, note, reason)
+
+    def give_all(
+        self,
+        subjects: Iterable[Subject],
+        word: str | None,
+        note: str | None = None,
+        reason: str = "",
+    ) -> dict[Key, str]:
+        """Decide on VOIs: one write, and one step to take back.
 
         Parameters
         ----------
         word : str or None
-            None keeps the word that there is, or is `noted`.
+            None keeps word and reason that there are, or is `noted`.
         note : str, optional
             One line; None keeps what was noted before.
+        reason : str
+            Of the verdict's key.
+
+        Returns
+        -------
+        dict of Key to str
+            VOIs that could not be judged, and why; the others are.
 
         Raises
         ------
         ErrataError
-            Not one line, nothing said, the VOI has corrections of other kinds in this overlay, or
-            the overlay is full or cannot be written.
+            Not one line, nothing said, none of the VOIs can be judged, or the overlay is full or
+            cannot be written.
         """
+        wanted = {subject.key: subject for subject in subjects}
+        refused: dict[Key, str] = {}
 
-        def decide(before: Verdict | None) -> Verdict:
-            said = before.note if note is None and before else note or ""
-            meant = word or (before.word if before else NOTED)
-            if meant == NOTED and not said.strip():
-                raise ErrataError("an empty note says nothing")
-            return Verdict(meant, said.strip(), subject)
+        def decide(before: Mapping[Key, Verdict], by_hand: Collection[Key]) -> _Changes:
+            made: _Changes = {}
+            for key, subject in wanted.items():
+                old = before.get(key)
+                said = old.note if note is None and old else note or ""
+                meant = word or (old.word if old else NOTED)
+                why = reason if word else (old.reason if old else "")
+                if meant == NOTED and not (said.strip() or why):
+                    raise ErrataError("an empty note says nothing")
+                verdict = Verdict(meant, said.strip(), subject, why)
+                if key in by_hand:
+                    refused[key] = self._by_hand
+                    continue
+                try:
+                    made[key] = self._entry(verdict)
+                except ErrataError as error:
+                    refused[key] = str(error)
+            if not made:
+                raise ErrataError(next(iter(refused.values()), "no VOI is named"))
+            return made
 
-        self._done.append((subject.key, self._write(subject.key, decide)))
+        self._done.append(self._write(wanted, decide))
+        return refused
 
-    def clear(self, key: Key) -> None:
-        """Take away the verdict of a VOI."""
-        before = self._write(key, lambda _: None)
-        if before is not None:
-            self._done.append((key, before))
+    def clear(self, keys: Iterable[Key]) -> None:
+        """Take away the verdicts of VOIs, in one step; raises as `give_all`."""
+        before = self._restore(dict.fromkeys(keys))
+        if any(before.values()):
+            self._done.append(before)
 
-    def undo(self) -> Key | None:
-        """Take back the last change; returns the VOI that it was about, None where none is left."""
+    def undo(self) -> list[Key]:
+        """Take back the last step; raises as `give_all`.
+
+        Returns
+        -------
+        list of Key
+            VOIs that it was about; none where no step is left.
+        """
         if not self._done:
-            return None
-        key, before = self._done[-1]
-        self._write(key, lambda _: before)
-        self._done.pop()
-        return key
+            return []
+        self._restore(self._done[-1])
+        return list(self._done.pop())
+
+    def _restore(self, verdicts: Mapping[Key, Verdict | None]) -> dict[Key, Verdict | None]:
+        def decide(_: Mapping[Key, Verdict], by_hand: Collection[Key]) -> _Changes:
+            if by_hand:
+                raise ErrataError(self._by_hand)
+            return {key: None if v is None else self._entry(v) for key, v in verdicts.items()}
+
+        return self._write(verdicts, decide)
+
+    def _entry(self, verdict: Verdict) -> _Entry:
+        return _Entry(_dumped(verdict.correction(self.author)), verdict.subject.key, verdict)
+
+    @property
+    def _by_hand(self) -> str:
+        return f"{self.path.name} has other corrections of this VOI; edit it there"
 
     def _verdicts(self) -> Iterator[Verdict]:
         return (entry.verdict for entry in self._entries if entry.verdict is not None)
 
     def _write(
-        self, key: Key, decide: Callable[[Verdict | None], Verdict | None]
-    ) -> Verdict | None:
-        """Replace the verdict of a VOI by what is decided on it; returns the one before."""
+        self,
+        keys: Collection[Key],
+        decide: Callable[[Mapping[Key, Verdict], Collection[Key]], _Changes],
+    ) -> dict[Key, Verdict | None]:
+        """Replace verdicts of VOIs by what is decided; returns those before.
+
+        To decide, the verdicts that there are and the VOIs with corrections by hand are told.
+        """
         try:
             with self._file.replacing():
-                before = self.of(key)
-                self._replace(key, decide(before))
-                return before
+                before = {key: verdict for key, verdict in self.all().items() if key in keys}
+                by_hand = {e.key for e in self._entries if e.verdict is None and e.key in keys}
+                made = decide(before, by_hand)
+                kept = [e for e in self._entries if e.verdict is None or e.key not in made]
+                self._replace([*kept, *(entry for entry in made.values() if entry is not None)])
+                return {key: before.get(key) for key in made}
         except OSError as error:
             raise ErrataError(f"{self.path}: cannot be written: {error.strerror}") from error
 
-    def _replace(self, key: Key, verdict: Verdict | None) -> None:
-        if any(entry.key == key and entry.verdict is None for entry in self._entries):
-            raise ErrataError(f"{self.path.name} has other corrections of this VOI; edit it there")
-        kept = [entry for entry in self._entries if entry.key != key]
-        if verdict is not None:
-            text = _dumped(verdict.correction(self.author))
-            kept.append(_Entry(text, key, verdict))
-        data = (self._head + _list(kept)).encode()
-        if len(kept) > MAXIMUM_CORRECTIONS or len(data) > MAXIMUM_BYTES:
-            raise ErrataError(f"{self.path} is full: go on in another file with --overlay")
+    def _replace(self, entries: list[_Entry]) -> None:
+        data = (self._head + _list(entries)).encode()
+        if len(entries) > MAXIMUM_CORRECTIONS or len(data) > MAXIMUM_BYTES:
+            raise ErrataError(f"{self.path} is full: continue in another file with --overlay")
         write_bytes(self.path, data)
-        self._entries = kept
+        self._entries = entries
 
     def _take(self) -> None:
+        self.readings += 1
         if not self.path.exists():
             self._entries = []
             return
         overlay = load_overlay(self.path)
         head, texts = _split(self.path.read_text(encoding="utf-8"))
         if texts is None or len(texts) != len(overlay.corrections):
-            # Written in another style than ours: said anew, without its comments.
+            # Written in another style than ours: written again, without its comments.
             head = _yaml(overlay.model_dump(mode="json", exclude={"corrections"}))
             texts = [_dumped(correction) for correction in overlay.corrections]
         self._head = head
@@ -277,5 +359,5 @@ def _dumped(correction: Correction) -> str:
 
 
 def _yaml(content: object) -> str:
-    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text

@@ -70,6 +70,7 @@ export function onKeys(once, held, ready) {
 
 export function listKeys(keys) {
   $("keys").replaceChildren(...keys.flatMap(([names, words]) => {
+    if (!names) return [element("dt", words, "heading")];
     const shown = document.createElement("dt");
     shown.append(...names.split(" ").map((name) => element("kbd", name)));
     return [shown, element("dd", words)];

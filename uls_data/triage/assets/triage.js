@@ -1,337 +1,127 @@
-// One VOI at a time: three planes, a verdict by the keyboard. Text from the manifest goes into the
+// The curator's desk: a wall of VOIs, and one of them at a time. Text from the manifest goes into the
 // page as text only.
 
-import { $, ask, element, filled, listKeys, onKeys, say, shape, theme, wrong } from "./common.js";
+import { $, ask, element, listKeys, say, theme, wrong } from "./common.js";
+import { desk, isJudged, judge, nextOpen, on, take, tell, told, undo } from "./desk.js";
+import * as filter from "./filter.js";
+import * as planes from "./planes.js";
+import * as single from "./single.js";
+import * as wall from "./wall.js";
 
-const PLANES = ["Axial", "Coronal", "Sagittal"];
-// What lies left, right, above and below in each plane.
-const LETTERS = [["R", "L", "A", "P"], ["R", "L", "H", "F"], ["A", "P", "H", "F"]];
-const WORDS = { ".": "not judged", a: "accepted", r: "rejected", n: "noted", s: "judged on another mask" };
-const MARGIN = 1.7, LEAST_MM = 36, ZOOM = 1.25;
-const FACTS = [
-  ["lesion_type", "Type"], ["layer", "Layer"], ["supervision", "Supervision"], ["source", "Source"],
-  ["case_id", "Case"], ["lesion_index", "Lesion"], ["long_axis_mm", "Long axis, mm"],
-  ["short_axis_mm", "Short axis, mm"], ["volume_mm3", "Volume, mm³"], ["predicted_dice", "Predicted Dice"],
-  ["uncertainty", "Disagreement"], ["recist_long_vox", "Reader's long axis, px"],
-  ["recist_short_vox", "Reader's short axis, px"], ["key_slice_long_error_vox", "Long axis off, px"],
-  ["key_slice_short_error_vox", "Short axis off, px"], ["agreement_level", "Readers who agree"],
-  ["patient_sex", "Sex"], ["patient_age_years", "Age"],
+const PLAIN = [
+  { key: "a", verdict: "accepted", reason: "", words: "Accept" },
+  { key: "r", verdict: "rejected", reason: "", words: "Reject" },
 ];
 const KEYS = [
-  ["a", "accept, and on to the next that is not judged"], ["r", "reject: the lesion shall be left out"],
-  ["n", "note"], ["u", "undo the last verdict"], ["x", "take away the verdict shown"],
+  ["n", "note: one line, which stays with a later verdict"], ["u", "undo the last step"],
+  ["x", "take away the verdict"], ["g", "wall, single view"], ["/", "filter"], ["j", "order"],
+  ["t", "light or dark"], ["?", "this help"],
+  ["", "On the wall"],
+  ["arrows", "move; with Shift choose all on the way"], ["click", "choose; with Ctrl one more, with Shift up to there"],
+  ["Ctrl+a", "choose all that are shown"], ["space", "choose or not"], ["Enter", "open; also a double click"],
+  ["+ −", "size"], ["1 2 3", "plane"],
+  ["", "In the single view"],
   ["→ ←", "next, previous VOI"], ["space", "next VOI that is not judged"],
   ["↑ ↓", "slice; also the wheel, and PgUp PgDn by five"], ["1 2 3", "which plane the arrows scroll"],
-  ["click", "bring the other planes there"], ["Home", "back to where the VOI opened"],
-  ["w", "window: lung, soft tissue or bone"], ["o", "outline and lines on or off"],
-  ["+ −", "zoom; also the wheel with Ctrl"], ["j", "jump to the worst by a column"],
-  ["t", "light or dark"], ["? Esc", "this help, and away"],
+  ["f", "one plane large"], ["click", "bring the other planes there"],
+  ["drag", "level (up, down) and width (left, right); with Shift pan"], ["m", "ruler; Backspace removes one"],
+  ["w", "next window"], ["o", "outlines and lines on or off"], ["+ −", "zoom; also the wheel with Ctrl"],
+  ["Home", "back to how the VOI opened"], ["Esc", "back to the wall"],
 ];
+let verdicts = [];
 
-let session, states, order, columns, place = 0;
-let voi = null, position = [0, 0, 0], view = null, zoom = 1, window_, plane = 0, marks = true;
-let busy = false, asked = 0, sorted = null, wheel = 0;
-const shownSlice = [null, null, null], loading = [false, false, false];
+const targets = () => (desk.view === "wall" ? [...wall.wall.selected] : [single.number()]);
 
-const number = () => order[place];
-const planeUrl = (n, p, at) =>
-  `slices/${session.run}/${n}/${session.planes[p][2]}/${at}/${window_}`;
-
-// ---- showing ---------------------------------------------------------------------------------
-
-async function show(at) {
-  place = at;
-  const mine = ++asked;
-  document.body.dataset.ready = "";
-  const found = await ask(`api/vois/${number()}`);
-  if (mine !== asked) return;
-  voi = found;
-  window_ = voi.window;
-  const [low, high] = voi.box, row = voi.row;
-  position = [128, 128, row.key_slice_voi ?? row.long_axis_slice_voi ?? 64]
-    .map((k, axis) => Math.min(Math.max(Math.round(k), 0), session.shape[axis] - 1));
-  voi.opened = [...position];
-  const sides = low.map((a, axis) => (high[axis] - a) * voi.spacing_mm[axis]);
-  view = { side: Math.max(MARGIN * Math.max(...sides), LEAST_MM), centre: low.map((a, axis) => (a + high[axis]) / 2) };
-  zoom = 1;
-  history.replaceState(null, "", `#${encodeURIComponent(row.voi_id)}`);
-  tell();
-  await draw();
-  if (mine !== asked) return;
-  document.body.dataset.ready = String(number());
-  prefetch();
-}
-
-function tell() {
-  const count = { a: 0, r: 0, n: 0 };
-  for (const letter of states) if (letter in count) count[letter] += 1;
-  const judged = count.a + count.r, n = states.length;
+function progress() {
+  const count = { a: 0, r: 0, n: 0, f: 0 };
+  for (const letter of desk.states) if (letter in count) count[letter] += 1;
+  const judged = count.a + count.r + count.f, n = desk.states.length;
+  const strong = (words) => element("b", words);
   $("bar").max = n;
   $("bar").value = judged;
   $("counts").replaceChildren(strong(judged), ` of ${n} judged · `, strong(count.a), " accepted · ",
-    strong(count.r), " rejected · ", strong(count.n), " noted");
-  $("order").textContent = sorted ? `${sorted.descending ? "largest" : "smallest"} ${sorted.column} first` : "";
-  if (!voi) return;
-  const state = states[voi.number];
-  $("judge").dataset.state = state;
-  $("place").textContent = `${place + 1} of ${n}`;
-  $("name").textContent = voi.row.voi_id;
-  document.title = `${place + 1}/${n} ${voi.row.voi_id}`;
-  $("verdict").textContent = WORDS[state];
-  $("note").textContent = voi.verdict.note ? `“${voi.verdict.note}”` : "";
-  $("why").replaceChildren(...voi.why.map((words) => element("li", words)));
-  $("problems").replaceChildren(...voi.problems.map((words) => element("li", words)));
-  for (const key of ["a", "r", "n"]) {
-    document.querySelector(`button[data-key="${key}"]`).disabled = !voi.judgeable;
+    strong(count.r), " rejected · ", strong(count.n + count.f), " noted");
+}
+
+function order() {
+  const { sort, descending } = desk.query;
+  $("order").textContent = sort ? `${descending ? "largest" : "smallest"} ${sort} first` : "";
+}
+
+function selection() {
+  const count = wall.wall.selected.size;
+  $("selected").textContent = count ? `${count} selected` : "None selected";
+}
+
+// ---- views -----------------------------------------------------------------------------------
+
+function look(view) {
+  if (desk.view === "wall" && view !== "wall") wall.leave();
+  desk.view = view;
+  document.body.dataset.view = view;
+  $("wall").hidden = view !== "wall";
+  $("single").hidden = view !== "single";
+  for (const button of document.querySelectorAll("[data-view]")) {
+    button.setAttribute("aria-pressed", button.dataset.view === view);
   }
-  const first = FACTS.filter(([name]) => filled(voi.row[name]));
-  if (sorted && !first.some(([name]) => name === sorted.column)) first.unshift([sorted.column, sorted.column]);
-  $("main").replaceChildren(...first.map(([name, words]) => fact(name, words)), spacing(), flags());
-  $("all").replaceChildren(...Object.keys(voi.row).filter((name) => filled(voi.row[name]))
-    .map((name) => fact(name, name)));
 }
 
-const strong = (words) => element("b", words);
-
-function fact(name, words) {
-  const pair = document.createElement("div");
-  if (sorted && name === sorted.column) pair.className = "sorted";
-  pair.append(element("dt", words), element("dd", text(voi.row[name])));
-  return pair;
+function toWall() {
+  look("wall");
+  history.replaceState(null, "", "#wall");
+  document.title = "Triage";
+  wall.enter();
 }
 
-function spacing() {
-  const pair = document.createElement("div");
-  const known = filled(voi.row.spacing_x_mm);
-  pair.append(element("dt", "Spacing, mm"),
-    element("dd", known ? voi.spacing_mm.map((mm) => mm.toFixed(2)).join(" × ") : "not known"));
-  return pair;
+function toSingle(place = desk.place) {
+  look("single");
+  document.activeElement?.blur();
+  return single.show(place).catch(wrong);
 }
 
-function flags() {
-  const pair = fact("qc_flags", "Flags");
-  pair.className = "wide";
-  return pair;
-}
-
-function text(value) {
-  if (Array.isArray(value)) return value.map(text).join(", ") || "–";
-  if (typeof value !== "number" || Number.isInteger(value)) return filled(value) ? String(value) : "–";
-  return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
-}
-
-// Planes are drawn in mm: x and y of a picture run against their axes of the VOI.
-function frame(p) {
-  const [right, down, across] = session.planes[p], mm = voi.spacing_mm, n = session.shape;
-  return { right, down, across, sx: mm[right], sy: mm[down], width: n[right], height: n[down],
-    x: (index) => (n[right] - index) * mm[right], y: (index) => (n[down] - index) * mm[down] };
-}
-
-async function draw() {
-  await Promise.all([0, 1, 2].map(drawPlane));
-}
-
-async function drawPlane(p) {
-  const figure = document.querySelector(`figure[data-plane="${p}"]`);
-  figure.classList.toggle("active", p === plane);
-  if (!voi.has_image) {
-    fill(figure, p, null);
-    return;
-  }
-  const wanted = () => planeUrl(voi.number, p, position[session.planes[p][2]]);
-  if (loading[p]) return loading[p];
-  loading[p] = (async () => {
-    // Of slices asked for faster than they come, the last one is drawn.
-    while (shownSlice[p] !== wanted()) {
-      const url = wanted(), picture = new Image();
-      picture.src = url;
-      try {
-        await picture.decode();
-      } catch {
-        if (url === wanted()) throw new Error("a slice could not be loaded; is the server still there?");
-        continue;
-      }
-      if (url === wanted()) shownSlice[p] = url;
-    }
-  })();
-  try {
-    await loading[p];
-  } catch (error) {
-    wrong(error);
-    return;
-  } finally {
-    loading[p] = false;
-  }
-  fill(figure, p, shownSlice[p]);
-}
-
-function fill(figure, p, url) {
-  const f = frame(p), side = view.side / zoom, k = position[f.across];
-  const cx = f.x(view.centre[f.right]), cy = f.y(view.centre[f.down]);
-  const svg = figure.querySelector("svg");
-  svg.setAttribute("viewBox", `${cx - side / 2} ${cy - side / 2} ${side} ${side}`);
-  const scaled = shape("g", { transform: `scale(${f.sx} ${f.sy})` });
-  if (url) {
-    scaled.append(shape("image", { href: url, width: f.width, height: f.height, preserveAspectRatio: "none" }));
-  } else {
-    scaled.append(shape("rect", { width: f.width, height: f.height, fill: "#2a2d31" }));
-  }
-  if (marks) {
-    const path = voi.outlines[p][k];
-    if (path) {
-      scaled.append(shape("path", { d: path, fill: "none", stroke: "#56b4e9", "stroke-width": 1.8,
-        "stroke-linecap": "square", "vector-effect": "non-scaling-stroke" }));
-    }
-  }
-  const drawn = [scaled];
-  if (marks && p === 0) drawn.push(...lines(f, k));
-  if (marks) drawn.push(...ticks(f, cx, cy, side));
-  svg.replaceChildren(...drawn);
-  caption(figure, f, p, k, side);
-}
-
-function lines(f, k) {
-  const row = voi.row, found = [];
-  const line = (points, colour, dash) => {
-    for (let at = 0; at + 3 < points.length; at += 4) {
-      found.push(shape("line", {
-        x1: f.x(points[at] + 0.5), y1: f.y(points[at + 1] + 0.5),
-        x2: f.x(points[at + 2] + 0.5), y2: f.y(points[at + 3] + 0.5),
-        stroke: colour, "stroke-width": 1.8, "stroke-dasharray": dash, "vector-effect": "non-scaling-stroke",
-      }));
-    }
-  };
-  if (row.recist_points_vox && k === row.key_slice_voi) line(row.recist_points_vox, "#ffdc3c", "none");
-  else if (k === row.long_axis_slice_voi) {
-    line(row.long_axis_points_vox ?? [], "#ffdc3c", "5 4");
-    line(row.short_axis_points_vox ?? [], "#ffdc3c", "5 4");
-  }
-  return found;
-}
-
-// Where the other planes lie, at the edges: across the lesion they would hide it.
-function ticks(f, cx, cy, side) {
-  const x = f.x(position[f.right] + 0.5), y = f.y(position[f.down] + 0.5), far = side / 2, near = side * 0.46;
-  return [[x, cy - far, x, cy - near], [x, cy + near, x, cy + far],
-    [cx - far, y, cx - near, y], [cx + near, y, cx + far, y]].map(([x1, y1, x2, y2]) =>
-    shape("line", { x1, y1, x2, y2, stroke: "#ff5c5c", "stroke-width": 1.5, "vector-effect": "non-scaling-stroke" }));
-}
-
-function caption(figure, f, p, k, side) {
-  const [low, high] = session.windows_hu[window_];
-  figure.querySelector("figcaption").textContent =
-    `${PLANES[p]} ${k} of ${session.shape[f.across] - 1}`;
-  figure.querySelector(".window").textContent =
-    voi.has_image ? `level ${(low + high) / 2} width ${high - low}`.replace("-", "−") : "no image";
-  figure.querySelector(".scale")?.remove();
-  if (!filled(voi.row.spacing_x_mm)) return;
-  const mm = [200, 100, 50, 20, 10, 5, 2, 1].find((length) => length < side / 3) ?? 1;
-  const bar = element("div", "", "scale");
-  bar.style.width = `${100 * mm / side}%`;
-  bar.append(element("span", `${mm} mm`));
-  figure.append(bar);
-}
-
-function prefetch() {
-  const n = order[next(place)] ?? number();
-  if (n !== number()) ask(`api/vois/${n}`).then((found) => {
-    const z = found.row.key_slice_voi ?? found.row.long_axis_slice_voi ?? 64;
-    [128, 128, z].forEach((k, axis) => {
-      if (found.has_image) new Image().src = `slices/${session.run}/${n}/${axis}/${k}/${found.window}`;
-    });
-  }).catch(() => {});
-}
-
-// ---- moving ----------------------------------------------------------------------------------
-
-const go = (at) => show((at + order.length) % order.length).catch(wrong);
-
-// The next VOI that is not judged, from `from` on and round; `from` where there is none.
-function next(from) {
-  for (let step = 1; step <= order.length; step += 1) {
-    const at = (from + step) % order.length;
-    if (!"ar".includes(states[order[at]])) return at;
-  }
-  return from;
-}
-
-function nextOpen() {
-  const at = next(place);
-  if (at === place && "ar".includes(states[number()])) say("All VOIs are judged");
-  else go(at);
-}
-
-function scroll(p, step) {
-  const axis = session.planes[p][2];
-  position[axis] = Math.min(Math.max(position[axis] + step, 0), session.shape[axis] - 1);
-  plane = p;
-  draw();
-}
-
-function point(event, p) {
-  const f = frame(p), svg = event.currentTarget.querySelector("svg");
-  const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
-  const clamp = (value, axis) => Math.min(Math.max(Math.floor(value), 0), session.shape[axis] - 1);
-  position[f.right] = clamp(session.shape[f.right] - at.x / f.sx, f.right);
-  position[f.down] = clamp(session.shape[f.down] - at.y / f.sy, f.down);
-  plane = p;
-  draw();
-}
-
-function zoomBy(factor) {
-  zoom = Math.min(Math.max(zoom * factor, 0.1), 8);
-  draw();
+function openChosen() {
+  toSingle(wall.wall.active);
 }
 
 // ---- judging ---------------------------------------------------------------------------------
 
-async function judge(word, note) {
-  if (busy || !seen()) return;
-  busy = true;
-  const mine = voi;
+async function give(word, note, reason) {
+  const numbers = targets(), onWall = desk.view === "wall";
+  if (!numbers.length) { say("Choose VOIs first"); return; }
+  if (!onWall && !single.seen()) return;
   try {
-    const answer = await ask("api/verdicts", { number: mine.number, word, note });
-    states = answer.states;
-    mine.verdict.note = word === "none" ? "" : note ?? mine.verdict.note;
-    tell();
-    say(`${mine.row.voi_id}: ${word === "none" ? "verdict taken away" : WORDS[states[mine.number]]}`);
-    if (word === "accepted" || word === "rejected") nextOpen();
-  } catch (error) {
-    wrong(error);
-  } finally {
-    busy = false;
-  }
-}
-
-async function undo() {
-  if (busy) return;
-  busy = true;
-  try {
-    const answer = await ask("api/undo", {});
-    states = answer.states;
-    if (answer.number === null) say("taken back; it is not among the VOIs shown");
+    const answer = await judge(numbers, word, note, reason);
+    if (!answer) return;
+    if (!onWall) single.given(word, note);
     else {
-      await show(order.indexOf(answer.number));
-      say(`${voi.row.voi_id}: taken back`);
+      const words = word === "none" ? "taken away" : reason || word || "noted";
+      say(told(answer, `${answer.changed.length} VOIs: ${words}`), answer.refused.length > 0);
     }
-    tell();
   } catch (error) {
     wrong(error);
-  } finally {
-    busy = false;
   }
 }
 
-// Nothing is judged that is not on the screen yet.
-function seen() {
-  const ready = document.body.dataset.ready === String(number());
-  if (!ready) say("Wait until the VOI is shown");
-  return ready;
+async function takeBack() {
+  try {
+    const answer = await undo();
+    if (!answer) return;
+    const numbers = answer.changed.map(([number]) => number);
+    const shown = numbers.filter((number) => desk.order.includes(number));
+    if (desk.view === "wall" || numbers.length !== 1) say(`${numbers.length} VOIs: taken back`);
+    else if (!shown.length) say("taken back; it is not among the VOIs shown");
+    else {
+      await single.show(desk.order.indexOf(numbers[0]));
+      say(`${planes.planes.voi.row.voi_id}: taken back`);
+    }
+  } catch (error) {
+    wrong(error);
+  }
 }
 
 function note() {
-  if (!voi.judgeable || !seen()) return;
-  $("text").value = voi.verdict.note;
+  if (desk.view === "single" ? !single.seen() : !wall.wall.selected.size) return;
+  $("text").value = desk.view === "single" ? planes.planes.voi.verdict.note : "";
   $("noting").showModal();
   $("text").select();
 }
@@ -339,105 +129,156 @@ function note() {
 function save() {
   const words = $("text").value.trim();
   $("noting").close();
-  if (words || "ar".includes(states[voi.number])) judge(undefined, words);
-  else if (voi.verdict.note) judge("none");
-}
-
-async function jump() {
-  const column = $("column").value, descending = document.querySelector("[name=direction]:checked").value === "1";
-  $("ordering").close();
-  try {
-    order = column ? await ask(`api/order/${column}?descending=${Number(descending)}`)
-      : [...states].map((_, at) => at);
-    sorted = column ? { column, descending } : null;
-    await show(0);
-  } catch (error) {
-    wrong(error);
-  }
+  if (desk.view === "wall") { if (words) give(undefined, words); return; }
+  if (words || isJudged(single.number())) give(undefined, words);
+  else if (planes.planes.voi.verdict.note) give("none");
 }
 
 // ---- keys ------------------------------------------------------------------------------------
 
-const once = {
-  a: () => voi.judgeable && judge("accepted"),
-  r: () => voi.judgeable && judge("rejected"),
-  n: note,
-  u: undo,
-  x: () => states[number()] !== "." && judge("none"),
-  j: () => columns.then(() => $("ordering").showModal()).catch(wrong),
+const both = {
+  n: note, u: takeBack, t: theme,
+  x: () => give("none"),
+  g: () => (desk.view === "wall" ? toSingle() : toWall()),
+  "/": () => $("where").focus(),
+  j: () => $("sort").focus(),
   "?": () => $("helping").showModal(),
-  t: theme,
-  " ": nextOpen,
+};
+const alone = {
+  " ": single.goNextOpen,
+  Escape: toWall,
+  f: () => planes.enlarge(),
+  m: () => planes.setTool("ruler"),
+  Backspace: () => { planes.planes.rulers.pop(); planes.draw(); },
   w: () => {
-    const names = Object.keys(session.windows_hu);
-    window_ = names[(names.indexOf(window_) + 1) % names.length];
-    draw();
+    const names = Object.keys(desk.session.windows_hu);
+    planes.setPreset(names[(names.indexOf(planes.planes.preset) + 1) % names.length]);
+    planes.draw();
   },
-  o: () => { marks = !marks; draw(); },
-  Home: () => { position = [...voi.opened]; zoom = 1; draw(); },
-  1: () => scroll(0, 0),
-  2: () => scroll(1, 0),
-  3: () => scroll(2, 0),
+  o: () => { planes.planes.marks = !planes.planes.marks; planes.draw(); },
+  Home: () => { planes.home(); planes.draw(); },
+  1: () => planes.look(0),
+  2: () => planes.look(1),
+  3: () => planes.look(2),
 };
 const held = {
-  ArrowRight: () => go(place + 1),
-  ArrowLeft: () => go(place - 1),
-  ArrowUp: () => scroll(plane, 1),
-  ArrowDown: () => scroll(plane, -1),
-  PageUp: () => scroll(plane, 5),
-  PageDown: () => scroll(plane, -5),
-  "+": () => zoomBy(ZOOM),
-  "=": () => zoomBy(ZOOM),
-  "-": () => zoomBy(1 / ZOOM),
+  ArrowRight: () => single.go(desk.place + 1),
+  ArrowLeft: () => single.go(desk.place - 1),
+  ArrowUp: () => planes.scroll(planes.planes.plane, 1),
+  ArrowDown: () => planes.scroll(planes.planes.plane, -1),
+  PageUp: () => planes.scroll(planes.planes.plane, 5),
+  PageDown: () => planes.scroll(planes.planes.plane, -5),
+  "+": () => planes.zoomBy(1.25),
+  "=": () => planes.zoomBy(1.25),
+  "-": () => planes.zoomBy(0.8),
 };
 
-const press = onKeys(once, held, () => Boolean(voi));
+function press(key, repeated = false) {
+  const verdict = verdicts.find((one) => one.key === key);
+  const act = verdict ? () => give(verdict.verdict, undefined, verdict.reason)
+    : both[key] ?? (desk.view === "single" ? alone[key] : undefined);
+  const again = desk.view === "single" ? held[key] : undefined;
+  if (again) again();
+  else if (act && !repeated) act();
+  return Boolean(act ?? again);
+}
+
+function onKey(event) {
+  const { target } = event;
+  if (document.querySelector("dialog[open]")) return;
+  if (target.matches("input, select, textarea")) {
+    if (event.key === "Escape") { target.blur(); if (desk.view === "wall") $("grid").focus(); }
+    return;
+  }
+  // Enter and space on a button press it.
+  if (target.matches("button, summary") && (event.key === "Enter" || event.key === " ")) return;
+  if (desk.view === "wall" && wall.pressed(event)) { event.preventDefault(); return; }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (press(event.key.length === 1 ? event.key.toLowerCase() : event.key, event.repeat)) event.preventDefault();
+}
+
+function verdictButtons() {
+  verdicts = [...PLAIN, ...desk.session.keys.map((one) => ({ ...one, words: one.reason }))];
+  for (const place of [$("verdicts"), $("bulk-verdicts")]) {
+    place.replaceChildren(...verdicts.map(({ key, verdict, words }) => {
+      const button = element("button", `${words} `, verdict === "rejected" ? "reject" : verdict === "accepted" ? "accept" : "");
+      button.type = "button";
+      button.dataset.key = key;
+      button.append(element("kbd", key));
+      return button;
+    }));
+  }
+}
 
 function listen() {
-  document.querySelectorAll("button[data-key]").forEach((button) => {
-    button.addEventListener("click", () => { button.blur(); press(button.dataset.key); });
+  document.addEventListener("keydown", onKey);
+  document.addEventListener("click", (event) => {
+    const key = event.target.closest("button[data-key]")?.dataset.key;
+    if (!key) return;
+    event.target.closest("button").blur();
+    press(key);
+    if (desk.view === "wall") $("grid").focus({ preventScroll: true });
   });
-  for (const [id, key] of [["jump", "j"], ["theme", "t"], ["help", "?"]]) {
-    $(id).addEventListener("click", () => { $(id).blur(); press(key); });
+  for (const button of document.querySelectorAll("[data-view]")) {
+    button.addEventListener("click", () => (button.dataset.view === "wall" ? toWall() : toSingle()));
   }
+  for (const button of document.querySelectorAll("[data-tool]")) {
+    button.addEventListener("click", () => { button.blur(); planes.setTool(button.dataset.tool); });
+  }
+  $("preset").addEventListener("change", () => {
+    if ($("preset").value) planes.setPreset($("preset").value);
+    $("preset").blur();
+    planes.draw();
+  });
+  $("select-all").addEventListener("click", wall.selectAll);
+  $("select-none").addEventListener("click", wall.selectNone);
   $("save").addEventListener("click", save);
-  $("go").addEventListener("click", jump);
-  for (const [id, act] of [["noting", save], ["ordering", jump]]) {
-    $(id).addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && event.target.value !== "cancel") { event.preventDefault(); act(); }
-    });
-  }
-  document.querySelectorAll("figure").forEach((figure, p) => {
-    LETTERS[p].forEach((letter, at) => {
-      figure.append(element("span", letter, `letter ${["left", "right", "top", "bottom"][at]}`));
-    });
-    figure.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      if (!voi) return;
-      if (event.ctrlKey) { zoomBy(event.deltaY < 0 ? ZOOM : 1 / ZOOM); return; }
-      // A notch of a wheel is a slice; a touchpad sends many small steps.
-      wheel += event.deltaY;
-      const steps = Math.trunc(wheel / 60);
-      if (steps) { wheel -= steps * 60; scroll(p, -Math.sign(steps)); }
-    }, { passive: false });
-    figure.addEventListener("click", (event) => voi && point(event, p));
+  $("noting").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.value !== "cancel") { event.preventDefault(); save(); }
   });
+  addEventListener("hashchange", () => { follow().catch(wrong); });
+  on("verdicts", progress);
+  on("selection", selection);
+  on("order", () => { order(); if (desk.view === "single") toSingle(); });
+  on("open", openChosen);
+  wall.listen();
+  planes.listen();
+}
+
+// ---- addresses -------------------------------------------------------------------------------
+
+// `#wall`, or a VOI: `#source/voi_id/layer`, of which the last may be left out, or `#voi_id`.
+async function follow() {
+  const hash = location.hash.slice(1);
+  if (hash === "wall") { toWall(); return; }
+  let place = nextOpen(desk.order.length - 1);
+  if (hash) {
+    const parts = hash.split("/").map(decodeURIComponent);
+    const [source, voi_id, layer] = parts.length === 1 ? ["", ...parts, ""] : parts;
+    const found = await ask(`api/names?${new URLSearchParams({ source, voi_id, layer: layer ?? "" })}`);
+    if (found === null) say(`${voi_id} is not among the masks shown`, true);
+    else {
+      if (!desk.order.includes(found)) await filter.clear();
+      place = desk.order.indexOf(found);
+    }
+  }
+  await toSingle(place);
 }
 
 async function start() {
-  session = await ask("api/session");
-  states = session.states;
-  order = [...states].map((_, at) => at);
-  columns = ask("api/columns").then((names) => {
-    $("column").replaceChildren(...[["as the command listed them", ""], ...names.map((name) => [name, name])]
-      .map(([words, name]) => new Option(words, name)));
-  });
-  $("overlay").textContent = session.overlay;
-  $("author").textContent = session.author;
-  listKeys(KEYS);
+  desk.session = await ask("api/session");
+  take(desk.session);
+  desk.order = desk.states.map((_, at) => at);
+  $("overlay").textContent = desk.session.overlay;
+  $("author").textContent = desk.session.author;
+  $("preset").replaceChildren(new Option("Window…", ""), ...Object.keys(desk.session.windows_hu).map((name) => new Option(name)));
+  verdictButtons();
+  listKeys([...verdicts.map(({ key, verdict, reason }) => [key, reason ? `${reason}: ${verdict}` : verdict]), ...KEYS]);
   listen();
-  const named = await ask(`api/names?voi_id=${location.hash.slice(1)}`);
-  await show(named ?? next(order.length - 1));
+  progress();
+  selection();
+  filter.start().catch(wrong);
+  await follow();
 }
 
 start().catch(wrong);

@@ -1,0 +1,74 @@
+// What the wall and the single view share: verdicts, the order in which VOIs are shown, who listens.
+
+import { ask } from "./common.js";
+
+export const desk = {
+  session: null, states: [], reasons: new Map(),
+  // Numbers of the VOIs that the filter shows, in their order, and the place of the one looked at.
+  order: [], place: 0, view: "single",
+  query: { where: "", sort: "", descending: false, show: "all" },
+};
+
+export const WORDS = {
+  ".": "not judged", a: "accepted", r: "rejected", n: "noted", f: "noted", s: "judged on another mask",
+};
+const JUDGED = "arf";
+const listeners = {};
+let busy = false;
+
+export const on = (name, act) => { (listeners[name] ??= []).push(act); };
+export const tell = (name) => { for (const act of listeners[name] ?? []) act(); };
+export const isJudged = (number) => JUDGED.includes(desk.states[number]);
+export const judgedIn = (numbers) => numbers.reduce((count, number) => count + isJudged(number), 0);
+export const wordsOf = (number) => desk.reasons.get(number) ?? WORDS[desk.states[number]];
+
+export function meets(number, show) {
+  const state = desk.states[number];
+  if (show === "all") return true;
+  if (show === "open") return !isJudged(number);
+  if (show.startsWith("reason:")) return desk.reasons.get(number) === show.slice(7);
+  return WORDS[state] === show;
+}
+
+export function take({ states, reasons }) {
+  desk.states = [...states];
+  desk.reasons = new Map(Object.entries(reasons).map(([number, reason]) => [Number(number), reason]));
+}
+
+async function change(path, body) {
+  if (busy) return null;
+  busy = true;
+  try {
+    const answer = await ask(path, body);
+    for (const [number, state, reason] of answer.changed) {
+      desk.states[number] = state;
+      if (reason) desk.reasons.set(number, reason);
+      else desk.reasons.delete(number);
+    }
+    if (answer.reload) take(await ask("api/states"));
+    tell("verdicts");
+    return answer;
+  } finally {
+    busy = false;
+  }
+}
+
+// What changed, and what could not be judged; null while another verdict is on its way.
+export const judge = (numbers, word, note, reason) => change("api/verdicts", { numbers, word, note, reason });
+export const undo = () => change("api/undo", {});
+
+// The next VOI that is not judged, from place `from` on and round; `from` where there is none.
+export function nextOpen(from) {
+  const { order } = desk;
+  for (let step = 1; step <= order.length; step += 1) {
+    const at = (from + step) % order.length;
+    if (!isJudged(order[at])) return at;
+  }
+  return from;
+}
+
+export function told(answer, what) {
+  const refused = answer.refused.length
+    ? `; ${answer.refused.length} cannot be judged: ${answer.refused[0][1]}` : "";
+  return `${what}${refused}`;
+}

@@ -1,0 +1,94 @@
+"""A wall of VOIs: a small picture of each, and what is said below it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from threading import BoundedSemaphore, Lock
+from typing import Any
+
+import numpy as np
+
+from uls_data.errors import ManifestError
+from uls_data.manifest.row import Column
+from uls_data.pictures.stored import stored_thumbnail
+from uls_data.pictures.thumbnail import Planes, thumbnail_path
+from uls_data.pictures.thumbnails import THUMBNAIL_COLUMNS, Subject, make_thumbnail
+from uls_data.triage.shown import Lesions
+from uls_data.triage.vois import Voi, decode, file_below, finite
+from uls_data.voi import VOI_SHAPE
+
+MOST_TILES = 500
+_TILE: tuple[Column, ...] = ("source", "voi_id", "layer", "lesion_type", "long_axis_mm")
+_PICTURE: tuple[Column, ...] = (
+    *("label_path", "image_path", "mask_voxels", "pad_value_hu"),
+    *THUMBNAIL_COLUMNS,
+)
+# Pictures that were drawn for a wall and are kept; one has some 10 kB.
+_KEPT_BYTES = 64 << 20
+# Decoded at once, so that verdicts do not wait for pictures.
+_AT_ONCE = 2
+
+
+class Wall:
+    """Tiles of VOIs.
+
+    The pictures are those that the build drew of the masks. Where there is none, as in an archive
+    that another program wrote, it is drawn when it is asked for.
+    """
+
+    def __init__(self, lesions: Lesions) -> None:
+        self._lesions = lesions
+        self._drawn: OrderedDict[int, bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock, self._drawing = Lock(), BoundedSemaphore(_AT_ONCE)
+
+    def tiles(self, numbers: Sequence[int], column: str | None = None) -> list[dict[str, Any]]:
+        """Say what stands below the pictures: names, and the value that VOIs are sorted by."""
+        wanted = _TILE if column is None else (*_TILE, column)
+        rows = self._lesions.rows(numbers, wanted)
+        told = []
+        for number in numbers:
+            row = rows[number]
+            value = None if column is None else finite(dict(row)[column])
+            told.append({name: row[name] for name in _TILE} | {"number": number, "value": value})
+        return told
+
+    def picture(self, number: int) -> bytes:
+        """JPEG of `pictures.thumbnail.SIZE`: axial, coronal and sagittal plane with the outline.
+
+        Raises
+        ------
+        ManifestError
+            The mask or its image cannot be read, or the manifest is another one by now.
+        """
+        with self._lock:
+            if number in self._drawn:
+                self._drawn.move_to_end(number)
+                return self._drawn[number]
+        row = self._lesions.rows([number], _PICTURE)[number]
+        try:
+            path = file_below(self._lesions.root, thumbnail_path(str(row["label_path"])))
+            if (found := stored_thumbnail(path, row)) is not None:
+                return found[0]
+        except (ManifestError, OSError):
+            pass
+        with self._drawing:
+            data = _drawn(decode(self._lesions.root, row, self._lesions.subject(number)))
+        with self._lock:
+            if number not in self._drawn:
+                self._drawn[number] = data
+                self._bytes += len(data)
+            while self._bytes > _KEPT_BYTES:
+                self._bytes -= len(self._drawn.popitem(last=False)[1])
+        return data
+
+
+def _drawn(voi: Voi) -> bytes:
+    if not voi.mask.size or voi.image is None:
+        raise ManifestError(" ".join(voi.problems) or "the mask is empty")
+    label = np.zeros(VOI_SHAPE, bool)
+    box = tuple(slice(a, a + n) for a, n in zip(voi.start, voi.mask.shape, strict=True))
+    label[box] = voi.mask
+    subject = Subject(voi.mask, voi.start, Planes.of(label))
+    return make_thumbnail(subject, voi.row, voi.image, voi.row["pad_value_hu"])[0]
