@@ -21,10 +21,10 @@ from uls_data.triage.guarded import (
     GuardedServer,
     RefusalError,
 )
-from uls_data.triage.keys import VerdictKeys, load_keys
 from uls_data.triage.listing import read_list
 from uls_data.triage.outline import PLANES
 from uls_data.triage.shown import Lesions
+from uls_data.triage.verdict_keys import VerdictKeys, load_keys
 from uls_data.triage.verdicts import ACCEPTED, NOTED, REJECTED, Subject, Verdict, Verdicts
 from uls_data.triage.views import Views
 from uls_data.triage.vois import PRESETS_HU

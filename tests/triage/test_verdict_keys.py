@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from uls_data.cli import cli
-from uls_data.triage.keys import KeysError, load_keys
+from uls_data.triage.verdict_keys import KeysError, load_keys
 
 ONE = "keys_version: 1\nverdicts:\n  - {key: v, verdict: rejected, reason: vessel}\n"
 
