@@ -13,6 +13,7 @@ Functions, in the order of the work; each command of `uls-data` is a thin skin o
     view_folder                           VOIs of a folder that nobody has built, to look at
     drawing_server                        readers who draw lines
     check_errata, apply_errata            corrections
+    write_edit, take_edit                 masks edited in another program
     audit, explain, blame                 leaks and provenance
     passport, passport_from, audit_against
                                           what trained a model, and which rows it has seen
@@ -37,7 +38,15 @@ if TYPE_CHECKING:
     from uls_data.auditing import AuditReport, audit
     from uls_data.auditing.against import audit_against, passport
     from uls_data.certificates import CertifyReport, certify
-    from uls_data.errata import ErrataReport, apply_errata, check_errata
+    from uls_data.errata import (
+        EditFolder,
+        ErrataReport,
+        TakenEdit,
+        apply_errata,
+        check_errata,
+        take_edit,
+        write_edit,
+    )
     from uls_data.errors import UlsDataError
     from uls_data.export import (
         export_croissant,
@@ -108,6 +117,8 @@ _LAZY = {
     "drawing_server": "uls_data.triage",
     "check_errata": "uls_data.errata",
     "apply_errata": "uls_data.errata",
+    "write_edit": "uls_data.errata",
+    "take_edit": "uls_data.errata",
     "audit": "uls_data.auditing",
     "audit_against": "uls_data.auditing.against",
     "passport": "uls_data.auditing.against",
@@ -129,6 +140,7 @@ _LAZY = {
     "BuildReport": "uls_data.factory",
     "CertifyReport": "uls_data.certificates",
     "Difference": "uls_data.release",
+    "EditFolder": "uls_data.errata",
     "ErrataReport": "uls_data.errata",
     "Evaluation": "uls_data.scoring",
     "FetchReport": "uls_data.fetching",
@@ -143,6 +155,7 @@ _LAZY = {
     "RawScans": "uls_data.provenance.raw_scans",
     "Report": "uls_data.reporting",
     "Seen": "uls_data.passports",
+    "TakenEdit": "uls_data.errata",
     "TrainReport": "uls_data.network.training_report",
     "TriageServer": "uls_data.triage",
     "DrawingServer": "uls_data.triage",
@@ -177,6 +190,8 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "drawing_server",
     "check_errata",
     "apply_errata",
+    "write_edit",
+    "take_edit",
     "audit",
     "audit_against",
     "passport",
@@ -198,6 +213,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "BuildReport",
     "CertifyReport",
     "Difference",
+    "EditFolder",
     "ErrataReport",
     "Evaluation",
     "FetchReport",
@@ -212,6 +228,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "ReleaseReport",
     "Report",
     "Seen",
+    "TakenEdit",
     "TrainReport",
     "TriageServer",
     "DrawingServer",

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from uls_data.cli.errata_edit import edit, take
 from uls_data.cli.output import F, Progress, json_line, json_option, next_step, table
 
 _SHOWN = 20
@@ -23,6 +24,10 @@ def command() -> None:
     patch, click it again, or note something. Each names the VOI, what is wrong and how
     one can see it, who says so and when, and the hashes of the mask before and after.
     """
+
+
+command.add_command(edit)
+command.add_command(take)
 
 
 def _arguments(function: F) -> F:

@@ -7,19 +7,30 @@ the corrected VOI is a row of layer `corrected` with a label of its own.
 
 from uls_data.errata.application import ErrataReport, apply_errata, check_errata
 from uls_data.errata.change import Change, change_log, changes_of
+from uls_data.errata.edits import Edit, Target, current, find_target, save_edit
+from uls_data.errata.exchange import EditFolder, TakenEdit, take_edit, write_edit
 from uls_data.errata.overlay import Correction, ErrataError, Kind, Overlay, append, load_overlay
 
 __all__ = [
     "Change",
     "Correction",
+    "Edit",
+    "EditFolder",
     "ErrataError",
     "ErrataReport",
     "Kind",
     "Overlay",
+    "TakenEdit",
+    "Target",
     "append",
     "apply_errata",
     "change_log",
     "changes_of",
     "check_errata",
+    "current",
+    "find_target",
     "load_overlay",
+    "save_edit",
+    "take_edit",
+    "write_edit",
 ]

@@ -12,15 +12,37 @@ from numpy.typing import NDArray
 from uls_data import geometry
 from uls_data.errata.overlay import ErrataError
 from uls_data.geometry import AFFINE_TOLERANCE_MM, Affine
-from uls_data.io import sha256_file
+from uls_data.io import sha256_bytes, sha256_file, write_bytes
+from uls_data.manifest.by_axis import scan_box
 from uls_data.manifest.row import Row
+from uls_data.nifti_writer import nifti_gz
 from uls_data.outcome import Flag, Supervision
 from uls_data.voi import CENTRE, VOI_SHAPE
 from uls_data.volumes import read_volume
 from uls_data.volumes.nifti import nifti_size
 
-FOLDER = "patches"
+_FOLDER = "patches"
 _MAXIMUM_BYTES = 1 << 24
+
+
+def patch_file(overlay: Path, sha256: str) -> Path:
+    """File of a patch: it lies beside the overlay and is called after its hash."""
+    return overlay.parent / _FOLDER / f"{sha256}.nii.gz"
+
+
+def write_patch(overlay: Path, mask: NDArray[np.bool_], affine: Affine) -> str:
+    """Write a mask as a patch beside an overlay; returns the SHA-256 of the file.
+
+    Parameters
+    ----------
+    mask : ndarray, shape (256, 256, 128), bool, RAS
+    affine : ndarray, 4x4
+        Of the VOI.
+    """
+    data = nifti_gz(mask.view(np.uint8), affine)
+    sha256 = sha256_bytes(data)
+    write_bytes(patch_file(overlay, sha256), data)
+    return sha256
 
 
 def read_patch(overlay: Path, sha256: str, affine: Affine) -> NDArray[np.bool_]:
@@ -42,8 +64,8 @@ def read_patch(overlay: Path, sha256: str, affine: Affine) -> NDArray[np.bool_]:
     ErrataError, CaseError
         Missing, another file than its name says, or no mask on the VOI's grid.
     """
-    name = f"{FOLDER}/{sha256}.nii.gz"
-    path = overlay.parent / name
+    path = patch_file(overlay, sha256)
+    name = path.relative_to(overlay.parent).as_posix()
     try:
         if not path.is_file():
             raise ErrataError(f"there is no {name} beside {overlay.name}")
@@ -80,10 +102,14 @@ def check_mask(mask: NDArray[np.bool_], parent: Row) -> None:
     Raises
     ------
     ErrataError
-        No voxel, the click beside it, several parts, or a weak mask that leaves its slice.
+        No voxel, some of them in the padding, the click beside it, several parts, or a weak mask
+        that leaves its slice.
     """
     if not mask.any():
         raise ErrataError("no voxel is lesion; to leave a lesion out, drop it")
+    outside = int(mask.sum()) - int(mask[scan_box(parent, VOI_SHAPE)].sum())
+    if outside:
+        raise ErrataError(f"{outside} voxels lie in the padding, where there is no scan")
     if not mask[CENTRE]:
         raise ErrataError(f"the click, voxel {CENTRE}, is not in the mask")
     parts = 26 if Flag.SEVERAL_COMPONENTS_6 in (parent["qc_flags"] or ()) else 6
@@ -95,6 +121,6 @@ def check_mask(mask: NDArray[np.bool_], parent: Row) -> None:
         raise ErrataError(f"{count} parts ({parts}-connected); one lesion is one part")
     if parent["supervision"] == Supervision.WEAK_2D and box.shape[2] > 1:
         raise ErrataError(
-            f"{box.shape[2]} slices, but its supervision is weak_2d: one; set "
-            "`columns: {supervision: full}` if it is a 3D mask",
+            f"{box.shape[2]} slices, but its supervision is weak_2d: one slice. If it is the whole "
+            "lesion, say so: --full, or `columns: {supervision: full}` in the overlay",
         )

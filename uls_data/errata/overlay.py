@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
@@ -204,12 +205,26 @@ def load_overlay(path: str | Path) -> Overlay:
     return _parsed(_read(path), path)
 
 
-def append(path: str | Path, correction: Correction, *, title: str = "Verdicts") -> Overlay:
+def append(
+    path: str | Path,
+    correction: Correction | Callable[[Overlay], Correction],
+    *,
+    title: str = "Verdicts",
+) -> Overlay:
     """Add a correction at the end of an overlay, which is made if it is not there.
 
     What stands in the file stays as it is, comments too, where `corrections` come last in it, as a
     list that is not indented; a file in another style is written anew. A kill at any instant
     leaves the old file or the new one; several writers on one machine wait for each other.
+
+    Parameters
+    ----------
+    path : path
+    correction : Correction or callable
+        A callable is told what the file says, while no other writer can change it, and returns
+        the correction; what it raises leaves the file as it is.
+    title : str
+        Of an overlay that is made.
 
     Returns
     -------
@@ -231,7 +246,10 @@ def append(path: str | Path, correction: Correction, *, title: str = "Verdicts")
             else:
                 text = f"overlay_version: 1\nname: {path.stem}\ntitle: {title}\n"
                 before = _checked({"name": path.stem, "title": title}, path)
-            wanted = before.model_copy(update={"corrections": (*before.corrections, correction)})
+            made = correction if isinstance(correction, Correction) else correction(before)
+            wanted = before.model_copy(update={"corrections": (*before.corrections, made)})
+            if len(wanted.corrections) > MAXIMUM_CORRECTIONS:
+                raise ErrataError(f"{path} is full: name another overlay")
             text = text.rstrip("\n") + "\n"
             if not before.corrections:
                 text = "".join(
@@ -240,7 +258,7 @@ def append(path: str | Path, correction: Correction, *, title: str = "Verdicts")
                     if not line.startswith("corrections:")
                 )
                 text += "corrections:\n"
-            text += _dumped([correction.model_dump(mode="json", exclude_none=True)])
+            text += _dumped([made.model_dump(mode="json", exclude_none=True)])
             if not _says(text, wanted, path):
                 # Written in another style than ours: said anew, without its comments.
                 text = _dumped(wanted.model_dump(mode="json", exclude_none=True))
@@ -255,6 +273,13 @@ def _says(text: str, wanted: Overlay, path: Path) -> bool:
         return _parsed(text, path) == wanted
     except ErrataError:
         return False
+
+
+def wrong_field(error: ValidationError) -> str:
+    """Name the first field that is not valid, and say what is wrong with it."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _dumped(content: Any) -> str:

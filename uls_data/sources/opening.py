@@ -17,8 +17,8 @@ from uls_data.profile import PROFILES, Profile
 from uls_data.recipe.model import Quirk, Recipe
 from uls_data.recipe.part import DicomPolicy
 from uls_data.sources.case_files import CaseFiles
-from uls_data.sources.subgrid import on_grid_of
 from uls_data.volumes import Volume, read_volume
+from uls_data.volumes.subgrid import on_grid_of
 
 if TYPE_CHECKING:
     from uls_data.dicom.phases import DrawnOn
