@@ -193,6 +193,7 @@ def test_hostile_files_are_refused(out: Path, tmp_path: Path) -> None:
         with pytest.raises(ErrataError):
             take_edit(folder, out, **SAID)
     huge = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.uint8), AFFINE)
+    huge.header["vox_offset"], huge.header["magic"] = 352, b"n+1"
     label.unlink()
     for shape, words in (((30000, 30000, 100), "90,000,000,000"), ((2000, 2000, 10), "40,000,000")):
         huge.header.set_data_shape(shape)
