@@ -27,6 +27,8 @@ from uls_data.volumes.volume import suffix_of
 LESION_WORDS = re.compile(
     r"(?i)tumou?r|lesion|cancer|carcinom|metast|nodul|(?<![a-z])(gtv|mass|mets?|nodes?|ln)(?![a-z])"
 )
+# Of masks that several readers agreed on.
+_AGREED = re.compile(r"(?i)(?<![a-z])(maj|majority|consensus|staple)(?![a-z])")
 _SEGMENTS = ".seg.nrrd"
 _HEAD, _TAIL = re.compile(r"[^-_.]*[-_.]"), re.compile(r"[-_.][^-_.]*$")
 _SPECIAL = re.compile(r"[*?{}\[\]]")
@@ -45,10 +47,13 @@ class Template:
         With `{case}` and `{ext}`.
     files : dict of str to Path
         By case.
+    clashes : int
+        Further files, which it gives the case of another one.
     """
 
     pattern: str
     files: dict[str, Path]
+    clashes: int = 0
 
     @cached_property
     def paths(self) -> frozenset[Path]:
@@ -182,11 +187,13 @@ class Look:
     def templates(self) -> list[Template]:
         """Patterns that name most volumes, those of most cases first."""
         found: dict[str, dict[str, Path]] = {}
+        clashes = Counter[str]()
         for path in self.volumes:
             for pattern, case in _readings(path):
-                found.setdefault(pattern, {}).setdefault(case, path)
+                held = found.setdefault(pattern, {}).setdefault(case, path)
+                clashes[pattern] += held != path
         least = 2 if len(self.volumes) > 4 else 1
-        templates = [Template(*it) for it in found.items() if len(it[1]) >= least]
+        templates = [Template(*it, clashes[it[0]]) for it in found.items() if len(it[1]) >= least]
         return sorted(templates, key=lambda it: (-len(it.files), it.pattern))[:_MOST_TEMPLATES]
 
     def pairs(self) -> Pairs | None:
@@ -313,11 +320,12 @@ def _rank(image: Template, mask: Template, common: set[str]) -> tuple[object, ..
     """Sort key of a pair: most cases, fewest files left over, names of cases that say most."""
     patterns = image.pattern, mask.pattern
     return (
-        -len(common),
+        image.clashes + mask.clashes - len(common),
         len(image.files) + len(mask.files) - 2 * len(common),
         -sum(map(len, common)),
         mask.pattern.count("/"),
         LESION_WORDS.search(mask.pattern) is None,
+        _AGREED.search(mask.pattern) is None,
         sum("**/{" in one for one in patterns),
         patterns,
     )

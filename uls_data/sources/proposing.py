@@ -21,6 +21,7 @@ from uls_data.sources.proposal import (
     quoted,
     shape_of,
 )
+from uls_data.sources.proposing_shipped import shipped_for
 from uls_data.sources.proposing_volumes import (
     propose_listed,
     propose_lists,
@@ -30,13 +31,10 @@ from uls_data.sources.proposing_volumes import (
 from uls_data.yaml_text import YamlError, load_yaml
 
 _MOST_BYTES = 1 << 24
-# Tables that only these sources have.
-_KNOWN = {
-    "DL_info.csv": "deeplesion",
-    "trainNodules.csv": "lndb",
-    "trainNodules_gt.csv": "lndb",
-    "CrowdsCureCancer2018-Results.csv": "ccc18",
-}
+_MEASURED = (
+    "Structured reports and presentation states may hold lines: the reader `measurements` reads "
+    "them (docs/measurements.md)",
+)
 
 
 def propose_recipe(name: str, root: Path, datalist: Path | None = None) -> Proposal:
@@ -71,9 +69,7 @@ def propose_recipe(name: str, root: Path, datalist: Path | None = None) -> Propo
         )
     for folder, why in sorted(look.unlisted.items()):
         made.unsure.append(f"folder {readable(folder)} cannot be listed: {why}")
-    for path in look.other:
-        if (shipped := _KNOWN.get(path.name)) is not None:
-            made.seen.append(f"{path.name} is here: the shipped recipe {shipped} reads such data")
+    made.seen += shipped_for(look)
     if datalist is not None:
         if not propose_listed(made, look, datalist):
             raise SourceError(f"{root / datalist}: lists no image with a label that can be read")
@@ -92,6 +88,8 @@ def propose_recipe(name: str, root: Path, datalist: Path | None = None) -> Propo
             "was told from them.\n"
             + "".join(f"  {line}\n" for line in made.seen[1:])
             + "".join(f"  {line}\n" for line in made.unsure)
+            + "".join(f"  masks without images: {it.pattern}\n" for it in look.masks()[:1])
+            + "".join(f"  {line}\n" for line in _MEASURED if kinds.keys() & {"SR", "PR"})
             + f"  `uls-data recipe new {name}` without --raw writes a recipe to edit by hand."
         )
     _try(made, root)
@@ -105,12 +103,20 @@ def _objects(made: Proposal, look: Look) -> bool:
     found = [it for kind in ("rtstruct", "seg") if (it := look.objects(kind)) is not None]
     if not found or not look.ct:
         return False
-    chosen = max(found, key=lambda it: it.count)
     for it in found:
         _tell_names(made, it)
-    if len(found) > 1:
+    kind = found[0].kind if len(found) == 1 else "any"
+    every = sum((it.names for it in found), Counter[str]())
+    objects = sum(it.count for it in found)
+    if objects > len(look.ct):
         made.unsure.append(
-            f"there are RTSTRUCT and SEG objects; a recipe reads one kind, this one {chosen.kind}"
+            f"there are {objects} objects and {len(look.ct)} CT series: several versions "
+            "(`several: latest`), or several readers of the same lesions (`readers`)? All are read"
+        )
+    if len(every) == 1:
+        made.unsure.append(
+            f"every structure is called {next(iter(every))}: each is taken for one lesion; if one "
+            "holds several, write {rule: components, values: [1], connectivity: 6, keep: all}"
         )
     if look.volumes:
         made.unsure.append(
@@ -118,17 +124,17 @@ def _objects(made: Proposal, look: Look) -> bool:
             f"{len(look.volumes)}, such as {readable(look.volumes[0].as_posix())}"
         )
     case = _case_of_folders(made, [one.files[0] for one in look.ct])
-    names = names_of_lesions(made, chosen.names, "structure")
+    names = names_of_lesions(made, every, "structure")
     made.seen.append(f"{len(look.ct)} CT series")
     reader = [
         "# DICOM series and the objects that refer to them, in any folders.",
         "reader:",
         "  name: dicom_objects",
-        f"  kind: {chosen.kind}",
+        f"  kind: {kind}",
         "  # Folder above a series that names the case.",
         f"  case: {quoted(case)}",
         "  # Names of structures that are lesions; seen, with the number of objects:",
-        *(f"  #   {count:4} {name}" for name, count in chosen.names.most_common(SHOWN)),
+        *(f"  #   {count:4} {name}" for name, count in every.most_common(SHOWN)),
         f"  structures: {quoted(any_of(names))}    # EDIT",
     ]
     fill(made, reader, "instances: {rule: given}    # each structure is a lesion")
@@ -153,6 +159,10 @@ def _case_of_folders(made: Proposal, files: Sequence[Path]) -> str:
         names = {part[level] for part in parts}
         if len(names) > 1 or (len(parts) == 1 and level == 0):
             made.seen.append(f"cases are called after folders, such as {readable(min(names))}")
+            if len(parts) == 1:
+                made.unsure.append(
+                    f"there is one series: whether the folder {readable(min(names))} names its case"
+                )
             return shape_of(made, names)
     made.unsure.append("no folder tells cases apart; `case` takes any: name folders by patients")
     return "[^/]+"
