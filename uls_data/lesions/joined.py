@@ -103,6 +103,86 @@ def by_component(marks: Sequence[Voxels], shape: Triple) -> list[Group]:
     return groups
 
 
+def agreed(
+    index: int, marks: Sequence[tuple[int, Voxels]], agreement: Agreement, name: str | None
+) -> Lesion:
+    """Lesion of what those agree on who marked it; nobody else votes.
+
+    Parameters
+    ----------
+    marks : sequence of (reader, ndarray of shape (n, 3), int32)
+        RAS indices in C order; a reader may have several.
+    """
+    layers = []
+    for reader in sorted({who for who, _ in marks}):
+        own = [voxels for who, voxels in marks if who == reader]
+        layers.append((f"reader-{reader}", consensus(own, Agreement.ANY)))
+    voxels = consensus([own for _, own in layers], agreement)
+    detail = f"outlined by {len(layers)} readers, who agree on no voxel"
+    return Lesion(
+        index,
+        voxels,
+        name,
+        skipped=None if len(voxels) else (Reason.BELOW_AGREEMENT, detail),
+        readers=tuple(layers),
+        agreement=len(layers),
+        scores=dice_scores(layers),
+    )
+
+
+def connected(masks: Sequence[Voxels], shape: Triple) -> list[tuple[Voxels, list[int]]]:
+    """6-connected components of masks together, in C order, and the masks that each is of.
+
+    Parameters
+    ----------
+    masks : sequence of ndarray, shape (n, 3), int32
+        RAS indices.
+    shape : tuple of 3 int
+        Of the grid.
+
+    Returns
+    -------
+    list of (ndarray of shape (n, 3), list of int)
+        Voxels in C order, and ascending places in `masks`.
+    """
+    flats = [np.ravel_multi_index(tuple(mask.T), shape).astype(np.int64) for mask in masks]
+    if not sum(map(len, flats)):
+        return []
+    union = np.unique(np.concatenate(flats))
+    number = components_of(union, shape)
+    owners: list[list[int]] = [[] for _ in range(int(number.max()))]
+    for at, flat in enumerate(flats):
+        for one in np.unique(number[np.searchsorted(union, flat)]).tolist():
+            owners[one - 1].append(at)
+    return [
+        (np.stack(np.unravel_index(union[number == one], shape), axis=1).astype(np.int32), own)
+        for one, own in enumerate(owners, 1)
+    ]
+
+
+def together(index: int, voxels: Voxels, parts: Sequence[Lesion], name: str | None) -> Lesion:
+    """Lesion of lesions that touch, with all that their readers marked.
+
+    How many agreed on it is what is known of the largest part.
+    """
+    layers: dict[str, list[Voxels]] = {}
+    for part in parts:
+        for layer, own in part.readers:
+            layers.setdefault(layer, []).append(own)
+    readers = tuple(
+        (layer, np.unique(np.concatenate(own), axis=0)) for layer, own in sorted(layers.items())
+    )
+    largest = max(parts, key=lambda part: len(part.voxels))
+    return Lesion(
+        index,
+        voxels,
+        name,
+        readers=readers,
+        agreement=largest.agreement,
+        scores=dice_scores(readers),
+    )
+
+
 def joined(
     index: int, marks: Sequence[tuple[int, Voxels]], readers: Collection[int], name: str | None
 ) -> Lesion:

@@ -155,6 +155,10 @@ class Readers(Part):
     """Regular expressions that path or name fit as a whole: the N-th is that of `reader-N`. None at
     all (`by: object`): every object of a series is another reader's, in the order of their paths.
     """
+    votes: Literal["scan", "lesion"] = "scan"
+    """Who votes on a lesion: all who marked anything of the scan, so that leaving a lesion out is a
+    vote against it; or those who marked the lesion, as in LIDC-IDRI. With `lesion` marks are of one
+    lesion if they share voxels, and without names readers are numbered within each lesion."""
 
     @model_validator(mode="after")
     def _several(self) -> Readers:
@@ -190,8 +194,8 @@ class DicomObjects(DicomReader):
     was written last, by its header's date; or fail."""
     readers: Readers | None = None
     """Where several readers marked the same lesions: a voxel is lesion if more than half of those
-    who marked anything of the scan marked it, and each reader's mask is a layer. Marks are of one
-    lesion if they share voxels or, with `components`, if their union connects them."""
+    who vote (`readers.votes`) marked it, and each reader's mask is a layer. Marks are of one lesion
+    if they share voxels or, with `components`, if their union connects them."""
 
     @model_validator(mode="after")
     def _clicks(self) -> DicomObjects:

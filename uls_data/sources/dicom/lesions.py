@@ -16,10 +16,18 @@ from uls_data.errors import CaseError
 from uls_data.ids import readable
 from uls_data.io import sha256_file
 from uls_data.lesions.instances import Lesion, Mark, find_lesions, ras_voxels
-from uls_data.lesions.joined import by_component, by_overlap, joined
+from uls_data.lesions.joined import (
+    agreed,
+    by_component,
+    by_overlap,
+    connected,
+    joined,
+    together,
+)
+from uls_data.lesions.votes import Agreement, Voxels
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Given, Recipe
-from uls_data.recipe.reader import DicomMasks, DicomObjects
+from uls_data.recipe.reader import DicomMasks, DicomObjects, Readers
 from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.dicom.clicks import clicked
 from uls_data.sources.dicom.several import choose_objects
@@ -100,7 +108,7 @@ def object_lesions(
     structures = drawn.structures
     selected = {one.name for one in structures}
     if reader.readers is not None:
-        lesions = _of_readers(recipe, drawn, series.volume)
+        lesions = _of_readers(recipe, reader.readers, drawn, series.volume)
     elif isinstance(recipe.instances, Given):
         lesions = _given(case, raw, structures, series.volume)
     else:
@@ -202,7 +210,7 @@ def _given(
     return lesions
 
 
-def _of_readers(recipe: Recipe, drawn: _Drawn, volume: Volume) -> list[Lesion]:
+def _of_readers(recipe: Recipe, said: Readers, drawn: _Drawn, volume: Volume) -> list[Lesion]:
     """Lesions by strict majority; a structure without voxels, or of no reader, becomes a mark."""
     own = list[tuple[Structure, int]]()
     for one in drawn.structures:
@@ -217,12 +225,49 @@ def _of_readers(recipe: Recipe, drawn: _Drawn, volume: Volume) -> list[Lesion]:
     readers = drawn.readers | {reader for _, reader in own}
     voxels = [ras_voxels(one.region.voxels, volume) for one, _ in own]
     given = isinstance(recipe.instances, Given)
+    if said.votes == "lesion":
+        return _of_lesions(own, voxels, drawn, volume, named=bool(said.names), given=given)
     groups = by_overlap(voxels) if given else by_component(voxels, volume.ras.shape)
     lesions = []
     for index, group in enumerate(groups, 1):
         its = [own[at][0] for at, _ in group]
         name = "+".join(one.name for one in its)
         lesion = joined(index, [(own[at][1], mark) for at, mark in group], readers, name)
+        lesions.append(replace(lesion, columns=_common(its)))
+    return lesions
+
+
+def _of_lesions(
+    own: Sequence[tuple[Structure, int]],
+    voxels: Sequence[Voxels],
+    drawn: _Drawn,
+    volume: Volume,
+    *,
+    named: bool,
+    given: bool,
+) -> list[Lesion]:
+    """Lesions on which those vote who marked them; with `components`, what touches is one."""
+    found: list[tuple[Lesion, list[Structure]]] = []
+    for group in by_overlap(voxels):
+        its = [own[at][0] for at, _ in group]
+        readers = sorted({own[at][1] for at, _ in group})
+        # Who read which object is not known: numbers say that two of a lesion are not the same.
+        number = {one: one if named else at for at, one in enumerate(readers, 1)}
+        marks = [(number[own[at][1]], mark) for at, mark in group]
+        name = "+".join(one.name for one in its)
+        lesion = agreed(len(found) + 1, marks, Agreement.MAJORITY, name)
+        if lesion.skipped is None or given:
+            found.append((replace(lesion, columns=_common(its)), its))
+        else:
+            drawn.marks.append(Mark(*lesion.skipped, name))
+    if given:
+        return [lesion for lesion, _ in found]
+    lesions = []
+    parts = connected([lesion.voxels for lesion, _ in found], volume.ras.shape)
+    for index, (mask, places) in enumerate(parts, 1):
+        its = [one for at in places for one in found[at][1]]
+        name = "+".join(one.name for one in its)
+        lesion = together(index, mask, [found[at][0] for at in places], name)
         lesions.append(replace(lesion, columns=_common(its)))
     return lesions
 

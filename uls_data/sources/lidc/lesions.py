@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
 from uls_data.ids import readable
-from uls_data.lesions.components import components_of
 from uls_data.lesions.instances import Lesion, Mark, ras_voxels
+from uls_data.lesions.joined import connected, together
 from uls_data.lesions.votes import Agreement, dice_scores
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Components, Recipe
@@ -98,8 +97,7 @@ def lidc_lesions(
         lesions = _components(chosen, series.volume)
     else:
         lesions = [
-            _lesion(number, ras_voxels(nodule.voxels, series.volume), [nodule], series.volume)
-            for number, nodule in enumerate(chosen, start=1)
+            _lesion(number, nodule, series.volume) for number, nodule in enumerate(chosen, start=1)
         ]
     flags = {*filled.flags, *([Flag.UID_CONTRADICTS_POSITION] if slice_of.contradicted else [])}
     return lesions, marks, flags
@@ -160,40 +158,24 @@ class _SliceOf:
 
 
 def _components(nodules: Sequence[ReadNodule], volume: Volume) -> list[Lesion]:
-    if not nodules:
-        return []
-    shape: Triple = volume.ras.shape
-    flats = [_flat(ras_voxels(nodule.voxels, volume), shape) for nodule in nodules]
-    union = np.unique(np.concatenate(flats))
-    number = components_of(union, shape)
-    owners: dict[int, list[ReadNodule]] = {}
-    for nodule, flat in zip(nodules, flats, strict=True):
-        for one in np.unique(number[np.searchsorted(union, flat)]).tolist():
-            owners.setdefault(one, []).append(nodule)
+    single = [_lesion(number, nodule, volume) for number, nodule in enumerate(nodules, 1)]
     return [
-        _lesion(one, _unflat(union[number == one], shape), owners[one], volume)
-        for one in range(1, int(number.max()) + 1)
+        together(number, voxels, [single[at] for at in own], _names([nodules[at] for at in own]))
+        for number, (voxels, own) in enumerate(
+            connected([one.voxels for one in single], volume.ras.shape), 1
+        )
     ]
 
 
-def _lesion(
-    number: int, voxels: NDArray[np.int32], nodules: Sequence[ReadNodule], volume: Volume
-) -> Lesion:
-    """Lesion of one or more nodules, with the masks of their readers."""
-    layers: dict[str, list[NDArray[np.int32]]] = {}
-    for nodule in nodules:
-        for layer, own in nodule.layers:
-            layers.setdefault(layer, []).append(ras_voxels(own, volume))
-    readers = tuple(
-        (layer, np.unique(np.concatenate(parts), axis=0)) for layer, parts in sorted(layers.items())
-    )
-    largest = max(nodules, key=lambda nodule: len(nodule.voxels))
+def _lesion(number: int, nodule: ReadNodule, volume: Volume) -> Lesion:
+    """Lesion of one nodule, with the masks of its readers."""
+    readers = tuple((layer, ras_voxels(own, volume)) for layer, own in nodule.layers)
     return Lesion(
         number,
-        voxels,
-        _names(nodules),
+        ras_voxels(nodule.voxels, volume),
+        _names([nodule]),
         readers=readers,
-        agreement=largest.agreement,
+        agreement=nodule.agreement,
         scores=dice_scores(readers),
     )
 
@@ -203,12 +185,3 @@ def _names(nodules: Sequence[ReadNodule]) -> str:
     readings = [reading for nodule in nodules for reading in nodule.readings]
     names = [f"{one.reader}/{one.reading_id}" for one in sorted(readings, key=lambda it: it.reader)]
     return "+".join(dict.fromkeys(names))
-
-
-def _flat(voxels: NDArray[np.int32], shape: Triple) -> NDArray[np.int64]:
-    flat: NDArray[np.int64] = np.ravel_multi_index(tuple(voxels.T), shape).astype(np.int64)
-    return flat
-
-
-def _unflat(flat: NDArray[np.int64], shape: Triple) -> NDArray[np.int32]:
-    return np.stack(np.unravel_index(flat, shape), axis=1).astype(np.int32)
