@@ -56,10 +56,11 @@ quick: $(VENV)/.test  ## the tests that take under a second each (not what tests
 	$(COMPILE)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 
-check: $(VENV)/.dev  ## format, lint, spelling, types, layers, what is handed out
+check: $(VENV)/.dev  ## format, lint, spelling, prose, types, layers, what is handed out
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/codespell
+	$(BIN)/python -m tools.prose
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_imports.py tests/test_package.py
 	rm -rf $(VENV)/dist
@@ -106,15 +107,15 @@ oldest:  ## all tests with the oldest versions that pyproject.toml allows, in an
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLDEST)/oldest.txt -e '.[test]'
 	$(OLDEST)/bin/python -m pytest -n $(WORKERS)
 
-slow: $(VENV)/.test  ## write tests/slow.txt anew, from the durations of all tests
+slow: $(VENV)/.test  ## rewrite tests/slow.txt, from the durations of all tests
 	$(COMPILE)
 	$(BIN)/python -m pytest -n $(WORKERS) --junitxml=$(VENV)/durations.xml
 	$(BIN)/python -m tools.slow $(VENV)/durations.xml
 
-schema: $(STAMP)  ## write the recipe's JSON Schema and README's column table anew
+schema: $(STAMP)  ## write the recipe's JSON Schema and README's column table
 	$(BIN)/python -m tools.document
 
-golden: $(VENV)/.test  ## write the golden rows anew; look at the diff before committing it
+golden: $(VENV)/.test  ## rewrite the golden rows; look at the diff before committing it
 	$(BIN)/python -m pytest tests/test_recipes.py --update-golden
 
 clean:  ## remove what the targets made

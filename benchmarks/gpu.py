@@ -203,7 +203,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> list[tuple[str, str]]:
             alone = clock.median(lambda i=image, p=predictor: p._margins[0](i), 10)
         name = "network alone" + (", compiled" if compiled else "")
         share = operations / alone / rate
-        rows.append((f"{name}, {predictor.precision}", f"{1000 * alone:.1f} ms a VOI"))
+        rows.append((f"{name}, {predictor.precision}", f"{1000 * alone:.1f} ms per VOI"))
         rows.append(("  memory", clock.memory()))
         rows.append((f"  share of {rate / 1e9:,.0f} Gflop/s measured", f"{share:.0%}"))
         del predictor, loaded, image

@@ -2,8 +2,8 @@
 
     python -m benchmarks.passport [--rows 5000000]
 
-The manifest is made up: ten lesions a scan, two scans a patient, each row with hashes of its own.
-It is audited against the passport of all its rows (every row is seen), and so are a hundred
+The manifest is made up: ten lesions per scan, two scans per patient, each row with its own
+hashes. It is audited against the passport of all its rows (every row is seen), and so are a hundred
 thousand rows of which none is. Each command is a process of its own.
 """
 

@@ -113,7 +113,7 @@ def main() -> None:
     for name, its in seconds.items():
         mean = statistics.mean(its)
         print(
-            f"  {name:<20}{1 / mean:>9.2f} lesions/s, {1e3 * mean:>8.1f} ms a lesion "
+            f"  {name:<20}{1 / mean:>9.2f} lesions/s, {1e3 * mean:>8.1f} ms per lesion "
             f"(median {1e3 * statistics.median(its):.1f}), {released / mean:>7.1f} times as fast, "
             f"{LESIONS * mean / 3600:>7.2f} h for {LESIONS:,}"
         )

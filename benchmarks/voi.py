@@ -1,4 +1,4 @@
-"""VOIs a second and peak memory, against MONAI's own transforms and against the codecs.
+"""VOIs per second and peak memory, against MONAI's own transforms and against the codecs.
 
 Run as `python -m benchmarks.voi [--lesions 1 5] [--repeat 3] [--seed 0] [--json]`.
 
@@ -121,7 +121,7 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
         if "ours_times_as_fast" in row:
             line += f"{row['ours_times_as_fast']:>15.2f}{row['ours_share_of_peak']:>10.2f}"
         if "share_of_ours" in row:
-            line += f"   {row['share_of_ours']:.0%} of ours"
+            line += f"   {row['share_of_ours']:.0%} of uls-data"
         print(line)
 
 

@@ -68,7 +68,7 @@ def _nih(
         f"{prefix}_002: four nodes; two touch, and are kept apart; one is below the size rule",
         f"{prefix}_{heldout}: a held-out patient",
         f"{prefix}_010: its mask is missing, so the case fails",
-        "all: a DICOM-SEG lies in the same study, and SliceThickness is no distance of slices",
+        "all: a DICOM-SEG lies in the same study, and SliceThickness is not a distance of slices",
     ]
 
 
@@ -96,7 +96,7 @@ def make_lidc_idri(root: Path, seed: int) -> list[str]:
             write(folder / "069.xml", text)
     return [
         "LIDC-IDRI-0042: two nodules, four readers who do not agree on the border, the second "
-        "nodule outlined by two of them; a hole; a mark below 3 mm and a point that is no nodule; "
+        "nodule outlined by two of them; a hole; a mark below 3 mm and a point beside any nodule; "
         "its XML lies in two places",
         "LIDC-IDRI-0132: one nodule of two readers",
         "LIDC-IDRI-0133: a series without a reading, so the case fails",
@@ -231,7 +231,7 @@ def make_lndb(root: Path, seed: int) -> list[str]:
     write(tables / "trainNodules_gt.csv", ("\r\n".join(merged) + "\r\n").encode())
     return [
         "LNDb-0001: three readers; the second numbers its findings in another order, the third "
-        "marked one nodule of two; a point mark below 3 mm, and a finding that is no nodule",
+        "marked one nodule of two; a point mark below 3 mm, and a finding that is not a nodule",
         "LNDb-0005: one reader; a held-out patient",
         "LNDb-0012: two readers",
     ]

@@ -104,8 +104,8 @@ def make_ccc18(root: Path, seed: int) -> list[str]:
     write(root / "CrowdsCureCancer2018-Results.csv", _table([rows[at] for at in order]))
     return [
         "TCGA-LIHC: a lesion of three radiologists, one of them on the next slice; a second one "
-        "beside it; one of 4 mm, below the size rule; rows of somebody who is no radiologist, of a "
-        "skipped scan, of the same measurement again, of a slice that is not there, of a length "
+        "beside it; one of 4 mm, below the size rule; rows by somebody not a radiologist, of "
+        "a skipped scan, of the same measurement again, of a slice that is not there, of a length "
         "that is not the distance of its end points, and of a short axis without length",
         "CPTAC-PDA: a lesion of two radiologists on two slices; two display windows",
         "a series that is not there, so the case fails; one that no radiologist measured; and a "

@@ -79,7 +79,7 @@ def write_series(
         directions = lps[:3, :2] / np.linalg.norm(lps[:3, :2], axis=0)
         data.ImageOrientationPatient = [_ds(v) for v in directions.T.ravel()]
         data.PixelSpacing = [_ds(np.linalg.norm(lps[:3, axis])) for axis in (1, 0)]
-        data.SliceThickness = "9.9"  # it is no distance between slices, and nobody may think so
+        data.SliceThickness = "9.9"  # it is not a distance between slices, and nobody may think so
         data.Columns, data.Rows = stored.shape[:2]
         data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
         data.BitsAllocated, data.BitsStored, data.HighBit = 16, 16, 15

@@ -210,7 +210,7 @@ def hospital_lines(raw: Path, out: Path) -> Iterator[str]:
         of = f"  {row['case_id']}  {row['agreement_level']} of 3 readers"
         if row["status"] == "ok":
             dice = ", ".join(f"{it['value']:.2f}" for it in row["candidate_scores"] or ())
-            yield f"{of}      majority of {row['mask_voxels']} voxels; Dice of each two {dice}"
+            yield f"{of}      majority of {row['mask_voxels']} voxels; Dice of each pair {dice}"
         else:
             yield f"{of}      {row['reason']}"
 

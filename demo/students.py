@@ -4,7 +4,7 @@ Students differ in nothing but the masks of the measured lesions that they are p
 masks, ellipsoids of the lines, masks of a teacher that sees a click, and of one that is told the
 lines. All are fine-tuned on the same full masks, for as many steps, from the same seeds, and see
 a click alone. They are scored on held-out lesions that no training saw, with the mean of several
-trainings for each lesion. The same command goes on where an earlier one ended.
+trainings for each lesion. The same command continues where an earlier one ended.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What med-imagetools 2.16 reads of the same made-up collections, for docs/collections.md.
 
-It is no dependency: `ULS_DATA_IMGTOOLS` names its command `imgtools`, in an environment of its own.
+It is not a dependency: `ULS_DATA_IMGTOOLS` names its command `imgtools`, in its own environment.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import yaml
 from makers.commands import commands
 
 import uls_data
+from tools.citations import generated
 from tools.collections import with_recipes
 from tools.document import recipe_schema, row_module, with_columns
 from tools.site import on_page_markdown
@@ -35,6 +36,8 @@ def test_generated_parts_are_current() -> None:
     assert with_columns(page) == page, "run `make schema`"
     page = PAGES["collections.md"]
     assert with_recipes(page) == page, "run `make schema`"
+    for path, text in generated():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run `make schema`"
     module = ROOT / "uls_data" / "manifest" / "row.py"
     assert module.read_text(encoding="utf-8") == row_module(), "run `make schema`"
 
@@ -66,13 +69,18 @@ def test_commands_in_pages_and_examples_parse() -> None:
         assert {word for word in words if word.startswith("--")} <= options, line
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in recipe_names() if load_recipe(n).recipe.published.folder]
-)
-def test_every_source_of_the_challenge_has_its_papers(name: str) -> None:
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_source_has_its_page_and_its_references(name: str) -> None:
     folder = load_recipe(name).path.parent
-    assert "icence" in (folder / "README.md").read_text(encoding="utf-8")
-    assert "@" in (folder / "CITATION.bib").read_text(encoding="utf-8")
+    assert "\n## Licence\n" in (folder / "README.md").read_text(encoding="utf-8")
+    references = (folder / "CITATION.bib").read_text(encoding="utf-8")
+    entries = re.split(r"^(?=@)", references, flags=re.MULTILINE)[1:]
+    assert entries
+    for entry in entries:
+        assert re.match(r"@\w+\{\w+,\n", entry)
+        assert entry.count("{") == entry.count("}")
+        assert re.search(r"^ +title +=", entry, flags=re.MULTILINE)
+        assert re.search(r"^ +(doi|eprint|url|year|note) +=", entry, flags=re.MULTILINE)
 
 
 def test_links_lead_somewhere() -> None:

@@ -44,7 +44,7 @@ def archives(shared: Shared) -> dict[str, Path]:
 def build(source: str, raw: Path, out: Path, **options: object) -> uls_data.BuildReport:
     own = raw / f"{source}.yaml"
     recipe = str(own) if own.is_file() else source
-    # The jury's masks hang on floating point; geometry's do on whole pixels alone.
+    # The jury's masks depend on floating point; geometry's do on whole pixels alone.
     if source in ("deeplesion", "ccc18"):
         options.setdefault("masks", ["quarter_ellipses", "ellipse"])
     return uls_data.build(recipe, raw, out, **options)  # type: ignore[arg-type]

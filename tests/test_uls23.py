@@ -221,7 +221,7 @@ def test_what_is_no_index_and_no_split(tmp_path: Path) -> None:
 @pytest.mark.real
 @pytest.mark.slow
 def test_labels_give_their_rows(archive: pd.DataFrame, labels_index: Path) -> None:
-    """A sample of the real labels, indexed anew."""
+    """A sample of the real labels, indexed again."""
     again = uls_data.load_manifest(labels_index)
     folders = ("kits21/", "MDSC_Task06_Lung/", "DeepLesion/")
     again = again[again["label_path"].str.startswith(folders)].set_index("voi_id")

@@ -45,13 +45,13 @@ REFUSED = [
     ("a: [1, 2", "not valid YAML: line "),
     ("a: b: c", "line 1, column 5: mapping values are not allowed"),
     ("a: =", "line 1, column 4: '=' has no meaning here"),
-    ("a: 2024-13-45", "line 1, column 4: '2024-13-45' is no timestamp: month must be in"),
+    ("a: 2024-13-45", "line 1, column 4: '2024-13-45' is not a timestamp: month must be in"),
     ("a: " + "9" * 5000, "line 1, column 4: a number of 5000 characters"),
     ("a: 1" + ":1" * 100_000, "a number of 200001 characters"),
-    ("a: x\nb\0: 1", "line 2, column 2: '\\x00' is no character of a text"),
-    ("a: \ud800", "line 1, column 4: a byte that is no UTF-8"),
-    (b"a: x\nb: \xff", "line 2, column 4: a byte that is no UTF-8"),
-    (b"\xff\xfea\0:\0", "line 1, column 1: a byte that is no UTF-8"),
+    ("a: x\nb\0: 1", "line 2, column 2: '\\x00' is not a character of a text"),
+    ("a: \ud800", "line 1, column 4: a byte that is not UTF-8"),
+    (b"a: x\nb: \xff", "line 2, column 4: a byte that is not UTF-8"),
+    (b"\xff\xfea\0:\0", "line 1, column 1: a byte that is not UTF-8"),
     ("# " + "x" * LIMIT, "larger than 1 MiB"),
 ]
 DEEP = {"brackets": "[", "braces": "{", "mappings": "{a: ", "dashes": "- ", "keys": "? "}

@@ -2,7 +2,7 @@
 
 The recipe's JSON Schema goes to `manifests/schema/recipe.schema.json`, the tables
 of manifest columns and closed lists between marks in docs/data-model.md, that of all recipes in
-docs/collections.md, the type of a row to
+docs/collections.md, README and references of recipes to their folders, the type of a row to
 `uls_data/manifest/row.py`. A test holds them current.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 
+from tools.citations import generated
 from tools.collections import with_recipes
 from uls_data.manifest.schema import document, markdown
 from uls_data.recipe import Recipe
@@ -31,7 +32,7 @@ _PYTHON = {
 _ROW_HEAD = '''"""A row of a manifest, as mypy reads it: a misspelt column is an error there.
 
 Generated from `manifests/schema/lesion.json` by `make schema` (`python -m tools.document`):
-change the schema, not this file. Behind each column stands what it is of; the schema says what
+change the schema, not this file. Behind each column is what it describes; the schema says what
 that means, and `uls_data.manifest.schema.columns_of` returns it.
 """
 
@@ -88,6 +89,8 @@ def write() -> None:
     page.write_text(with_columns(page.read_text(encoding="utf-8")), encoding="utf-8")
     page = root / "docs" / "collections.md"
     page.write_text(with_recipes(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, text in generated():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ DATA holds a folder per patient of the IBSI set's sarcomas (github.com/theibsi/d
 `ibsi_validation/nifti`, CC BY 3.0): `STS_0NN/CT_image.nii.gz` and `CT_mask.nii.gz`. Odd-numbered
 patients are learned from, but STS_003; even-numbered ones are never opened. `quality.json` learns
 from masks by networks that did not see their patient (FOLDS parts), and from made-up lesions.
-An interrupted run continues after the last fit. Every draw hangs on the identity of what it is for,
-so the same command writes the same bytes, for any number of workers; with another numpy, or on
-another kind of processor, sums round differently and last digits differ.
+An interrupted run continues after the last fit. Draws depend only on the identity of what they
+are for, so the same command writes the same bytes, for any number of workers; with another
+numpy, or on another kind of processor, sums round differently and last digits differ.
 """
 
 from __future__ import annotations

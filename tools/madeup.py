@@ -1,7 +1,7 @@
 """Made-up lesions among made-up tissues, of any contrast: shapes to learn from where scans are few.
 
 No organ looks like this. What a network can learn here holds for every organ: a lesion has a border
-that goes on from slice to slice, and its lines tell where it is.
+that continues from slice to slice, and its lines tell where it is.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Made-up lesions with known masks: lobed, noisy, grown onto tissue like themselves.
 
-Only what hangs on the identity is random. They are stand-ins for fitting and testing, not
+Only what depends on the identity is random. They are stand-ins for fitting and testing, not
 for claims about real lesions.
 """
 

@@ -37,7 +37,7 @@ def slow_names(report: Path, folders: list[str], limit_s: float = LIMIT_S) -> li
 
 
 def main(report: str) -> None:
-    """Keep the folders that are named already, and name files and tests anew."""
+    """Keep the folders that are named already, and list files and tests again."""
     folders = [name for name in SLOW.read_text(encoding="utf-8").split() if name.endswith("/")]
     names = slow_names(Path(report), folders)
     SLOW.write_text("\n".join(names) + "\n", encoding="utf-8")

@@ -5,7 +5,7 @@ Functions, in the order of the work; each command of `uls-data` is a thin skin o
     fetch                                 raw archives that a recipe pins, downloaded
     build, index                          raw archives, or existing VOIs, to a manifest
     load_manifest, query, stats, split    manifests as tables; parts of a set by patient
-    open_voi, VoiDataset                  voxels for a training of one's own
+    open_voi, VoiDataset                  voxels for your own training
     train, predict, filter, selftrain     networks and pseudo-masks
     certify                               a risk of pseudo-masks that can be stated
     evaluate, evaluate_2d, calibrate      scores

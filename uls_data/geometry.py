@@ -81,7 +81,7 @@ def check_affine(affine: NDArray[Any]) -> Affine:
         raise CaseError(
             Reason.BAD_AFFINE,
             f"expected voxels of {SMALLEST_SPACING_MM:g} to {LARGEST_SPACING_MM:g} mm, found "
-            f"{found} mm; are they in another unit? Mend the header",
+            f"{found} mm; are they in another unit? Fix the header",
         )
     volume = abs(np.linalg.det(matrix[:3, :3] / lengths))
     if volume < 1e-3:

@@ -37,7 +37,7 @@ def draw(n: int, *identity: str | int) -> int:
 
 
 def readable(name: str) -> str:
-    """File name as text that every format can hold: bytes that are no UTF-8 are spelt out."""
+    """File name as text that every format can hold: bytes that are not UTF-8 are spelt out."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -56,7 +56,7 @@ class Row:
     def put_once(self, into: dict[_Key, _Value], key: _Key, value: _Value) -> None:
         """Add an entry whose key no other row may have."""
         if key in into:
-            raise self.wrong(f"{key} stands in the table twice")
+            raise self.wrong(f"{key} is in the table twice")
         into[key] = value
 
     def whole(self, column: str, low: int, high: int) -> int:
@@ -132,7 +132,7 @@ def read_rows(
     except UnicodeDecodeError as error:
         raise CaseError(
             Reason.ANNOTATION_UNREADABLE,
-            f"{name}: byte {error.start} is no UTF-8; get the table again",
+            f"{name}: byte {error.start} is not UTF-8; get the table again",
         ) from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:

@@ -172,7 +172,7 @@ def hounsfield(
         raise CaseError(Reason.NOT_FINITE, f"{bad} voxels of the VOI are NaN or infinite")
     whole = np.rint(values)
     if np.abs(whole).max(initial=0) > 1 << 40:
-        raise CaseError(Reason.HU_OUT_OF_RANGE, f"values up to {np.abs(whole).max():g} are no HU")
+        raise CaseError(Reason.HU_OUT_OF_RANGE, f"values up to {np.abs(whole).max():g} are not HU")
     rounded = bool(np.abs(whole - values).max(initial=0) > 1e-3)
     return whole.astype(np.int64), (Flag.HU_ROUNDED,) if rounded else ()
 

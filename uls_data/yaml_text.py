@@ -24,7 +24,7 @@ _TAG = "tag:yaml.org,2002:"
 
 
 class YamlError(UlsDataError):
-    """A text is not YAML, or says more than a file of ours has a need to say."""
+    """A text is not YAML, or says more than one of our files needs to say."""
 
 
 def load_yaml(text: str | bytes, what: str, maximum_bytes: int) -> Any:
@@ -50,9 +50,9 @@ def load_yaml(text: str | bytes, what: str, maximum_bytes: int) -> Any:
     try:
         decoded = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        _refuse(what, data[: error.start].decode("utf-8"), "a byte that is no UTF-8")
+        _refuse(what, data[: error.start].decode("utf-8"), "a byte that is not UTF-8")
     if found := _NO_TEXT.search(decoded):
-        _refuse(what, decoded[: found.start()], f"{found.group()!r} is no character of a text")
+        _refuse(what, decoded[: found.start()], f"{found.group()!r} is not a character of a text")
     try:
         return _Document(decoded).content()
     except yaml.MarkedYAMLError as error:
@@ -159,4 +159,4 @@ class _Document:
             return construct(self.loader, yaml.ScalarNode(tag, event.value))
         except Exception as error:
             # On malformed scalars the parser raises whatever its own code trips over.
-            raise _wrong(event, f"{_short(event.value)} is no {kind}: {error}") from error
+            raise _wrong(event, f"{_short(event.value)} is not a {kind}: {error}") from error

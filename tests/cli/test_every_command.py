@@ -91,7 +91,7 @@ def here(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def example(name: str) -> list[str]:
-    """Words of the first example of a command that is no dry run."""
+    """Words of the first example of a command that is not a dry run."""
     text = (dict(commands())[name].epilog or "").replace("\\\n", " ")
     lines = [line for line in text.splitlines() if f"uls-data {name}" in line]
     line = next(line for line in lines if "--dry-run" not in line)

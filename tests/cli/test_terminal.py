@@ -63,7 +63,7 @@ def test_detail_is_never_cut(manifest: Path) -> None:
     lines = text.splitlines()
     assert lines[0].split() == ["case_id", "status", "reason"]
     assert lines[2].startswith("c2") and lines[3].startswith("    images/case_with")
-    # Where there is room, it stands in its line.
+    # Where there is room, it is on its own line.
     assert f"truncated_file  {DETAIL}" in on_terminal(*command, columns=300)
 
 
@@ -86,13 +86,13 @@ def test_a_bar_says_what_it_waits_for() -> None:
         columns=120,
     )
     assert "0 of 12 cases" in text and "the first cases are at work" in text
-    assert "1 of 12 cases" in text and "s a lesion" in text
+    assert "1 of 12 cases" in text and "s per lesion" in text
     assert "/ cases" not in text and "s/it" not in text
 
 
 @pytest.mark.parametrize(
     ("things", "seconds", "words"),
-    [(40, 10.0, "4.0 lesions/s"), (1, 9.39, "9.4 s a lesion"), (0, 5.0, "0.0 lesions/s")],
+    [(40, 10.0, "4.0 lesions/s"), (1, 9.39, "9.4 s per lesion"), (0, 5.0, "0.0 lesions/s")],
 )
 def test_rates(things: int, seconds: float, words: str) -> None:
     assert rate_text(things, seconds, "lesions") == words

@@ -1,4 +1,4 @@
-"""Files that are no slice of a CT, or damaged, are refused, and say why."""
+"""Files that are not slices of a CT, or damaged, are refused, and say why."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def test_files_that_change_between_two_looks(
 
 
 def test_padding_behind_the_pixels(tmp_path: Path) -> None:
-    """PS3.5 section 8.1.1: whoever reads pixel data passes over what pads them."""
+    """PS3.5 section 8.1.1: padding behind pixel data is ignored."""
 
     def pad(_: int, dataset: Dataset) -> None:
         dataset.PixelData += b"\x07" * 2048
@@ -306,7 +306,7 @@ def test_a_deflated_series(tmp_path: Path) -> None:
 
 
 def test_slices_that_share_a_uid(tmp_path: Path) -> None:
-    """A de-identifier that gives all of them one: they are no copies of each other."""
+    """A de-identifier that gives all of them one: they are not copies of each other."""
     write_series(tmp_path, VOLUME, change=at(SOPInstanceUID="1.2.3"))
     series = read(tmp_path)
     np.testing.assert_array_equal(series.volume.stored, VOLUME)

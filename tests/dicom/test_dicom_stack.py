@@ -1,4 +1,4 @@
-"""DICOM series that are no even stack are refused, and say where."""
+"""DICOM series that are not an even stack are refused, and say where."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which task comes next: every task once, none before its memory is free, none for ever late."""
+"""Which task comes next: every task once, none before its memory is free, none forever late."""
 
 from __future__ import annotations
 

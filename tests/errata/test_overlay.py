@@ -1,4 +1,4 @@
-"""Overlays: what is no overlay is refused in words, and appending never loses one."""
+"""Overlays: what is not an overlay is refused in words, and appending never loses one."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def test_orientation_of_the_files_changes_nothing(tmp_path: Path) -> None:
         assert len({row[column] for row in rows}) == 1, column
     for row in rows:
         np.testing.assert_allclose(row["affine"], rows[0]["affine"], atol=1e-3)
-        assert row["qc_flags"] == ["redistribution_unknown"]  # a mere orientation is no flag
+        assert row["qc_flags"] == ["redistribution_unknown"]  # a mere orientation is not a flag
 
 
 def test_image_wins_where_the_mask_says_another_place(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_identity_affine_hides_spacing(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     put(raw, "lost", affine=np.eye(4))
     put(raw, "kept", affine=np.diag([1.0, 1.0, 2.0, 1.0]))
-    # Copies of a scan that lost its spacing: turned, cropped, saved anew as float32.
+    # Copies of a scan that lost its spacing: turned, cropped, saved again as float32.
     put(raw, "turned", affine=np.diag([-1.0, -1.0, 1.0, 1.0]), codes="LPS")
     cropped = np.diag([1.0000002, 1, 1, 1])
     cropped[:3, 3] = 12, -7, 3

@@ -51,7 +51,7 @@ def run(raw: Path, out: Path, **options: Any) -> BuildReport:
 
 
 def redone(raw: Path, out: Path, **options: Any) -> list[str]:
-    """Cases that a call builds anew."""
+    """Cases that a call rebuilds."""
     cases: list[str] = []
     run(raw, out, progress=lambda case, _: cases.append(case), **options)
     return sorted(cases)
@@ -83,7 +83,7 @@ def test_scans_that_come_later_give_the_bytes_of_a_clean_build(raw: Path, tmp_pa
     assert redone(raw, out) == ["aa", "z"]
     run(raw, clean)
     assert tree(out) == tree(clean)
-    # Nothing of the others was written anew.
+    # Nothing of the others was rewritten.
     assert kept.items() <= times(out).items()
 
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass
 class Cluster:
-    """A scheduler and its two workers, each below a nanny that starts it anew."""
+    """A scheduler and its two workers, each below a nanny that restarts it."""
 
     address: str
     scheduler: Run
@@ -107,7 +107,7 @@ def test_killed_workers(big: Archive, cluster: Cluster, start: Start, tmp_path: 
     rng = random.Random("cluster")
     out = tmp_path / "out"
     run = start(big.command(out, "--scheduler", cluster.address))
-    # A third death could be the third of one case, which is then given up.
+    # A third death could be the third of one case, which then fails.
     for wanted in (rng.randint(1, 8), rng.randint(12, 30)):
         assert until(partial(reached, out, wanted), run)
         time.sleep(rng.uniform(0, 0.1))

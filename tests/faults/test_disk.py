@@ -200,7 +200,7 @@ def test_raw_files_that_are_none(start: Start, tmp_path: Path, workers: int) -> 
     assert {name: data for name, data in tree(out).items() if "nii" in name} == sound
     if workers > 1:
         return
-    for case, (_, kind) in odd.items():  # mended, they are tried again
+    for case, (_, kind) in odd.items():  # fixed, they are tried again
         path = raw / kind / f"{case}.nii.gz"
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         put(raw, case, 50, lesions=1)
@@ -268,7 +268,7 @@ def test_raw_disk_goes_away_for_a_while(small: Archive, start: Start, tmp_path: 
 
 
 def test_file_swapped_for_a_moment(start: Start, tmp_path: Path) -> None:
-    """Another file stands there while the case is read, then the old one, time and all."""
+    """Another file is there while the case is read, then the old one, time and all."""
     raw, out, fresh = (tmp_path / name for name in ("raw", "out", "fresh"))
     recipe = make_raw(raw, 4)
     late = raw / "images" / "case_03.nii.gz"

@@ -40,7 +40,7 @@ def test_a_stopped_worker(big: Archive, start: Start, tmp_path: Path) -> None:
     assert until(partial(reached, out, 2), run)
     stop_a_worker(run.children(), "uls_data.engine.process")
     run.finishes(1)
-    assert one_timed_out(out) and f"given up after {GIVEN_UP_S} s" in run.stderr
+    assert one_timed_out(out) and f"stopped after {GIVEN_UP_S} s" in run.stderr
     here(big.command(out)).finishes(0)
     assert_same(out, big.tree)
 

@@ -122,13 +122,13 @@ def test_killed_alone_leaves_no_process(small: Archive, start: Start, tmp_path: 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(max(1, KILLS // 20)))
 def test_killed_workers(big: Archive, start: Start, tmp_path: Path, seed: int) -> None:
-    """The run goes on: whichever workers die, at whatever instant."""
+    """The run continues: whichever workers die, at whatever instant."""
     rng = random.Random(f"worker {seed}")
     out = tmp_path / "out"
     run = start(big.command(out, "--workers", 2))
     deaths = 0
     for wanted in range(1, big.vois - FILES_BETWEEN // 2, FILES_BETWEEN):
-        # One more could be the third death of one case, which is then given up.
+        # One more could be the third death of one case, which then fails.
         if deaths == ALLOWED_DEATHS or not until(partial(reached, out, wanted), run):
             break
         time.sleep(rng.uniform(0, 0.2))

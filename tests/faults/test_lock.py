@@ -66,7 +66,7 @@ def test_dry_run_beside_a_run(small: Archive, start: Start, tmp_path: Path) -> N
 
 
 def test_four_at_once(small: Archive, start: Start, tmp_path: Path) -> None:
-    """Whoever comes first builds; nobody is harmed."""
+    """The first one builds; none does harm."""
     out = tmp_path / "out"
     runs = [start(small.command(out)) for _ in range(4)]
     codes = [run.wait() for run in runs]

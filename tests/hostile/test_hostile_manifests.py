@@ -1,4 +1,4 @@
-"""Hostile manifests: whatever stands in the file, ManifestError or what was written."""
+"""Hostile manifests: whatever is in the file, ManifestError or what was written."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_ranks_are_uniform_over_each_number_of_the_identity(part: int) -> None:
 
 
 def test_the_published_clicks_were_not_uniform() -> None:
-    # Why the paper profile draws anew: the published rank follows from the count, and leans high.
+    # Why the paper profile draws again: the published rank follows from the count, and leans high.
     share = [(published_rank(n, 0) + 0.5) / n for n in range(50, 3000)]
     assert stats.kstest(share, "uniform").pvalue < 1e-6
 

@@ -371,7 +371,7 @@ def test_votes_of_another_shape_are_refused() -> None:
 
 
 def test_votes_obey_the_scale_and_refuse_what_is_not_whole() -> None:
-    """A file of ones with intercept -1 holds no mark, and NaN is no vote."""
+    """A file of ones with intercept -1 holds no mark, and NaN is not a vote."""
     ones = np.ones((2, 2, 2), dtype=np.uint8)
     hidden = Volume(ones, np.eye(4), 1.0, -1.0, "", ())
     (nothing,) = join_votes([(1, {1: hidden})], (2, 2, 2), "case")

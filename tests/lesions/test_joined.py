@@ -83,5 +83,5 @@ def test_several_marks_of_one_reader_are_one_layer(reader: int, mask: NDArray[np
     marks = [(reader, np.argwhere(m).astype(np.int32)) for m in (mask, half)]
     lesion = joined(1, marks, (reader,), None)
     np.testing.assert_array_equal(painted(lesion.voxels), mask)
-    # One alone is no reader among several.
+    # One alone is not a reader among several.
     assert (lesion.readers, lesion.agreement, lesion.scores) == ((), None, ())

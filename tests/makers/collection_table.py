@@ -274,7 +274,7 @@ def make(source: str, root: Path) -> None:
         write_collection(root, source, COLLECTIONS[source])
 
 
-# Sets that are no DICOM: masks of balls, a value each, by file.
+# Sets that are not DICOM: masks of balls, a value each, by file.
 _KITS = {"a": 2, "b": 2, "c": 3}
 _MSWAL = {"a": 3, "b": 5, "c": 6, "small": 1}
 

@@ -42,7 +42,7 @@ def put(raw: Path, case: str, seed: int, lesions: int = 2) -> None:
 
 
 def make_raw(raw: Path, cases: int, *, broken: bool = False, source: str = "mine") -> Path:
-    """Write an archive of 2 or 3 lesions a case, and its recipe; returns the recipe's path."""
+    """Write an archive of 2 or 3 lesions per case, and its recipe; returns the recipe's path."""
     for number in range(cases):
         put(raw, f"case_{number:02}", number, lesions=2 + number % 2)
     if broken:
@@ -169,7 +169,7 @@ class Run:
             return []
 
     def processes(self) -> list[psutil.Process]:
-        """Every process that the command started, whoever its parent is now."""
+        """Every process that the command started, whatever its parent is now."""
         found = []
         for process in psutil.process_iter():
             try:

@@ -1,4 +1,4 @@
-"""Measurements of one's own: recipes, tables and files of them, and the lines of a real contour."""
+"""Measurements of your own: recipes, tables and files of them, and the lines of a real contour."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_recipe(path: Path, source: str = "own", **reader: Any) -> Path:
         "schema_version": 1,
         "source": source,
         "recipe_version": 1,
-        "title": "Lines of one's own",
+        "title": "Lines of your own",
         "licence": {"name": "unknown", "redistributable": True, "evidence": "a test"},
         "citation": "none",
         "access": ["none"],

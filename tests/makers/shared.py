@@ -23,7 +23,7 @@ def linked(source: Path, to: Path) -> Path:
 
 
 class Shared:
-    """Folders that nobody writes to; whoever wants to change something takes a copy."""
+    """Folders that nobody writes to; copy what you want to change."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -139,7 +139,7 @@ def test_exports(out: Path, tmp_path: Path) -> None:
 
 
 def test_filter(out: Path, tmp_path: Path) -> None:
-    # The pseudo-masks that an earlier filter removed are judged anew.
+    # The pseudo-masks that an earlier filter removed are judged again.
     made = filter(out, tmp_path / "manifest" / "m.parquet", rule="mask_voxels > 0")
     assert (made.kept, made.removed, made.full) == (8, 0, len(FULL))
 

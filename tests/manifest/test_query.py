@@ -43,7 +43,7 @@ def manifest(tmp_path: Path) -> Path:
         ("  ", "abcd"),
         ('status == "ok"', "abd"),
         ('status == "ok" and long_axis_mm > 30', "bd"),
-        ("long_axis_mm < 1e9", "abd"),  # null is no number
+        ("long_axis_mm < 1e9", "abd"),  # null is not a number
         ('status != "ok" or mask_voxels >= 20', "cd"),
         ('case_id in ["a", "c", "x"]', "ac"),
         ('reason == "not_3d"', "c"),

@@ -1,4 +1,4 @@
-"""Expressions that would take for ever, or are none, get one line; CSV comes in pieces."""
+"""Expressions that would take forever, or are none, get one line; CSV comes in pieces."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_patterns_take_time_in_proportion_to_the_text(tmp_path: Path) -> None:
     ("expression", "words"),
     [
         ("case_id.str.contains('(?=x)')", "regex=False takes it as it stands"),
-        ("case_id.str.contains(layer)", "must stand in quotes"),
+        ("case_id.str.contains(layer)", "must be in quotes"),
         ("case_id.str.contains('a', flags=2)", "case, regex, na are known"),
         ("qc_flags.str.contains('cut')", 'flagged("...") asks qc_flags'),
         ("long_axis_mm.str.contains('1')", "columns of text"),

@@ -34,7 +34,7 @@ def archive(tmp_path: Path) -> Path:
             for number in range(20)
             for index in range(1, 2 + number % 4)
         ]
-        # A second click and a second layer of a lesion are no further lesions.
+        # A second click and a second layer of a lesion are not further lesions.
         for again in ({"sample_index": 1}, {"layer": "jury"}):
             rows.append(lesion(source, "p00", 1, lesion_type="lung", **again))
         rows += [lesion(source, "p01", 9, status="skipped", reason="below_minimum_size")]
@@ -59,7 +59,7 @@ def test_as_many_of_each_centre_and_no_patient_in_two_parts(archive: Path, seed:
 
 def test_balance_by_type_and_values_that_stay_short(archive: Path) -> None:
     found = split(archive, 10, by="lesion_type", name="tuning")
-    # Whoever has a liver lesion has one of the lung too, most of them as many or one more.
+    # Every patient with a liver lesion has one of the lung too, most of them as many or one more.
     assert found.drawn.lesions["lung"] == 10 and 8 <= found.drawn.lesions["liver"] <= 10
     assert found.rest is None
     most = split(archive, 1000, by="lesion_type").drawn

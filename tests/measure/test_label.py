@@ -119,7 +119,7 @@ def test_a_single_slice() -> None:
     columns, flags = describe_label(label_of((slice(120, 140), slice(125, 131), 64)), SPACING)
     assert flags == {Flag.SINGLE_SLICE}
     assert columns["long_axis_slice_voi"] == 64
-    # Thin along x or y is no single slice.
+    # Thin along x or y is not a single slice.
     assert describe_label(label_of((128, slice(120, 140), slice(60, 70))), SPACING)[1] == set()
     assert describe_label(label_of((slice(120, 140), 128, slice(60, 70))), SPACING)[1] == set()
 

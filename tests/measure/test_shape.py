@@ -57,7 +57,7 @@ def test_several_components_and_the_border_are_seen() -> None:
     assert measured(two)["apart"] == pytest.approx(0.06, abs=0.02)
     at_border = measured(ellipsoid(10, 10, 10, centre=(255, 128, 64)))
     assert at_border["border_face"] == 1
-    assert at_border["flat_side"] < 0.1  # the border is no cut
+    assert at_border["flat_side"] < 0.1  # the border is not a cut
 
 
 @given(data=st.data())
@@ -104,4 +104,4 @@ def test_padding_is_no_tissue(rng: np.random.Generator) -> None:
     image[:131] = 40
     found: dict[str, Any] = measure_hu(mask, start, image, -1025)
     assert found["hu_inside"] == found["hu_around"] == 40
-    assert found["edge_gain"] == 0  # the edge of the scan is no edge of a lesion
+    assert found["edge_gain"] == 0  # the edge of the scan is not an edge of a lesion

@@ -96,7 +96,7 @@ def test_a_copied_plan_is_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"crop": [32, 100, 96]}, "crop: 100 along y is no multiple"),
+        ({"crop": [32, 100, 96]}, "crop: 100 along y is not a multiple"),
         ({"crop": [512, 96, 96]}, "crop: z must be even and at most 128"),
         ({"pool": [1, 2]}, "pool"),
         ({"colour": 1}, "colour: Extra inputs"),

@@ -259,7 +259,7 @@ class KilledError(Exception):
 
 
 def test_an_interrupted_training_comes_to_the_same_weights(vois: Path, tmp_path: Path) -> None:
-    """Which of a lesion's lines it is told, and how they are moved, hangs on the step alone."""
+    """Which of a lesion's lines it is told, and how they are moved, depends on the step alone."""
     plan = prompted_plan(augment=True)
 
     def run(out: Path, kill_after: int = 0) -> dict[str, torch.Tensor]:

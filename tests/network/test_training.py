@@ -1,4 +1,4 @@
-"""Training: goes on to the same weights, keeps its word on held-out patients, learns."""
+"""Training: continues to the same weights, keeps held-out patients, learns."""
 
 from __future__ import annotations
 

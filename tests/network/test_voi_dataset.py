@@ -1,4 +1,4 @@
-"""VOIs for a training of one's own: in torch's and MONAI's loaders, the same for any worker."""
+"""VOIs for your own training: in torch's and MONAI's loaders, the same for any worker."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_every_kind_of_match_under_other_names(tmp_path: Path) -> None:
         hashed("voxels", image_voxels_sha256=sha("image_voxels_sha256a"), **t),
         hashed("cut", image_source_sha256=sha("image_source_sha256a"), **t),
         hashed("series", series_instance_uid="1.2.3", **t),
-        # Who is `voxels` of source t is `a` of source s: another scan of theirs is seen too.
+        # Who is `voxels` of source t is `a` of source s: another of their scans is seen too.
         hashed("again", patient_id="voxels", **t),
         hashed("kidney", source="kits23", patient_id="c"),
         hashed("chest", series_instance_uid=uid.series_instance_uid, **t),

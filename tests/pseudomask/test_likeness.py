@@ -56,7 +56,7 @@ def test_without_contrast_the_lines_decide() -> None:
 def test_what_touches_it_and_looks_alike_ends_where_the_lines_say() -> None:
     truth = lesion(1.0)
     mixed = truth.copy()
-    mixed[30:, 25:35] = True  # a vessel that goes on for ever
+    mixed[30:, 25:35] = True  # a vessel that never ends
     found = made(scan(mixed, 60), truth)
     assert dice(found, truth) > 0.8
     assert not found[53:].any()
@@ -73,7 +73,7 @@ def test_odds_know_padding_and_what_is_not_known() -> None:
     assert (odds[~valid] == -3).all()
     inside, outside = odds[truth & valid], odds[~truth & valid]
     assert np.median(inside) > 1 and np.median(outside) < -1
-    # Padding is no tissue: what HU it holds says nothing of the others.
+    # Padding is not tissue: what HU it holds says nothing of the others.
     other = likeness(np.where(valid, hu, 3000), valid, truth[:, :, AT], flat, AT, SPACING)
     assert (odds == other).all()
     for at in (-1, SHAPE[2]):

@@ -97,7 +97,7 @@ def scans(real_data: Path) -> dict[str, Scan]:
 def pylidc_groups(scan: Scan) -> list[list[int]]:
     """Group annotations by the rule of pylidc's `cluster_annotations`, as it is documented.
 
-    Annotations are one nodule where their nearest outline points, in pixels and slices, are no
+    Annotations are one nodule where their nearest outline points, in pixels and slices, are not
     farther apart than the number of mm of a slice's thickness, and so on from one to the next;
     while that joins more than four, with nine tenths of it.
     """
@@ -215,7 +215,7 @@ def test_published_labels_are_made_by_the_rule(scans: dict[str, Scan], real_data
         mask, z_mm = published_mask(path)
         first = int(slices_at(np.array([z_mm]), scan.slices_mm, POSITION_MM)[0])
         assert first >= 0
-        # A slice more on either side: a component that goes on there is another one.
+        # A slice more on either side: a component that continues there is another one.
         found = scan.components(first - 1, first + mask.shape[2])
         if not any(np.array_equal(mask, part) for part in found):
             unequal.add((match[1], match[2]))

@@ -1,6 +1,6 @@
 """The real tables of LNDb, and which of its marks the released lesion names are.
 
-No mask of LNDb is at hand, and none may be kept. But every row of the tables has a centre and
+No mask of LNDb is available, and none may be kept. But every row of the tables has a centre and
 a volume, so each mark can be taken for a ball, and the components of these balls, numbered
 as the published names are, compared with the 692 names in the challenge's split.
 """

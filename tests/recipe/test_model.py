@@ -1,4 +1,4 @@
-"""Recipes: the shipped ones hold, and a wrong one says which field and how to mend it."""
+"""Recipes: the shipped ones hold, and a wrong one says which field and how to fix it."""
 
 from __future__ import annotations
 

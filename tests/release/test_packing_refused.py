@@ -1,4 +1,4 @@
-"""What is no release, and what may be none."""
+"""What cannot become a release is refused."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_refuses_names_that_are_none(tmp_path: Path, voi_id: str) -> None:
     row = {**put(out, voi_row("kits21", 1)), "voi_id": voi_id}
     row["image_path"] = f"kits21/images/{voi_id}.nii.gz"
     write_rows(out, [row])
-    assert "this is no name of a VOI" in refusal(out, tmp_path / "to")
+    assert "not a valid VOI name" in refusal(out, tmp_path / "to")
 
 
 def test_refuses_what_may_not_be_passed_on(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_refuses_missing_and_contradicting_terms(tmp_path: Path) -> None:
     ]
     write_rows(out, rows)
     message = refusal(out, tmp_path / "to")
-    assert "mine: no licence terms: it is no shipped source; give its recipe by --recipe" in message
+    assert "mine: no licence terms; give its recipe with --recipe" in message
     assert "kits21: its rows say CC0-1.0, redistributable True; its recipe now says" in message
 
 
@@ -168,5 +168,5 @@ def test_a_release_never_changes(released: Path, tmp_path: Path) -> None:
     assert tree(report.folder) == before
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "thesis.tex").touch()
-    with pytest.raises(UlsDataError, match=r"holds thesis\.tex, which is no file of this release"):
+    with pytest.raises(UlsDataError, match=r"holds thesis\.tex, which is not part of this release"):
         release_build(tmp_path / "out", tmp_path / "used", "1.0")

@@ -96,7 +96,7 @@ def test_any_single_fault_is_named(
 
 
 def repacked(part: Path, change: Any) -> None:
-    """Write a part anew from its members, changed by a function on their list."""
+    """Rewrite a part from its members, changed by a function on their list."""
     with tarfile.open(part) as tar:
         members = []
         for info in tar:

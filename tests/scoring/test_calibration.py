@@ -1,4 +1,4 @@
-"""A calibration of one's own, from full masks to a build that uses it."""
+"""A calibration of your own, from full masks to a build that uses it."""
 
 from __future__ import annotations
 

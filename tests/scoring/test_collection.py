@@ -27,8 +27,8 @@ def row(case: str, layer: str = "annotated", **changes: Any) -> dict[str, Any]:
 def manifest(tmp_path: Path) -> Path:
     rows = [
         row("plain"),
-        row("mended"),
-        row("mended", "corrected", parent_layer="annotated"),
+        row("corrected-once"),
+        row("corrected-once", "corrected", parent_layer="annotated"),
         row("dropped"),
         row("dropped", "corrected", status="skipped", reason="erratum_drop"),
     ]
@@ -49,5 +49,5 @@ def test_corrections_are_exported(manifest: Path) -> None:
     found = {lesion[0].row["case_id"]: lesion[0].label for lesion in _lesions(manifest, None)}
     assert {case: path.parent.name for case, path in found.items()} == {
         "plain": "annotated",
-        "mended": "corrected",
+        "corrected-once": "corrected",
     }

@@ -1,4 +1,4 @@
-"""The ellipsoid of the lines stands beside every evaluation of 3D pseudo-masks."""
+"""The ellipsoid of the lines is shown beside every evaluation of 3D pseudo-masks."""
 
 from __future__ import annotations
 

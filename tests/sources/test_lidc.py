@@ -49,7 +49,7 @@ def test_consensus_and_readers(raw: Path, tmp_path: Path) -> None:
             if row["voi_id"] == first["voi_id"] and row["layer"].startswith("reader-")
         ]
         assert len(layers) == first["agreement_level"] == 4
-        assert len(first["candidate_scores"]) == 6  # each two of four readers
+        assert len(first["candidate_scores"]) == 6  # each pair of four readers
         if consensus == "any":
             assert sizes["any"] >= max(layers)
         if consensus == "all":

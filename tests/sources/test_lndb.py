@@ -81,7 +81,7 @@ def test_every_layout(tmp_path: Path, scans: str, masks: str, tables: str) -> No
         Path(tables) / "trainNodules.csv",
         Path(tables) / "trainNodules_gt.csv",
     )
-    assert found.unlabelled == (Path(scans) / "LNDb-0002.mhd",)  # a test scan is no case
+    assert found.unlabelled == (Path(scans) / "LNDb-0002.mhd",)  # a test scan is not a case
     assert found.readers == {1: 2, 3: 1}
     assert set(found.tables) == set(TABLES)
     assert list(find_lndb(RawRoot(tmp_path)).cases) == list(found.cases)

@@ -92,7 +92,7 @@ def refused(reason: Reason, *said: str) -> Iterator[None]:
     [
         (NODULES + "1,2,3,1,1,1,1,440\n", "line 2: expected 9 cells"),
         (NODULES + ONE.replace("\n", ",9\n"), "found 10 cells"),
-        (NODULES + ONE + ONE, "line 3: (1, 2, 3) stands in the table twice"),
+        (NODULES + ONE + ONE, "line 3: (1, 2, 3) is in the table twice"),
         (NODULES + ONE.replace("1,2,3,", "0,2,3,"), "LNDbID: expected a whole number from 1"),
         (NODULES + ONE.replace("1,2,3,", "10000,2,3,"), "LNDbID"),
         (NODULES + ONE.replace("1,2,3,", "-1,2,3,"), "found '-1'"),
@@ -127,9 +127,9 @@ def test_rows_that_cannot_be_used(tmp_path: Path, text: str | bytes, said: str) 
         (JOINED.replace(",2,1,222.5", ",3,1,222.5"), "AgrLevel: expected a whole number from 0 to"),
         (JOINED.replace(",2,1,222.5", ",0,1,222.5"), "AgrLevel is 0, which Nodule contradicts"),
         (JOINED.replace(",2,1,222.5", ",2,0,222.5"), "contradicts"),
-        (JOINED.replace('"1,2","4,3"', '"1,1","4,4"'), "(1, 1, 4) stands in the table twice"),
-        (JOINED + JOINED.replace('"4,3",1', '"5,6",1'), "(1, 1) stands in the table twice"),
-        (JOINED + JOINED.replace('"4,3",1', '"5,3",2'), "(1, 2, 3) stands in the table twice"),
+        (JOINED.replace('"1,2","4,3"', '"1,1","4,4"'), "(1, 1, 4) is in the table twice"),
+        (JOINED + JOINED.replace('"4,3",1', '"5,6",1'), "(1, 1) is in the table twice"),
+        (JOINED + JOINED.replace('"4,3",1', '"5,3",2'), "(1, 2, 3) is in the table twice"),
     ],
 )
 def test_joined_rows_that_cannot_be_used(tmp_path: Path, row: str, said: str) -> None:

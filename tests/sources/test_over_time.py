@@ -143,7 +143,7 @@ def test_an_earlier_study_moves_the_days_of_its_patient_alone(
     [
         ({"p1_b": ""}, {"p1_a": None, "p1_b": None, "p1_c": None, "p2_a": 0}),
         ({"p1_b": "19000101"}, {"p1_a": None, "p1_b": None, "p1_c": None, "p2_a": 0}),
-        # As LIDC's and many others' are after de-identification; moved by decades is no harm.
+        # As LIDC's and many others' are after de-identification; decades do no harm.
         ({"p1_b": "20000101"}, {"p1_a": None, "p1_b": None, "p1_c": None, "p2_a": 0}),
         ({"p2_a": "19591004"}, {"p1_a": 0, "p1_b": 91, "p1_c": 365, "p2_a": 0}),
         ({"p2_a": ""}, {"p1_a": 0, "p1_b": 91, "p1_c": 365, "p2_a": 0}),

@@ -1,4 +1,4 @@
-"""Lines of one's own, made up: tables of every kind, volumes, pairs and markups."""
+"""Lines of your own, made up: tables of every kind, volumes, pairs and markups."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
 
 def test_the_series_that_it_names(archive: Archive) -> None:
     assert archive.resolved(named=["1.2"]) == ("1.2", False)
-    # What else it names does not matter then, nor does a series that is no CT.
+    # What else it names does not matter then, nor does a series that is not CT.
     assert archive.resolved(named=["1.2", "1.8"], slices=["1.3.1"], frame="1.7") == ("1.2", False)
 
 

@@ -36,7 +36,7 @@ def test_the_folder_of_most_slices_names_a_series() -> None:
     assert name_of(series("x/p1/y/p3/1"), CASE) == "p3"  # the deepest that fits
     assert name_of(series("x/1", patient="p4"), CASE) == "p4"
     assert name_of(series("x/1", patient="no p4"), CASE) is None
-    assert name_of(series("p1"), CASE) is None  # a file is no folder
+    assert name_of(series("p1"), CASE) is None  # a file is not a folder
     assert named_by_folder(Path("p1/p2.dcm"), CASE) == "p1"
 
 

@@ -1,4 +1,4 @@
-"""Scans of DeepLesion written anew from windowed slices, and true masks on their VOIs."""
+"""Scans of DeepLesion rewritten from windowed slices, and true masks on their VOIs."""
 
 from __future__ import annotations
 

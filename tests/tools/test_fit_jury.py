@@ -1,4 +1,4 @@
-"""The shipped network and calibration can be fitted anew, to the same bytes."""
+"""The shipped network and calibration can be fitted again, to the same bytes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_same_command_writes_the_same_bytes(
     quality = Quality.from_json(made["quality.json"].decode())
     assert "4 soft-tissue sarcomas" in made["quality.json"].decode()
     assert np.isfinite(quality.dice).all()
-    # Ended after two fits, it goes on with the third.
+    # Ended after two fits, it continues with the third.
     other = tmp_path / "other"
     other.mkdir()
     for name in ("fold-0.json", "network.json"):

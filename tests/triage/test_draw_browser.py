@@ -24,7 +24,7 @@ SHORT = [(COLUMN, ROW - RADII[1]), (COLUMN, ROW + RADII[1])]
 
 @pytest.fixture
 def own(clinic: Path, tmp_path: Path) -> Path:
-    """A clinic of one's own, to draw in and build again."""
+    """A clinic of your own, to draw in and build again."""
     return Path(shutil.copytree(clinic, tmp_path / "own"))
 
 

@@ -1,4 +1,4 @@
-"""Verdicts: what stands in the overlay is what was decided last, whatever happened between."""
+"""Verdicts: the overlay holds what was decided last, whatever happened between."""
 
 from __future__ import annotations
 

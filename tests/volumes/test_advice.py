@@ -1,4 +1,4 @@
-"""What is no volume says what it is, and what to do: each line of the table by its words."""
+"""What is not a volume says what it is, and what to do: each line of the table by its words."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from uls_data.recipe import load_recipe, recipe_names
 _Scan = tuple[str, str]  # source and case
 # Numbers that the sketches of two scans must share, so that chance does not make them one.
 _SHARED = 4
-# A number that so many scans share is no place of theirs.
+# A number that so many scans share says nothing about their place.
 _COMMON = 32
 
 SAME_IMAGE, SAME_MASK, SAME_LESION, SAME_SCAN, SAME_PATIENT = (

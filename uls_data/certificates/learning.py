@@ -194,7 +194,7 @@ def _sequence(
     """Thresholds to test, in order, and the share of the fitted masks that each keeps.
 
     All of it is decided on the fitted part: it begins where the test is likeliest to pass, and
-    goes on to ever lower thresholds.
+    continues to ever lower thresholds.
     """
     scores, failed = _scores(score, fit), _failed(fit, promise)
     patients = np.array([mask.patient for mask in fit])

@@ -29,7 +29,7 @@ Examples:
 def command(out: Path, as_json: bool) -> int:
     """Report what this machine can do, what will be slow, and why.
 
-    Exit code 1: something must be mended first.
+    Exit code 1: something must be fixed first.
     """
     from uls_data.reporting.doctor import doctor
 

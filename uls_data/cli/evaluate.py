@@ -58,7 +58,7 @@ def command(
     "corrected" repairs what the challenge's code gets wrong: two empty masks agree, an
     empty one has no axes, and clicks are compared where both VOIs see the scan.
     Intervals are 95 % of a bootstrap by patient. 3D pseudo-masks of a manifest whose
-    rows hold a reader's lines stand beside the ellipsoid of these lines, the least to
+    rows hold a reader's lines are compared with the ellipsoid of these lines, the least to
     beat. --json: one object per line, `kind` says what: voi, summary, comparison,
     ellipsoid, gain_on_ellipsoid or unscored.
     """

@@ -86,7 +86,7 @@ def command(
         )
     if to is not None:
         evaluation.write(to)
-    # A reader who marks nothing where another does is no fault.
+    # A reader who marks nothing where another does is not wrong.
     failed = [row for row in evaluation.failed if Reason(row["reason"]).status == Status.FAILED]
     if as_json:
         for row in evaluation.scores:

@@ -35,7 +35,7 @@ def command(reports: Path, out: Path, lexicon: Path | None, as_json: bool) -> in
     """Find measured lesions in radiology reports (txt, md, docx, HL7 ORU).
 
     REPORTS is a file or a folder. Each measurement becomes a row: axes in mm, series and image,
-    lesion type, target or non-target, and the characters that it came from. What is no lesion of
+    lesion type, target or non-target, and the characters that it came from. What is not a lesion of
     now (organs, distances, earlier sizes, what is denied) is a skipped row with its reason. No
     other text of a report is written. Names of files are, as they are.
     """

@@ -23,7 +23,7 @@ _GAP = 2
 _LEAST = 8
 # This column is the longest where it says anything.
 _LONG = "detail"
-# How fast it goes is said behind it: tqdm's own words for less than one a second are no plain ones.
+# How fast it goes is said behind it: tqdm's own words for less than one a second are hard to read.
 _BAR = "{percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}{unit} [{elapsed}<{remaining}{postfix}]"
 
 

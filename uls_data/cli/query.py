@@ -125,7 +125,7 @@ def _growth(manifests: tuple[Path, ...], as_csv: bool, as_json: bool) -> int:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether an argument is a file or a folder; an expression may be no path at all."""
+    """Whether an argument is a file or a folder; an expression may not be a path at all."""
     try:
         return path.exists()
     except (OSError, ValueError):

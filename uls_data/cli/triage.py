@@ -103,7 +103,7 @@ def command(
 ) -> int:
     """Look at VOIs in a browser, on a wall or one by one, and judge them.
 
-    A page on this machine alone shows a wall of small pictures, and three planes of
+    A page for this machine only shows a wall of small pictures, and three planes of
     each VOI with outline and lines. `g` goes from one to the other, `a` accepts, `r`
     rejects, further keys reject with a reason, `n` notes, `u` undoes, `/` filters, `j`
     orders, `?` shows all keys. Each verdict goes at once into an errata overlay, a

@@ -136,7 +136,7 @@ def decode_frame(frame: bytes, syntax: str, form: PixelFormat, name: str) -> NDA
                 encapsulate([frame]), raw=True, decoding_plugin=plugin, **options
             )
     except BaseException as error:
-        # A panic of the RLE decoder, which is Rust, is no `Exception`.
+        # A panic of the RLE decoder, which is Rust, is not an `Exception`.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise CaseError(

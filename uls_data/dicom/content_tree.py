@@ -174,7 +174,7 @@ class _Tree:
             raise CaseError(Reason.TOO_LARGE, detail)
         found = np.frombuffer(data[: len(data) // 4 * 4], "<f4").astype(np.float64)
         if len(found) % size or not (np.abs(found) <= _FARTHEST).all():
-            raise unreadable(self.name, "coordinates that are no points of a scan")
+            raise unreadable(self.name, "coordinates that are not points of a scan")
         return tuple(tuple(point) for point in found.reshape(-1, size).tolist())
 
     def _code(self, ds: Dataset, keyword: str) -> str:

@@ -93,7 +93,7 @@ class Header:
         return self.values.get(tag, b"").decode("latin-1").strip(" \0")
 
     def uid(self, tag: Tag) -> str:
-        """UID, or the empty string where absent or where it is no UID but free text."""
+        """UID, or the empty string where absent or where it is not a UID but free text."""
         text = self.text(tag)
         return text if is_uid(text) else ""
 
@@ -103,7 +103,7 @@ class Header:
         Raises
         ------
         CaseError
-            `unreadable`: other than `count` values, or one that is no number.
+            `unreadable`: other than `count` values, or one that is not a number.
         """
         text = self.text(tag)
         if not text:

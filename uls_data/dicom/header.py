@@ -52,7 +52,7 @@ _LENGTH = {little: Struct("><"[little] + "L").unpack_from for little in (True, F
 
 
 class NotDicomError(CaseError):
-    """A file is no DICOM at all."""
+    """A file is not DICOM at all."""
 
 
 class _Encoding(NamedTuple):
@@ -70,7 +70,7 @@ class _Stop(NamedTuple):
 
 
 class _Source:
-    """Bytes of a file at hand, and a way to more."""
+    """The first bytes of a file, and a way to more."""
 
     def __init__(self, data: bytes, more: Callable[[int], bytes], name: str) -> None:
         self.data, self.base, self._more = data, 0, more
@@ -298,7 +298,7 @@ def read_header(path: Path, name: str, wanted: frozenset[int]) -> tuple[Header, 
     CaseError
         As `parse_header`.
     NotDicomError
-        The file is no DICOM, by its first bytes.
+        The file is not DICOM, by its first bytes.
     OSError
         The file cannot be read.
     """

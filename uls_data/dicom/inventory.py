@@ -46,7 +46,7 @@ _WANTED = frozenset(
         Tag.FRAME_OF_REFERENCE_UID,
     )
 )
-# Objects that annotate images, by SOP class: they may stand in the series of those.
+# Objects that annotate images, by SOP class: they may be in the series of those.
 _OBJECTS = {
     "1.2.840.10008.5.1.4.1.1.481.3": "RTSTRUCT",
     "1.2.840.10008.5.1.4.1.1.66.4": "SEG",
@@ -75,7 +75,7 @@ class SeriesFiles:
         What most files of the series say; empty where they say none.
     modality : str
         A defined term of PS3.3 C.7.3.1.1.1, such as `CT`, `SEG`, `RTSTRUCT`, or empty: that of
-        most files. Objects that stand in the series of their images are an entry of their own.
+        most files. Objects in the series of their images are an entry of their own.
     patient_key : str or None
         PatientID of the header, for matching against the id pattern of a public
         collection and for nothing else: it must never be written or shown. None where
@@ -129,7 +129,7 @@ class _File(NamedTuple):
     mtime_ns: int
 
 
-# None for a file that is no DICOM: it is not opened again either.
+# None for a file that is not DICOM: it is not opened again either.
 _Known = dict[_File, _Entry | None]
 _Seen = dict[_File, _Entry | _Unplaced | None]
 
@@ -139,11 +139,11 @@ def find_series(
     cache: Path | None = None,
     patient_pattern: str | None = None,
 ) -> list[SeriesFiles]:
-    """Series below a raw root, by their UIDs; files that are no DICOM are passed over.
+    """Series below a raw root, by their UIDs; files that are not DICOM are passed over.
 
     Names that start with `.` are passed over, links are followed only while they stay
     inside the root, and only regular files are opened. A file without the DICOM preamble
-    counts only with the suffix `.dcm`; with that suffix, a file that is no DICOM is one that
+    counts only with the suffix `.dcm`; with that suffix, a file that is not DICOM is one that
     cannot be read, and so is one too short to be DICOM among DICOM files of its suffix. Files of
     one series, size and SOP instance are copies where they show the same position, or hold the
     same bytes.
@@ -153,7 +153,7 @@ def find_series(
     raw : RawRoot
     cache : Path, optional
         JSON lines, one a file, by path, size and time of change; read at the start, written
-        anew where something changed, ignored where damaged. Holds no PatientID but those
+        again where something changed, ignored where damaged. Holds no PatientID but those
         that fit the pattern.
     patient_pattern : str, optional
         Regular expression that a PatientID must fit as a whole.
@@ -368,6 +368,6 @@ def _write_cache(path: Path, patient_pattern: str | None, entries: _Known) -> No
     lines: list[Any] = [[_CACHE_FORMAT, patient_pattern]]
     lines += [[*file, entry] for file, entry in sorted(entries.items(), key=lambda item: item[0])]
     text = "".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines)
-    # It only saves time: whoever cannot write there is told so when a result is written.
+    # It only saves time: a folder that cannot be written is reported when a result is written.
     with suppress(OSError):
         write_bytes(path, text.encode("ascii"))

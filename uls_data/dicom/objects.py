@@ -242,7 +242,7 @@ def items(ds: Dataset, keyword: str, name: str) -> list[Dataset]:
         value = element.value if element is not None else None
         return list(value) if isinstance(value, DicomSequence) else []
     if element.VR not in (None, "SQ", "UN"):
-        raise unreadable(name, f"{keyword} is no sequence")
+        raise unreadable(name, f"{keyword} is not a sequence")
     stored = _Counted(raw_value(ds, keyword, name), name)
     size = stored.getbuffer().nbytes
     # Whether items are implicit, as in what a writer calls unknown (UN), pydicom sees in them.

@@ -54,7 +54,7 @@ def pixel_format(header: Header) -> PixelFormat:
         raise CaseError(
             Reason.TOO_LARGE,
             f"{name}: header claims {columns:,} x {rows:,} pixels; more than {MAXIMUM_SIDE:,} "
-            "a side is no CT slice",
+            "a side is not a CT slice",
         )
     stored, high = header.integer(Tag.BITS_STORED), header.integer(Tag.HIGH_BIT)
     stored = allocated if stored is None else stored

@@ -52,7 +52,7 @@ class References:
 
 
 def kind_of(path: Path) -> Kind:
-    """Kind of an object, by its SOP class: what is no structure set counts as a segmentation.
+    """Kind of an object, by its SOP class: what is not a structure set counts as a segmentation.
 
     Raises
     ------

@@ -127,7 +127,7 @@ class Filled:
     cut : int
         Drawn contours that reach beyond the field of the slices.
     crossing : int
-        Drawn contours that lie partly in another one: what they share is no lesion by
+        Drawn contours that lie partly in another one: what they share is not lesion by
         the even-odd rule, which its author may not have meant.
     on_other_slice : int
         Drawn contours that name another slice of the scan than the one they lie on.

@@ -116,7 +116,7 @@ def read_series(
 
     Voxels outside the scanner's field (Pixel Padding Value, such as -2000 on GE scanners)
     are kept as stored, and flagged `out_of_field` where there are any: nothing was measured
-    there that could replace them, and whoever windows a CT clips them with the air.
+    there that could replace them, and windowing a CT clips them with the air.
 
     Parameters
     ----------

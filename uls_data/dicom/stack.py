@@ -2,7 +2,7 @@
 
 Only Image Position and Image Orientation (Patient) count (PS3.3 C.7.6.2.1.1). Slices are
 ordered along the normal of their plane; neither InstanceNumber, SliceLocation nor any
-order of files says where a slice is, and SliceThickness is no distance between slices.
+order of files says where a slice is, and SliceThickness is not a distance between slices.
 
 Tolerances
 ----------
@@ -91,7 +91,7 @@ class Plane:
         Between rows, between columns (PS3.3 10.7.1.3).
     instance_number : float or None
     thickness_mm : float or None
-        SliceThickness, which is no distance between slices.
+        SliceThickness, which is not a distance between slices.
     """
 
     name: str

@@ -5,8 +5,8 @@ depends on which of the three is used, nor on the order in which tasks end.
 
 A worker has one task at a time, and a task starts only when the memory that it
 will need is free (or alone, if it needs more than there is): so a worker that
-dies is the fault of its task, which is tried again a few times and then given
-up by name.
+dies is the fault of its task, which is tried again a few times and then fails
+by name.
 """
 
 from __future__ import annotations

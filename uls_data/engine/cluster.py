@@ -60,7 +60,7 @@ def run_on_cluster(
 
 def _died(times: int) -> str:
     return (
-        f"its worker died {times} times, as when memory runs out; build it alone (--only) with a "
+        f"its worker died {times} times, perhaps out of memory; build it alone (--only) with a "
         "worker that has more memory"
     )
 
@@ -79,7 +79,7 @@ class _Flow:
     ) -> None:
         self.client, self.address, self.function = client, address, function
         self.queue, self.lost, self.watch = queue, lost, watch
-        # Workers that hang over a case that was given up.
+        # Workers that hang over a case that was stopped.
         self.hung: set[str] = set()
         self.running: dict[Any, tuple[str, Item]] = {}
         self.workers: dict[str, int] = {}
@@ -120,7 +120,7 @@ class _Flow:
         if self.queue and not self.running and self.workers and self.workers.keys() <= self.hung:
             raise SourceError(
                 f"--scheduler {self.address}: all {len(self.workers)} workers hang over cases that "
-                "were given up. Restart them and run the same command again; finished cases are "
+                "were stopped. Restart them and run the same command again; finished cases are "
                 "kept"
             )
 
@@ -178,7 +178,7 @@ class _Flow:
         """Give every idle worker a task that fits into its memory."""
         at_work = {name for name, _ in self.running.values()} | self.hung
         largest = max(self.workers.values(), default=0)
-        # The largest first, and it takes anything: what fits nowhere must not wait for ever.
+        # The largest first, and it takes anything: what fits nowhere must not wait forever.
         for name in sorted(self.workers.keys() - at_work, key=lambda name: -self.workers[name]):
             limit = self.workers[name]
             item = self.queue.take(limit, alone=limit == largest)

@@ -129,6 +129,6 @@ def _stillborn(words: str) -> str:
 
 def _died(times: int) -> str:
     return (
-        f"its worker died {times} times, as when memory runs out; build it alone (--only) on a "
+        f"its worker died {times} times, perhaps out of memory; build it alone (--only) on a "
         "machine with more memory"
     )

@@ -38,7 +38,7 @@ def _free_in_groups() -> Iterator[int]:
                     limit = int((group / "memory.max").read_text())
                     stat = dict(map(str.split, (group / "memory.stat").read_text().splitlines()))
                     used = int((group / "memory.current").read_text())
-                    # Pages of files that nobody uses are given up when memory is wanted.
+                    # Unused file pages are freed when memory is wanted.
                     yield limit - used + int(stat.get("inactive_file", 0))
 
 

@@ -1,4 +1,4 @@
-"""How long a task may take: one that hangs is named, then given up, and the others continue."""
+"""How long a task may take: one that hangs is named, then stopped, and the others continue."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ class Watch:
             took = now - began
             if took > most:
                 detail = (
-                    f"took more than {most:.0f} s and was given up; the same command tries it "
+                    f"took more than {most:.0f} s and was stopped; the same command tries it "
                     "again, --case-timeout gives it longer"
                 )
                 found.append((key, self.patience.overdue(task, detail)))
             elif took > _SLOW_SHARE * most and key not in self._named:
                 self._named.add(key)
                 name = self.patience.name(task)
-                _LOG.warning("%s: at work for %.0f s, given up after %.0f s", name, took, most)
+                _LOG.warning("%s: at work for %.0f s, stopped after %.0f s", name, took, most)
         return found

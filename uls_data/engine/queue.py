@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# How often a worker may die over one task before the task is given up.
+# How often a worker may die over one task before the task fails.
 ALLOWED_DEATHS = 2
 # How many tasks may overtake one that waits for memory.
 _OVERTAKERS = 32

@@ -18,8 +18,8 @@ def disagreement(masks: Sequence[Mask], flat: Sequence[Mask] | None = None) -> f
     """1 - mean pairwise Dice of masks of one lesion, 0 to 1; None where there is no pair.
 
     A mask of one slice says nothing of the others. It is not extruded: masks in 3D are compared
-    in 3D, and those of the key slice with what the others are on it, so that lack of height is no
-    disagreement.
+    in 3D, and those of the key slice with what the others are on it, so that missing height does
+    not count as disagreement.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """nnInteractive as a member: a server of it is asked with the box about a reader's lines.
 
-Whoever has its weights starts `nninteractive-server`; here its client is needed alone
+Start its `nninteractive-server` where the weights are; here only its client is needed
 (https://github.com/MIC-DKFZ/nnInteractive, SERVER_CLIENT.md). The weights are not for commercial
 use; nothing is fetched.
 """

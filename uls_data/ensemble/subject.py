@@ -76,7 +76,7 @@ class Subject:
 
     @property
     def scan(self) -> tuple[slice, slice, slice]:
-        """Box of the VOI that is no padding."""
+        """Box of the VOI that is not padding."""
         return scan_box(self.row, VOI_SHAPE)
 
     def measured(self, *, image: bool) -> KeySlice | None:

@@ -22,7 +22,7 @@ from uls_data.outcome import Status
 from uls_data.voi import CENTRE
 
 FILE = "errata.parquet"
-# A VOI that is cut anew is another sample of its lesion: its number says which one it follows.
+# A VOI that is cut again is another sample of its lesion: its number says which one it follows.
 _RECLICKED = 1000
 _SHOWN = 10
 _OUR_LABEL = re.compile(rf"[^/.][^/]*/labels/{LAYER}/[^/.][^/]*\.nii\.gz")
@@ -115,7 +115,7 @@ def apply_errata(
 ) -> ErrataReport:
     """Write the layer `corrected`: every VOI that a correction names, as it is after all of them.
 
-    Labels go to `<source>/labels/corrected/`, rows to `manifest/errata.parquet`, measured anew; a
+    Labels go to `<source>/labels/corrected/`, rows to `manifest/errata.parquet`, measured again; a
     lesion that is dropped is a skipped row. What they correct stays as it is. Nothing is written
     unless every correction fits. The same call again gives the same bytes; a later call names the
     earlier overlays again, so that the corrections of a VOI form one chain.
@@ -260,7 +260,7 @@ def _refuse(refused: list[CorrectionResult]) -> None:
 
 
 def _rows_there(out: Path, plan: _Plan) -> list[Row]:
-    """Rows that an earlier call wrote, all of which this one goes on from."""
+    """Rows that an earlier call wrote, all of which this one continues from."""
     path = out / "manifest" / FILE
     if not path.is_file():
         return []

@@ -75,7 +75,7 @@ class Chain:
     reason : Reason or None
         Why there is no corrected mask.
     click : tuple of 3 int, or None
-        Where it is to be cut anew, in VOI voxels.
+        Where it is to be cut again, in VOI voxels.
     """
 
     def __init__(self, rows: Mapping[str, tuple[Path, Row]]) -> None:

@@ -68,7 +68,7 @@ def read_patch(overlay: Path, sha256: str, affine: Affine) -> NDArray[np.bool_]:
     name = path.relative_to(overlay.parent).as_posix()
     try:
         if not path.is_file():
-            raise ErrataError(f"there is no {name} beside {overlay.name}")
+            raise ErrataError(f"no {name} beside {overlay.name}")
         if path.stat().st_size > _MAXIMUM_BYTES:
             raise ErrataError(f"{name}: larger than the label of a VOI can be")
         if (found := sha256_file(path)) != sha256:

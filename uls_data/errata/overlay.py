@@ -213,8 +213,8 @@ def append(
 ) -> Overlay:
     """Add a correction at the end of an overlay, which is made if it is not there.
 
-    What stands in the file stays as it is, comments too, where `corrections` come last in it, as a
-    list that is not indented; a file in another style is written anew. A kill at any instant
+    The file's text is kept, comments too, where `corrections` come last in it, as a
+    list that is not indented; a file in another style is rewritten. A kill at any instant
     leaves the old file or the new one; several writers on one machine wait for each other.
 
     Parameters
@@ -234,7 +234,7 @@ def append(
     Raises
     ------
     ErrataError
-        The file is no overlay, is full, or cannot be written.
+        The file is not an overlay, is full, or cannot be written.
     """
     path = Path(path)
     try:
@@ -260,7 +260,7 @@ def append(
                 text += "corrections:\n"
             text += _dumped([made.model_dump(mode="json", exclude_none=True)])
             if not _says(text, wanted, path):
-                # Written in another style than ours: said anew, without its comments.
+                # Written in another style than ours: rewritten, without its comments.
                 text = _dumped(wanted.model_dump(mode="json", exclude_none=True))
             write_bytes(path, text.encode())
             return wanted

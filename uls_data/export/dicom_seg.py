@@ -95,7 +95,7 @@ def export_dicom_seg(
     lesions = _lesions(manifest, layers)
     if started is not None:
         started(len(lesions))
-    # CT alone: an object may stand in the series of its images.
+    # CT alone: an object may be in the series of its images.
     series = {
         one.series_instance_uid: one
         for one in find_series(RawRoot(Path(raw)))

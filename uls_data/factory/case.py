@@ -91,7 +91,7 @@ def build_case(task: Task, options: Options, staging: Path) -> Built:
 
 
 def lost_case(task: Task, detail: str, options: Options, reason: Reason) -> Built:
-    """Row of a case that was given up: its worker died, or took too long."""
+    """Row of a case that was stopped: its worker died, or took too long."""
     return Built([ended(case_row(task, options), Status.FAILED, reason, detail)])
 
 
@@ -186,7 +186,7 @@ class _Case:
     def _prepared(self, lesion: Lesion) -> tuple[Lesion, list[Layer]] | Row:
         """Return a lesion with the voxels to click on and its masks; or the row that ends it.
 
-        A manifest that is replayed names its lesions: no rule of ours leaves one out.
+        A manifest that is replayed names its lesions: no rule leaves one out.
         """
         replayed = self.task.positions is not None
         by_rule = lesion.skipped is not None and lesion.skipped[0].status == Status.SKIPPED

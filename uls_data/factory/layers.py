@@ -104,7 +104,7 @@ class Measurements:
         """Return the lesion with the voxels that a click is drawn from (contract 3.4).
 
         They are the quadrilateral's, less bone beside the lesion where the image was read: they
-        hang on no method.
+        depend on no method.
 
         Raises
         ------

@@ -119,7 +119,7 @@ def find_origin(
     if not candidates:
         raise CaseError(
             Reason.REPLAY_POSITION,
-            f"affine {geometry.describe(affine)} is no whole voxel of the scan's "
+            f"affine {geometry.describe(affine)} is not a whole voxel of the scan's "
             f"{geometry.describe(scan_affine)}; is this the scan that the manifest was made from?",
         )
     wanted = position.label_voxels_sha256

@@ -84,7 +84,7 @@ def build(
     seed : int
         Random seed for the clicks.
     clicks : int
-        VOIs a lesion, each around a click of its own.
+        VOIs per lesion, each around a click of its own.
     limit : int, optional
         Only the first cases.
     only : sequence of str
@@ -100,9 +100,9 @@ def build(
     calibration : path, optional
         What `calibrate` wrote, instead of what comes with the package.
     case_timeout : float, optional
-        Seconds that a worker may take over a case; longer ones are named, then given up
+        Seconds that a worker may take over a case; longer ones are named, then stopped
         (`timed_out`), and tried again by the same call. Default: an hour, and longer the larger the
-        case. Without workers nothing is given up.
+        case. Without workers nothing is stopped.
     prune : bool
         Remove the VOIs of cases that are no longer in the raw data.
     dry_run : bool
@@ -298,7 +298,7 @@ def _worth_another_try(rows: list[Row]) -> bool:
 
 
 def _outliving(rows: list[Row]) -> list[Row]:
-    """Rows of an earlier run that a failure stands beside, which may not be the case's own."""
+    """Rows of an earlier run beside which a failure is kept, which may not be the case's own."""
     rows = [row for row in rows if row["reason"] not in _NOT_ITS_OWN]
     return rows if files_of(rows) else []
 

@@ -19,7 +19,7 @@ def build_case(task: Task, options: Options, staging: Path) -> Built:
 
 
 def lost_case(task: Task, detail: str, options: Options, reason: Reason) -> Built:
-    """Stand in for a case that was given up; see `uls_data.factory.case.lost_case`."""
+    """Stand in for a case that was stopped; see `uls_data.factory.case.lost_case`."""
     from uls_data.factory import case
 
     return case.lost_case(task, detail, options, reason)

@@ -24,7 +24,7 @@ from uls_data.recipe.pinned import LOOPBACK
 ENDPOINT = "https://s3.amazonaws.com"
 ENDPOINT_VARIABLE = "ULS_DATA_S3_ENDPOINT"
 NEEDS = "downloads need {}: pip install 'uls-data[fetch]'"
-# It ends with us, however we end: else it would go on writing while the next run begins.
+# It ends with us, however we end: else it would keep writing while the next run begins.
 _LAUNCH = (
     "import ctypes, os, signal, sys; "
     "ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0); "

@@ -64,7 +64,7 @@ def remove_temporaries(folder: Path) -> None:
 def remove_folder(folder: Path) -> None:
     """Remove a folder and what is in it, even while somebody still writes there.
 
-    Whoever does then finds no folder to write to. What cannot be removed stays for
+    Such a worker then finds no folder to write to. What cannot be removed stays for
     the next run.
     """
     for _ in range(3):

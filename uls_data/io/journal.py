@@ -15,7 +15,7 @@ class Journal:
     """A file of JSON lines, each added after the files that it tells of have their names.
 
     A line is an object or a list. A kill at any instant costs at most the line at work: what
-    is neither is no line, and lines added later stand apart from it. What a line says, and
+    is neither is not a line, and lines added later stand apart from it. What a line says, and
     whether it still holds, is for the owner to judge.
 
     Parameters

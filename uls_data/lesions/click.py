@@ -10,7 +10,7 @@ from uls_data.lesions.instances import Lesion
 from uls_data.profile import Profile
 
 # What `set_determinism(seed=42)` hands on to the one random transform of every
-# new Compose: the published archive drew each lesion's click from this seed anew.
+# new Compose: the published archive drew each lesion's click from this seed again.
 _PUBLISHED_SEED = int(np.random.RandomState(42).randint(2**32, dtype="uint32"))
 
 

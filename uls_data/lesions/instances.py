@@ -96,7 +96,7 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that a source marks, and that is no lesion mask: a row that is skipped.
+    """Something that a source marks, and that is not a lesion mask: a row that is skipped.
 
     Attributes
     ----------

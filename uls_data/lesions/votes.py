@@ -1,7 +1,7 @@
 """Masks of several readers: what they agree on, and how far they differ.
 
 For every source with several readers, this is the one place that counts their votes, voxel by
-voxel, and that measures how far they differ: the Dice of each two of them.
+voxel, and that measures how far they differ: the Dice of each pair of them.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ def consensus(layers: Sequence[Voxels], agreement: Agreement | int) -> Voxels:
 
 
 def dice_scores(layers: Sequence[tuple[str, Voxels]]) -> tuple[Score, ...]:
-    """Dice of each two readers' masks of a lesion, as `candidate_scores` of the manifest has it.
+    """Dice of each pair of readers' masks of a lesion, as in `candidate_scores` of the manifest.
 
-    It is 0 where one of them marked nothing; two who both marked nothing are no pair.
+    It is 0 where one of them marked nothing; two who both marked nothing are not a pair.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def dice_scores(layers: Sequence[tuple[str, Voxels]]) -> tuple[Score, ...]:
 
 
 def disagreement_of(scores: Iterable[Score]) -> float | None:
-    """1 - mean Dice of each two readers, 0 to 1; None where there are no two."""
+    """1 - mean Dice of each pair of readers, 0 to 1; None where there are no two."""
     found = [value for _, measure, value in scores if measure == _DICE]
     return 1 - float(np.mean(found)) if found else None
 

@@ -165,7 +165,7 @@ class _Loop:
         self.parents = parents
         rows = [example.row for example in find_vois(full)]
         weak_rows = [example.row for example in find_vois(weak, parents)]
-        # Whoever is held out in one manifest is in the other.
+        # A patient held out in one manifest is held out in the other.
         held = heldout_patients() | {
             patient_key(row) for row in (*rows, *weak_rows) if row["split"] == "heldout"
         }
@@ -333,7 +333,7 @@ class _Loop:
 
 
 def _identity(name: str) -> tuple[str | int, ...]:
-    """Return what the seed of a network hangs on, beside that of the loop."""
+    """Return what the seed of a network depends on, beside that of the loop."""
     about, _, rest = name.partition("/")
     return ("round", int(about.removeprefix("round-")), rest) if rest else (about,)
 

@@ -1,6 +1,6 @@
 """Parts of a query that Arrow answers before pandas sees it: quality flags, and text by a pattern.
 
-Patterns come from anybody, and Python's would try some of them for ever. Arrow's (RE2) take time
+Patterns come from anybody, and Python's would try some of them forever. Arrow's (RE2) take time
 in proportion to the text; what would need more than that, such as `(?=...)`, is refused.
 """
 
@@ -65,7 +65,7 @@ class Answers(ast.NodeTransformer):
             case [ast.Constant(value=str(pattern))]:
                 pass
             case _:
-                raise _wrong("what to look for must stand in quotes")
+                raise _wrong("what to look for must be in quotes")
         if not isinstance(column, ast.Name) or arrow_schema().field(column.id).type != pa.string():
             raise _wrong('it asks columns of text; flagged("...") asks qc_flags')
         if len(pattern) > _LONGEST_PATTERN:

@@ -164,7 +164,7 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
                     f"{path.name}: expected a zip of one NIfTI, found {len(members)}",
                 )
             if members[0].file_size > _MAXIMUM_MEMBER_BYTES:
-                raise CaseError(Reason.TOO_LARGE, f"{path.name}: its member is no VOI by size")
+                raise CaseError(Reason.TOO_LARGE, f"{path.name}: its member is not a VOI by size")
             with archive.open(members[0]) as file:
                 yield file, members[0].file_size  # type: ignore[misc]
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
@@ -177,7 +177,7 @@ def read_voi(path: Path) -> Volume:
     Raises
     ------
     CaseError, OSError
-        As `read_volume` does, and `unreadable` for what is no zip archive of one NIfTI.
+        As `read_volume` does, and `unreadable` for what is not a zip archive of one NIfTI.
     """
     if path.name.endswith((".gz", ".zip")):
         with opened(path) as (file, size):

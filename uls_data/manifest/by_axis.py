@@ -30,7 +30,7 @@ def padding_by_axis(row: Row) -> tuple[tuple[int | None, int | None], ...]:
 
 
 def scan_box(row: Row, shape: tuple[int, int, int]) -> tuple[slice, slice, slice]:
-    """Box (x, y, z) of a VOI of that shape that is no padding, as far as the row knows."""
+    """Box (x, y, z) of a VOI of that shape that is not padding, as far as the row knows."""
     x, y, z = (
         slice(before or 0, n - (after or 0))
         for (before, after), n in zip(padding_by_axis(row), shape, strict=True)

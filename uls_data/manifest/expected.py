@@ -1,4 +1,4 @@
-"""The Dice to expect of a row's mask: one number, for whoever weighs rows by their risk."""
+"""The Dice to expect of a row's mask: one number, to weigh rows by their risk."""
 
 from __future__ import annotations
 

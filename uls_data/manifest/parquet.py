@@ -79,7 +79,7 @@ def stream_manifest(rows: Iterable[Row], path: Path) -> int:
                     raise ManifestError(f"{path}: unknown column {sorted(row.keys() - names)[0]!r}")
                 for name in lists:
                     if not isinstance(row.get(name), list | None):
-                        raise ManifestError(f"{path}: {name} of {key} is no list")
+                        raise ManifestError(f"{path}: {name} of {key} is not a list")
             if not group and count:
                 return count
             try:
@@ -268,7 +268,7 @@ def _completed(table: pa.Table, columns: Sequence[str]) -> pa.Table:
 
 
 def _check_schema(found: pa.Schema, path: Path, columns: Sequence[str]) -> list[str]:
-    """Refuse a Parquet file that is no manifest, of a newer schema, or of other types.
+    """Refuse a Parquet file that is not a manifest, of a newer schema, or of other types.
 
     Returns
     -------

@@ -29,7 +29,7 @@ def patient_key(row: Row) -> str:
 
 
 def patient_groups(rows: Iterable[Row]) -> dict[str, str]:
-    """Patients who share a scan or a lesion go by one name: the first of theirs, in order.
+    """Patients who share a scan or a lesion go by one name: their first name in order.
 
     A scan is shared where rows of two patients have the same `image_source_sha256` or
     `image_voxels_sha256`, a lesion where they have the same `lesion_track_id`.

@@ -201,7 +201,7 @@ def _parsed(expression: str) -> ast.Expression | None:
             )
         if isinstance(node, ast.Name) and node not in functions and node.id not in column_names():
             near = difflib.get_close_matches(node.id[:_SHOWN], column_names(), n=1)
-            hint = f"did you mean {near[0]}?" if near else "text must stand in quotes."
+            hint = f"did you mean {near[0]}?" if near else "text must be in quotes."
             raise ManifestError(
                 f"query {_short(expression)}: no column {node.id[:_SHOWN]!r}; {hint}"
             )
@@ -209,13 +209,13 @@ def _parsed(expression: str) -> ast.Expression | None:
 
 
 def _check_bounds(tree: ast.Expression, expression: str) -> None:
-    """Refuse what takes long to work out, or is no condition, before anything is evaluated."""
+    """Refuse what takes long to work out, or is not a condition, before anything is evaluated."""
 
     def refuse(why: str) -> None:
         raise ManifestError(f"query {_short(expression)}: {why}.\n  {_EXAMPLE}")
 
     if isinstance(tree.body, ast.Constant):
-        refuse("a value is no condition on a column")
+        refuse("a value is not a condition on a column")
     level: list[ast.AST] = [tree]
     count = depth = 0
     while level:

@@ -1,7 +1,7 @@
 """A row of a manifest, as mypy reads it: a misspelt column is an error there.
 
 Generated from `manifests/schema/lesion.json` by `make schema` (`python -m tools.document`):
-change the schema, not this file. Behind each column stands what it is of; the schema says what
+change the schema, not this file. Behind each column is what it describes; the schema says what
 that means, and `uls_data.manifest.schema.columns_of` returns it.
 """
 

@@ -111,7 +111,7 @@ class Lines:
         """
         points = self.points
         if not np.isfinite(points).all():
-            return f"an end point is no finite number: {points.tolist()}"
+            return f"an end point is not a finite number: {points.tolist()}"
         if self.long_vox < 1 or self.short_vox < 1:
             return f"axes of {self.long_vox:.3g} and {self.short_vox:.3g} px; both need 1 px"
         if shape is not None and ((points < -0.5).any() or (points > np.array(shape) - 0.5).any()):

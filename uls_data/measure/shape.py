@@ -23,7 +23,7 @@ _LEVELS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5, 0.58, 0.67, 0.78, 0.9)
 _FULL_LOBE = 0.1
 # A mask that fills its ellipsoid so well has none: it is not looked for.
 _COMPACT = 0.9
-# A flat face of few pixels is no wonder.
+# A flat face of few pixels is common.
 _SIDE_PIXELS, _END_PIXELS = 15.0, 30.0
 _FARTHEST = 6
 _REACH = tuple(range(-_FARTHEST, _FARTHEST + 1, 2))

@@ -6,7 +6,7 @@ from math import prod
 
 from uls_data.mining.mention import Mention
 
-# Shares of belief that each doubt leaves. They rank rows for review, and are no probabilities:
+# Shares of belief that each doubt leaves. They rank rows for review, and are not probabilities:
 # docs/reports.md says how well they rank.
 _LEAVES = {
     "no_noun": 0.95,

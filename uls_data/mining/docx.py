@@ -21,7 +21,7 @@ MAXIMUM_TEXT = 4 << 20
 MAXIMUM_ENTRIES = 10_000
 _BODY = "word/document.xml"
 _CHUNK_BYTES = 1 << 16
-# A compatibility copy of a drawing repeats its text; deleted text is no text.
+# A compatibility copy of a drawing repeats its text; deleted text is not text.
 _SKIPPED = frozenset({"Fallback", "del", "moveFrom", "instrText", "delText"})
 
 

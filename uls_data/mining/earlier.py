@@ -125,7 +125,7 @@ def _gone(page: Page, start: int, end: int) -> bool:
 
 
 def is_negated(page: Page, seat: Seat, subject: Subject | None) -> bool:
-    """Whether a report says that there is no lesion of this size, or none any more."""
+    """Whether a report says that there is no lesion of this size, or that it is gone."""
     patterns = _patterns(page.words)
     if _gone(page, *seat.post) or _gone(page, *seat.pre):
         return True

@@ -50,7 +50,7 @@ class Subject:
     after : bool
         The noun follows the size: "a 12 mm nodule".
     contested : bool
-        Words of another kind stand there too.
+        Words of another kind are there too.
     """
 
     kind: Kind

@@ -11,7 +11,7 @@ from uls_data.mining.lexicon import alternatives
 from uls_data.mining.word_places import Page, Span
 
 # A page with longer lines was not broken by hand; in another one, a line of most of its width
-# goes on in the next.
+# continues in the next.
 _LONGEST_LEAD, _LONGEST_ITEM = 80, 120
 _WIDEST_PAGE, _NARROWEST_LINE, _WRAPPED_SHARE = 110, 36, 0.68
 _BULLET = re.compile(

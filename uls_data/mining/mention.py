@@ -11,7 +11,7 @@ from uls_data.mining.sizes import Size
 from uls_data.mining.word_places import Page, Span
 from uls_data.outcome import LesionType
 
-# A lobe, a station or a segment is no length: "right upper lobe 5 mm" is a lesion there.
+# A lobe, a station or a segment is not a length: "right upper lobe 5 mm" is a lesion there.
 _NOT_MEASURED = (LesionType.LUNG, LesionType.LYMPH_NODE, LesionType.LIVER)
 
 

@@ -37,7 +37,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 
 class NotTaken(StrEnum):
-    """Why a measurement of a report is no lesion of the table (`status` skipped)."""
+    """Why a measurement of a report is not a lesion of the table (`status` skipped)."""
 
     ORGAN = "organ"
     PART = "part"

@@ -95,7 +95,7 @@ def _decoded(data: bytes, name: str) -> str:
     if found := _NO_TEXT.search(text):
         raise CaseError(
             Reason.UNREADABLE,
-            f"{name}: character {found.start()} is no character of a text; save it as text",
+            f"{name}: character {found.start()} is not a character of a text; save it as text",
         )
     # Some systems write an accent as a character of its own.
     return unicodedata.normalize("NFC", text)

@@ -1,4 +1,4 @@
-"""Sizes in their sentences: which words and which reference are each one's own."""
+"""Sizes in their sentences: which words and which reference belong to each."""
 
 from __future__ import annotations
 

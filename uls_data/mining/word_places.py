@@ -37,7 +37,7 @@ class Page:
         In lower case, without accents, with one kind of blank, dash, quote and times sign; as
         long as `raw`, so that an offset means the same in both.
     hidden : list of (int, int)
-        Where no word is a place: "S2" of a reference is no vertebra.
+        Where no word is a place: "S2" of a reference is not a vertebra.
     """
 
     def __init__(self, raw: str, words: Words) -> None:

@@ -1,7 +1,7 @@
 """Checkpoints and model folders, in nnU-Net v2's layout; read as weights, never as programs.
 
 A folder holds `plans.json`, `dataset.json` and `fold_N/checkpoint_*.pth`, as nnU-Net has it,
-and our plan as `plan.yaml`. A checkpoint of ours carries its plan and what training was given
+and our plan as `plan.yaml`. A checkpoint carries its plan and what training was given
 under the key `uls_data`, in plain values, so that one file is enough.
 """
 
@@ -88,7 +88,7 @@ class Model:
 def load_model(
     paths: str | Path | Sequence[str | Path], device: str = "cpu", fold: str | None = None
 ) -> Model:
-    """Model of a folder or a checkpoint file; of several, one whose logits are the mean of theirs.
+    """Model of a folder or a checkpoint file; of several, one whose logits are their mean.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         with torch.serialization.safe_globals(_numpy_names()):
-            # Not mapped: whoever writes the file anew would take the weights away under us.
+            # Not mapped: rewriting the file would change the weights under us.
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         words = " ".join(str(error).split())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from uls_data.geometry import Triple, bounding_box
 from uls_data.network.inference import Answer
 
-# Where the click itself is no lesion, a component is still taken that is as near as this.
+# Where the click itself is not lesion, a component is still taken that is as near as this.
 REACH_MM = 5.0
 # What a mask could have been: voxels of this probability or more that hang together with it.
 _POSSIBLE = 0.1

@@ -113,7 +113,7 @@ def plan_from_nnunet(plans: Any, configuration: str, where: str) -> tuple[Plan, 
     Raises
     ------
     ModelError
-        Not such plans, or a network that is none of ours; the message says which part.
+        Not such plans, or a network that we cannot run; the message says which part.
     """
     try:
         settings = _configuration(plans, configuration, where)

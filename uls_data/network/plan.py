@@ -161,7 +161,7 @@ class Plan(_Part):
                 raise ValueError(f"crop: {axis} must be even and at most {whole}, found {size}")
             if size % (pool * reduction):
                 raise ValueError(
-                    f"crop: {size} along {axis} is no multiple of pool x strides = "
+                    f"crop: {size} along {axis} is not a multiple of pool x strides = "
                     f"{pool} x {reduction}"
                 )
         if self.prompt is not None and self.pool != (1, 1, 1):

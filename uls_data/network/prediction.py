@@ -67,7 +67,7 @@ def predict(
     """Predict the clicked lesion of every VOI of manifests.
 
     The mask is the 6-connected component at the VOI's centre (the click), or, by a model that is
-    told a reader's lines, at the middle of their ellipse. Where that is no lesion it is the
+    told a reader's lines, at the middle of their ellipse. Where that is not lesion it is the
     component nearest to it within 5 mm (a row whose centre lies outside is flagged
     `centre_outside_mask`); without one the row is skipped (`empty_prediction`). Masks do not depend
     on `batch_size`, `workers`, or which other VOIs there are. The same call continues

@@ -1,6 +1,6 @@
 """Which example a step sees: a function of the seed and the step alone.
 
-No generator keeps a state, so a training that goes on after an interruption draws what it
+No generator keeps a state, so a training that continues after an interruption draws what it
 would have drawn, whatever read ahead.
 """
 
@@ -97,7 +97,7 @@ class Sampler:
         self._cache: OrderedDict[int, Region] = OrderedDict()
         self._held = 0
         self._lock = Lock()
-        # A margin to move the crop in, where examples are clicked anew.
+        # A margin to move the crop in, where examples are clicked again.
         self._margin: Triple = tuple(n // 4 for n in self.plan.crop)  # type: ignore[assignment]
         self._shape: Triple = tuple(  # type: ignore[assignment]
             min(n + 2 * margin, whole)
@@ -184,7 +184,7 @@ def other_click(
     margin : tuple of 3 int
         How far from the click it may lie, z, y, x.
     seed, place
-        What is drawn hangs on these alone.
+        What is drawn depends on these alone.
     """
     if share == 0 or draw(_FINE, seed, "reclick", *place) >= share * _FINE:
         return region.click

@@ -1,4 +1,4 @@
-"""VOIs for a training of one's own: a map-style data set of torch."""
+"""VOIs for your own training: a map-style data set of torch."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class VoiDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is unt
     - `valid`: float32, shape (1, z, y, x), 1 on the scan, 0 on padding
     - `voi_id`, `lesion_type`, `supervision`: text
 
-    What an item is hangs on the seed, the epoch and the row, whatever the worker: call `set_epoch`
-    before each.
+    An item depends only on the seed, the epoch and the row, not on the worker: call `set_epoch`
+    before each epoch.
 
     Parameters
     ----------

@@ -160,7 +160,7 @@ def _known(label: NDArray[np.bool_], row: Row, weak: Weak) -> NDArray[np.bool_] 
 
 
 def _about(label: NDArray[np.bool_], row: Row) -> tuple[slice, ...]:
-    """Box about a lesion of which whoever drew it must have looked at every voxel.
+    """Box around a lesion of which the reader must have seen every voxel.
 
     Beside it may lie lesions that nobody annotated: they are neither lesion nor background.
     """

@@ -217,7 +217,7 @@ def _stem(name: str) -> str:
 
 
 def _row(names: Names, role: str, path: Path, read: _Read, said: dict[str, Any]) -> dict[str, Any]:
-    """One image as a row: what its name tells, or a list of ours, and its hashes."""
+    """One image as a row: what its name tells, or our own list, and its hashes."""
     called = _stem(path.name).removesuffix(_CHANNEL)
     row: dict[str, Any] = {"stage": 0, "role": role, "voi_id": called, "case_id": called}
     try:

@@ -257,7 +257,7 @@ def encode_thumbnail(picture: Image.Image, numbers: Mapping[str, float]) -> byte
 
 
 def thumbnail_numbers(data: bytes) -> dict[str, float] | None:
-    """Return the numbers inside a thumbnail; None where the bytes are no thumbnail of ours."""
+    """Return the numbers inside a thumbnail; None where the bytes are not one of our thumbnails."""
     from PIL import Image
 
     if len(data) > _LONGEST_BYTES:

@@ -160,7 +160,7 @@ def _compare_decoded(link: Link, recipe: Recipe, row: Row, raw: Path, out: Path)
     spacing = dict(zip(STATES[link.name], spacing_mm(opened.reference.affine), strict=True))
     _compare(link, spacing)
     volume = opened.scan or opened.reference
-    with suppress(CaseError):  # values that are no HU are only an error inside a VOI
+    with suppress(CaseError):  # values that are not HU are only an error inside a VOI
         voxels, _ = hounsfield(volume.ras, volume.slope, volume.intercept)
         what = "scan" if opened.scan is not None else "mask"
         link.words += f"; {what} of {volume.ras.shape} voxels: {sha256_voxels(voxels)}"

@@ -2,7 +2,7 @@
 
 The paper's method (section 3.1.2), on a crop: four regions of seeds from the lines, one run a
 window, and a choice by what the two axes of each mask measure. OpenCV's own random draws are
-seeded from the identity of the key slice before every run, so a mask hangs on nothing else.
+seeded from the identity of the key slice before every run, so a mask depends on nothing else.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def judged(key_slice: KeySlice) -> tuple[Verdict, Mask]:
 
 
 def judge(crop: KeySlice, network: Network | None = None) -> Verdict:
-    """Hear all witnesses on a crop; with a network of one's own instead of what is shipped."""
+    """Hear all witnesses on a crop; with a network of your own instead of what is shipped."""
     chart = Chart.of(crop.lines, crop.outward_vox)
     turn, radius = chart.coordinates((crop.hu.shape[0], crop.hu.shape[1]))
     bounds = Bounds.of(crop)

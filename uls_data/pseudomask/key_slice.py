@@ -32,7 +32,7 @@ class KeySlice:
         How far beyond its end points an axis reaches by the source's convention: 0.5 where
         readers clicked corners of pixels, 0 where end points are centres of boundary pixels.
     identity : tuple of str or int
-        What the random draws of a method hang on, and nothing else.
+        What the random draws of a method depend on, and nothing else.
     of_bone : bool
         Whether the lesion is one of bone: then no bone is taken out (`uls_data.pseudomask.bone`).
     """

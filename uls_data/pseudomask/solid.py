@@ -29,7 +29,7 @@ def solid_in_voi(
     lines, key_slice
         In indices of the VOI.
     scan : tuple of 3 slice
-        Box (x, y, z) of the VOI that is no padding.
+        Box (x, y, z) of the VOI that is not padding.
     outward_vox : float
         How far the lesion reaches beyond each end point, in pixels.
 

@@ -35,7 +35,7 @@ def outline(evidence: Floats, radii: Floats, tightness: Floats, smoothness: floa
     inside = np.cumsum(between * fine * (fine[1] - fine[0]) * 2 / rays, axis=1)
     log = np.log(fine)
     cost = tightness[:, None] * log**2 - inside
-    # Steps of up to a few radii between rays: more is no outline of a lesion.
+    # Steps of up to a few radii between rays: more is not an outline of a lesion.
     steps = np.arange(-_LARGEST_STEP, _LARGEST_STEP + 1)
     before = np.arange(len(fine))[:, None] + steps
     valid = (before >= 0) & (before < len(fine))

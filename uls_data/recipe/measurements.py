@@ -1,4 +1,4 @@
-"""How a recipe says where lines of one's own are: tables and files of measurements."""
+"""How a recipe says where lines of your own are: tables and files of measurements."""
 
 from __future__ import annotations
 

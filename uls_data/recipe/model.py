@@ -291,7 +291,7 @@ class Recipe(Part):
         Annotated[str, Field(pattern=f"^{PART_NAME}$")],
         Annotated[tuple[str, ...], BeforeValidator(_strings)],
     ] = Field(default={})
-    """Parts of a set of one's own, such as `validation` and `test`, and their patients, as
+    """Parts of a set of your own, such as `validation` and `test`, and their patients, as
     `uls-data split` draws them: the column `source_split`. Whether they may train is said by
     `heldout_patients` alone."""
     expect: Expectation = Expectation()

@@ -22,7 +22,7 @@ class Part(BaseModel):
 
 
 def regex(value: Any) -> Any:
-    """Refuse what is no regular expression that can stand inside another."""
+    """Refuse what is not a regular expression that can stand inside another."""
     if not isinstance(value, str):
         return value  # pydantic says what is wrong with it
     try:

@@ -167,7 +167,7 @@ def _row_problem(row: Row) -> str | None:
     """Why an ok row cannot be released, its files apart."""
     voi_id, layer = row["voi_id"], row["layer"]
     if not voi_id or "/" in voi_id or voi_id.startswith(".") or not voi_id.isprintable():
-        return "this is no name of a VOI"
+        return "not a valid VOI name"
     if not layer or not _LAYER.fullmatch(layer):
         return "its layer has no name that a folder can have"
     expected: dict[_Path, str] = {

@@ -310,7 +310,7 @@ class _Labels:
             info = self._open[1].getmember(name)
             content = content_of(self._open[1], info)
             if content is None or info.size > _LARGEST_LABEL_BYTES:
-                raise UlsDataError(f"{part}: {name} is no mask")
+                raise UlsDataError(f"{part}: {name} is not a mask")
             path = self._temporary / "label.nii.gz"
             path.write_bytes(content.read())
         except (KeyError, tarfile.TarError, OSError) as error:

@@ -63,7 +63,7 @@ def faults_inside(path: Path, part: str, expected: Mapping[str, str]) -> list[Fa
                     fault(info.name, "is not the file of the manifest")
                 seen[info.name] = plain
     except (tarfile.TarError, ValueError) as error:
-        faults.append(Fault("wrong", part, f"is no tar of a release: {error}"))
+        faults.append(Fault("wrong", part, f"is not a tar of a release: {error}"))
         return faults
     for name in sorted(expected.keys() - seen.keys()):
         fault(name, "is not in it")

@@ -362,7 +362,7 @@ def _clear(to: Path, names: set[str], unfinished: Unfinished, record: Record) ->
                 continue
             if path not in unfinished.known:
                 raise UlsDataError(
-                    f"--to {to}: holds {path}, which is no file of this release; "
+                    f"--to {to}: holds {path}, which is not part of this release; "
                     "name a new or empty folder"
                 )
             stale.append(to / path)

@@ -22,7 +22,7 @@ from uls_data.io import CHUNK_BYTES, atomic_write
 
 _TIME = 315532800  # 1980-01-01: some programs doubt anything earlier
 _END_BYTES = 2 * tarfile.BLOCKSIZE
-# No header of ours is larger; a tar that claims one is not read further.
+# Our headers are never larger; a tar that claims one is not read further.
 _LONGEST_READ = 1 << 20
 
 
@@ -182,7 +182,7 @@ def open_part(path: Path) -> Iterator[tarfile.TarFile]:
 
 
 def content_of(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes] | None:
-    """Content of a member; None for what is no plain file, such as a link."""
+    """Content of a member; None for what is not a plain file, such as a link."""
     # A sparse file claims bytes that it does not have.
     plain = info.type == tarfile.REGTYPE and not info.issparse()
     return tar.extractfile(info) if plain else None

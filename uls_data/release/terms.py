@@ -79,7 +79,7 @@ def all_terms(recipes: Sequence[Path]) -> dict[str, Terms]:
     Raises
     ------
     RecipeError
-        A file is no valid recipe, or lifts the ban of a shipped one.
+        A file is not a valid recipe, or lifts the ban of a shipped one.
     """
     found = {name: _terms(name) for name in recipe_names()}
     for path in recipes:
@@ -89,7 +89,7 @@ def all_terms(recipes: Sequence[Path]) -> dict[str, Terms]:
         if shipped is not None and shipped.redistributable is False and own.redistributable:
             raise RecipeError(
                 f"{path}: {source} may not be passed on ({shipped.recipe.licence.name}); a recipe "
-                "of one's own cannot change that"
+                "of your own cannot change that"
             )
         found[source] = own
     return found
@@ -110,9 +110,7 @@ def _terms(name: str) -> Terms:
 def check_terms(source: str, terms: Terms | None, rows: Iterable[Row]) -> list[str]:
     """Say what is missing or contradictory in the terms of a source."""
     if terms is None:
-        return [
-            f"{source}: no licence terms: it is no shipped source; give its recipe by --recipe FILE"
-        ]
+        return [f"{source}: no licence terms; give its recipe with --recipe FILE"]
     licence = terms.recipe.licence
     problems = []
     if licence.redistributable and licence.name == "unknown":

@@ -68,12 +68,12 @@ def release_verify(
     """Read every file of a release and compare it with what was released.
 
     Parts are hashed whole; in a damaged one the members are named that differ. Unpacked VOIs are
-    compared with their rows, and so is what a part holds: members that are no plain file, lead out
-    of the root, come twice or are not the manifest's are named. A part may be absent if its VOIs
-    are unpacked, and the other way round. Nothing is written into the release. Beside it,
-    `.NAME.verify` lists the files that were found right until a run ends: the next run, if this
-    one is killed, does not read those again to which nothing was written since (size, times and
-    inode are the same).
+    compared with their rows, and so is what a part holds: members that are not plain files, that
+    lead out of the root, come twice or differ from the manifest are named. A part may be absent
+    if its VOIs are unpacked, and the other way round. Nothing is written into the release.
+    Beside it, `.NAME.verify` lists the files that were found right, until the run ends: after a
+    kill the next run does not read those again that have not changed since (size, times and inode
+    are the same).
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ class _Check:
                 for what in ("image", "label")
             }
         except (ManifestError, OSError, ValueError, AttributeError) as error:
-            self.add("wrong", name, f"it is no manifest of a release: {error}")
+            self.add("wrong", name, f"it is not a manifest of a release: {error}")
             return None
 
     def _with_hash(self, name: str, sha256: str) -> Path | None:
@@ -313,7 +313,7 @@ def _listed(folder: Path) -> tuple[Record | None, dict[str, str]]:
 
 
 def _entries(folder: Path) -> dict[str, bool]:
-    """Every entry below a folder that is no folder, and whether it is a plain file."""
+    """Every entry below a folder but the folders, and whether it is a plain file."""
     found = {}
     for at, folders, names in os.walk(folder):
         for name in names + [name for name in folders if (Path(at) / name).is_symlink()]:

@@ -38,7 +38,7 @@ class Checkup:
     what : str
     state : str
         `ok`; `slow`: it works, but slowly; `missing`: a part that some commands need is not
-        there; `bad`: nothing works well until it is mended.
+        there; `bad`: nothing works well until it is fixed.
     found : str
     advice : str
         What it means and what to do; empty where all is well.

@@ -343,7 +343,7 @@ def rankings(rows: Sequence[Row], numbers: Sequence[Numbers], top: int = 10) -> 
     rows : sequence of dict
         Rows of manifests with status `ok`. A rule whose columns are null finds nothing.
     numbers : sequence of mapping
-        Of each row: what `uls_data.measure.shape` measured; empty where no label was at hand.
+        Of each row: what `uls_data.measure.shape` measured; empty where no label was available.
     top : int
         Entries of a ranking at most.
     """

@@ -149,7 +149,7 @@ def _environment() -> Environment:
 
 
 def _source(environment: Environment, name: str) -> str:
-    """Text of an asset that is no template."""
+    """Text of an asset that is not a template."""
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0]
 

@@ -1,4 +1,4 @@
-"""Calibrate the jury's predicted Dice on one's own fully annotated lesions."""
+"""Calibrate the jury's predicted Dice on your own fully annotated lesions."""
 
 from __future__ import annotations
 

@@ -338,7 +338,7 @@ def _pairs(folder: Path, listed: list[str]) -> Iterator[tuple[Pair, ...]]:
         for one, other, (x, y, z) in lesion:
             offset = (float(x), float(y), float(z))
             if not all(abs(mm) < _FAR_MM for mm in offset):
-                raise ValueError(f"{offset} is no translation in mm")
+                raise ValueError(f"{offset} is not a translation in mm")
             a, b = _index(one), _index(other)
             found.append(Pair(listed[a], listed[b], offset, spacings[a]))
         yield tuple(found)
@@ -346,5 +346,5 @@ def _pairs(folder: Path, listed: list[str]) -> Iterator[tuple[Pair, ...]]:
 
 def _index(value: Any) -> int:
     if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is no index of a stack")
+        raise ValueError(f"{value!r} is not an index of a stack")
     return value

@@ -1,4 +1,4 @@
-"""Where a lesion is tried: slices of its scan, or, where there is none at hand, of its VOI."""
+"""Where a lesion is tried: slices of its scan, or, where there is none, of its VOI."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def voi_ground(annotated: Example, layers: Mapping[str, Example]) -> Ground:
     image = None
     if annotated.row["image_path"] is not None:
         voxels = read_volume(annotated.image, annotated.image.parent).ras
-        # The padding is no tissue: no method may see it.
+        # The padding is not tissue: no method may see it.
         image = partial(_slice, voxels[scan_box(annotated.row, voxels.shape)])
     masks = {}
     for layer, example in layers.items():

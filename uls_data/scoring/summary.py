@@ -22,7 +22,7 @@ def size_group(long_axis_vox: float) -> str:
     for low, high in SIZES_VOX:
         if low <= long_axis_vox < high:
             return f"{low}-{high:g} px" if high < float("inf") else f"from {low} px"
-    raise ValueError(f"{long_axis_vox} is no length")
+    raise ValueError(f"{long_axis_vox} is not a length")
 
 
 def patient_of(row: Record) -> tuple[str, str]:

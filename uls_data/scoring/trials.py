@@ -233,7 +233,7 @@ def unread_lesion(task: LesionTask, error: CaseError) -> Record:
 
 
 def ground_of(task: LesionTask) -> Ground:
-    """Lesion with its masks on its scan where that is at hand, else on its VOI.
+    """Lesion with its masks on its scan where that is available, else on its VOI.
 
     Raises
     ------

@@ -118,7 +118,7 @@ class Objects:
     names : Counter of str
         In how many objects a structure of that name is.
     hidden : int
-        Names that are no plain text, and are not shown.
+        Names that are not plain text, and are not shown.
     unread : list of str
         Why others could not be read.
     """

@@ -41,7 +41,7 @@ class Opened:
     lesions : list of Lesion
         By number.
     marks : list of Mark
-        What the source marks and is no lesion mask.
+        What the source marks and is not a lesion mask.
     flags : set of Flag
     image_sha256, label_sha256 : str or None
     found : str

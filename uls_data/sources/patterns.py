@@ -79,7 +79,7 @@ def matching(
     A pattern that names a volume's suffix also finds the volume in another format: archives are
     unpacked by a click, packed to save room, or saved again by a viewer. Of a file that is there
     several times the named form counts, then a NIfTI for a NIfTI, and the rest are spare. Where
-    neither is there, all count, so that whoever asks sees that they are several.
+    neither is there, all count, so that the caller sees that there are several.
 
     Parameters
     ----------

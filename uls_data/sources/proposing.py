@@ -147,7 +147,7 @@ def _tell_names(made: Proposal, it: Objects) -> None:
     if len(it.names) > SHOWN:
         made.seen.append(f"  and {len(it.names) - SHOWN} names more")
     if it.hidden:
-        made.unsure.append(f"{it.hidden} names of structures are no plain text and not shown")
+        made.unsure.append(f"{it.hidden} names of structures are not plain text and not shown")
     if it.unread:
         made.unsure.append(f"{len(it.unread)} objects cannot be read, such as {it.unread[0]}")
 

@@ -98,7 +98,7 @@ def read_tree(data: bytes, name: str, bounds: Bounds) -> Element:
             parser.feed(data[at : at + _FEED_BYTES])
         root: Element = parser.close()
     except ParseError as error:
-        # The parser's own message may show names that stand in the file.
+        # The parser's own message may show names from the file.
         line, column = error.position
         what = ErrorString(error.code) if error.code else "not well formed"
         raise bounds.unreadable(name, f"line {line}, column {column}: {what}") from None

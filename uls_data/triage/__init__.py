@@ -1,6 +1,6 @@
 """Look at VOIs one by one in a browser, and judge them with the keyboard.
 
-A server on this machine alone shows three planes of every VOI; each verdict goes at once into an
+A server for this machine only shows three planes of every VOI; each verdict goes at once into an
 errata overlay. Nothing that was built is changed.
 """
 

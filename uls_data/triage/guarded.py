@@ -1,4 +1,4 @@
-"""A server for one person, on this machine alone: it answers those who know its token.
+"""A server for one person, on this machine only: it answers those who know its token.
 
 Its subclasses say what it shows and what it takes.
 """
@@ -53,7 +53,7 @@ class RefusalError(Exception):
 
 
 class GuardedServer(ThreadingHTTPServer):
-    """Listens on 127.0.0.1 alone, and answers whoever knows its token; closes with its context.
+    """Listens on 127.0.0.1 only, and answers requests with its token; closes with its context.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class GuardedServer(ThreadingHTTPServer):
         self.server_name, self.server_port = HOST, int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say in one line what went wrong; a browser that goes away is no error."""
+        """Say in one line what went wrong; a browser that goes away is not an error."""
         error = sys.exc_info()[1]
         if not isinstance(error, ConnectionError | TimeoutError):
             sys.stderr.write(f"triage: {type(error).__name__}: {error}\n")

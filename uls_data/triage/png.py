@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _GREYS = 254
-# Padding is no tissue: hatched, in a colour that no window gives.
+# Padding is not tissue: hatched, in a colour that no window gives.
 _PALETTE = b"".join(
     bytes([round(grey * 255 / (_GREYS - 1))] * 3) for grey in range(_GREYS)
 ) + bytes((70, 40, 70, 108, 66, 108))

@@ -76,7 +76,7 @@ class Verdict:
         Raises
         ------
         ErrataError
-            The note is no line that an overlay can hold.
+            The note is not a line that an overlay can hold.
         """
         drop = self.word == REJECTED
         seen = self.subject
@@ -118,7 +118,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One correction as it stands in the file, with the comments behind it."""
+    """One correction as it is in the file, with the comments behind it."""
 
     text: str
     key: Key
@@ -152,7 +152,7 @@ class Verdicts:
     Raises
     ------
     ErrataError
-        The file is no overlay, its name cannot be an overlay's, or the author's cannot sign.
+        The file is not an overlay, its name cannot be an overlay's, or the author's cannot sign.
     """
 
     def __init__(self, path: Path, author: str) -> None:

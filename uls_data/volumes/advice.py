@@ -83,7 +83,7 @@ def check_start(path: Path) -> None:
 
 
 def unpacked_advice(start: bytes, name: str) -> CaseError | None:
-    """Error for what a gzipped file holds, where that is no volume either."""
+    """Error for what a gzipped file holds, where that is not a volume either."""
     if _GZIP.match(start):
         advice: str | None = "this is gzip within gzip; unpack it once with `gunzip`, or " + _AGAIN
     else:

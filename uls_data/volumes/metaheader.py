@@ -75,11 +75,11 @@ def voxel_file(header: Header, path: Path, root: Path) -> Path:
     Raises
     ------
     CaseError
-        `path_leaves_root`, or `unreadable` for what is no file.
+        `path_leaves_root`, or `unreadable` for what is not a file.
     """
     target = _inside(header, path, root)
     if header.place.file is not None and not target.is_file():
-        what = "is no file" if target.exists() else "is missing"
+        what = "is not a file" if target.exists() else "is missing"
         raise unreadable(path.name, f"its voxel file {shown(header.place.file)} {what}")
     return target
 

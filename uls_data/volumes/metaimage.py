@@ -110,7 +110,7 @@ def _fields(data: bytes, name: str, whole: bool) -> tuple[Fields, int] | None:
         spelled, value = line[:at].strip(BLANKS), line[at + 1 :].strip(BLANKS)
         if not spelled:
             # MetaIO would take the next line for this one's value.
-            raise unreadable(name, f"line {count} of the header is no 'Key = value'")
+            raise unreadable(name, f"line {count} of the header is not 'Key = value'")
         key = _KEYS.get("".join(spelled.split()).lower())
         if key is None:
             continue
@@ -203,7 +203,7 @@ def _affine(fields: Fields, axes: int) -> tuple[Affine, bool]:
         # A row of the file is the direction of one axis.
         affine[:3, :3] = np.reshape(matrix, (axes, axes))[:3, :3].T
     if spacing is not None:
-        with np.errstate(over="ignore"):  # whoever uses it looks at its size
+        with np.errstate(over="ignore"):  # its size is checked where it is used
             affine[:3, :3] *= spacing[:3]
     if origin is not None:
         affine[:3, 3] = origin[:3]

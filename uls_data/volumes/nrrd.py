@@ -183,7 +183,7 @@ def _check_notes(fields: Fields, axes: int) -> None:
     ):
         raise fields.wrong("thicknesses", "no negative ones")
     if fields.integer("block size", 0) > 0:
-        raise unsupported(name, "voxels in blocks are no CT")
+        raise unsupported(name, "voxels in blocks are not CT")
     for key in ("old min", "old max"):
         if key in fields and not math.isnan(fields.numbers(key, 1, nan=True)[0]):
             raise unsupported(

@@ -40,7 +40,7 @@ class RawRoot:
     def entries(
         self, is_file: Callable[[DirEntry[str]], bool] = lambda _: False
     ) -> Iterator[tuple[str, DirEntry[str]]]:
-        """Entries below the root that are no folders, with their relative paths.
+        """Entries below the root that are not folders, with their relative paths.
 
         Names that start with `.` are passed over; links to folders are followed only while
         they stay inside the root, and last, so that none can stand in for the folder it names.

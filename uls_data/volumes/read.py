@@ -85,7 +85,7 @@ def read_segments(path: Path, root: Path) -> SlicerSegmentation:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Refuse what is no volume, and say what the system says in a row's words."""
+    """Refuse what is not a volume, and say what the system says in a row's words."""
     try:
         check_file(path)
         check_start(path)

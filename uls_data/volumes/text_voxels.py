@@ -23,7 +23,7 @@ def read_numbers(file: BinaryIO, target: NDArray[Any], name: str) -> None:
     Raises
     ------
     CaseError
-        `unreadable`: what is no number of this type, or more of them; `truncated_file`: fewer.
+        `unreadable`: what is not a number of this type, or more of them; `truncated_file`: fewer.
     """
     at = 0
     for piece in _whole_words(file, name):
@@ -72,7 +72,7 @@ def _whole_words(file: BinaryIO, name: str) -> Iterator[bytes]:
 
 
 def _numbers(piece: bytes, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    """Values of a piece; commas may stand beside them."""
+    """Values of a piece; commas may surround them."""
     parse = int if dtype.kind in "iu" else float
     words = [word for raw in piece.split() if (word := raw.strip(b","))]
     try:

@@ -66,7 +66,7 @@ def suffix_of(path: Path) -> str:
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file: reading from a FIFO would wait for ever."""
+    """Refuse what is not a file: reading from a FIFO would wait forever."""
     if not path.is_file():
         what = "a folder" if path.is_dir() else "a special file" if path.exists() else "nothing"
         raise CaseError(Reason.UNREADABLE, f"{path.name}: expected a file, found {what}")
@@ -96,5 +96,5 @@ def check_size(voxels: int, name: str) -> None:
     if voxels > MAXIMUM_VOXELS:
         raise CaseError(
             Reason.TOO_LARGE,
-            f"{name}: header claims {voxels:,} voxels; more than {MAXIMUM_VOXELS:,} is no CT scan",
+            f"{name}: header claims {voxels:,} voxels; no CT scan has more than {MAXIMUM_VOXELS:,}",
         )

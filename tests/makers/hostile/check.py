@@ -107,9 +107,9 @@ def _itk(path: Path) -> Reading:
 
 
 def _for_itk(path: Path, folder: Path) -> Path:
-    """Same volume where SimpleITK is known to fail on what is no fault of the file.
+    """Same volume where SimpleITK is known to fail on what is not the fault of the file.
 
-    It ends the process at a name that is no UTF-8, looks for `~name` in a home, and gives
+    It ends the process at a name that is not UTF-8, looks for `~name` in a home, and gives
     whatever the memory held for compressed voxels behind their header without
     `CompressedDataSize`.
     """

@@ -70,7 +70,7 @@ class Case:
         return self.image, self.mask
 
     def case_id(self) -> str:
-        """Name in the manifest: bytes that are no UTF-8 are spelt out."""
+        """Name in the manifest: bytes that are not UTF-8 are spelt out."""
         return os.fsencode(self.name).decode("utf-8", "backslashreplace")
 
     def write(self, raw: Path) -> None:

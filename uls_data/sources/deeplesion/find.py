@@ -51,7 +51,7 @@ class Folder:
     joined : bool
         Whether it is a volume, which is one run.
     odd : tuple of str
-        Names beside those of the slices that are no slice's, such as `0101` where others are `101`.
+        Names beside those of the slices that no slice has, such as `0101` where others are `101`.
     """
 
     image: Path
@@ -125,7 +125,7 @@ def find_key_slices(search: Search, reader: DeepLesion) -> list[CaseFiles]:
 def _unmeasured(
     table: list[KeySliceRows], folders: dict[str, list[Folder]], name: str
 ) -> Iterator[CaseFiles]:
-    """Cases of the slices that are in no row's Slice_range, and of names that are no slice's."""
+    """Cases of the slices that are in no row's Slice_range, and of names that no slice has."""
     ranges: dict[str, list[tuple[int, int]]] = {}
     for rows in table:
         first = rows.stack.first_slice if rows.stack is not None else 0
@@ -141,7 +141,7 @@ def _unmeasured(
             yield CaseFiles(series, image=its[0].image, beside=beside, problem=problem)
         if odd := [f"{one}.png" for folder in its for one in folder.odd]:
             detail = (
-                f"{len(odd)} PNG files of {series} have names that are no number of a slice as the "
+                f"{len(odd)} PNG files of {series} have names that are not a slice number as the "
                 f"others' are, such as {', '.join(odd[:3])}; get the series again"
             )
             problem = (Reason.NAME_NOT_RECOGNISED, detail)
@@ -306,7 +306,7 @@ def _add(
     above, series, mark = key
     name = f"{above}{series}" if mark == "/" else above.rstrip("/")
     prefix = "" if mark == "/" else f"{series}_"
-    # Names are told from numbers later; one that is not what its number gives is no slice.
+    # Names are told from numbers later; one that is not what its number gives is not a slice.
     digits = min(len(stem) for stem in stems)
     numbers = {int(stem): stem for stem in stems if stem == f"{int(stem):0{digits}d}"}
     image, inside = (Path(name or "."), "") if archive is None else (archive, name)

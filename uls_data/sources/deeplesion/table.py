@@ -142,7 +142,7 @@ def _stack(row: Row, key_slice: int) -> StackSpec:
     first, last = _pair(row, "Slice_range", 0, LARGEST_NUMBER)
     columns, lines = _pair(row, "Image_size", 1, _MOST_COLUMNS)
     if not first <= key_slice <= last < first + _MOST_SLICES:
-        raise row.wrong(f"Slice_range: {first} to {last} is no range around slice {key_slice}")
+        raise row.wrong(f"Slice_range: {first} to {last} is not a range around slice {key_slice}")
     if row.whole("Key_slice_index", 0, LARGEST_NUMBER) != key_slice:
         raise CaseError(
             Reason.ANNOTATION_MISMATCH,

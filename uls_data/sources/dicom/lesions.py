@@ -76,7 +76,7 @@ class ObjectLesions:
     ----------
     lesions : list of Lesion
     marks : list of Mark
-        What is selected there and is no lesion.
+        What is selected there and is not lesion.
     flags : set of Flag
     selected : set of str
         Names of the structures that the recipe selects.

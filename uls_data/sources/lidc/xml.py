@@ -3,7 +3,7 @@
 Layout as published with the images (doi 10.7937/K9/TCIA.2015.LO9QL9SX), checked on all 1,318
 files: `LidcReadMessage` / `readingSession` / `unblindedReadNodule` / `roi` / `edgeMap`. Every
 `readingSession` is one radiologist's; LIDC does not say which radiologist, nor which nodules
-of two readers are the same. The 283 files of chest radiographs (`IdriReadMessage`) are no CT.
+of two readers are the same. The 283 files of chest radiographs (`IdriReadMessage`) are not CT.
 
 Six series come with two to six files that differ in their message number alone; `Readings.digest`
 tells them to be the same.

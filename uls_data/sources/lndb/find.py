@@ -44,7 +44,7 @@ class LndbArchive:
     tables : dict of str to Path
         By file name.
     unlabelled : tuple of Path
-        Scans without masks: the challenge's test scans, which are no cases.
+        Scans without masks: the challenge's test scans, which are not cases.
     readers : dict of int to int
         Training scan to how many readers it had; empty without `trainCTs.csv`.
     selected : frozenset of Path

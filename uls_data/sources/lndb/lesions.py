@@ -5,7 +5,7 @@ finding is. So a mask holds nodules, findings that are none, and centres of nodu
 small to outline, and only the tables tell which is which.
 
 Numbers are those of the published names, as far as names and tables can tell (no mask
-was at hand): a lesion's number is the rank, in C order of the RAS array, of its 6-connected
+was available): a lesion's number is the rank, in C order of the RAS array, of its 6-connected
 component in the union of *all* marks of all readers, non-nodules included.
 """
 
@@ -97,7 +97,7 @@ class Joined:
     lesions : tuple of Lesion
         By number. `readers` holds the mask of every reader who outlined it as a nodule
         (`reader-1`, ...), `agreement` how many called it one, `scores` the Dice of each
-        two of them (`reader-1/reader-2`) and, where the table's centre lies away from a
+        pair of them (`reader-1/reader-2`) and, where the table's centre lies away from a
         mask, by how much.
     marks : tuple of Mark
         Findings that gave no lesion, and mask values that no table names.

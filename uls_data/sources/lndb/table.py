@@ -34,7 +34,7 @@ class Finding:
     Attributes
     ----------
     lndb_id, rad_id, finding_id : int
-        Scan; reader (1 to 3, numbered anew in every scan); that reader's number of the
+        Scan; reader (1 to 3, numbered again in every scan); that reader's number of the
         finding, which is its value in the reader's mask.
     x_mm, y_mm, z_mm : float
         Centre, LPS.
@@ -68,7 +68,7 @@ class MergedFinding:
     Attributes
     ----------
     lndb_id, finding_id : int
-        `finding_id` counts within the scan and is no mask value.
+        `finding_id` counts within the scan and is not a mask value.
     rad_ids, rad_finding_ids : tuple of int
         Who marked it, and that reader's own number for it; of one length.
     x_mm, y_mm, z_mm : float

@@ -22,12 +22,12 @@ _LONGEST_CELL = 1 << 12
 
 
 def header_of(path: Path, root: Path) -> list[str]:
-    """Names of a table's columns, as they stand in it.
+    """Names of a table's columns, as they are in it.
 
     Raises
     ------
     CaseError
-        It is no table, or too large.
+        It is not a table, or too large.
     SourceError
         It is an XLSX, and openpyxl is not installed.
     """

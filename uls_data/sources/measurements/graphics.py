@@ -18,7 +18,7 @@ from uls_data.sources.measurements.statement import Place, Shape, Statement
 
 
 def read_graphics(path: Path, root: Path, reader: Measurements) -> list[Statement]:
-    """Statements of a state's graphics; what is no line, point or outline says so.
+    """Statements of a state's graphics; what is not a line, point or outline says so.
 
     Raises
     ------

@@ -157,7 +157,7 @@ class _Group:
             )
 
     def _with_lengths(self, shapes: list[Shape]) -> list[Shape]:
-        """Shapes, with the lengths that stand beside them where none stands with them."""
+        """Shapes, with the lengths beside them where none have one of their own."""
         if any(shape.stated_mm is not None for shape in shapes):
             return shapes
         values = [(one.concept, _length_mm(one)) for one, _ in self.items]

@@ -26,7 +26,7 @@ _KINDS = {"Line": Kind.LINE, "ClosedCurve": Kind.OUTLINE, "Fiducial": Kind.POINT
 
 
 def read_markups(path: Path, root: Path, reader: Measurements) -> list[Statement]:
-    """Statements of a file of markups; what is no line, point or closed curve says so.
+    """Statements of a file of markups; what is not a line, point or closed curve says so.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def _of_json(data: bytes, name: str) -> Iterator[_Found]:
     try:
         said = json.loads(data)
     except (ValueError, RecursionError):
-        raise _unreadable(name, "is no JSON") from None
+        raise _unreadable(name, "is not JSON") from None
     markups = said.get("markups") if isinstance(said, dict) else None
     if not isinstance(markups, list) or len(markups) > _MOST_MARKUPS:
         raise _unreadable(name, "holds no list of markups")
@@ -107,7 +107,7 @@ def _point(said: Any, signs: Sequence[float], name: str) -> Point:
         if isinstance(number, int | float) and abs(number) <= _FARTHEST_MM
     )
     if len(found) != 3:
-        raise _unreadable(name, "holds a point that is no place in a scan")
+        raise _unreadable(name, "holds a point that is not a place in a scan")
     return found
 
 

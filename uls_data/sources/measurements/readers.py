@@ -139,7 +139,7 @@ def _files_of(
 
 
 def _could_be(path: Path, root: Path, telling: bytes) -> bool:
-    """Whether a file holds a text, or cannot be looked into: whoever reads it says why."""
+    """Whether a file holds a text, or cannot be read: its reader then says why."""
     try:
         check_inside(path, root)
         if (root / path).is_dir():

@@ -100,7 +100,7 @@ class _Layout:
             return
         field, column = missing[0]
         more = f" ({len(missing) - 1} others are missing too)" if len(missing) > 1 else ""
-        # A first line in which few names are known may be no header, and hold anybody's name.
+        # A first line in which few names are known may not be a header, and hold anybody's name.
         known = 2 * len(missing) <= len(wanted) or (not wanted and bool(self.used))
         shown = (readable(cell.strip())[:_SHOWN_LETTERS] for cell in header[:_SHOWN_COLUMNS])
         raise SourceError(

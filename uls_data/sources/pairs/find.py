@@ -163,7 +163,7 @@ def _add_masks_of_others(
     files: list[Path],
     by_files: bool,
 ) -> None:
-    """Add what only another layout of the recipe finds, so that its cases are no omission."""
+    """Add what only another layout of the recipe finds, so that its cases are not lost."""
     for layout in reader.layouts:
         if layout is chosen:
             continue
