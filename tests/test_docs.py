@@ -15,6 +15,7 @@ import uls_data
 from tools.citations import generated
 from tools.collections import with_recipes
 from tools.document import recipe_schema, row_module, with_columns
+from tools.prose import everything
 from tools.site import on_page_markdown
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe import load_recipe, recipe_names
@@ -123,3 +124,10 @@ def test_the_page_of_commands_holds_every_help() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option):
                 assert parameter.opts[-1] in page
+
+
+def test_no_phrase_that_the_prose_linter_knows_a_better_one_for() -> None:
+    """A line that needs it says `prose: ignore`."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("files are listed by git")
+    assert list(everything()) == []

@@ -100,8 +100,8 @@ def helps(command: click.Command, name: str) -> Iterator[tuple[str, str]]:
                 yield from helps(found, f"{name} {below}")
 
 
-def main() -> int:
-    """Print all findings; return the exit code."""
+def everything() -> Iterator[str]:
+    """One line for each finding in the files that git knows, or would take, and in `--help`."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -109,18 +109,22 @@ def main() -> int:
         text=True,
         check=True,
     )
-    found = []
     for name in listed.stdout.splitlines():
         path = ROOT / name
         if path.suffix in _TEXT and path.is_file() and not name.startswith(_SKIPPED):
             for line, words, advice in findings(path.read_text(encoding="utf-8")):
-                found.append(f"{name}:{line}: {words!r}: write {advice!r}")
+                yield f"{name}:{line}: {words!r}: write {advice!r}"
     for name in ("README.md", "docs/index.md"):
         for count, start in long_sentences((ROOT / name).read_text(encoding="utf-8")):
-            found.append(f"{name}: {count} words in one sentence: {start}...")
+            yield f"{name}: {count} words in one sentence: {start}..."
     for name, text in helps(cli, "uls-data"):
         for count, start in long_sentences(text):
-            found.append(f"{name} --help: {count} words in one sentence: {start}...")
+            yield f"{name} --help: {count} words in one sentence: {start}..."
+
+
+def main() -> int:
+    """Print all findings; return the exit code."""
+    found = list(everything())
     print("\n".join(found) or "prose: nothing found")
     return 1 if found else 0
 

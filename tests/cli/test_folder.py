@@ -74,7 +74,7 @@ def test_what_does_not_go_together(raw: Path, capsys: pytest.CaptureFixture[str]
     for name in ("values", "limit", "cache"):
         assert uls("report", "uls23", f"--{name}", "1") == 2
         assert f"--{name} is for folders without a manifest" in capsys.readouterr().err
-    # A build that was interrupted is no raw data.
+    # A build that was interrupted is not raw data.
     Path("vois/.uls-data").mkdir(parents=True)
     assert uls("report", "vois") == 2
     assert "holds no .parquet file" in capsys.readouterr().err

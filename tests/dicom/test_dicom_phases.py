@@ -149,7 +149,7 @@ def test_elements_that_contradict_each_other(tmp_path: Path) -> None:
 
 
 def test_a_missing_slice_is_still_missing(tmp_path: Path) -> None:
-    """Halves of another time are no stacks of their own: one does not lie among the other."""
+    """Halves of another time are not stacks of their own: one does not lie among the other."""
     low = Stack(100, FIRST, slices=5)
     high = Stack(200, SECOND, slices=5, first_mm=6 * low.step_mm)
     assert failure(tmp_path, (low, high), drawn(low)).reason == "missing_slices"

@@ -35,7 +35,7 @@ class Entry:
     image, label : str or None
         Paths as the list has them; None where there is none.
     problem : str
-        Why it is no pair of paths; empty where it may be one.
+        Why it is not a pair of paths; empty where it may be one.
     """
 
     place: str
@@ -51,7 +51,7 @@ def read_datalist(path: Path) -> list[Entry]:
     Raises
     ------
     SourceError
-        It cannot be read, or is no JSON object or list.
+        It cannot be read, or is not a JSON object or list.
     """
     try:
         with path.open("rb") as file:
@@ -190,7 +190,7 @@ def _file(root: Path, folder: Path, text: str, place: str) -> Path:
     Raises
     ------
     CaseError
-        It leads out of the root, or is no volume.
+        It leads out of the root, or is not a volume.
     """
     shown = readable(text[:_LONGEST_NAME])
     if "\0" in text or not text.isprintable():
@@ -207,6 +207,6 @@ def _file(root: Path, folder: Path, text: str, place: str) -> Path:
             "that holds the list and all its files",
         )
     if not suffix_of(path):
-        raise CaseError(Reason.UNSUPPORTED_FORMAT, f"{place} names {shown}, which is no volume")
+        raise CaseError(Reason.UNSUPPORTED_FORMAT, f"{place} names {shown}, which is not a volume")
     check_inside(path, root)
     return path
