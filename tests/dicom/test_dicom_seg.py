@@ -129,7 +129,7 @@ DAMAGES: dict[str, tuple[Callable[[Dataset], Any], Reason, str]] = {
             _group(ds, "PlanePositionSequence"), "ImagePositionPatient", ["0", "0", "1e300"]
         ),
         Reason.ANNOTATION_UNREADABLE,
-        "no image's",
+        "is not valid",
     ),
     "no orientation": (
         lambda ds: ds.SharedFunctionalGroupsSequence[0].pop("PlaneOrientationSequence"),
@@ -143,7 +143,7 @@ DAMAGES: dict[str, tuple[Callable[[Dataset], Any], Reason, str]] = {
             ["1e300", "1e300", "0", "1e300", "-1e300", "0"],
         ),
         Reason.ANNOTATION_UNREADABLE,
-        "no image's",
+        "is not valid",
     ),
     "segment not described": (
         lambda ds: setattr(

@@ -137,7 +137,7 @@ DAMAGES: dict[str, tuple[Callable[[Dataset], Any], Reason, str]] = {
     "contours not a sequence": (
         lambda ds: ds.add_new("ROIContourSequence", "LO", MARK),
         Reason.ANNOTATION_UNREADABLE,
-        "no sequence",
+        "not a sequence",
     ),
     "text for numbers": (
         lambda ds: points_of(ds).add_new("ContourData", "LO", MARK),

@@ -63,7 +63,7 @@ def test_lines_of_a_mask_are_the_challenge_measure_or_wider() -> None:
         ([10, 10, 30, 10, 20, 5, 20, 99.6], "outside the slice"),
         ([-0.6, 10, 30, 10, 20, 5, 20, 15], "outside the slice"),
         ([10, 10, 30, 10, 12, 11, 28, 12], "nearly one line"),
-        ([10, float("nan"), 30, 10, 20, 5, 20, 15], "no finite number"),
+        ([10, float("nan"), 30, 10, 20, 5, 20, 15], "not a finite number"),
     ],
 )
 def test_what_no_mask_can_be_made_of(values: list[float], says: str) -> None:

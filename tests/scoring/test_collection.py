@@ -27,8 +27,8 @@ def row(case: str, layer: str = "annotated", **changes: Any) -> dict[str, Any]:
 def manifest(tmp_path: Path) -> Path:
     rows = [
         row("plain"),
-        row("corrected-once"),
-        row("corrected-once", "corrected", parent_layer="annotated"),
+        row("fixed"),
+        row("fixed", "corrected", parent_layer="annotated"),
         row("dropped"),
         row("dropped", "corrected", status="skipped", reason="erratum_drop"),
     ]
@@ -40,14 +40,14 @@ def test_corrections_are_scored(manifest: Path) -> None:
     found = collect(manifest)
     assert {name: item.path.parent.name for name, item in found.items.items()} == {
         "plain_lesion_01_sample_0": "annotated",
-        "mended_lesion_01_sample_0": "corrected",
+        "fixed_lesion_01_sample_0": "corrected",
     }
-    assert list(collect(manifest, "corrected").items) == ["mended_lesion_01_sample_0"]
+    assert list(collect(manifest, "corrected").items) == ["fixed_lesion_01_sample_0"]
 
 
 def test_corrections_are_exported(manifest: Path) -> None:
     found = {lesion[0].row["case_id"]: lesion[0].label for lesion in _lesions(manifest, None)}
     assert {case: path.parent.name for case, path in found.items()} == {
         "plain": "annotated",
-        "corrected-once": "corrected",
+        "fixed": "corrected",
     }

@@ -68,7 +68,7 @@ def test_a_list_below_the_root_may_lead_up_in_it(tmp_path: Path) -> None:
         ({"image": PAIR["image"], "label": "../../t.nii"}, Reason.PATH_LEAVES_ROOT, "../../t.nii"),
         ({"image": "out.nii.gz", "label": PAIR["label"]}, Reason.PATH_LEAVES_ROOT, "link"),
         ({"image": "round.nii.gz", "label": PAIR["label"]}, Reason.UNREADABLE, "circle"),
-        ({"image": "list.json", "label": PAIR["label"]}, Reason.UNSUPPORTED_FORMAT, "no volume"),
+        ({"image": "list.json", "label": PAIR["label"]}, Reason.UNSUPPORTED_FORMAT, "not a volume"),
         ({"image": "scans/a\0.nii", "label": PAIR["label"]}, Reason.UNREADABLE, "control"),
         ({"image": "a\x1b[2J.nii", "label": PAIR["label"]}, Reason.UNREADABLE, "control"),
         ({"image": "scans/gone.nii", "label": PAIR["label"]}, Reason.IMAGE_MISSING, "training[0]"),

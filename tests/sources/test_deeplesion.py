@@ -191,7 +191,7 @@ def test_the_longer_line_is_the_long_axis(tmp_path: Path) -> None:
     [
         (b"", "expected the columns"),
         (b"File_name,Slice_range\na,b\n", "found Key_slice_index 0 times"),
-        (b"\xff\xfe\x00", "no UTF-8"),
+        (b"\xff\xfe\x00", "not UTF-8"),
     ],
 )
 def test_what_is_no_table_stops_before_any_work(tmp_path: Path, text: bytes, message: str) -> None:

@@ -111,7 +111,7 @@ def refused(reason: Reason, *said: str) -> Iterator[None]:
         (NODULES + ONE.replace(",5\n", ",6\n"), "Text"),
         (NODULES + ONE.replace("-44.5", '"-44.5\n"x'), "no CSV"),
         (NODULES + '"' + "x" * 200_000 + '"', "no CSV"),
-        ("LNDbID,RadID\n".encode("utf-16"), "no UTF-8"),
+        ("LNDbID,RadID\n".encode("utf-16"), "not UTF-8"),
     ],
 )
 def test_rows_that_cannot_be_used(tmp_path: Path, text: str | bytes, said: str) -> None:

@@ -187,7 +187,7 @@ def rate_text(things: int, seconds: float, unit: str) -> str:
         A plural, such as `lesions`.
     """
     if 0 < things < seconds:
-        return f"{seconds / things:.1f} s a {unit.removesuffix('s')}"
+        return f"{seconds / things:.1f} s per {unit.removesuffix('s')}"
     return f"{things / seconds:.1f} {unit}/s"
 
 

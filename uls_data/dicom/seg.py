@@ -375,7 +375,7 @@ def _frame(groups: list[Dataset], name: str, index: int, segment: int | None) ->
         or not 1e-6 < min(spacings) <= max(spacings) < FARTHEST_MM
         or np.abs(position).max() > FARTHEST_MM
     ):
-        raise unreadable(name, "its position, orientation or pixel spacing is not an image's")
+        raise unreadable(name, "its position, orientation or pixel spacing is not valid")
     lps_to_ras = geometry.LPS_TO_RAS[:3, :3]
     sources = [
         uid(image, "ReferencedSOPInstanceUID", name)
