@@ -240,7 +240,7 @@ def test_a_mask_of_one_slice_becomes_one_of_the_lesion_if_one_says_so(tmp_path: 
     taken = take_edit(folder, out, full=True, **SAID)
     (row,) = apply_errata(taken.overlay, out).rows
     assert (row["supervision"], row["parent_layer"], row["key_slice_voi"]) == ("full", "jury", None)
-    # A later edit goes on from there, and needs not say so again.
+    # A later edit continues from there, and needs not say so again.
     folder, smaller = edited(out)
     save(folder / "mask.nii.gz", smaller)
     take_edit(folder, out, **SAID)

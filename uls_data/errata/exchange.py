@@ -39,7 +39,7 @@ class _Note(BaseModel):
     layer: Name
     before: Sha256
     known: Annotated[tuple[Sha256, ...], Field(max_length=1000)]
-    """Files of the folder that are no new edits: as written, or taken back."""
+    """Files of the folder that are not new edits: as written, or taken back."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def _is_lidc(path: Path) -> bool:
 
 
 def _pairs(look: Look) -> Iterator[tuple[str, int]]:
-    """Shipped recipes of pairs, and how many cases of theirs have image and mask here."""
+    """Shipped recipes of pairs, and how many of their cases have image and mask here."""
     names = [readable(path.as_posix()) for path in look.volumes]
     for name in recipe_names():
         reader = load_recipe(name).recipe.reader

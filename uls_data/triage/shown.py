@@ -64,7 +64,7 @@ class Lesions:
     Raises
     ------
     ManifestError
-        No mask meets the expression and the list, or `sort` is no column to sort by.
+        No mask meets the expression and the list, or `sort` is not a column to sort by.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Lesions:
         if listed is not None:
             on_list = pc.is_in(self._names["voi_id"], value_set=pa.array([*self._places]))
             self._take(np.flatnonzero(on_list.to_numpy()))
-        # By its place on the list, else as it stands in the manifest.
+        # By its place on the list, else as it is in the manifest.
         places = np.zeros(len(self._numbers), np.int64)
         known: set[int] = set()
         for at, row in enumerate(self._names.to_pylist() if listed is not None else ()):

@@ -111,7 +111,7 @@ class Voi:
 
 
 def finite(value: Any) -> Any:
-    """Value of a row as JSON can hold it: what is no finite number is None."""
+    """Value of a row as JSON can hold it: what is not a finite number is None."""
     if isinstance(value, list):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not isfinite(value) else value

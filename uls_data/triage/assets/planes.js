@@ -75,7 +75,7 @@ export function prefetch(voi) {
 
 // ---- drawing ---------------------------------------------------------------------------------
 
-// Grey values of a slice; padding is no tissue: hatched, in a colour that no window gives.
+// Grey values of a slice; padding is not tissue: hatched, in a colour that no window gives.
 function paint(p, values, name) {
   const { f } = box(p), { picture } = painted[p];
   const [low, high] = planes.window, pad = planes.voi.row.pad_value_hu;
