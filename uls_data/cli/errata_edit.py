@@ -75,12 +75,12 @@ def edit(
     layer: str | None,
     as_json: bool,
 ) -> int:
-    """Write image and mask of a VOI where 3D Slicer or ITK-SNAP open them.
+    """Write the image and mask of a VOI for 3D Slicer or ITK-SNAP.
 
     Prints the commands that open them. Edit the mask, save it under its name (or as
     another volume in the same folder, as Slicer does), and take it back with
-    `uls-data errata take`. If the overlay already holds an edit of this VOI, you go on
-    from there.
+    `uls-data errata take`. If the overlay already holds an edit of this VOI, you continue
+    from that edit.
     """
     from uls_data.errata import write_edit
 
@@ -112,7 +112,7 @@ Examples:
 @click.argument("path", type=click.Path(path_type=Path), metavar="DIR|FILE")
 @click.option("--author", required=True, metavar="NAME", help="Name or handle; no address.")
 @click.option("--reason", required=True, metavar="TEXT", help="What was wrong, in one line.")
-@click.option("--evidence", metavar="TEXT", help="How one can see it, in one line.")
+@click.option("--evidence", metavar="TEXT", help="What shows that it was wrong, in one line.")
 @click.option(
     "--full",
     is_flag=True,
@@ -136,11 +136,11 @@ def take(
 ) -> int:
     """Take an edited mask back as a correction with author and reason.
 
-    Refused with the reason: a mask on another grid than its VOI's (what differs is
-    said), other values than 0 and 1, an empty one, one that leaves out the click, has
-    several parts or reaches into the padding, or one made from a mask that somebody
-    else has corrected since. Small faults that leave no doubt are put right and
-    written into the evidence. Nothing that was built changes until `errata apply`.
+    A mask is refused, with the reason, if it is on another grid than its VOI, holds other
+    values than 0 and 1, is empty, misses the click, has several parts or reaches into the
+    padding. So is one made from a mask that somebody else has corrected since. Small
+    faults that leave no doubt are fixed and noted in the evidence. Nothing that was built
+    changes until `errata apply`.
     """
     from uls_data.errata import take_edit
     from uls_data.errata.exchange import EVIDENCE

@@ -62,14 +62,14 @@ Examples:
 @click.option(
     "--author",
     metavar="NAME",
-    help="Name or handle that signs the verdicts, and tells readers who draw apart; no address.  "
+    help="Name or handle that signs the verdicts and keeps readers apart; not an address.  "
     "[default: curator]",
 )
 @click.option(
     "--keys",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="YAML file of verdicts with a reason, each on a key of its own.  "
+    help="YAML file of verdicts with a reason, one key each.  "
     "[default: leak, shifted, wrong type, two lesions, not a lesion]",
 )
 @click.option(
@@ -104,20 +104,20 @@ def command(
     """Look at VOIs in a browser, on a wall or one by one, and judge them.
 
     A page for this machine only shows a wall of small pictures, and three planes of
-    each VOI with outline and lines. `g` goes from one to the other, `a` accepts, `r`
-    rejects, further keys reject with a reason, `n` notes, `u` undoes, `/` filters, `j`
-    orders, `?` shows all keys. Each verdict goes at once into an errata overlay, a
-    rejected lesion as `drop`; nothing is lost if the server dies, and nothing that
-    was built is changed until `errata apply`.
+    each VOI with outline and lines. `g` switches between them, `a` accepts, `r` rejects,
+    other keys reject with a reason, `n` notes, `u` undoes, `/` filters, `j` sorts, and
+    `?` shows all keys. Each verdict is saved at once in an errata overlay, a rejected
+    lesion as `drop`. Nothing is lost if the server dies, and nothing that was built
+    changes until `errata apply`.
 
-    With --draw the page shows the key slices of lesions of which only sizes are known
-    (`awaiting_lines`, as of rows of reports), and takes two clicks for each axis. What
-    is drawn goes at once into a table that the next `build` reads. --author tells
-    readers apart, and none sees what another drew.
+    With --draw the page shows the key slices of lesions known only by their sizes
+    (`awaiting_lines`, for example from reports), and you draw each axis with two clicks.
+    Lines are saved at once in a table that the next `build` reads. --author keeps readers
+    apart: none sees what another drew.
 
     OUT may be a folder that was never built: nnU-Net raw data, pairs of image and mask
     volumes, DICOM with masks, or a JSON list of pairs (MONAI). It is only read; VOIs are
-    cut into a cache, and what was taken for a lesion is said.
+    cut into a cache, and the command prints what it took for a lesion.
 
     From another machine: ssh -L 8765:127.0.0.1:8765 HOST, with --port 8765.
     """

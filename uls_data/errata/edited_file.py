@@ -46,7 +46,9 @@ def read_edited(path: Path, affine: Affine) -> tuple[NDArray[np.bool_], tuple[st
     """
     try:
         if decoded_size(path)[0] > _MAXIMUM_VOXELS:
-            raise ErrataError(f"{path.name}: {decoded_size(path)[0]:,} voxels are too many for a VOI")
+            raise ErrataError(
+                f"{path.name}: {decoded_size(path)[0]:,} voxels are too many for a VOI"
+            )
         volume = read_volume(path, path.parent)
         volume, flags = _on_grid(volume, affine, path.name)
         mask, more = _binary(volume, path.name)
