@@ -145,3 +145,30 @@ def test_an_earlier_audit_is_forgotten() -> None:
     (flags,) = flags_of(1, [Match("same_patient", (0,), True)])
     assert with_flags(old, flags) == {"qc_flags": ["cut_by_voi", "leak_heldout_patient"]}
     assert with_flags({"qc_flags": None}, ()) == {"qc_flags": []}
+
+
+@pytest.mark.parametrize(
+    ("patients", "splits", "expected"),
+    [
+        (("p1", "p2"), ("train", "train"), [False]),
+        (("p1", "p2"), ("heldout", "train"), [True]),
+        (("p1", "p1"), ("heldout", "heldout"), []),  # one patient in two studies
+        ((None, "p2"), ("train", "train"), []),  # the other case may be that patient's
+        ((None, None), ("train", "train"), []),
+        ((None, "p2"), ("heldout", "train"), [True]),
+    ],
+)
+def test_one_track_through_two_patients(
+    patients: tuple[str | None, ...], splits: tuple[str, ...], expected: list[bool]
+) -> None:
+    rows = [
+        row("s", f"case {at}", patient_id=patient, split=split, lesion_track_id="track")
+        for at, (patient, split) in enumerate(zip(patients, splits, strict=True))
+    ]
+    rows.append(row("s", "another", lesion_track_id="track of its own"))
+    found = findings(rows)
+    tracks = [one for one in found if one.check == "same_track"]
+    assert tracks == [Match("same_track", (0, 1), leak) for leak in expected]
+    leaks = {"leak_heldout_patient"} if expected == [True] else set()
+    assert [leaks <= set(flags) for flags in flags_of(3, found)][:2] == [True, True]
+    assert not flags_of(3, found)[2]

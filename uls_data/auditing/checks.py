@@ -22,14 +22,15 @@ _SHARED = 4
 # A number that so many scans share says nothing about their place.
 _COMMON = 32
 
-SAME_IMAGE, SAME_MASK, SAME_LESION, SAME_SCAN, SAME_PATIENT = (
-    *("same_image", "same_mask", "same_lesion", "same_scan", "same_patient"),
+SAME_IMAGE, SAME_MASK, SAME_LESION, SAME_SCAN, SAME_TRACK, SAME_PATIENT = (
+    *("same_image", "same_mask", "same_lesion", "same_scan", "same_track", "same_patient"),
 )
 CHECKS = {
     SAME_IMAGE: "VOIs of two names with the very same image",
     SAME_MASK: "VOIs of two names with the very same mask, and spacing",
     SAME_LESION: "lesions of two scans with one mask, wherever it lies in its VOI",
     SAME_SCAN: "one scan under two names",
+    SAME_TRACK: "lesions that one track follows through several patients",
     SAME_PATIENT: "held-out patients in several sources, or on both sides of a split",
 }
 
@@ -71,7 +72,8 @@ class Match:
     @property
     def flag(self) -> Flag:
         """Flag that its rows get where it is a leak."""
-        return Flag.LEAK_HELDOUT_PATIENT if self.check == SAME_PATIENT else Flag.LEAK_SAME_SCAN
+        of_patient = self.check in (SAME_TRACK, SAME_PATIENT)
+        return Flag.LEAK_HELDOUT_PATIENT if of_patient else Flag.LEAK_SAME_SCAN
 
 
 def findings(rows: Sequence[Row], prints: Mapping[int, Prints] | None = None) -> list[Match]:
@@ -100,6 +102,7 @@ def findings(rows: Sequence[Row], prints: Mapping[int, Prints] | None = None) ->
         name = _scan if check == SAME_LESION else _voi
         found += _groups(check, rows, use, held, key, name)
     found += _same_scan(rows, use, held, prints)
+    found += _same_track(rows, use, held)
     found += _same_patient(rows, use, held)
     return found
 
@@ -220,6 +223,22 @@ def _joined(pairs: Iterable[tuple[_Scan, _Scan]]) -> list[list[_Scan]]:
             mine += theirs
             group.update(dict.fromkeys(theirs, mine))
     return list({id(scans): scans for scans in group.values()}.values())
+
+
+def _same_track(rows: Sequence[Row], use: Sequence[int], held: frozenset[str]) -> list[Match]:
+    """Find lesions of one track with several patients' ids: one of the two is wrong.
+
+    Cases whose patients are not known may be one patient's; they are found where they leak.
+    """
+    found = _groups(
+        SAME_TRACK, rows, use, held, lambda n: rows[n].get("lesion_track_id"), patient_key
+    )
+    return [
+        one
+        for one in found
+        if one.leak
+        or len({patient_key(rows[n]) for n in one.rows if rows[n]["patient_id"] is not None}) > 1
+    ]
 
 
 def _same_patient(rows: Sequence[Row], use: Sequence[int], held: frozenset[str]) -> list[Match]:

@@ -21,7 +21,8 @@ from uls_data.outcome import LEAKS, Flag
 
 COLUMNS = (
     *CHOICE_COLUMNS,
-    *("patient_id", "voi_id", "split", "source_split", "series_instance_uid", "image_path"),
+    *("patient_id", "lesion_track_id", "voi_id", "split", "source_split", "image_path"),
+    "series_instance_uid",
     *("label_path", "pad_value_hu", "image_voxels_sha256", "image_source_sha256", "mask_voxels"),
     *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm"),
 )

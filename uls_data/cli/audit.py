@@ -58,7 +58,8 @@ def command(
 ) -> int:
     """Find scans, lesions and patients under two names, and leaks between splits.
 
-    Compared are hashes of images and masks, names of scans, and patients; with --voxels also
+    Compared are hashes of images and masks, names of scans, patients, and the tracks that follow
+    lesions from study to study (no two patients share one); with --voxels also
     fingerprints of images and of 3D masks, which survive cropping, padding, turning and
     mirroring, not resampling or rescaling. A group leaks where one of its rows is held out and
     another one is not, or goes by another source. M2 has every row, with the flags
