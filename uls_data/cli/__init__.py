@@ -21,11 +21,11 @@ from uls_data.errors import UlsDataError
 _MOMENT_S = 0.02
 # Commands are imported when used: `--help` must not wait for pandas.
 _COMMANDS = {
-    "recipe": ("recipe", "List, show, check and start recipes: what is known of each source."),
+    "recipe": ("recipe", "List, show, check and start recipes, which describe each source."),
     "fetch": ("fetch", "Download what a recipe pins; resumable, checked."),
     "build": ("build", "Turn the raw data of one source into VOIs and a manifest."),
     "evaluate-2d": ("evaluate_2d", "Score 2D pseudo-masks on lesions with full masks."),
-    "filter": ("filter", "Keep the pseudo-masks that meet a rule; the rest is skipped."),
+    "filter": ("filter", "Keep the pseudo-masks that meet a rule."),
     "evaluate": ("evaluate", "Score 3D masks with the challenge's measures; compare two models."),
     "export": ("export", "Write VOIs in the layout of another program."),
     "audit": ("audit", "Find scans and patients on both sides of the split, under any name."),
@@ -45,16 +45,16 @@ _COMMANDS = {
     "doctor": ("doctor", "Report what this machine can do, and what will be slow."),
     "lndb-prep": (
         "lndb_prep",
-        "Make the VOIs of LNDb, which nobody may pass on, from your download.",
+        "Make the LNDb part of the set from your own download.",
     ),
-    "release": ("release", "Build, verify and compare releases that one can trust."),
+    "release": ("release", "Build, verify and compare releases."),
     "report": ("report", "Write one page about a build: counts, figures, outliers, pictures."),
     "stats": ("stats", "Print the paper's Table 1 of any manifest."),
     "split": ("split", "Draw a part of a set by patient, balanced by a column."),
     "triage": ("triage", "Look at VOIs one by one in a browser; judge them with the keyboard."),
 }
 
-_INTERRUPTED = "Interrupted. The same command continues from here."
+_INTERRUPTED = "Interrupted. Run the same command again to continue."
 
 
 class _Commands(click.Group):
@@ -86,15 +86,15 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with `uls-data recipe list`, or `uls-data recipe new NAME` for data of your own.",
+    epilog="Start with `uls-data recipe list`, or `uls-data recipe new NAME` for your own data.",
 )
 @click.version_option(__version__, prog_name="uls-data")
 def cli() -> None:
-    """From raw public CT lesion archives to a training set for universal lesion segmentation.
+    """From raw CT archives to training sets for universal lesion segmentation.
 
-    A recipe says what a source is; `build` cuts 256 x 256 x 128 volumes of
-    interest round a click in every lesion; each becomes a row of a Parquet
-    manifest that `query` and `stats` read.
+    A recipe describes a source. `build` cuts a volume of 256 x 256 x 128 voxels
+    around a click in every lesion, and writes one row per lesion to a Parquet
+    manifest, which `query` and `stats` read.
 
     Results go to standard output, progress and messages to standard error. Exit
     code 0: all done; 1: finished, but some cases failed (they are listed, and are

@@ -45,7 +45,7 @@ Examples:
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="PASSPORT|MODEL",
-    help="Say which rows a model has seen, instead; may be repeated.",
+    help="Say instead which rows a model has seen; may be repeated.",
 )
 @json_option
 def command(
@@ -58,19 +58,18 @@ def command(
 ) -> int:
     """Find scans, lesions and patients under two names, and leaks between splits.
 
-    Compared are hashes of images and masks, names of scans, patients, and the tracks that follow
-    lesions from study to study (no two patients share one); with --voxels also
-    fingerprints of images and of 3D masks, which survive cropping, padding, turning and
-    mirroring, not resampling or rescaling. A group leaks where one of its rows is held out and
-    another one is not, or goes by another source. M2 has every row, with the flags
-    leak_same_scan and leak_heldout_patient.
+    Compares hashes of images and masks, names of scans, patients, and the tracks that follow
+    lesions from study to study. With --voxels it also compares fingerprints of images and of 3D
+    masks. These survive cropping, padding, turning and mirroring, but not resampling or rescaling.
+    A group leaks if one of its rows is held out and another is not, or comes from another source.
+    M2 has every row, with the flags leak_same_scan and leak_heldout_patient.
 
     With --against, rows are compared with those that trained a model: the same image file, the
     same voxels, the same scan, the same patient, under any name that the crosswalks of recipes
     know.
 
-    Exit code 1: rows leak that their own split does not hold out, or files could not be read;
-    with --against: the model has seen rows, or may have seen some.
+    Exit code 1: rows leak that are not held out by their own split, or files could not be read.
+    With --against: the model has seen rows, or may have seen some.
     """
     if against:
         if out is not None or voxels:

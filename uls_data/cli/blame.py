@@ -30,8 +30,8 @@ Examples:
 def command(voi_id: str, manifests: tuple[Path, ...], as_json: bool) -> int:
     """List every change to a VOI, in order.
 
-    How each layer of it was made or why it was left out, and every correction with its
-    reason, evidence, author and date. Builds have no date: they can be repeated.
+    Shows how each layer was made or why it was left out, and every correction with its reason,
+    evidence, author and date. Builds have no date, because they can be repeated.
     """
     from uls_data.provenance import blame
 

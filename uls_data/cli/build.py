@@ -82,14 +82,14 @@ Examples:
     "--masks",
     multiple=True,
     metavar="METHOD",
-    help="For measured lesions: jury (default), grabcut, ellipse, ..., or ellipsoid (3D, from "
-    "the lines alone); may be repeated, one layer each.",
+    help="For measured lesions: jury (default), grabcut, ellipse, ..., or ellipsoid (3D, only "
+    "from the lines). May be repeated; each gives a layer.",
 )
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="What `uls-data calibrate` learned of your own lesions, for predicted_dice.",
+    help="File that `uls-data calibrate` wrote, for predicted_dice.",
 )
 @click.option(
     "--case-timeout",

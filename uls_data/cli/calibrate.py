@@ -33,9 +33,9 @@ Examples:
 def command(manifests: tuple[Path, ...], out: Path, as_json: bool, **options: Any) -> int:
     """Learn from your own lesions with full masks how good the jury's masks are.
 
-    Lines are derived from each human mask, clean and noisy; the file tells `build
-    --calibration` which Dice to expect. How well that works for
-    unseen patients is printed (cross-validation by patient).
+    Lines are derived from each human mask, clean and noisy. `build --calibration` then uses the
+    file to predict the Dice of each mask. The command prints how well this works for unseen
+    patients (cross-validation by patient).
     """
     from uls_data.scoring.calibration import calibrate
 

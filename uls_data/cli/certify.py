@@ -47,14 +47,14 @@ Examples:
 @click.option(
     "--confidence", default=0.95, show_default=True, help="Confidence that the promise holds."
 )
-@click.option("--layer", help="Of the masks of M, where it has several in 3D.")
-@click.option("--calibration-layer", help="Likewise of M2.")
+@click.option("--layer", help="Layer of M to certify, if it has several in 3D.")
+@click.option("--calibration-layer", help="The same for M2.")
 @click.option(
     "--member",
     "members",
     multiple=True,
     metavar="NAME",
-    help="Of the ensemble: a 2D method, ellipsoid, or a layer.  [default: ellipsoid, jury]",
+    help="Member of the ensemble: a 2D method, ellipsoid, or a layer.  [default: ellipsoid, jury]",
 )
 @click.option(
     "--beside",
@@ -98,11 +98,11 @@ def command(
 ) -> int:
     """State a risk for pseudo-masks, and mark the rows that meet it.
 
-    A rule is learned on lesions whose full masks are known, of which it holds: of the
-    kept masks at most 10 % have a Dice under 0.7, with 95 % confidence. A score of many
-    measures is fitted on some patients; where it is cut is tested on the others, one
-    mask of each patient. Lesion types and sizes with too few calibration patients are
-    refused, and lesions that look unlike the calibration are warned of.
+    Learns a rule on lesions whose full masks are known, such that, for example, at most 10 % of
+    the kept masks have a Dice under 0.7, with 95 % confidence. A score of many measures is fitted
+    on some patients; its threshold is tested on the others, with one mask per patient. Lesion
+    types and sizes with too few calibration patients are refused. A warning names differences from
+    the calibration.
 
     `filter --certificate` and `selftrain --certificate` keep what meets it.
     """

@@ -44,10 +44,10 @@ def command(
     """Draw lesions side by side: the slice with its lines, every mask, and the chosen one.
 
     The window is the lung's for lung lesions (level -500, width 1400), else level
-    40, width 350. A mask is chosen by --where; without it, a VOI's first layer.
-    Padding is shown in a colour that no tissue has. Where several readers outlined
-    a lesion, the slice is the one on which they differ most, and the last picture shows
-    what only some of them marked: green inside the majority's mask, red outside of it.
+    40, width 350. --where chooses the mask; without it, the first layer of a VOI. Padding is shown
+    in a colour that no tissue has. Where several readers outlined a lesion, the slice is the one
+    on which they differ most, and the last picture shows what only some of them marked: green
+    inside the majority's mask, red outside of it.
     """
     from uls_data.pictures.contact import contact_sheet
 

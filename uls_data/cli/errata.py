@@ -21,8 +21,8 @@ def command() -> None:
     """Correct lesions with small text files, as a separate layer.
 
     An overlay lists corrections: drop a lesion, relabel it, replace its mask by a
-    patch, click it again, or note something. Each names the VOI, what is wrong and how
-    one can see it, who says so and when, and the hashes of the mask before and after.
+    patch, click it again, or note something. Each names the VOI, what is wrong and what shows it,
+    the author and the date, and the hashes of the mask before and after.
     """
 
 
@@ -64,11 +64,10 @@ Examples:
 @_arguments
 @json_option
 def check(overlays: tuple[Path, ...], manifests: tuple[Path, ...], as_json: bool) -> int:
-    """Say of every correction whether it fits the data; nothing is written.
+    """Check whether each correction fits the data; nothing is written.
 
-    A correction is refused where the mask is not the one that it was written for, or
-    where the mask that it gives is not one lesion that holds the click, on the VOI's
-    own grid. Exit code 1 if one is refused.
+    A correction is refused if the mask is not the one that it was written for, or if its result is
+    not one lesion that holds the click, on the VOI's own grid. Exit code 1 if one is refused.
     """
     from uls_data.errata import check_errata
 
@@ -95,11 +94,11 @@ Examples:
 def apply(
     overlays: tuple[Path, ...], manifests: tuple[Path, ...], out: Path | None, as_json: bool
 ) -> int:
-    """Write the layer `corrected` and its manifest; what it corrects stays as it is.
+    """Write the layer `corrected` and its manifest; the original masks are not changed.
 
-    All corrections or none: one that is refused stops the command before it writes.
-    The same command again gives the same bytes. Later overlays are named behind the
-    earlier ones: the corrections of a VOI form one chain of hashes.
+    If one correction is refused, the command stops before it writes anything. The same command
+    again gives the same bytes. Name overlays in the order in which they were made: the corrections
+    of a VOI form one chain of hashes.
     """
     from uls_data.errata import apply_errata
 

@@ -51,16 +51,15 @@ def command(
     """Score 3D masks with the challenge's measures, and with their corrected forms.
 
     DIR is a folder of NIfTI masks named like their VOIs, or one with a stack of the
-    challenge; M a manifest or the OUT folder of a build. A VOI of the truth that has
-    no mask is scored as an empty one. The first click of each lesion counts; further
-    clicks give the consistency, without which there is no ChallengeScore.
+    challenge; M a manifest or the OUT folder of a build. A VOI of the truth without a mask is
+    scored as an empty mask. The first click of each lesion counts; further clicks give the
+    consistency, which the ChallengeScore needs.
 
-    "corrected" repairs what the challenge's code gets wrong: two empty masks agree, an
-    empty one has no axes, and clicks are compared where both VOIs see the scan.
-    Intervals are 95 % of a bootstrap by patient. 3D pseudo-masks of a manifest whose
-    rows hold a reader's lines are compared with the ellipsoid of these lines, the least to
-    beat. --json: one object per line, `kind` says what: voi, summary, comparison,
-    ellipsoid, gain_on_ellipsoid or unscored.
+    "corrected" fixes errors of the challenge's code: two empty masks agree, an empty mask has no
+    axes, and clicks are compared where both VOIs see the scan.
+    Intervals are 95 % of a bootstrap by patient. If rows hold a reader's lines, 3D pseudo-masks
+    are compared with the ellipsoid of these lines, which they should beat. --json: one object per
+    line, `kind` says what: voi, summary, comparison, ellipsoid, gain_on_ellipsoid or unscored.
     """
     from uls_data.scoring.volumes import evaluate
 

@@ -34,7 +34,7 @@ Examples:
     "methods",
     multiple=True,
     help="2D method to score; may be repeated. Default: jury and quarter_ellipses. The ellipse, "
-    "the quadrilateral and grabcut are always scored beside it.",
+    "the quadrilateral and grabcut are always scored too.",
 )
 @click.option(
     "--jitter",
@@ -70,9 +70,9 @@ def command(
     """Score 2D pseudo-masks on lesions with full masks.
 
     RECIST lines are derived from each human mask, as they are and with noise on
-    their end points; every method then sees the image and the lines alone. Means
-    are over patients, intervals are 95 % of a bootstrap by patient. A lesion
-    that its VOI cuts is cut here too, unless --raw gives its scan.
+    their end points; every method then sees only the image and the lines. Means are over patients;
+    intervals are 95 % of a bootstrap by patient. A lesion that its VOI cuts is scored cut, unless
+    --raw gives its scan.
     """
     from uls_data.scoring import evaluate_2d
 

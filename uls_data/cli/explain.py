@@ -32,10 +32,12 @@ Examples:
     metavar="M",
     help="Manifest or OUT folder; may be repeated.  [default: this folder]",
 )
-@click.option("--layer", help="Of the mask; default: corrected or annotated where there is one.")
+@click.option("--layer", help="Layer of the mask; default: corrected, else annotated.")
 @click.option("--verify", is_flag=True, help="Build the case again from the raw data, and compare.")
 @click.option("--raw", type=click.Path(path_type=Path), help="Folder of raw data, for --verify.")
-@click.option("--recipe", metavar="NAME|FILE", help="Of the build; default: the source's own.")
+@click.option(
+    "--recipe", metavar="NAME|FILE", help="Recipe of the build; default: the source's own."
+)
 @click.option(
     "--replayed", is_flag=True, help="The build took its positions from a manifest (--replay)."
 )
@@ -52,9 +54,9 @@ def command(
 ) -> int:
     """Follow a VOI's chain of hashes from the raw file to its mask.
 
-    Raw file, decoded voxels, recipe, instance, click, VOI and mask, each with its hash.
-    Files beside the manifest are compared with it; --verify builds the case again in a
-    temporary folder and says at which link the chain first breaks (exit code 1).
+    Prints raw file, decoded voxels, recipe, instance, click, VOI and mask, each with its hash.
+    Files beside the manifest are compared with it. --verify builds the case again in a temporary
+    folder and says at which link the chain first breaks (exit code 1).
     """
     from uls_data.provenance import explain
 

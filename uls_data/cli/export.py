@@ -37,7 +37,7 @@ Examples:
     type=click.IntRange(min=1),
     default=100,
     show_default=True,
-    help="VOIs of a job, at most; the challenge's jobs have 100.",
+    help="VOIs per job, at most; the challenge's jobs have 100.",
 )
 @click.option(
     "--parts",
@@ -57,9 +57,9 @@ def grand_challenge(
 
     Each job-NNN holds `input`, what a container sees as /input, and `ground-truth`,
     what the challenge's evaluation asks for: masks in the same order, spacings, the
-    index of the first click of each lesion (single_sample.json) and all pairs of
-    clicks on a lesion with their translation in mm (multi_sample.json; build with
-    --clicks K for it). 16.8 MB an image, not compressed.
+    index of the first click of each lesion (single_sample.json) and all pairs of clicks on a
+    lesion with their translation in mm (multi_sample.json; needs a build with --clicks K). Images
+    are not compressed: 16.8 MB each.
     """
     from uls_data.export import export_grand_challenge
 
@@ -133,8 +133,8 @@ def nnunet(
 ) -> int:
     """Write a raw dataset of nnU-Net v2, with folds by patient.
 
-    Held-out patients are imagesTs and labelsTs, in no fold. nnU-Net makes its
-    own folds, by VOI, unless splits_final.json is copied to nnUNet_preprocessed.
+    Held-out patients go to imagesTs and labelsTs, and are in no fold. Copy splits_final.json to
+    nnUNet_preprocessed; otherwise nnU-Net makes its own folds, by VOI.
     """
     from uls_data.export import export_nnunet
 
@@ -189,13 +189,13 @@ Examples:
     type=click.IntRange(min=1),
     default=100,
     show_default=True,
-    help="VOIs of a shard, at most; shards differ by at most one.",
+    help="VOIs per shard, at most; shards differ by at most one.",
 )
 @_dataset_options
 def webdataset(
     manifests: tuple[Path, ...], layers: tuple[str, ...], as_json: bool, **options: Any
 ) -> int:
-    """Write tar shards with image, label and JSON of each VOI, in a drawn order.
+    """Write tar shards with image, label and JSON of each VOI, in random order.
 
     train-NNNNNN.tar have a fold by patient in their JSON, heldout-NNNNNN.tar hold the held-out
     patients. The JSON beside a shard says where its members start. The same command again
@@ -257,9 +257,9 @@ def dicom_seg(
 ) -> int:
     """Write masks as DICOM SEG on the series that they were cut from, and an SR of their sizes.
 
-    One SEG a series, TO/SOURCE/SERIES.seg.dcm, with one segment a lesion, and beside it an
-    SR (TID 1500) with long and short axis and volume. PatientID is patient_id; name, dates and
-    all else about a person are empty. Needs the extra uls-data[dicom].
+    Each series gets one SEG, TO/SOURCE/SERIES.seg.dcm, with one segment per lesion, and one SR
+    (TID 1500) with long and short axis and volume. PatientID is patient_id; name, dates and
+    everything else about a person are empty. Needs the extra uls-data[dicom].
     """
     from uls_data.export import export_dicom_seg
 

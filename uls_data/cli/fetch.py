@@ -44,8 +44,8 @@ Examples:
 def command(recipe: str, raw: Path, as_json: bool, **arguments: Any) -> int:
     """Download what a recipe pins: DICOM series of the IDC, and files by their hash.
 
-    The same command again continues an interrupted download; what is whole is not
-    fetched again. Exit code 1: something failed, was refused, or must be got by hand.
+    Run the same command again to continue an interrupted download; complete files are not fetched
+    again. Exit code 1: something failed, was refused, or has to be downloaded by hand.
     """
     from uls_data.fetching import fetch
 

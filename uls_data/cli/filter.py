@@ -34,7 +34,8 @@ Examples:
 @click.option(
     "--max-axis-error-vox",
     type=float,
-    help="Bound of the paper's rule in pixels; by itself it chooses that rule.  [default: 5]",
+    help="Bound of the paper's rule in pixels; selects that rule if --rule is not given.  "
+    "[default: 5]",
 )
 @click.option(
     "--rule",
@@ -42,7 +43,7 @@ Examples:
     help="Default: combined. EXPRESSION is a condition over columns, as for `query`.",
 )
 @certificate_option
-@click.option("--layer", help="Of the masks that a certificate judges, where there are several.")
+@click.option("--layer", help="Layer for the certificate to judge, if there are several.")
 @click.option(
     "--beside",
     multiple=True,
@@ -57,17 +58,17 @@ Examples:
 def command(manifest: Path, out: Path, as_json: bool, **options: Any) -> int:
     """Keep the pseudo-masks that satisfy a rule.
 
-    paper: long and short axis, measured on the key slice, each within 5 pixels of the
-    reader's. combined: that, and the error small for the lesion's size, predicted Dice
-    and disagreement, one component that holds the click, no border of the VOI touched,
-    and a plausible extent along z, as far as the manifest knows them.
+    The rule `paper` keeps masks whose long and short axis, measured on the key slice, are each
+    within 5 pixels of the reader's. The rule `combined` also looks at the error for the lesion's
+    size, predicted Dice and disagreement, where the manifest has them. It wants one component that
+    holds the click, no contact with the border of the VOI, and a plausible extent along z.
 
-    M2 has every row of M; what breaks the rule is skipped with reason `filtered` and
-    the broken clauses. Rows with full masks are not judged. Printed is what each clause
-    removes alone, what it alone removes, and what it removes after those above it.
+    M2 has every row of M; rows that break the rule are skipped with reason `filtered` and the
+    broken clauses. Rows with full masks are not judged. The table shows, for each clause, how many
+    masks break it, break only it, and are removed by it after the clauses above.
 
-    A certificate (`certify`) keeps the masks that meet it, and says why its promise may
-    not hold of them.
+    With a certificate (`certify`), the masks that meet it are kept, and the command says why its
+    promise may not hold for them.
     """
     from uls_data.filtering import filter as filter_manifest
 

@@ -25,13 +25,13 @@ def folder_options(function: F) -> F:
             click.option(
                 "--values",
                 metavar="N,N",
-                help="Of a folder without a manifest: mask values that are lesions.",
+                help="For a folder without a manifest: mask values that are lesions.",
             ),
             click.option(
                 "--limit",
                 type=click.IntRange(min=1),
                 metavar="N",
-                help="Of a folder without a manifest: only the first N cases.",
+                help="For a folder without a manifest: only the first N cases.",
             ),
             click.option(
                 "--cache",

@@ -33,7 +33,7 @@ def command(folder: Path, source: str, out: Path, workers: int, as_json: bool) -
     """Write the manifest of an existing archive of VOIs, such as the published one.
 
     Reads labels (.nii.gz, or zipped .nii.gz.zip) below DIR, with or without images,
-    measures them and hashes them. What only the raw scan tells stays null.
+    measures them and hashes them. Columns that need the raw scan stay null.
     """
     from uls_data.manifest.index import index
 

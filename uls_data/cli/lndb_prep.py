@@ -49,10 +49,10 @@ Examples:
 def command(as_json: bool, **arguments: Any) -> int:
     """Make the LNDb part of the training set from your own download.
 
-    LNDb may not be passed on, so everybody makes this part alone. The command looks
-    at the download and says what is missing and where to get it, cuts the volumes,
-    and compares the result with the lesion names and sizes that the ULS23 authors
-    published. The same command again continues an interrupted run.
+    LNDb may not be passed on, so everybody makes this part from their own download. The command
+    says what is missing and where to get it, cuts the volumes, and compares the result with the
+    lesion names and sizes that the ULS23 authors published. Run it again to continue an
+    interrupted run.
     """
     from uls_data.factory.lndb_prep import prepare_lndb
 

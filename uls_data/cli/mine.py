@@ -35,9 +35,9 @@ def command(reports: Path, out: Path, lexicon: Path | None, as_json: bool) -> in
     """Find measured lesions in radiology reports (txt, md, docx, HL7 ORU).
 
     REPORTS is a file or a folder. Each measurement becomes a row: axes in mm, series and image,
-    lesion type, target or non-target, and the characters that it came from. What is not a lesion of
-    now (organs, distances, earlier sizes, what is denied) is a skipped row with its reason. No
-    other text of a report is written. Names of files are, as they are.
+    lesion type, target or non-target, and the characters that it came from. Measurements that are
+    not of a lesion seen now (organs, distances, earlier sizes, negations) are skipped rows with
+    their reason. No other text of a report is written, except the names of files.
     """
     from uls_data.mining import mine
 

@@ -10,7 +10,7 @@ certificate_option = click.option(
     "--certificate",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="CERT",
-    help="Keep the masks in 3D that meet a certificate of `certify`, by no other rule.",
+    help="Keep the 3D masks that meet a certificate of `certify`, by no other rule.",
 )
 device_option = click.option(
     "--device",
@@ -41,15 +41,15 @@ jitter_option = click.option(
 key_slice_option = click.option(
     "--key-slice",
     type=click.Choice(["replace", "blend", "leave"]),
-    help="How masks respect the 2D mask on the slice that a reader measured: hold it, hold what "
-    "two of network, 2D mask and ellipse say, or leave the network's.  [default: replace for "
+    help="The mask on the slice that a reader measured: the 2D mask, the majority of network, 2D "
+    "mask and ellipse, or the network's mask.  [default: replace for "
     "models that are told the lines, else leave]",
 )
 image_vote_option = click.option(
     "--image-vote/--no-image-vote",
     default=None,
-    help="Let what looks like the 2D mask of the measured slice, and the lines' ellipsoid, vote "
-    "beside the network.  [default: they do where a model is told the lines]",
+    help="Let tissue that looks like the 2D mask of the measured slice, and the ellipsoid of the "
+    "lines, vote with the network.  [default: on for models that are told the lines]",
 )
 batch_size_option = click.option(
     "--batch-size",

@@ -33,12 +33,13 @@ Examples:
     "given",
     type=click.Path(path_type=Path),
     metavar="DATALIST|FOLDER|M",
-    help="Make one of what trained a model: MONAI's datalist, nnU-Net's raw dataset, a manifest.",
+    help="Make a passport from what trained a model: MONAI's datalist, nnU-Net's raw dataset, or "
+    "a manifest.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="PASSPORT", help="Passport to write."
 )
-@click.option("--name", help="Of the training, with --from.  [default: that of the list]")
+@click.option("--name", help="Name of the training, with --from.  [default: the name of the list]")
 @click.option("--workers", default=1, show_default=True, help="Worker processes, with --from.")
 @json_option
 def command(
@@ -51,9 +52,9 @@ def command(
 ) -> int:
     """Print what trained a model: lesions, series and patients, with hashes, stage by stage.
 
-    MODEL is a model folder, a checkpoint or a passport; of several the passport is their union,
-    as of models that are averaged. A model that was trained further has seen what the model
-    before it saw. --json prints the stages, then every row.
+    MODEL is a model folder, a checkpoint or a passport. Several MODELs give the union of their
+    passports, for models that are averaged. A model that was trained further has also seen what
+    the model before it saw. --json prints the stages, then every row.
 
     `uls-data audit M --against MODEL` says which rows of a manifest a model has seen.
 

@@ -51,7 +51,9 @@ Examples:
     type=click.Path(path_type=Path),
     help="Model folder or checkpoint, ours or nnU-Net v2's; several are averaged.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="OUT of the masks.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="OUT folder for the masks."
+)
 @click.option(
     "--stack",
     type=click.Path(path_type=Path),
@@ -93,9 +95,9 @@ def command(
 ) -> int:
     """Predict the clicked lesion of every VOI, as a layer of 3D pseudo-masks.
 
-    The mask is the component at the VOI's centre, else the nearest within 5 mm. Rows carry
-    both axes' errors and the Dice on the key slice, the expected Dice and the entropy, as
-    `filter` uses them. Run the same command again to continue an interrupted run.
+    The mask is the component at the VOI's centre, else the nearest within 5 mm. Rows hold what
+    `filter` uses: errors of both axes and Dice on the key slice, expected Dice and entropy. Run
+    the same command again to continue an interrupted run.
     """
     try:
         from uls_data.network.prediction import predict

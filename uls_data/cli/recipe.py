@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """List, show, check and start recipes: what is known of each source."""
+    """List, show, check and start recipes, which describe each source."""
 
 
 @command.command("list", epilog="Example: uls-data recipe list")
@@ -118,7 +118,7 @@ def _print_quirks(as_json: bool) -> None:
 @click.argument("recipe", metavar="NAME|FILE")
 @json_option
 def check(recipe: str, as_json: bool) -> int:
-    """Check a recipe: names each wrong field, what was expected, and the fix."""
+    """Check a recipe: name each wrong field, what was expected, and the fix."""
     from uls_data.fetching.wanted import list_problems
     from uls_data.recipe import load_recipe, recipe_problems
 
@@ -155,15 +155,15 @@ Examples:
     "--raw",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Look at raw data first, and propose layout, values and names as they are there.",
+    help="Look at this folder of raw data first, and propose layout, values and names.",
 )
 @click.option("--force", is_flag=True, help="Overwrite a file of that name.")
 @json_option
 def new(name: str, origin: str | None, raw: Path | None, force: bool, as_json: bool) -> int:
     """Write NAME.yaml, a commented recipe to edit, into this folder.
 
-    With --raw it says what it saw, and what it could not tell: pairs of volumes,
-    DICOM series with RTSTRUCT, SEG or mask volumes, values and names with counts.
+    With --raw it looks at the data and prints what it found and what it could not tell: pairs of
+    volumes, DICOM series with RTSTRUCT, SEG or mask volumes, values and names with counts.
     """
     from uls_data.errors import RecipeError
     from uls_data.io import write_bytes

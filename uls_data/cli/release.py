@@ -15,7 +15,7 @@ _SHOWN = 200
 
 @click.group(no_args_is_help=True)
 def command() -> None:
-    """Build, verify and compare releases that one can trust."""
+    """Build, verify and compare releases."""
 
 
 @command.command(
@@ -38,7 +38,7 @@ Examples:
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Recipe of a source of your own, for its licence terms.",
+    help="Recipe of your own source, for its licence terms.",
 )
 @click.option(
     "--certificate",
@@ -58,7 +58,7 @@ Examples:
 @click.option(
     "--local-only",
     is_flag=True,
-    help="Take in what may not be passed on; every part is marked so.",
+    help="Include what may not be passed on; every part is marked.",
 )
 @click.option("--drop-leaks", is_flag=True, help="Leave out rows that `audit` flagged.")
 @json_option
@@ -77,14 +77,14 @@ def build(
 ) -> int:
     """Write a release of a build: the same build gives the same bytes.
 
-    Tar parts of whole VOIs with manifest, licence and attribution of each source, a data
-    card, a change log of the data, SHA256SUMS, and release.json with two roots: of the data
-    (payload) and of all that is said of them (provenance). Unpacked, the parts are laid out
-    as a build.
+    Writes tar parts of whole VOIs with manifest, licence and attribution of each source, a data
+    card, a change log of the data, SHA256SUMS, and release.json with two hashes: of the data
+    (payload) and of everything known about them (provenance). Unpacked, the parts are laid out
+    like a build.
 
-    Refused, with the names of the files, are images and labels that do not pair, files that
-    do not match their rows, missing licence terms, and sources that may not be passed on,
-    such as LNDb. After a kill, run the same command again to continue.
+    The command refuses images and labels that do not pair, files that do not match their rows,
+    missing licence terms, and sources that may not be passed on, such as LNDb. After a kill, run
+    the same command again to continue.
     """
     from uls_data.release import release_build
 
@@ -156,8 +156,8 @@ Examples:
 def verify(folder: Path, release_sha256: str | None, as_json: bool) -> int:
     """Name every file of a release that is missing, extra, changed, renamed or swapped.
 
-    Works offline, on the parts as they are and on what was unpacked of them. Every file is
-    read; a run that was killed continues where it stopped. Exit code 1 if anything is wrong.
+    Works offline, on packed and on unpacked parts. Every file is read; a run that was
+    killed continues where it stopped. Exit code 1 if anything is wrong.
     """
     from uls_data.release import release_verify
 
@@ -212,7 +212,7 @@ def diff(old: Path, new: Path, as_json: bool) -> int:
     Lesions added and removed, masks changed (with Dice, laid over each other in the scan),
     images changed, clicks and measurements moved, types and splits relabelled, licences
     changed. Reasons come from the rows: a correction's text, or else another version of
-    recipe or software. OUT folders of builds are taken, too.
+    recipe or software. OUT folders of builds can be compared, too.
     """
     from uls_data.release import release_diff
 

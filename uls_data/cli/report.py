@@ -27,8 +27,8 @@ Examples:
     "--to",
     type=click.Path(path_type=Path),
     metavar="FILE|DIR",
-    help="HTML file, or folder to write report.html into.  [default: OUT; of a folder without a "
-    "manifest NAME-report.html, here]",
+    help="HTML file, or folder to write report.html into.  [default: OUT; for a folder without a "
+    "manifest ./NAME-report.html]",
 )
 @click.option("--columns", metavar="A,B", help="Manifest columns to write below each picture.")
 @click.option("--top", default=10, show_default=True, help="Entries of each outlier ranking.")
@@ -39,15 +39,15 @@ def command(
 ) -> int:
     """Write one page about a build: what was built, how good it is, what to look at first.
 
-    OUT is the folder of a build, or a manifest; or a folder that was never built, of
-    nnU-Net raw data, pairs of volumes, DICOM with masks, or a JSON list of pairs, which
-    is only read (its VOIs are cut into a cache). The page opens from disk and needs no
-    network: counts against the recipes' expectations, failures by reason, Table 1 and the
-    paper's figures of this build, pseudo-mask quality, outliers by several rules, and all
-    lesions as pictures to sort and filter by any column. Plots lie beside it as SVG, PNG
-    and CSV, in <name>-files; so do the pictures of more than 2,000 masks.
+    OUT is the folder of a build, or a manifest. It may also be a folder that was never built:
+    nnU-Net raw data, pairs of volumes, DICOM with masks, or a JSON list of pairs. Such a folder is
+    only read; its VOIs are cut into a cache. The page opens from disk and needs no network. It
+    shows counts against the recipes' expectations, failures by reason, Table 1 and the paper's
+    figures of this build, pseudo-mask quality, outliers by several rules, and pictures of all
+    lesions to sort and filter by any column. Plots are beside it as SVG, PNG and CSV, in
+    <name>-files, and so are the pictures if there are more than 2,000 masks.
 
-    With --json one object per entry of a ranking, then the report itself.
+    --json prints one object per entry of a ranking, then the report itself.
     """
     from uls_data.reporting import report
 

@@ -83,7 +83,7 @@ Examples:
     type=click.Choice(["ignore", "background"]),
     default="ignore",
     show_default=True,
-    help="What slices without annotation are to 2D masks: unknown, or background (as published).",
+    help="How slices without annotation count for 2D masks: unknown, or background (as published).",
 )
 @click.option(
     "--rule",

@@ -44,9 +44,8 @@ def command(
 ) -> int:
     """Draw a part of a set by patient, with as many lesions of each kind as wanted.
 
-    Prints the patients as the recipes take them (`splits`); the next build writes the
-    part's name into `source_split`. No patient is in two parts, and the same seed draws
-    the same patients.
+    Prints the patients in the form of a recipe (`splits`); the next build writes the part's name
+    into `source_split`. No patient is in two parts, and the same seed draws the same patients.
     """
     from uls_data.manifest.set_parts import split
 

@@ -55,8 +55,9 @@ Examples:
     type=click.Choice(["ignore", "background"]),
     default="ignore",
     show_default=True,
-    help="What nobody annotated: unknown, or background (as published). Other slices of 2D masks; "
-    "what lies apart from a lesion where a source annotates its targets alone.",
+    help="How voxels that nobody annotated count: unknown, or background (as published). These "
+    "are other slices of 2D masks, and voxels far from a lesion if a source annotates only target "
+    "lesions.",
 )
 @click.option(
     "--epochs", type=click.IntRange(min=1), help="Number of epochs, instead of the plan's."

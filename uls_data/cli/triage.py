@@ -56,8 +56,8 @@ Examples:
     "--overlay",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Errata overlay for the verdicts.  [default: OUT/errata/triage.yaml; of a folder without "
-    "a manifest NAME-triage.yaml, here]",
+    help="Errata overlay for the verdicts.  [default: OUT/errata/triage.yaml; for a folder without "
+    "a manifest ./NAME-triage.yaml]",
 )
 @click.option(
     "--author",
@@ -103,8 +103,8 @@ def command(
 ) -> int:
     """Look at VOIs in a browser, on a wall or one by one, and judge them.
 
-    A page for this machine only shows a wall of small pictures, and three planes of
-    each VOI with outline and lines. `g` switches between them, `a` accepts, `r` rejects,
+    Opens a page, for this machine only, with a wall of small pictures and three planes
+    of each VOI with outline and lines. `g` switches between them, `a` accepts, `r` rejects,
     other keys reject with a reason, `n` notes, `u` undoes, `/` filters, `j` sorts, and
     `?` shows all keys. Each verdict is saved at once in an errata overlay, a rejected
     lesion as `drop`. Nothing is lost if the server dies, and nothing that was built

@@ -1,7 +1,7 @@
 """Look at VOIs one by one in a browser, and judge them with the keyboard.
 
-A server for this machine only shows three planes of every VOI; each verdict goes at once into an
-errata overlay. Nothing that was built is changed.
+The server is for this machine only. It shows three planes of every VOI; each verdict goes at once
+into an errata overlay. Nothing that was built is changed.
 """
 
 from uls_data.triage.drawing import DrawingServer, drawing_server
