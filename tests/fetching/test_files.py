@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -246,3 +247,17 @@ def test_a_recipe_that_pins_nothing_says_how_to_get_it(tmp_path: Path) -> None:
     load_recipe.cache_clear()
     with pytest.raises(RecipeError, match=r"(?s)lits pins nothing.*\n  1\. "):
         fetch("lits", tmp_path)
+
+
+def test_a_disk_that_takes_no_more(tmp_path: Path, pin: Pin) -> None:
+    """A limit on the size of files: the write fails as on a full disk, and nothing gets a name."""
+    recipe, raw = pin({}), tmp_path / "raw"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(DATA) // 2, before[1]))
+    try:
+        kind, reason, detail = outcome(fetch(recipe, raw))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (kind, reason, detail) == ("failed", "disk_full", "in/masks.zip: File too large")
+    assert not named(raw)
+    assert outcome(fetch(recipe, raw))[0] == "fetched" and named(raw) == ["in/masks.zip"]

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from demo.crowds import make_ccc18
 from demo.dicom import PRIVATE, uid_of
+from uls_data.dicom.series import read_series
 from uls_data.errors import SourceError
 from uls_data.outcome import Reason
 from uls_data.recipe import load_recipe
@@ -273,7 +274,7 @@ def test_cases_of_the_made_up_archive(made: Path) -> None:
 
 def test_windows_of_slices(made: Path) -> None:
     case = find(made)[uid_of("ccc18 CPTAC-PDA")]
-    windows = windows_of(case.slices, made)
+    windows = windows_of(read_series(case.slices, made).headers)
     assert len(windows) == 24 and set(windows.values()) == {(-125.0, 225.0)}  # the first pair
 
 

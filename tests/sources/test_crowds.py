@@ -170,7 +170,7 @@ def lesions_and_marks(
     case, series = opened
     own = reader().model_copy(update=fields)
     grid = Grid(series.volume, slices_of(series.volume, series.sop_instance_uids))
-    by_uid = windows_of(case.slices, root)
+    by_uid = windows_of(series.headers)
     windows = {at: by_uid.get(uid) for at, uid in enumerate(series.sop_instance_uids)}
     case = replace(case, measurements=tuple(rows))
     requests = Requests([one for one in rows if isinstance(one, Statement)], grid, ())

@@ -9,12 +9,10 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from uls_data.dicom.elements import Header, Tag
-from uls_data.dicom.header import read_header
 from uls_data.dicom.phases import DrawnOn
 from uls_data.dicom.series import read_series
 from uls_data.dicom.stack import ACCEPTED
 from uls_data.errors import CaseError
-from uls_data.ids import readable
 from uls_data.outcome import Reason
 from uls_data.volumes.volume import Volume
 
@@ -30,7 +28,6 @@ _NUMBERS = {
     "ImageOrientationPatient": (Tag.IMAGE_ORIENTATION_PATIENT, 6),
     "PixelSpacing": (Tag.PIXEL_SPACING, 2),
 }
-_WANTED = frozenset(Tag) - {Tag.PATIENT_ID}
 
 
 @dataclass(frozen=True)
@@ -72,10 +69,7 @@ def scan_headers(files: Sequence[Path], root: Path, drawn_on: DrawnOn | None = N
             Reason.DUPLICATE_UIDS,
             "several slices share a SOP Instance UID, or have none: nothing can refer to one",
         )
-    by_uid = {}
-    for file in files:
-        header, _ = read_header(root / file, readable(file.as_posix()), _WANTED)
-        by_uid[header.uid(Tag.SOP_INSTANCE_UID)] = header
+    by_uid = {header.uid(Tag.SOP_INSTANCE_UID): header for header in series.headers}
     return ScanHeaders(
         series.volume, tuple(_dataset(by_uid[uid]) for uid in series.sop_instance_uids)
     )

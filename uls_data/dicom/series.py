@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os.path import realpath
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,8 @@ class Series:
         Of each slice along the slice normal.
     left_out : str
         Words for the slices of other stacks in the series, such as another phase; empty without.
+    headers : tuple of Header
+        Of all slices, by name, also of those that are left out; without PatientID.
     """
 
     volume: Volume
@@ -77,6 +79,7 @@ class Series:
     positions_mm: tuple[float, ...]
     shared_uids: frozenset[str] = frozenset()
     left_out: str = ""
+    headers: tuple[Header, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,8 @@ def read_series(
     if shared:
         volume = replace(volume, flags=(*volume.flags, Flag.SHARED_UIDS))
     uids = tuple("" if uid in shared else uid for uid in named)
-    return Series(volume, uids, stack.positions_mm, shared, left_out)
+    headers = tuple(one.header for one in slices)
+    return Series(volume, uids, stack.positions_mm, shared, left_out, headers)
 
 
 def series_size(files: Sequence[Path], root: Path) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
 
 from uls_data.errors import SourceError
+from uls_data.fetching.disk import disk_failure
 from uls_data.fetching.s5cmd import NEEDS
 from uls_data.fetching.wanted import RIGHT_FILES, Item, Outcome, Why, part_of, right_file
 from uls_data.io.journal import Journal
@@ -24,7 +25,6 @@ _AT_ONCE = 4
 _TRIES, _PAUSE_S = 3, 1.0
 _TIMEOUT_S = (30, 120)
 _CHUNK_BYTES = 1 << 16
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _GONE, _NO_SUCH_RANGE = (404, 410), 416
 
 
@@ -113,8 +113,7 @@ class FileDownloads:
         except FileExistsError as error:
             item.end(Outcome.FAILED, Why.IN_THE_WAY, f"{place}: {error.strerror}")
         except OSError as error:
-            reason = Why.DISK_FULL if error.errno in _FULL else Why.UNWRITABLE
-            item.end(Outcome.FAILED, reason, f"{pinned.path}: {error.strerror or error}")
+            item.end(Outcome.FAILED, *disk_failure(error, pinned.path))
         return item
 
     def _download(self, pinned: PinnedFile, place: Path) -> None:

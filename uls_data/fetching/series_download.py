@@ -14,6 +14,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
+from uls_data.fetching.disk import disk_failure
 from uls_data.fetching.s5cmd import Copier, Event, Listed, list_objects
 from uls_data.fetching.series_list import Series
 from uls_data.fetching.staged import difference_of, give_place, reason_of, take_stock
@@ -25,7 +26,7 @@ _WINDOW_BYTES, _WINDOW_FILES = 1 << 31, 1000
 _LISTED_FIRST, _LISTED_AT_ONCE = 8, 64
 # They wait for the disk, mostly.
 _CHECKERS = 8
-# So many series in a row that the store does not give: it gives none at present.
+# So many series in a row that the store does not give, or the disk not take: so for all.
 _PATIENCE = 10
 _TRIES = 2
 _STALLED_S, _LOOK_S = 600.0, 5.0
@@ -191,7 +192,7 @@ class SeriesDownloads:
                 return
             missing = take_stock(folder, listed)
         except OSError as error:
-            self._failed(item, Why.UNWRITABLE, f"{error.filename}: {error.strerror}")
+            self._failed(item, *disk_failure(error))
             return
         here = _UnderWay(item, series, listed, set(listed.objects))
         self._under_way[series.uuid] = here
@@ -254,9 +255,7 @@ class SeriesDownloads:
             return
         here.left.discard(checked.name)
         if checked.error is not None:
-            reason, said = reason_of(str(checked.error), here.series)
-            reason = Why.DISK_FULL if reason == Why.DISK_FULL else Why.UNWRITABLE
-            here.errors.append((reason, said))
+            here.errors.append(disk_failure(checked.error))
         elif checked.wrong is not None:
             here.wrong[checked.name] = checked.wrong
         elif not checked.name:
@@ -290,7 +289,8 @@ class SeriesDownloads:
     def _failed(self, item: Item, reason: Why, detail: str) -> None:
         if reason == Why.DISK_FULL:
             self._stop = (reason, detail)
-        self._in_a_row = self._in_a_row + 1 if reason == Why.UNREACHABLE else 0
+        of_all = reason in (Why.UNREACHABLE, Why.UNWRITABLE)
+        self._in_a_row = self._in_a_row + 1 if of_all else 0
         if self._in_a_row >= _PATIENCE:
             self._stop = (reason, f"{self._in_a_row} series in a row failed, the last: {detail}")
         self._end(item, Outcome.FAILED, reason, detail)

@@ -7,20 +7,19 @@ import os
 import shutil
 from pathlib import Path
 
+from uls_data.fetching.disk import disk_reason
 from uls_data.fetching.s5cmd import Listed, Object
 from uls_data.fetching.series_list import Series
 from uls_data.fetching.wanted import Why
 
-_DISK_WORDS = ("no space left", "disk quota exceeded", "file too large", "input/output error")
-
 
 def reason_of(message: str, series: Series) -> tuple[Why, str]:
-    """Why something failed, by what s5cmd or the operating system said."""
+    """Why something failed, by what s5cmd said."""
     where = f"{series.url}/"
     said = " ".join(message.split())[:300]
     lower = said.lower()
-    if any(words in lower for words in _DISK_WORDS):
-        return Why.DISK_FULL, said
+    if (of_disk := disk_reason(said)) is not None:
+        return of_disk, said
     if any(
         words in lower for words in ("no object found", "nosuchkey", "notfound", "nosuchbucket")
     ):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from uls_data.dicom.elements import Tag
+from uls_data.dicom.elements import Header, Tag
 from uls_data.dicom.header import read_header
 from uls_data.dicom.inventory import SeriesFiles
 from uls_data.errors import CaseError
@@ -177,13 +177,11 @@ class Directory:
         return f": the case has {len(uids)} CT series, with the numbers {shown}"
 
 
-def numbers_of(files: Iterable[Path], root: Path) -> dict[int, list[str]]:
-    """SOPInstanceUIDs of slices by their InstanceNumber; what cannot be read is left out."""
-    wanted = frozenset((int(Tag.SOP_INSTANCE_UID), int(Tag.INSTANCE_NUMBER)))
+def numbers_of(headers: Iterable[Header]) -> dict[int, list[str]]:
+    """SOPInstanceUIDs of slices by their InstanceNumber; those without one are left out."""
     found: dict[int, list[str]] = {}
-    for file in files:
-        with suppress(CaseError, OSError):
-            header, _ = read_header(root / file, readable(file.as_posix()), wanted)
+    for header in headers:
+        with suppress(CaseError):
             number = header.numbers(Tag.INSTANCE_NUMBER, 1)
             if number is not None and number[0].is_integer():
                 found.setdefault(int(number[0]), []).append(header.uid(Tag.SOP_INSTANCE_UID))

@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable
 
 from uls_data.dicom.elements import Header, Tag
-from uls_data.dicom.header import read_header
-from uls_data.errors import CaseError
-from uls_data.ids import readable
 from uls_data.volumes.header_text import number
 
-_WINDOW_CENTRE, _WINDOW_WIDTH = 0x00281050, 0x00281051
-_WANTED = frozenset((int(Tag.SOP_INSTANCE_UID), _WINDOW_CENTRE, _WINDOW_WIDTH))
 _FARTHEST_HU = 1e5
 
 
-def windows_of(files: Sequence[Path], root: Path) -> dict[str, tuple[float, float] | None]:
-    """Display windows of slices by SOPInstanceUID: low and high HU.
-
-    Parameters
-    ----------
-    files : sequence of Path
-        Relative to the root, and known to lie inside it. What cannot be read is left out.
-    """
-    windows = {}
-    for file in files:
-        try:
-            header, _ = read_header(root / file, readable(file.as_posix()), _WANTED)
-        except (CaseError, OSError):
-            continue
-        texts = _first(header, _WINDOW_CENTRE), _first(header, _WINDOW_WIDTH)
-        windows[header.uid(Tag.SOP_INSTANCE_UID)] = window_hu(*texts)
-    return windows
+def windows_of(headers: Iterable[Header]) -> dict[str, tuple[float, float] | None]:
+    """Display windows of slices by SOPInstanceUID: low and high HU."""
+    return {
+        header.uid(Tag.SOP_INSTANCE_UID): window_hu(
+            _first(header, Tag.WINDOW_CENTER), _first(header, Tag.WINDOW_WIDTH)
+        )
+        for header in headers
+    }
 
 
 def window_hu(centre: str, width: str) -> tuple[float, float] | None:

@@ -57,11 +57,11 @@ def open_measured(opening: Opening, reader: Measurements) -> Opened:
         grid = Grid(
             series.volume,
             slices_of(series.volume, series.sop_instance_uids),
-            numbers_of(case.slices, raw) if needed else {},
+            numbers_of(series.headers) if needed else {},
             reader.nearest_vox,
             shared=series.shared_uids,
         )
-        by_uid = windows_of(case.slices, raw)
+        by_uid = windows_of(series.headers)
         windows = {at: by_uid.get(uid) for at, uid in enumerate(series.sop_instance_uids) if uid}
         requests = Requests(said, grid, series.sop_instance_uids)
         lesions, marks = lesions_of(case, raw, reader, grid, requests, windows, opening.profile)
