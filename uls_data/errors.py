@@ -7,7 +7,12 @@ Every message says: what, which case and file, expected, found, what to do. A
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 from uls_data.outcome import Reason
+
+_LONGEST_WORD = 60
 
 
 class UlsDataError(Exception):
@@ -45,3 +50,15 @@ class CaseError(UlsDataError):
     def __reduce__(self) -> tuple[type[CaseError], tuple[Reason, str]]:
         # Exceptions cross process boundaries; the default would pass one argument.
         return type(self), (self.reason, self.detail)
+
+
+def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
+    """Return ` Did you mean ...?` with the names nearest to a mistyped one; empty if none is near.
+
+    Parameters
+    ----------
+    most : int
+        Names at most.
+    """
+    near = get_close_matches(word[:_LONGEST_WORD], list(known), most)
+    return f" Did you mean {' or '.join(near)}?" if near else ""

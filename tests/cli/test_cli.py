@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 import subprocess
 import sys
@@ -206,8 +207,8 @@ def test_a_mistyped_command_and_word_are_told(uls: Any, built: Path) -> None:
     assert wrong.code == 2 and "Did you mean build?" in wrong.err
     for expression in ('lesion_type == "kidny"', ' lesion_type == "kidny"'):
         none = uls("query", built, expression)
-        assert none.code == 0 and "did you mean kidney?" in none.err
-    assert "did you mean" not in uls("query", built, 'lesion_type == "bone"').err
+        assert none.code == 0 and "Did you mean kidney?" in none.err
+    assert "Did you mean" not in uls("query", built, 'lesion_type == "bone"').err
 
 
 def test_commands_that_the_template_names_work(
@@ -235,3 +236,25 @@ def test_quirks_need_no_recipe(uls: Any) -> None:
     }
     missing = uls("recipe", "show")
     assert missing.code == 2 and "NAME|FILE" in missing.err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion(shell: str) -> None:
+    """As docs/reference/commands.md sets it up."""
+    command = [sys.executable, "-c", "from uls_data.cli import main; main()"]
+
+    def complete(words: str, at: int) -> set[str]:
+        said = {
+            "_ULS_DATA_COMPLETE": f"{shell}_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": words.split()[-1] if shell == "fish" else str(at),
+        }
+        run = subprocess.run(command, env={**os.environ, **said}, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        return set(re.split(r"[\n,\t]", run.stdout))
+
+    assert "report" in complete("uls-data rep", 1)
+    assert "--profile" in complete("uls-data build --pro", 2)
+    source = {**os.environ, "_ULS_DATA_COMPLETE": f"{shell}_source"}
+    run = subprocess.run(command, env=source, capture_output=True, text=True)
+    assert run.returncode == 0 and "_ULS_DATA_COMPLETE" in run.stdout

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from uls_data.cli.output import rate_text
+from uls_data.cli.progress import Progress, rate_text
 from uls_data.manifest import write_manifest
 
 DETAIL = (
@@ -77,17 +77,53 @@ def test_a_bar_says_what_it_waits_for() -> None:
     text = on_terminal(
         "-c",
         "import time\n"
-        "from uls_data.cli.output import Progress\n"
-        "bar = Progress('lesions')\n"
-        "bar.begin(12)\n"
-        "time.sleep(1.2)\n"
-        "bar.step(1, 1)\n"
-        "bar.end()\n",
+        "from uls_data.cli.progress import Progress\n"
+        "with Progress('lesions') as bar:\n"
+        "    time.sleep(2.2)\n"
+        "    bar.begin(12)\n"
+        "    time.sleep(3.2)\n"
+        "    bar.step(1, 1)\n",
         columns=120,
     )
     assert "0 of 12 cases" in text and "the first cases are at work" in text
     assert "1 of 12 cases" in text and "s per lesion" in text
     assert "/ cases" not in text and "s/it" not in text
+    # It moves while nothing is finished, and before it is known how much there is.
+    assert "looking for cases [00:00]" in text and "looking for cases [00:01]" in text
+    assert "0 of 12 cases [00:01<?" in text or "0 of 12 cases [00:02<?" in text
+
+
+def test_the_bar_of_an_interrupted_command_is_gone() -> None:
+    text = on_terminal(
+        "-c",
+        "import contextlib, threading\n"
+        "from uls_data.cli.progress import Progress\n"
+        "with contextlib.suppress(KeyboardInterrupt), Progress('lesions') as bar:\n"
+        "    bar.begin(3)\n"
+        "    raise KeyboardInterrupt\n"
+        "print([one.name for one in threading.enumerate() if 'progress' in one.name])\n",
+    )
+    assert text.rstrip().endswith("[]")
+
+
+def test_a_rate_is_that_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an hour of waiting for a disk it says how fast it goes now."""
+    now = 1000.0
+    monkeypatch.setattr("uls_data.cli.progress.time.monotonic", lambda: now)
+    bar = Progress("lesions")
+    bar.begin(10_000)
+    now += 3600
+    bar.step(1, 1)
+    for _ in range(200):
+        now += 0.5
+        bar.step(1, 1)
+    assert bar.rate(now) == "2.0 lesions/s"
+    slow = Progress("lesions")
+    slow.begin(10)
+    for _ in range(3):
+        now += 90
+        slow.step(1, 1)
+    assert slow.rate(now) == "90.0 s per lesion"
 
 
 @pytest.mark.parametrize(

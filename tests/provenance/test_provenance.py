@@ -226,7 +226,7 @@ def test_blame_tells_everything_in_order(copy: Path) -> None:
 
 def test_wrong_questions(made: Path, tmp_path: Path) -> None:
     name = rows_of(made)[0]["voi_id"]
-    with pytest.raises(ManifestError, match="did you mean a_lesion_02_sample_1"):
+    with pytest.raises(ManifestError, match="Did you mean a_lesion_02_sample_1"):
         blame("a_lesion_02_samples_1", made / "out")
     with pytest.raises(ManifestError, match="no layer 'jury', only annotated, corrected"):
         explain(name, made / "out", layer="jury")

@@ -30,13 +30,13 @@ def test_a_query_finds_and_orders(client: Client) -> None:
     assert found(where='flagged("single_slice")') == [0]
     assert found(where="predicted_dice > 2") == []
     hints = client.json("/api/found?where=lesion_type%3D%3D%22lungs%22")["hints"]
-    assert hints == ["no lesion_type is 'lungs'; did you mean lung?"]
+    assert hints == ["No lesion_type is 'lungs'. Did you mean lung?"]
 
 
 @pytest.mark.parametrize(
     ("where", "words"),
     [
-        ("predicted_dise > 1", "no column 'predicted_dise'; did you mean predicted_dice?"),
+        ("predicted_dise > 1", "no column 'predicted_dise'. Did you mean predicted_dice?"),
         ("predicted_dice >", "not an expression"),
         ("__import__('os').system('id')", "cannot be used"),
         ("@pd.read_pickle('x')", "not an expression"),

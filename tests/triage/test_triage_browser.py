@@ -213,7 +213,7 @@ def test_a_filter_shows_what_meets_it_and_a_view_keeps_it(page: Page, server: Tr
     page.wait("document.body.dataset.wall === 'ready'")
     page.press("/")
     page.press(*"predicted_dise > 0.6", "enter")
-    page.wait_for("#problem", "did you mean predicted_dice?")
+    page.wait_for("#problem", "Did you mean predicted_dice?")
     assert page.wait("document.querySelector('#where').getAttribute('aria-invalid')") == "true"
     page.browser.find_element("id", "where").clear()
     page.press("escape", "/")

@@ -9,13 +9,13 @@ import os
 import signal
 import sys
 import threading
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 import click
 
 from uls_data import __version__
+from uls_data.cli.groups import Suggesting
 from uls_data.errors import UlsDataError
 
 _MOMENT_S = 0.02
@@ -36,6 +36,7 @@ _COMMANDS = {
     "certify": ("certify", "State a risk of 3D pseudo-masks, and mark the rows that meet it."),
     "contact-sheet": ("contact_sheet", "Draw slice, lines and masks of any set of lesions."),
     "index": ("index", "Write the manifest of an existing archive of VOIs."),
+    "columns": ("columns", "List the columns of manifests, or tell all about one."),
     "query": ("query", "Print the rows of manifests that meet an expression."),
     "mine": ("mine", "Find measured lesions in radiology reports; English and Dutch."),
     "passport": ("passport", "Print what trained a model: lesions, series, patients, hashes."),
@@ -57,7 +58,7 @@ _COMMANDS = {
 _INTERRUPTED = "Interrupted. Run the same command again to continue."
 
 
-class _Commands(click.Group):
+class _Commands(Suggesting):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
@@ -67,16 +68,6 @@ class _Commands(click.Group):
         module = import_module(f"uls_data.cli.{_COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            close = get_close_matches(args[0], _COMMANDS, 2)
-            hint = f" Did you mean {' or '.join(close)}?" if close else ""
-            raise click.UsageError(error.message + hint, ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

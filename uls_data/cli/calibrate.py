@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import Progress, failures, json_line, json_option, next_step
+from uls_data.cli.output import failures, json_line, json_option, next_step
+from uls_data.cli.progress import Progress
 from uls_data.cli.trial import trial_options
 
 

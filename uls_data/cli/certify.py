@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.output import Progress, failures, json_line, json_option, next_step, prose, table
+from uls_data.cli.output import failures, json_line, json_option, next_step, prose, table
+from uls_data.cli.progress import Progress
 
 if TYPE_CHECKING:
     from uls_data.certificates import Marks

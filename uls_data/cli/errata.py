@@ -11,12 +11,14 @@ from typing import Any
 import click
 
 from uls_data.cli.errata_edit import edit, take
-from uls_data.cli.output import F, Progress, json_line, json_option, next_step, table
+from uls_data.cli.groups import Suggesting
+from uls_data.cli.output import F, json_line, json_option, next_step, table
+from uls_data.cli.progress import Progress
 
 _SHOWN = 20
 
 
-@click.group(no_args_is_help=True)
+@click.group(cls=Suggesting, no_args_is_help=True)
 def command() -> None:
     """Correct lesions with small text files, as a separate layer.
 

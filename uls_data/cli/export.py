@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import F, Progress, failures, json_line, json_option, next_step
+from uls_data.cli.groups import Suggesting
+from uls_data.cli.output import F, failures, json_line, json_option, next_step
+from uls_data.cli.progress import Progress
 
 
-@click.group(no_args_is_help=True)
+@click.group(cls=Suggesting, no_args_is_help=True)
 def command() -> None:
     """Write VOIs in the layout of another program."""
 

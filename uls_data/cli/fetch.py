@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.output import SHOWN_FAILURES, Progress, json_line, json_option, next_step
+from uls_data.cli.output import SHOWN_FAILURES, json_line, json_option, next_step
+from uls_data.cli.progress import Progress
 
 if TYPE_CHECKING:
     from uls_data.fetching.downloading import FetchReport

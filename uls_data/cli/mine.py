@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from uls_data.cli.output import Progress, failures, json_line, json_option, next_step, table
+from uls_data.cli.output import failures, json_line, json_option, next_step, table
+from uls_data.cli.progress import Progress
 
 
 @click.command(

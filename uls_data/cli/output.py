@@ -7,9 +7,8 @@ import math
 import shutil
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -23,8 +22,6 @@ _GAP = 2
 _LEAST = 8
 # This column is the longest where it says anything.
 _LONG = "detail"
-# How fast it goes is said behind it: tqdm's own words for less than one a second are hard to read.
-_BAR = "{percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}{unit} [{elapsed}<{remaining}{postfix}]"
 
 
 def json_option(function: F) -> F:
@@ -176,82 +173,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(str(item) for item in value)
     return str(value).replace("\n", " ")
-
-
-def rate_text(things: int, seconds: float, unit: str) -> str:
-    """Say how fast it goes: things a second, or seconds a thing where that is the larger number.
-
-    Parameters
-    ----------
-    unit : str
-        A plural, such as `lesions`.
-    """
-    if 0 < things < seconds:
-        return f"{seconds / things:.1f} s per {unit.removesuffix('s')}"
-    return f"{things / seconds:.1f} {unit}/s"
-
-
-class Progress:
-    """A bar on a terminal; elsewhere one plain line every half minute and at the end.
-
-    A context manager: the bar is removed at its end, whatever happens.
-
-    Parameters
-    ----------
-    unit : str
-        What is made, such as `lesions`.
-    steps : str
-        What is worked through, such as `cases`.
-    """
-
-    def __init__(self, unit: str, steps: str = "cases") -> None:
-        self.unit, self.steps = unit, steps
-        self.things = 0
-        self.cases = self.before = self.total = 0
-        self.start = self.said = time.monotonic()
-        self._bar: Any = None
-
-    def begin(self, total: int, done: int = 0) -> None:
-        """Start with `total` cases, of which `done` were finished before."""
-        self.total, self.cases, self.before = total, done, done
-        self.start = self.said = time.monotonic()
-        if sys.stderr.isatty() and total > done:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=total,
-                initial=done,
-                unit=f" {self.steps}",
-                bar_format=_BAR,
-                file=sys.stderr,
-                leave=False,
-            )
-            # Until the first is done, a bar at 0 looks like one that hangs.
-            self._bar.set_postfix_str(f"the first {self.steps} are at work")
-
-    def step(self, cases: int, things: int) -> None:
-        """Count finished cases and things."""
-        self.cases += cases
-        self.things += things
-        seconds = max(time.monotonic() - self.start, 1e-6)
-        rate = rate_text(self.things, seconds, self.unit)
-        if self._bar is not None:
-            self._bar.set_postfix_str(rate, refresh=False)
-            self._bar.update(cases)
-        elif time.monotonic() - self.said > 30:
-            self.said = time.monotonic()
-            done = self.cases - self.before
-            left = seconds / done * (self.total - self.cases) if done > 0 else None
-            when = "" if left is None else f", {left / 60:.0f} min left"
-            click.echo(f"{self.cases} of {self.total} {self.steps}, {rate}{when}", err=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
-    def end(self) -> None:
-        """Remove the bar."""
-        if self._bar is not None:
-            self._bar.close()

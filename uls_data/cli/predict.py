@@ -17,7 +17,8 @@ from uls_data.cli.model_options import (
     threads_option,
     tta_option,
 )
-from uls_data.cli.output import Progress, failures, json_line, json_option, next_step, table
+from uls_data.cli.output import failures, json_line, json_option, next_step, table
+from uls_data.cli.progress import Progress
 from uls_data.errors import ManifestError, UlsDataError
 
 if TYPE_CHECKING:

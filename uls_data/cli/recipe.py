@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from uls_data.cli.groups import Suggesting
 from uls_data.cli.output import json_line, json_option, next_step, prose, table
 
 if TYPE_CHECKING:
     from uls_data.recipe.model import MinimumSize
 
 
-@click.group()
+@click.group(cls=Suggesting)
 def command() -> None:
     """List, show, check and start recipes, which describe each source."""
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import click
 
-from uls_data.cli.output import Progress, json_line, json_option, next_step, table
+from uls_data.cli.groups import Suggesting
+from uls_data.cli.output import json_line, json_option, next_step, table
+from uls_data.cli.progress import Progress
 
 _SHOWN = 200
 
 
-@click.group(no_args_is_help=True)
+@click.group(cls=Suggesting, no_args_is_help=True)
 def command() -> None:
     """Build, verify and compare releases."""
 

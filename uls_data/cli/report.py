@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from uls_data.cli.folder import folder_options, view_of
-from uls_data.cli.output import Progress, json_line, json_option, next_step
+from uls_data.cli.output import json_line, json_option, next_step
+from uls_data.cli.progress import Progress
 
 _LISTED = 5
 

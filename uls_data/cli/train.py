@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from uls_data.cli.model_options import device_option, threads_option
-from uls_data.cli.output import Progress, failures, json_line, json_option, next_step, table
+from uls_data.cli.output import failures, json_line, json_option, next_step, table
+from uls_data.cli.progress import Progress
 from uls_data.errors import UlsDataError
 
 if TYPE_CHECKING:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from uls_data.errors import SourceError
+from uls_data.errors import SourceError, did_you_mean
 from uls_data.factory.options import Task
 from uls_data.factory.replay import positions_of
 from uls_data.manifest.row import Row
@@ -90,9 +89,8 @@ def chosen_of(tasks: list[Task], only: Sequence[str], limit: int | None) -> list
         names = [task.case.case_id for task in tasks]
         for wanted in only:
             if wanted not in names:
-                near = difflib.get_close_matches(wanted, names, n=1)
-                hint = f"Did you mean {near[0]}?" if near else f"Cases are called like {names[0]}."
-                raise SourceError(f"--only {wanted}: no such case below --raw. {hint}")
+                hint = did_you_mean(wanted, names) or f" Cases are called like {names[0]}."
+                raise SourceError(f"--only {wanted}: no such case below --raw.{hint}")
         chosen = [task for task in tasks if task.case.case_id in set(only)]
     return chosen[:limit]
 

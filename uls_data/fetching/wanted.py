@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from uls_data.errors import RecipeError, SourceError
+from uls_data.errors import RecipeError, SourceError, did_you_mean
 from uls_data.fetching.series_list import Series, read_series
 from uls_data.io import sha256_bytes, sha256_file
 from uls_data.io.journal import Journal
@@ -146,10 +145,9 @@ def chosen_items(items: list[Item], only: Sequence[str], limit: int | None) -> l
     cases = sorted({item.case for item in items if item.case is not None})
     for wanted in only:
         if wanted not in cases:
-            near = difflib.get_close_matches(wanted, cases, n=1)
             like = f"Cases are called like {cases[0]}." if cases else "Its files are of all cases."
-            hint = f"Did you mean {near[0]}?" if near else like
-            raise SourceError(f"--only {wanted}: no such case is pinned. {hint}")
+            hint = did_you_mean(wanted, cases) or f" {like}"
+            raise SourceError(f"--only {wanted}: no such case is pinned.{hint}")
     kept = set([case for case in cases if not only or case in only][:limit])
     return [item for item in items if item.case is None or item.case in kept]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from uls_data.errors import ManifestError
+from uls_data.errors import ManifestError, did_you_mean
 from uls_data.io import atomic_write
 from uls_data.manifest.row import Row
 from uls_data.manifest.schema import VERSION_KEY, arrow_schema, columns_since, document
@@ -253,7 +253,7 @@ def _known(columns: Sequence[str] | None) -> list[str]:
     for column in columns or ():
         if column not in names:
             raise ManifestError(
-                f"no column {column!r}; `uls-data query --help` tells where the columns are listed"
+                f"no column {column!r}.{did_you_mean(column, names)} `uls-data columns` lists them"
             )
     return names if columns is None else list(columns)
 

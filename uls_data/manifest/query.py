@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from uls_data.errors import ManifestError
+from uls_data.errors import ManifestError, did_you_mean
 from uls_data.manifest.answers import Answers
 from uls_data.manifest.parquet import (
     count_rows,
@@ -168,9 +167,8 @@ def unknown_words(expression: str) -> list[str]:
         words = [x.value for side in sides for x in ast.walk(side) if isinstance(x, ast.Constant)]
         for name, word in ((name, word) for name in names for word in words):
             if isinstance(word, str) and word not in lists[name]:
-                near = difflib.get_close_matches(word, lists[name], n=1)
-                hint = f"did you mean {near[0]}?" if near else f"it is {', '.join(lists[name])}"
-                hints.append(f"no {name} is {word!r}; {hint}")
+                hint = did_you_mean(word, lists[name]) or f" It is {', '.join(lists[name])}."
+                hints.append(f"No {name} is {word!r}.{hint}")
     return hints
 
 
@@ -200,10 +198,9 @@ def _parsed(expression: str) -> ast.Expression | None:
                 f"query {_short(expression)}: {node.id[:_SHOWN]}() is not known; flagged() is"
             )
         if isinstance(node, ast.Name) and node not in functions and node.id not in column_names():
-            near = difflib.get_close_matches(node.id[:_SHOWN], column_names(), n=1)
-            hint = f"did you mean {near[0]}?" if near else "text must be in quotes."
+            hint = did_you_mean(node.id, column_names()) or " Text must be in quotes."
             raise ManifestError(
-                f"query {_short(expression)}: no column {node.id[:_SHOWN]!r}; {hint}"
+                f"query {_short(expression)}: no column {node.id[:_SHOWN]!r}.{hint}"
             )
     return tree
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
-from uls_data.errors import ManifestError
+from uls_data.errors import ManifestError, did_you_mean
 from uls_data.ids import hash_of
 from uls_data.manifest.choice import counting
 from uls_data.manifest.parquet import manifest_files, read_rows
@@ -117,7 +117,7 @@ def split(
             )
     schema = arrow_schema()
     if by not in schema.names or not pt.is_string(schema.field(by).type):
-        raise ManifestError(f"--by {by}: no column of text")
+        raise ManifestError(f"--by {by}: no column of text.{did_you_mean(by, schema.names)}")
     left_out: Counter[str] = Counter()
     groups = _patients(paths, by, left_out)
     if not groups:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from uls_data.errors import ManifestError
+from uls_data.errors import ManifestError, did_you_mean
 from uls_data.manifest.schema import arrow_schema
 
 _DOWN = "-"
@@ -22,7 +22,7 @@ def sorting(text: str) -> tuple[str, bool]:
     column = text.removeprefix(_DOWN)
     schema = arrow_schema()
     if column not in schema.names or pa.types.is_nested(schema.field(column).type):
-        raise ManifestError(f"{column}: no column to sort by")
+        raise ManifestError(f"{column}: no column to sort by.{did_you_mean(column, schema.names)}")
     return column, text.startswith(_DOWN)
 
 

@@ -16,7 +16,7 @@ from uls_data.errors import CaseError, ManifestError
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import Choice, is_reader, rank, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
-from uls_data.manifest.query import query
+from uls_data.manifest.query import query, unknown_words
 from uls_data.manifest.schema import arrow_schema
 from uls_data.manifest.sorting import order, sorting
 from uls_data.pictures.window import window_of
@@ -124,7 +124,8 @@ def contact_sheet(
     """
     tiles = _tiles(manifests, expression, limit, sort)
     if not tiles:
-        raise ManifestError(f"no VOI with an image meets {expression!r}: nothing to draw")
+        hints = "".join(f"\n  {hint}" for hint in unknown_words(expression))
+        raise ManifestError(f"no VOI with an image meets {expression!r}: nothing to draw{hints}")
     draw_sheet(tiles, columns).save(to, format="PNG", optimize=True)
     return len(tiles)
 

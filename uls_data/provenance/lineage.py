@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from uls_data.errors import ManifestError
+from uls_data.errors import ManifestError, did_you_mean
 from uls_data.manifest.choice import CORRECTED, best, counted
 from uls_data.manifest.parquet import manifest_files, read_table
 from uls_data.manifest.row import Row
@@ -40,9 +39,8 @@ def rows_of(voi_id: str, manifest: Paths) -> list[Found]:
                 found.append(Found(file, row))
     if not found:
         names = {name for file in files for name in read_table(file, ["voi_id"])[0].to_pylist()}
-        near = difflib.get_close_matches(voi_id, names - {None}, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ManifestError(f"no row of VOI {voi_id!r}{hint}")
+        hint = did_you_mean(voi_id, (name for name in names if name is not None))
+        raise ManifestError(f"no row of VOI {voi_id!r}.{hint}")
     sources = sorted({one.row["source"] for one in found})
     if len(sources) > 1:
         raise ManifestError(f"{voi_id} is a VOI of {' and of '.join(sources)}: name one manifest")

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from uls_data.errors import RecipeError
+from uls_data.errors import RecipeError, did_you_mean
 from uls_data.recipe.model import Recipe
 from uls_data.resources import shipped
 from uls_data.yaml_text import YamlError, load_yaml
@@ -56,8 +56,7 @@ def recipe_path(name_or_file: str) -> Path:
         return path / "recipe.yaml"
     if path.is_file():
         return path
-    near = difflib.get_close_matches(name_or_file, recipe_names(), n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(name_or_file, recipe_names())
     raise RecipeError(
         f"{name_or_file}: neither a shipped recipe nor a file.{hint}\n"
         f"  Shipped: {', '.join(recipe_names())}.\n"
@@ -163,7 +162,8 @@ def _explain(problem: Any, content: dict[str, Any]) -> str:
             hint = f"Did you mean `{near[0]}`?" if near else f"Known here: {', '.join(known)}."
             return f"{field}: no such field. {hint} Otherwise remove it."
         case "union_tag_invalid" | "union_tag_not_found" | "enum" | "literal_error":
-            return f"{field}: {expected}; found {_short(found)}. Choose one of those listed."
+            hint = did_you_mean(str(found), re.findall("'([^']*)'", expected))
+            return f"{field}: {expected}; found {_short(found)}.{hint or ' Choose one of those.'}"
     return f"{field}: {expected}; found {_short(found)}. {_meaning(place)}"
 
 

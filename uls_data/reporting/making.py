@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from uls_data.errors import ManifestError, SourceError
+from uls_data.errors import ManifestError, SourceError, did_you_mean
 from uls_data.io import remove_folder, write_bytes
 from uls_data.io.lock import LOCK, locked
 from uls_data.manifest.choice import counting
@@ -127,7 +127,8 @@ def report(
         raise SourceError(f"--top {top}: expected at least 1")
     for name in columns or ():
         if name not in column_names():
-            raise ManifestError(f"--columns: no column {name!r} in a manifest")
+            hint = did_you_mean(name, column_names())
+            raise ManifestError(f"--columns: no column {name!r} in a manifest.{hint}")
     page = _page_of(Path(out), Path(to) if to is not None else None, files)
     rows = _Rows(files)
     if started is not None:

@@ -19,7 +19,7 @@ from uls_data.io import sha256_file
 from uls_data.manifest.choice import counting, layer_of, rank
 from uls_data.manifest.held import codes_of
 from uls_data.manifest.parquet import manifest_files, read_rows, read_table
-from uls_data.manifest.query import query
+from uls_data.manifest.query import query, unknown_words
 from uls_data.manifest.row import Column, Row
 from uls_data.manifest.schema import arrow_schema
 from uls_data.manifest.sorting import order, sorting
@@ -94,7 +94,10 @@ class Lesions:
         self._take(_preferred(self._names, places))
         if not len(self):
             also = "" if listed is None else " and is on the list"
-            raise ManifestError(f"{out}: no mask meets {expression!r}{also}: nothing to look at")
+            hints = "".join(f"\n  {hint}" for hint in unknown_words(expression))
+            raise ManifestError(
+                f"{out}: no mask meets {expression!r}{also}: nothing to look at{hints}"
+            )
         if sort is not None:
             column, largest_first = sorting(sort)
             self._take(np.array(self.order(column, descending=largest_first)))
