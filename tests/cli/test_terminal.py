@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from uls_data.cli.progress import Progress, rate_text
+from uls_data.cli.progress_bar import Progress, rate_text
 from uls_data.manifest import write_manifest
 
 DETAIL = (
@@ -77,7 +77,7 @@ def test_a_bar_says_what_it_waits_for() -> None:
     text = on_terminal(
         "-c",
         "import time\n"
-        "from uls_data.cli.progress import Progress\n"
+        "from uls_data.cli.progress_bar import Progress\n"
         "with Progress('lesions') as bar:\n"
         "    time.sleep(2.2)\n"
         "    bar.begin(12)\n"
@@ -97,7 +97,7 @@ def test_the_bar_of_an_interrupted_command_is_gone() -> None:
     text = on_terminal(
         "-c",
         "import contextlib, threading\n"
-        "from uls_data.cli.progress import Progress\n"
+        "from uls_data.cli.progress_bar import Progress\n"
         "with contextlib.suppress(KeyboardInterrupt), Progress('lesions') as bar:\n"
         "    bar.begin(3)\n"
         "    raise KeyboardInterrupt\n"
@@ -109,7 +109,7 @@ def test_the_bar_of_an_interrupted_command_is_gone() -> None:
 def test_a_rate_is_that_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an hour of waiting for a disk it says how fast it goes now."""
     now = 1000.0
-    monkeypatch.setattr("uls_data.cli.progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("uls_data.cli.progress_bar.time.monotonic", lambda: now)
     bar = Progress("lesions")
     bar.begin(10_000)
     now += 3600

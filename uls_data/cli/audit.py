@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from uls_data.cli.output import json_line, json_option, next_step, table
-from uls_data.cli.progress import Progress
+from uls_data.cli.progress_bar import Progress
 from uls_data.manifest.row import Column
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from uls_data.cli.output import failures, json_line, json_option, next_step
-from uls_data.cli.progress import Progress
+from uls_data.cli.progress_bar import Progress
 from uls_data.cli.trial import trial_options
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from uls_data.cli.output import failures, json_line, json_option, next_step, prose, table
-from uls_data.cli.progress import Progress
+from uls_data.cli.progress_bar import Progress
 
 if TYPE_CHECKING:
     from uls_data.certificates import Marks

@@ -13,7 +13,7 @@ import click
 from uls_data.cli.errata_edit import edit, take
 from uls_data.cli.groups import Suggesting
 from uls_data.cli.output import F, json_line, json_option, next_step, table
-from uls_data.cli.progress import Progress
+from uls_data.cli.progress_bar import Progress
 
 _SHOWN = 20
 

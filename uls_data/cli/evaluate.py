@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from uls_data.cli.output import failures, json_line, json_option, next_step, table
-from uls_data.cli.progress import Progress
+from uls_data.cli.progress_bar import Progress
 
 _MASKS = click.Path(exists=True, path_type=Path)
 

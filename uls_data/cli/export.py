@@ -10,7 +10,7 @@ import click
 
 from uls_data.cli.groups import Suggesting
 from uls_data.cli.output import F, failures, json_line, json_option, next_step
-from uls_data.cli.progress import Progress
+from uls_data.cli.progress_bar import Progress
 
 
 @click.group(cls=Suggesting, no_args_is_help=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from uls_data.cli.output import SHOWN_FAILURES, json_line, json_option, next_step
-from uls_data.cli.progress import Progress
+from uls_data.cli.progress_bar import Progress
 
 if TYPE_CHECKING:
     from uls_data.fetching.downloading import FetchReport

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from uls_data.cli.output import failures, json_line, prose
-from uls_data.cli.progress import Progress
+from uls_data.cli.progress_bar import Progress
 from uls_data.errors import ManifestError, SourceError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from uls_data.cli.output import failures, json_line, json_option, next_step, table
-from uls_data.cli.progress import Progress
+from uls_data.cli.progress_bar import Progress
 
 
 @click.command(

@@ -10,7 +10,7 @@ import click
 
 from uls_data.cli.groups import Suggesting
 from uls_data.cli.output import json_line, json_option, next_step, table
-from uls_data.cli.progress import Progress
+from uls_data.cli.progress_bar import Progress
 
 _SHOWN = 200
 

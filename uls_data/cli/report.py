@@ -9,7 +9,7 @@ import click
 
 from uls_data.cli.folder import folder_options, view_of
 from uls_data.cli.output import json_line, json_option, next_step
-from uls_data.cli.progress import Progress
+from uls_data.cli.progress_bar import Progress
 
 _LISTED = 5
 

@@ -9,7 +9,7 @@ import click
 
 from uls_data.cli.model_options import device_option, threads_option
 from uls_data.cli.output import failures, json_line, json_option, next_step, table
-from uls_data.cli.progress import Progress
+from uls_data.cli.progress_bar import Progress
 from uls_data.errors import UlsDataError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 
 class Stage(Protocol):
-    """Told how far one stage is; `uls_data.cli.output.Progress` is one."""
+    """Told how far one stage is; `uls_data.cli.progress_bar.Progress` is one."""
 
     def begin(self, total: int, done: int = 0) -> None:
         """Start with `total` things, of which `done` were finished before."""
