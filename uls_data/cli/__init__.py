@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from uls_data import __version__
-from uls_data.cli.groups import Suggesting
+from uls_data.cli.suggesting import Suggesting
 from uls_data.errors import UlsDataError
 
 _MOMENT_S = 0.02

@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from uls_data.cli.errata_edit import edit, take
-from uls_data.cli.groups import Suggesting
 from uls_data.cli.output import F, json_line, json_option, next_step, table
 from uls_data.cli.progress_bar import Progress
+from uls_data.cli.suggesting import Suggesting
 
 _SHOWN = 20
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from uls_data.cli.groups import Suggesting
 from uls_data.cli.output import F, failures, json_line, json_option, next_step
 from uls_data.cli.progress_bar import Progress
+from uls_data.cli.suggesting import Suggesting
 
 
 @click.group(cls=Suggesting, no_args_is_help=True)

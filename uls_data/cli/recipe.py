@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from uls_data.cli.groups import Suggesting
 from uls_data.cli.output import json_line, json_option, next_step, prose, table
+from uls_data.cli.suggesting import Suggesting
 
 if TYPE_CHECKING:
     from uls_data.recipe.model import MinimumSize

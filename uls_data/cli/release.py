@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from uls_data.cli.groups import Suggesting
 from uls_data.cli.output import json_line, json_option, next_step, table
 from uls_data.cli.progress_bar import Progress
+from uls_data.cli.suggesting import Suggesting
 
 _SHOWN = 200
 
