@@ -9,10 +9,6 @@ from uls_data.ids import draw
 from uls_data.lesions.instances import Lesion
 from uls_data.profile import Profile
 
-# What `set_determinism(seed=42)` hands on to the one random transform of every
-# new Compose: the published archive drew each lesion's click from this seed again.
-_PUBLISHED_SEED = int(np.random.RandomState(42).randint(2**32, dtype="uint32"))
-
 
 def click_of(
     lesion: Lesion, profile: Profile, seed: int, source: str, case_id: str, sample_index: int
@@ -42,7 +38,10 @@ def click_source(lesion: Lesion, sample_index: int) -> str:
 
 def published_rank(count: int, sample_index: int) -> int:
     """Rank, in C order of the RAS array, of the voxel that the published archive clicked."""
-    state = np.random.RandomState(_PUBLISHED_SEED)
+    # What `set_determinism(seed=42)` hands on to the one random transform of every
+    # new Compose: the published archive drew each lesion's click from this seed again.
+    seed = int(np.random.RandomState(42).randint(2**32, dtype="uint32"))
+    state = np.random.RandomState(seed)
     rank = 0
     for _ in range(sample_index + 1):
         state.rand()  # decides between lesion and background; always lesion here

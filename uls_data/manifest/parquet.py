@@ -7,11 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from uls_data.errors import ManifestError, did_you_mean
 from uls_data.io import atomic_write
+from uls_data.manifest.arrays import arrow_array
 from uls_data.manifest.row import Row
 from uls_data.manifest.schema import VERSION_KEY, arrow_schema, columns_since, document
 from uls_data.resources import shipped
@@ -83,8 +85,10 @@ def stream_manifest(rows: Iterable[Row], path: Path) -> int:
             if not group and count:
                 return count
             try:
-                table = pa.Table.from_pylist(group, schema=schema)
-            except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+                columns = [[row.get(name) for row in group] for name in schema.names]
+                arrays = [arrow_array(c, t) for c, t in zip(columns, schema.types, strict=True)]
+                table = pa.Table.from_arrays(arrays, schema=schema)
+            except (TypeError, ValueError, OverflowError) as error:
                 raise ManifestError(f"{path}: a row does not fit the schema: {error}") from error
             writer.write_table(table)
             count += len(group)
@@ -213,7 +217,7 @@ def read_rows(
         As `read_table`.
     """
     wanted = _known(columns)
-    numbers = pa.array(rows, pa.int64()).to_numpy()
+    numbers = np.asarray(rows, np.int64)
     tables = [arrow_schema().empty_table().select(wanted)]
     start = 0
     for path in manifest_files(paths):

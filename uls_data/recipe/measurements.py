@@ -104,7 +104,7 @@ class LineTable(Part):
     unit: Literal["pixels", "lps_mm", "ras_mm"] = "pixels"
     """Of the end points: pixels of the slice (column, row), or the patient's millimetres: LPS as in
     DICOM, RAS as in NIfTI and Slicer."""
-    columns: LineColumns = LineColumns()
+    columns: LineColumns = LineColumns.model_construct()
     radiologist: Regex = r"(?i:(?!.*\bno[nt]\b)(?:.*\W)?radiologist(?:\W.*)?)"
     """Regular expression that the role of a radiologist fits as a whole. The default leaves out
     `non-radiologist` and `radiologic technologist`."""

@@ -280,7 +280,7 @@ class Recipe(Part):
     being left out; or `unknown`. Outside `all`, what is not marked may be lesion all the same."""
     annotation_scopes: tuple[NamedScope, ...] = ()
     """The same by the objects of a scan: the first that fits, else `annotation_scope`."""
-    timeline: Timeline = Timeline()
+    timeline: Timeline = Timeline.model_construct()
     supervision: Literal["full", "weak_2d"] = "full"
     voi_name: str = "{case}_lesion_{lesion:02d}_sample_{sample}"
     """Published name: `{case}`, `{lesion:02d}` and, if it has one, `{sample}`."""
@@ -294,8 +294,8 @@ class Recipe(Part):
     """Parts of a set of your own, such as `validation` and `test`, and their patients, as
     `uls-data split` draws them: the column `source_split`. Whether they may train is said by
     `heldout_patients` alone."""
-    expect: Expectation = Expectation()
-    published: Published = Published()
+    expect: Expectation = Expectation.model_construct()
+    published: Published = Published.model_construct()
     verified: str = ""
     """How what it says was checked, and on what."""
     notes: tuple[str, ...] = ()

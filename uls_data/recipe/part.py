@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import re
+import textwrap
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+)
+from pydantic.json_schema import JsonSchemaValue
 
 # Each * multiplies what a search may try on one name.
 _MOST_STARS, _LONGEST_PATTERN = 12, 500
@@ -16,9 +28,37 @@ class Part(BaseModel):
     """Base of all parts: unknown fields are errors, values do not change."""
 
     # Validators are made when first used: workers are handed parts, and check none.
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: Any, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Add what stands below the fields in the source, which only the schema needs."""
+        schema = handler(core_schema)
+        fields = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, meaning in _meanings(cls).items():
+            if name in fields:
+                fields[name]["description"] = meaning
+        return schema
+
+
+def _meanings(part: type) -> dict[str, str]:
+    """Docstrings of the fields of a class, those that it inherits too."""
+    meanings: dict[str, str] = {}
+    for base in reversed(part.__mro__):
+        if not issubclass(base, Part):
+            continue
+        (defined,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(defined, ast.ClassDef)
+        for field, below in pairwise(defined.body):
+            match field, below:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    meanings[name] = inspect.cleandoc(text)
+    return meanings
 
 
 def regex(value: Any) -> Any:
@@ -128,7 +168,7 @@ class DicomReader(ReaderPart):
     no other id of a header is ever used."""
     patient: PatientPattern = r"(.*)"
     """As for `volume_pairs`."""
-    policy: DicomPolicy = DicomPolicy()
+    policy: DicomPolicy = DicomPolicy.model_construct()
 
 
 class Coordinates(Part):

@@ -230,7 +230,7 @@ class LidcXml(ReaderPart):
     """Regular expression of the published names of cases."""
     patient: None = None
     """The crosswalk tells it."""
-    policy: DicomPolicy = DicomPolicy()
+    policy: DicomPolicy = DicomPolicy.model_construct()
     crosswalk: tuple[Reference, ...]
     """Name of a tab-separated file beside the recipe (or `SOURCE/NAME`, of a shipped one): which
     series has which published name."""
