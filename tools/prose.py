@@ -43,6 +43,8 @@ RULES = {
     r"(?:ms|s|MB|GB|VOIs|images|cases|lesions|rows|masks) an? " + _WHOLE: "per",
     r"says it all|what it is of|holds of it|on this machine alone": "(plain words)",
     r"therein|thereof|thereby|lest|whence|hither|heretofore|withal": "(plain words)",
+    r"[Gg]ive the same command again": "run the same command again",
+    r"belongs? into": "belong to",
     r"in order to": "to",
     r"(?:utilis|utiliz)\w+": "use",
     r"prior to": "before",

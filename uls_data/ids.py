@@ -103,7 +103,7 @@ def check_voi_pattern(pattern: str) -> None:
         raise ValueError("{case} is text and takes no number format")
     names = [match[1] for match in _FIELD.finditer(pattern)]
     if len(set(names)) != len(names):
-        raise ValueError("a field may stand in it once")
+        raise ValueError("each field may occur only once")
     for between in _FIELD.split(pattern)[3:-1:3]:
         if not re.search("[^0-9]", between):
             raise ValueError(

@@ -158,6 +158,7 @@ class Flag(StrEnum):
     REDISTRIBUTION_UNKNOWN = "redistribution_unknown"
     PER_SLICE_RESCALE = "per_slice_rescale"
     SLICES_REPAIRED = "slices_repaired"
+    PHASE_CHOSEN = "phase_chosen"
     OUT_OF_FIELD = "out_of_field"
     CONTOUR_OFF_SLICE = "contour_off_slice"
     CONTOURS_OVERLAP = "contours_overlap"
@@ -185,7 +186,6 @@ class Flag(StrEnum):
     CONTOUR_ON_OTHER_SLICE = "contour_on_other_slice"
     CONTOUR_CUT = "contour_cut"
     STRUCTURE_EMPTY = "structure_empty"
-    PHASE_CHOSEN = "phase_chosen"
     LEAK_HELDOUT_PATIENT = "leak_heldout_patient"
     LEAK_SAME_SCAN = "leak_same_scan"
 

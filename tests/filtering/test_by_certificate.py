@@ -74,7 +74,7 @@ def test_other_layers_stay_as_they_are(manifest: Path, certificate: Path, tmp_pa
 
 def test_no_other_rule_goes_with_it(manifest: Path, certificate: Path, tmp_path: Path) -> None:
     for more in ({"rule": "paper"}, {"max_axis_error_vox": 5.0}):
-        with pytest.raises(ManifestError, match="goes with no other rule"):
+        with pytest.raises(ManifestError, match="cannot be combined with another rule"):
             filter(manifest, tmp_path / "out.parquet", certificate=certificate, **more)  # type: ignore[arg-type]
     with pytest.raises(ManifestError, match="not a certificate"):
         filter(manifest, tmp_path / "out.parquet", certificate=manifest)
@@ -89,4 +89,4 @@ def test_command(certificate: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     said = capsys.readouterr()
     assert end.value.code == 0
     assert json.loads(said.out.splitlines()[0])["name"] == "certificate"
-    assert "Warning: these lesions look unlike the calibration" in said.err
+    assert "Warning: these lesions differ from the calibration" in said.err

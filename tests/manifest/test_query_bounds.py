@@ -138,10 +138,10 @@ def test_patterns_take_time_in_proportion_to_the_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("expression", "words"),
     [
-        ("case_id.str.contains('(?=x)')", "regex=False takes it as it stands"),
+        ("case_id.str.contains('(?=x)')", "regex=False takes it literally"),
         ("case_id.str.contains(layer)", "must be in quotes"),
         ("case_id.str.contains('a', flags=2)", "case, regex, na are known"),
-        ("qc_flags.str.contains('cut')", 'flagged("...") asks qc_flags'),
+        ("qc_flags.str.contains('cut')", 'for qc_flags use flagged("...")'),
         ("long_axis_mm.str.contains('1')", "columns of text"),
         ("case_id * 3 == 'a'", "text and lists cannot be"),
     ],

@@ -214,7 +214,7 @@ def test_image_and_lines_vote_beside_the_network(weak: Path, teacher: Path, tmp_
     assert dice(found[True], truth) > max(0.9, dice(found[False], truth) + 0.02)
     clicks = prompted_plan().model_copy(update={"prompt": None})
     assert not votes(None, clicks) and not votes(False, prompted_plan())
-    with pytest.raises(ModelError, match="told no lines"):
+    with pytest.raises(ModelError, match="not told any lines"):
         votes(True, clicks)
 
 

@@ -201,7 +201,7 @@ def test_what_leads_out_of_the_root(tmp_path: Path) -> None:
         find_lndb(RawRoot(root))
     folds.unlink()
     folds.symlink_to(folds)
-    with pytest.raises(SourceError, match="leads round in a circle"):
+    with pytest.raises(SourceError, match="leads back to itself"):
         find_lndb(RawRoot(root))
 
 

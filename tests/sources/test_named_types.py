@@ -88,5 +88,5 @@ def test_what_a_recipe_may_not_say(
 
 
 def test_only_of_readers_that_know_structures(made: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(UlsDataError, match="knows no structures"):
+    with pytest.raises(UlsDataError, match="has no structures"):
         typed(tmp_path, made["pairs"], [{"name": "a", "type": "liver"}])

@@ -55,7 +55,7 @@ def test_own_keys(tmp_path: Path) -> None:
         ("[" * 3000, "nested deeper"),
         ("x" * (1 << 15), "larger than 16 KiB"),
         ("keys_version: 1\nkeys_version: 1", "duplicate field"),
-        ("\x00", "no character of a text"),
+        ("\x00", "not a character of a text"),
     ],
 )
 def test_what_is_no_file_of_keys_is_refused(tmp_path: Path, text: str, words: str) -> None:

@@ -26,9 +26,9 @@ SAME_IMAGE, SAME_MASK, SAME_LESION, SAME_SCAN, SAME_TRACK, SAME_PATIENT = (
     *("same_image", "same_mask", "same_lesion", "same_scan", "same_track", "same_patient"),
 )
 CHECKS = {
-    SAME_IMAGE: "VOIs of two names with the very same image",
-    SAME_MASK: "VOIs of two names with the very same mask, and spacing",
-    SAME_LESION: "lesions of two scans with one mask, wherever it lies in its VOI",
+    SAME_IMAGE: "VOIs with different names and the same image",
+    SAME_MASK: "VOIs with different names and the same mask and spacing",
+    SAME_LESION: "lesions of two scans with the same mask, anywhere in the VOI",
     SAME_SCAN: "one scan under two names",
     SAME_TRACK: "lesions that one track follows through several patients",
     SAME_PATIENT: "held-out patients in several sources, or on both sides of a split",

@@ -111,15 +111,16 @@ class Certificate(_Part):
     def warnings(self, found: Gathered) -> list[str]:
         """Why the promise may not hold of these masks."""
         lines = [
-            f"these lesions look unlike the calibration, of which the promise is: {one}"
+            f"these lesions differ from the calibration, so the promise may not hold for them: "
+            f"{one}"
             for one in self.differences(found.masks)
             if one.matters
         ]
         strange = set(found.models) - set(self.evidence.models)
         if strange:
             lines.append(
-                f"masks of {len(strange)} models that the calibration knows no mask of: it may "
-                "not speak of them"
+                f"masks of {len(strange)} models without a mask in the calibration: the promise "
+                f"may not hold for them"
             )
         return lines
 

@@ -149,7 +149,7 @@ def marks_of(known: Certificate, gathered: Gathered) -> Marks:
     ]
     if refused:
         warnings.append(
-            "too few calibration patients to speak of these masks, which are not certified: "
+            "too few calibration patients for these masks, which are not certified: "
             + ", ".join(refused)
         )
     coverage: list[Record] = []

@@ -158,7 +158,7 @@ class _Reader:
         data = raw_value(ds, "GraphicData", self.name)
         points = np.frombuffer(data[: len(data) // 8 * 8], "<f4").astype(np.float64).reshape(-1, 2)
         if len(points) * 8 != len(data) or not (np.abs(points) <= _FARTHEST).all():
-            raise unreadable(self.name, "a graphic whose points are none")
+            raise unreadable(self.name, "a graphic without points")
         keyword = "GraphicAnnotationUnits" if what == "Graphic" else "CompoundGraphicUnits"
         units = word(ds, keyword, self.name)
         if units in ("PIXEL", "MATRIX"):
@@ -201,4 +201,4 @@ class _Reader:
                     raise unreadable(self.name, "a displayed area without corners")
                 corners.append(np.frombuffer(data, "<i4").tolist())
             return corners[0], corners[1]
-        raise unreadable(self.name, "a graphic in shares of an area that it does not give")
+        raise unreadable(self.name, "a graphic in fractions of an area that it does not define")

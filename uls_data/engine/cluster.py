@@ -212,8 +212,8 @@ class _Flow:
 
     def _gone(self) -> SourceError:
         return SourceError(
-            f"--scheduler {self.address}: the scheduler went away. Start it and its workers, and "
-            "give the same command again; finished cases are kept."
+            f"--scheduler {self.address}: the scheduler stopped answering. Start it and its "
+            f"workers, and run the same command again; finished cases are kept."
         )
 
     def end(self) -> None:

@@ -119,7 +119,7 @@ def _no_more(error: OSError, there: int) -> int:
     why = error.strerror or type(error).__name__
     if not there:
         raise SourceError(f"no worker process can be started ({why}); {_FEWER}") from None
-    _LOG.warning("only %d worker processes can be started (%s); going on with those", there, why)
+    _LOG.warning("only %d worker processes can be started (%s); continuing with those", there, why)
     return there
 
 

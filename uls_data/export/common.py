@@ -52,4 +52,4 @@ def refuse_others(folder: Path, pattern: str, names: Collection[str]) -> None:
     remove_temporaries(folder)
     for path in folder.glob(pattern) if folder.is_dir() else ():
         if path.name not in names:
-            raise SourceError(f"{path} is not of this export; name another folder")
+            raise SourceError(f"{path} does not belong to this export; name another folder")

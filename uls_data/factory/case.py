@@ -384,5 +384,5 @@ def _check_unchanged(task: Task, options: Options) -> None:
         if then != now:
             raise CaseError(
                 Reason.CHANGED_WHILE_READ,
-                f"at the start of the run: {then}; now: {now}; give the same command again",
+                f"at the start of the run: {then}; now: {now}; run the same command again",
             )

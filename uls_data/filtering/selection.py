@@ -171,8 +171,8 @@ def _clauses(rule: str | None, bound: float | None, certificate: str | Path | No
     if certificate is not None:
         if rule is not None or bound is not None:
             raise ManifestError(
-                "--certificate goes with no other rule: what it promises is of all masks that it "
-                "keeps, and another rule would keep other ones"
+                "--certificate cannot be combined with another rule: its promise is about exactly "
+                "the masks that it keeps"
             )
         return [_CERTIFICATE]
     if bound is not None and not 0 <= bound < float("inf"):

@@ -163,7 +163,7 @@ def find_lesions(mask: Volume, recipe: Recipe, name: str) -> list[Lesion]:
             Lesion(number, _in_c_order(np.concatenate(parts)), str(number))
             for number, parts in sorted(by_number.items())
         ]
-    raise TypeError(f"{rule.rule} needs the instance files, not one mask")
+    raise TypeError(f"{rule.rule} needs the instance files, not a single mask")
 
 
 def marks_in(

@@ -67,7 +67,7 @@ class Answers(ast.NodeTransformer):
             case _:
                 raise _wrong("what to look for must be in quotes")
         if not isinstance(column, ast.Name) or arrow_schema().field(column.id).type != pa.string():
-            raise _wrong('it asks columns of text; flagged("...") asks qc_flags')
+            raise _wrong('it is for columns of text; for qc_flags use flagged("...")')
         if len(pattern) > _LONGEST_PATTERN:
             raise _wrong(f"a pattern may have {_LONGEST_PATTERN} characters")
         answer = partial(
@@ -110,8 +110,6 @@ def _matches(
         found = look(texts, pattern, ignore_case=ignore_case)
     except pa.ArrowInvalid as error:
         said = str(error).removeprefix("Invalid regular expression: ")[:_SHOWN]
-        raise _wrong(
-            f"no pattern that can be looked for ({said}); regex=False takes it as it stands"
-        ) from error
+        raise _wrong(f"not a usable pattern ({said}); regex=False takes it literally") from error
     answers: NDArray[np.bool_] = found.fill_null(unknown).to_numpy().astype(bool)
     return answers

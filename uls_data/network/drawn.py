@@ -59,8 +59,8 @@ def votes(image_vote: bool | None, plan: Plan) -> bool:
     """
     if image_vote and plan.prompt is None:
         raise ModelError(
-            f"image vote: the model of plan {plan.name!r} is told no lines, so that nothing says "
-            "what the image is to be compared with; leave it out"
+            f"image vote: the model of plan {plan.name!r} is not told any lines, so there is "
+            f"nothing to compare the image with; leave the option out"
         )
     return plan.prompt is not None if image_vote is None else image_vote
 

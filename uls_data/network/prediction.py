@@ -298,7 +298,7 @@ class _Run:
     def _halved(self, limit: int) -> None:
         self.in_flight = limit
         if self._warned is not None:
-            self._warned(f"out of memory: going on with {limit} VOIs on the device at once")
+            self._warned(f"out of memory: continuing with {limit} VOIs on the device at once")
 
     def _read(self, example: Example) -> Job | tuple[Example, CaseError]:
         try:

@@ -96,7 +96,7 @@ def predict_stack(
 
     def halved(limit: int) -> None:
         if warned is not None:
-            warned(f"out of memory: going on with {limit} VOIs on the device at once")
+            warned(f"out of memory: continuing with {limit} VOIs on the device at once")
 
     if started is not None:
         started(len(vois), 0)

@@ -299,8 +299,8 @@ def union(passports: Sequence[Passport], own: Sequence[Stage] = ()) -> tuple[lis
                 before = stages[known[identity]]
                 if (before.rows, before.files) != (stage.rows, stage.files):
                     raise PassportError(
-                        f"{passport.path}: its stage {number} ({stage.name}) is told otherwise by "
-                        "another passport of the same training"
+                        f"{passport.path}: its stage {number} ({stage.name}) differs in another "
+                        f"passport of the same training"
                     )
             else:
                 known[identity] = fresh[number] = len(stages)

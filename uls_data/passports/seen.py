@@ -21,7 +21,7 @@ SAME_FILE, SAME_VOXELS, SAME_SERIES, SAME_PATIENT = (
     *("same_file", "same_voxels", "same_series", "same_patient"),
 )
 KINDS = {
-    SAME_FILE: "the very same image file",
+    SAME_FILE: "the same image file",
     SAME_VOXELS: "an image of the same voxels",
     SAME_SERIES: "another VOI of the same scan",
     SAME_PATIENT: "the same person",

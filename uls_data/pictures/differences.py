@@ -41,7 +41,7 @@ def draw_comparison(differences: Sequence[float], names: tuple[str, str], path: 
     at = (len(values) - 1) / 2
     axes.plot([at], [median], "ko", label=f"median {median:+.3f}")
     axes.set(
-        xlabel="lesions, from the worst loss to the best gain",
+        xlabel="lesions, from the largest loss to the largest gain",
         ylabel=f"Dice, {names[0]} minus {names[1]}",
     )
     axes.legend(frameon=False, loc="lower right")

@@ -125,7 +125,7 @@ def _words(name: str, row: Row) -> str:
         case "VOI":
             padded = any(before or after for before, after in padding_by_axis(row))
             pad = f", padded with {row['pad_value_hu']}" if padded else ""
-            return f"256 x 256 x 128 round the click{pad}"
+            return f"256 x 256 x 128 around the click{pad}"
     return _mask_words(row)
 
 

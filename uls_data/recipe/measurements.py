@@ -91,7 +91,7 @@ class LineColumns(Part):
         if not any(ways) and len(self.long or ()) != len(_MM):
             raise ValueError(
                 "slice, image_number, slice_index or slice_mm must name a column: nothing else "
-                "tells the slice"
+                "gives the slice"
             )
         return self
 

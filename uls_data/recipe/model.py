@@ -233,9 +233,9 @@ class Timeline(Part):
     @model_validator(mode="after")
     def _one_way(self) -> Timeline:
         if self.day is not None and self.date is not None:
-            raise ValueError("either day or date tells when a study was")
+            raise ValueError("expected either day or date, not both")
         if (self.track is not None) + (self.series is not None) + self.numbers > 1:
-            raise ValueError("one of track, series and numbers follows a lesion")
+            raise ValueError("expected one of track, series and numbers")
         return self
 
 
@@ -320,13 +320,13 @@ class Recipe(Part):
         for field in ("lesion_types", "annotation_scopes"):
             if getattr(self, field) and self.reader.name != "dicom_objects":
                 raise ValueError(
-                    f"{field}: reader {self.reader.name} knows no structures; dicom_objects does"
+                    f"{field}: reader {self.reader.name} has no structures; dicom_objects does"
                 )
         for field in ("track", "series"):
             if getattr(self.timeline, field) is not None and self.reader.name != "dicom_objects":
                 raise ValueError(
-                    f"timeline.{field}: reader {self.reader.name} knows no structures; "
-                    "dicom_objects does"
+                    f"timeline.{field}: reader {self.reader.name} has no structures; "
+                    f"dicom_objects does"
                 )
         if self.timeline.numbers and self.instances.rule == "components":
             raise ValueError("timeline.numbers: components have other numbers in every mask")

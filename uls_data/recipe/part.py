@@ -62,7 +62,7 @@ def _meanings(part: type) -> dict[str, str]:
 
 
 def regex(value: Any) -> Any:
-    """Refuse what is not a regular expression that can stand inside another."""
+    """Refuse what is not a regular expression that fits inside another."""
     if not isinstance(value, str):
         return value  # pydantic says what is wrong with it
     try:
@@ -72,7 +72,7 @@ def regex(value: Any) -> Any:
             raise ValueError("groups cannot have names here")
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(
-            f"not a regular expression that can stand in a pattern: {error}"
+            f"not a regular expression that can be part of a pattern: {error}"
         ) from error
     return value
 

@@ -163,7 +163,7 @@ class Readers(Part):
     @model_validator(mode="after")
     def _several(self) -> Readers:
         if len(self.names) == 1 or (self.by == "structure" and not self.names):
-            raise ValueError("names: say two readers or more, each by an expression of their own")
+            raise ValueError("names: say two readers or more, each by its own expression")
         return self
 
 
@@ -200,7 +200,7 @@ class DicomObjects(DicomReader):
     @model_validator(mode="after")
     def _clicks(self) -> DicomObjects:
         if self.clicks is not None and self.several != "all":
-            raise ValueError("clicks: stand in objects of their own, so `several` must be all")
+            raise ValueError("clicks: are in separate objects, so `several` must be all")
         return self
 
     @property

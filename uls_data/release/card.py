@@ -76,7 +76,7 @@ def card_text(
             f"{sum(its.lesions for its in record.sources.values())} lesions and "
             f"{len({row['image_path'] for row in ok})} volumes of interest of "
             f"{len(record.sources)} sources: 256 x 256 x 128 voxels, RAS, in HU, the click at "
-            "index (128, 128, 64), spacing unchanged, with masks of that lesion alone.",
+            "index (128, 128, 64), spacing unchanged, with masks of that lesion only.",
         ],
         _roots(record),
         ["## Use", "", *_USE],

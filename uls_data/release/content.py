@@ -87,7 +87,7 @@ def read_rows(source: str, manifests: Sequence[Path]) -> list[Row]:
             names = ", ".join(path.name for path in manifests)
             raise UlsDataError(
                 f"{source}: two rows of {names} have the key {row_key(one)}; "
-                "one of these manifests does not belong into the release: move it elsewhere"
+                "one of these manifests does not belong to the release: move it elsewhere"
             )
     return rows
 

@@ -46,7 +46,7 @@ def faults_inside(path: Path, part: str, expected: Mapping[str, str]) -> list[Fa
         with open_part(path) as tar:
             for info in tar:
                 if info.name not in expected:
-                    fault(info.name, "does not belong into this part")
+                    fault(info.name, "does not belong to this part")
                 if info.name in seen:
                     fault(info.name, "is in it again")
                 content = content_of(tar, info)

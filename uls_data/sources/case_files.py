@@ -93,7 +93,7 @@ def check_inside(path: Path, root: Path) -> None:
     try:
         inside = (root / path).resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError) as error:
-        detail = f"{name} is a link that leads round in a circle"
+        detail = f"{name} is a link that leads back to itself"
         raise CaseError(Reason.UNREADABLE, detail) from error
     if not inside:
         detail = f"{name} is a link that leads out of the raw root"

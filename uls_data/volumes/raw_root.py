@@ -68,7 +68,7 @@ class RawRoot:
                 seen.add(real)
                 entries = list(scandir(folder))
             except (OSError, RuntimeError) as error:
-                reason = getattr(error, "strerror", None) or "a link that leads round in a circle"
+                reason = getattr(error, "strerror", None) or "a link that leads back to itself"
                 if not prefix:
                     raise SourceError(f"--raw {self.path}: cannot be read: {reason}") from error
                 self.unlisted[prefix.rstrip("/")] = reason

@@ -82,7 +82,7 @@ def _in_order(volume: Volume, name: str, stack: StackSpec) -> NDArray[Any]:
     if geometry.axis_codes(volume.stored_affine)[:2] != "PL":
         raise CaseError(
             Reason.BAD_AFFINE,
-            f"{name}: {geometry.describe(volume.stored_affine)}, and the table's spacing is none "
-            "that a scan has: which way its slices run cannot be told; give Images_png",
+            f"{name}: {geometry.describe(volume.stored_affine)}, and no scan has the table's "
+            f"spacing, so the direction of its slices is unknown; give Images_png",
         )
     return volume.stored.transpose(1, 0, 2)

@@ -70,7 +70,7 @@ def _nameless(source: str, series: list[SeriesFiles]) -> CaseFiles:
     uids = ", ".join(one.series_instance_uid for one in series[:_SHOWN])
     detail = (
         f"{len(series)} CT series, such as {uids}: neither a folder above them nor their PatientID "
-        "fits reader.case, so no mask is theirs"
+        "fits reader.case, so they have no mask"
     )
     files = tuple(path for one in series for path in one.files + one.copies)
     return CaseFiles(f"{source}_unplaced", beside=files, problem=(Reason.NOT_ANNOTATED, detail))

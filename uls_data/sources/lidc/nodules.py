@@ -173,7 +173,7 @@ def _check_size(readings: Readings, shape: Triple) -> None:
         if pixels > MAXIMUM_PIXELS:
             raise CaseError(
                 Reason.TOO_LARGE,
-                f"series {readings.series_instance_uid}: boxes round its outlines hold more than "
+                f"series {readings.series_instance_uid}: boxes around its outlines hold more than "
                 f"{MAXIMUM_PIXELS:,} pixels, as no reading of nodules does",
             )
 

@@ -127,7 +127,7 @@ def find_scans(search: Search, _reader: Lndb) -> list[CaseFiles]:
         scans.setdefault(lndb_id_of(path.name), []).append(path)
     unread = (
         Reason.NOT_ANNOTATED,
-        "a scan that no mask and no table is of, as the challenge's own",
+        "a scan without masks and table rows, such as the challenge's test scans",
     )
     return [
         *found.cases,

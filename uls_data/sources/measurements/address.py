@@ -171,7 +171,7 @@ class Directory:
             return ""
         uids = [one.series_instance_uid for one in self._of_case(place)]
         if not uids:
-            return ": no folder of a CT series bears the name of its case"
+            return ": no folder of a CT series has the name of its case"
         numbers = sorted({self._numbers[uid] for uid in uids if uid in self._numbers})
         shown = ", ".join(map(str, numbers)) or "none"
         return f": the case has {len(uids)} CT series, with the numbers {shown}"

@@ -66,7 +66,7 @@ def _of_json(data: bytes, name: str) -> Element:
         builder.end("json")
         return builder.close()
     except (ValueError, RecursionError):
-        raise _BOUNDS.unreadable(name, "no JSON that can be read") from None
+        raise _BOUNDS.unreadable(name, "not readable JSON") from None
 
 
 def _build(said: Any, builder: TreeBuilder) -> None:
