@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from uls_data.ids import check_voi_pattern, hash_of, voi_id, voi_id_regex
+from uls_data.ids import check_voi_pattern, hash_of, voi_fragment, voi_id, voi_id_regex
 from uls_data.io import (
     TEMPORARY_PREFIX,
     atomic_write,
@@ -226,3 +226,10 @@ def test_further_lesions_of_a_weak_case_have_names(pattern: str, lesion: int, sa
     assert match["case"] == "000001_01_01_109"
     assert int(match["lesion"] or 1) == lesion
     assert int(match["sample"] or 0) == sample
+
+
+def test_what_opens_triage_at_a_lesion() -> None:
+    assert voi_fragment("kits21", "case 1/é_lesion_01", "jury") == (
+        "#kits21/case%201%2F%C3%A9_lesion_01/jury"
+    )
+    assert voi_fragment("s", "v") == "#s/v"

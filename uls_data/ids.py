@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from urllib.parse import quote
 
 _SECOND_LESION = re.compile(r"(?:_sample_\{sample[^}]*\})?$")
 _FURTHER = r"(?:_lesion_(?P<lesion>[0-9]{2,}))?"
@@ -44,6 +45,17 @@ def readable(name: str) -> str:
 def hash_of(items: Iterable[str]) -> str:
     """SHA-256 (hex) over a sequence of strings, each on a line of its own."""
     return hashlib.sha256("".join(f"{item}\n" for item in items).encode()).hexdigest()
+
+
+def voi_fragment(source: str, voi_id: str, layer: str = "") -> str:
+    """Return what opens triage at a lesion, behind its address: `#SOURCE/VOI_ID/LAYER`.
+
+    Parameters
+    ----------
+    layer : str
+        Mask that is shown beside the one to judge; empty: that one alone.
+    """
+    return "#" + "/".join(quote(part, safe="") for part in (source, voi_id, layer) if part)
 
 
 def request_name(words: Iterable[str]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from makers.asking import Client
 from makers.browser import Page, opened
 from makers.reported import build_reported, write_clinic
+from makers.serving import running
 from makers.vois import ball, write_voi, write_vois
 
 from uls_data.io import sha256_voxels
@@ -37,6 +38,30 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append(
             write_voi(out, case, radius, predicted_dice=dice, label_voxels_sha256=sha256, **more)
         )
+    write_vois(out, rows)
+    return out
+
+
+@pytest.fixture(scope="session")
+def layered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two VOIs with several masks each; nobody writes below it."""
+    out = tmp_path_factory.mktemp("layered")
+    rows = []
+    for case, layers in (
+        ("c1", {"annotated": 12.0, "jury": 10.0, "ellipsoid": 14.0}),
+        ("c2", {"annotated": 8.0, "jury": 9.0}),
+    ):
+        for layer, radius in layers.items():
+            name = f"s/labels/{layer}/{case}_lesion_01_sample_0.nii"
+            row = write_voi(
+                *(out, case, radius),
+                layer=layer,
+                label_path=name,
+                label_voxels_sha256=sha256_voxels(ball(radius)),
+            )
+            (out / name).parent.mkdir(exist_ok=True)
+            (out / f"s/labels/{case}_lesion_01_sample_0.nii").rename(out / name)
+            rows.append(row)
     write_vois(out, rows)
     return out
 
@@ -75,15 +100,11 @@ def serve(out: Path) -> Iterator[Callable[..., Served]]:
 @pytest.fixture
 def servers(out: Path, tmp_path: Path) -> Iterator[list[TriageServer]]:
     """Two servers in threads of this process, with overlays of their own."""
-    made = [triage_server(out, overlay=tmp_path / f"{name}.yaml") for name in ("one", "two")]
-    threads = [threading.Thread(target=server.serve_forever, args=(0.01,)) for server in made]
-    for thread in threads:
-        thread.start()
-    yield made
-    for server, thread in zip(made, threads, strict=True):
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(running(triage_server(out, overlay=tmp_path / f"{name}.yaml")))
+            for name in ("one", "two")
+        ]
 
 
 @pytest.fixture

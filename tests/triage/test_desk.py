@@ -10,11 +10,13 @@ from urllib.parse import urlencode
 
 import pytest
 from makers.asking import Client
+from makers.vois import ball
 
 from uls_data.errata import ErrataError
 from uls_data.errors import ManifestError
 from uls_data.io import sha256_file
 from uls_data.manifest.parquet import iterate_rows, write_manifest
+from uls_data.measure.overlap import dice
 from uls_data.pictures.thumbnail import thumbnail_numbers, thumbnail_path
 from uls_data.triage import TriageServer, triage_server
 
@@ -167,3 +169,29 @@ def test_many_of_an_archive_without_hashes_of_files_are_looked_at(
 ) -> None:
     with triage_server(out, overlay=tmp_path / "triage.yaml") as server:
         assert len(server.judge([0, 1], "accepted")["changed"]) == 2
+
+
+def test_layers_of_a_voi_and_what_they_share(layered: Path, tmp_path: Path) -> None:
+    with triage_server(layered, 'layer == "jury"', overlay=tmp_path / "t.yaml") as server:
+        told = server.lesions.layers(0)
+        names = [one["layer"] for one in told["layers"]]
+        assert names == ["jury", "annotated", "ellipsoid"], "the judged one first, then the best"
+        masks = [ball(radius) for radius in (10.0, 12.0, 14.0)]
+        assert [one["voxels"] for one in told["layers"]] == [int(m.sum()) for m in masks]
+        assert told["dice"] == [[pytest.approx(dice(a, b)) for b in masks] for a in masks]
+        assert [one["judged"] for one in told["layers"]] == [True, False, False]
+        assert told["layers"][0]["outlines"] == server.lesions.voi(0).shown()["outlines"]
+        assert len(server.lesions.layers(1)["layers"]) == 2
+
+
+def test_a_layer_that_cannot_be_read_says_why(layered: Path, tmp_path: Path) -> None:
+    here = tmp_path / "out"
+    shutil.copytree(layered, here)
+    path = here / "s/labels/jury/c1_lesion_01_sample_0.nii"
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+    with triage_server(here) as server:
+        told = server.lesions.layers(0)
+        (problem,) = (one["problem"] for one in told["layers"] if one["layer"] == "jury")
+        assert "outside of" in problem
+        assert told["dice"][0][1] is None and told["dice"][0][2] > 0

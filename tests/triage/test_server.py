@@ -26,6 +26,7 @@ EVERYWHERE = [
     ("/triage.js", None),
     ("/api/session", None),
     ("/api/vois/0", None),
+    ("/api/vois/0/layers", None),
     ("/api/found?where=&sort=predicted_dice", None),
     ("/api/states", None),
     ("/api/views", None),
@@ -51,6 +52,31 @@ def test_strangers_get_403_everywhere(
         assert client.ask(path, body, **headers)[0] == 403, path
     assert not server.verdicts.path.parent.joinpath(server.saved.path).exists()
     assert not server.verdicts.path.exists()
+
+
+FOLLOWED = {
+    "Authorization": None,
+    "Sec_Fetch_Site": "cross-site",
+    "Sec_Fetch_Mode": "navigate",
+    "Sec_Fetch_Dest": "document",
+}
+
+
+def test_a_link_of_another_page_gets_the_page_alone(server: TriageServer, client: Client) -> None:
+    status, headers, page = client.ask("/", **FOLLOWED)
+    assert status == 200 and "Set-Cookie" not in headers
+    assert client.token.encode() not in page and b"c1_lesion" not in page
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    for path, body in EVERYWHERE:
+        path = path.replace("RUN", server.run)
+        if path != "/":
+            assert client.ask(path, body, **FOLLOWED)[0] == 403, path
+    for name, value in (("Dest", "iframe"), ("Mode", "no-cors"), ("Site", "same-site")):
+        assert client.ask("/", **FOLLOWED | {f"Sec_Fetch_{name}": value})[0] == 403
+    assert client.ask("/", Origin="https://example.org", **FOLLOWED)[0] == 403
+    assert client.ask("/?token=x", **FOLLOWED)[0] == 403
+    assert client.ask(f"/?token={client.token}", **FOLLOWED)[0] == 403
+    assert client.ask("/", {}, **FOLLOWED)[0] == 403
 
 
 def test_it_listens_on_this_machine_alone(server: TriageServer) -> None:
@@ -84,6 +110,8 @@ def test_the_token_becomes_a_cookie_that_no_script_reads(client: Client) -> None
         "/triage.js/../server.py",
         "/api/vois/-1",
         "/api/vois/4",
+        "/api/vois/4/layers",
+        "/api/vois/0/layers/x",
         "/api/vois/0/../1",
         "/api/vois/c1_lesion_01_sample_0",
         "/api/vois/٣",

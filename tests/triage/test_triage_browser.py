@@ -9,9 +9,11 @@ from typing import Any
 
 import nibabel
 from makers.browser import Page
+from makers.serving import running
 
 from uls_data.errata import Kind, load_overlay
-from uls_data.triage import TriageServer
+from uls_data.ids import voi_fragment
+from uls_data.triage import TriageServer, triage_server
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -240,6 +242,48 @@ def test_an_address_opens_a_lesion(page: Page, server: TriageServer) -> None:
     page.browser.execute_script("location.hash = '#wall'")
     page.wait("document.body.dataset.wall === 'ready'")
     assert page.errors() == []
+
+
+def test_a_link_of_another_page_opens_a_lesion(
+    page: Page, server: TriageServer, tmp_path: Path
+) -> None:
+    fragment = voi_fragment("s", "c3_lesion_01_sample_0", "annotated")
+    report = tmp_path / "report.html"
+    address = server.address.split("?")[0]
+    report.write_text(f"<!doctype html><title>r</title><a href='{address}{fragment}'>look</a>")
+    page.open(server.address)
+    page.browser.get(report.as_uri())
+    page.browser.find_element("tag name", "a").click()
+    page.shows("c3_")
+    assert page.errors() == []
+    # Who never opened the whole address learns that they must.
+    page.browser.delete_all_cookies()
+    page.browser.get(report.as_uri())
+    page.browser.find_element("tag name", "a").click()
+    assert page.wait("document.querySelector('.locked').clientHeight > 0")
+    page.browser.get_log("browser")
+
+
+def test_layers_are_drawn_in_colours_and_compared(
+    page: Page, layered: Path, tmp_path: Path
+) -> None:
+    with running(triage_server(layered, overlay=tmp_path / "triage.yaml")) as server:
+        page.open(server.address)
+        page.wait("document.querySelectorAll('#layer-list li').length === 3")
+        assert page.text("#layer-list li:nth-child(2)").startswith("juryDice 0.")
+        shown = "[...document.querySelectorAll('figure:first-child path')]"
+        assert page.wait(f"{shown}.map((path) => path.getAttribute('stroke'))") == ["#56b4e9"]
+        page.press("5")
+        page.wait(f"{shown}.length === 2")
+        page.press("right")
+        page.shows("c2_")
+        page.wait("document.querySelectorAll('#layer-list li').length === 2")
+        page.wait(f"{shown}.length === 2")  # what was chosen stays
+        page.press("c")
+        page.wait(f"{shown}.length === 1")
+        assert page.errors() == []
+        page.open(f"{server.address}{voi_fragment('s', 'c1_lesion_01_sample_0', 'ellipsoid')}")
+        page.wait("document.querySelectorAll('#layer-list input:checked').length === 2")
 
 
 def test_light_and_dark(page: Page, server: TriageServer) -> None:

@@ -147,8 +147,20 @@ class GuardedHandler(BaseHTTPRequestHandler, ABC):
             raise RefusalError(HTTPStatus.FORBIDDEN, "this server accepts local connections only")
         origin = self.headers.get("Origin")
         site = self.headers.get("Sec-Fetch-Site", "none")
+        if self._is_link(origin):
+            return
         if origin not in (None, f"http://{host}") or site not in ("none", "same-origin"):
             raise RefusalError(HTTPStatus.FORBIDDEN, "another page may not ask this server")
+
+    def _is_link(self, origin: str | None) -> bool:
+        """Whether somebody follows a link of another page, such as a report, to the page itself.
+
+        A browser then keeps the cookie back. The page holds no data, cannot be framed or read by
+        the other one, and asks with the cookie for all that it shows.
+        """
+        asked = (self.headers.get(f"Sec-Fetch-{name}") for name in ("Site", "Mode", "Dest"))
+        followed = [*asked] == ["cross-site", "navigate", "document"]
+        return followed and self.command == "GET" and self.path == "/" and origin is None
 
     def _check_token(self) -> None:
         given = self.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -180,7 +192,8 @@ class GuardedHandler(BaseHTTPRequestHandler, ABC):
         if url.path == "/" and "token" in asked:
             self._enter(asked["token"])
             return
-        self._check_token()
+        if not self._is_link(self.headers.get("Origin")):
+            self._check_token()
         if url.path in self.pages:
             name, kind = self.pages[url.path]
             self.send_content((_ASSETS / name).read_bytes(), kind)

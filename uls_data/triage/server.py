@@ -36,7 +36,17 @@ _PAGES = {
     "/desk.css": ("desk.css", CSS),
     **{
         f"/{name}.js": (f"{name}.js", SCRIPT)
-        for name in ("triage", "desk", "wall", "filter", "single", "planes", "marks", "facts")
+        for name in (
+            "triage",
+            "desk",
+            "wall",
+            "filter",
+            "single",
+            "planes",
+            "marks",
+            "layers",
+            "facts",
+        )
     },
     **COMMON,
 }
@@ -266,6 +276,8 @@ class _Handler(GuardedHandler):
                 self.send_json(self.server.wall.tiles(numbers, column))
             case ["", "api", "vois", number]:
                 self.send_json(self.server.voi(self._number(number)))
+            case ["", "api", "vois", number, "layers"]:
+                self.send_json(lesions.layers(self._number(number)))
             case ["", "voxels", run, number, axis, index] if run == self.server.run:
                 self._slice(self._number(number), axis, index)
             case ["", "thumbnails", run, number] if run == self.server.run:

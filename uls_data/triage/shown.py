@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,7 @@ from uls_data.manifest.query import query, unknown_words
 from uls_data.manifest.row import Column, Row
 from uls_data.manifest.schema import arrow_schema
 from uls_data.manifest.sorting import order, sorting
+from uls_data.triage.layers import layers_of
 from uls_data.triage.listing import Entry, by_name
 from uls_data.triage.verdicts import Key, Subject
 from uls_data.triage.vois import Voi, decode, file_below
@@ -34,6 +36,10 @@ _UNSHOWN = "candidate_scores"
 _NAMES: tuple[Column, ...] = ("source", "voi_id", "layer", "parent_layer", "label_voxels_sha256")
 _REPEATED = ("source", "layer", "parent_layer")
 _FILES: tuple[Column, ...] = ("label_path", "image_path", "label_sha256")
+_LAYER: tuple[Column, ...] = (
+    *("source", "voi_id", "layer", "parent_layer", "label_path", "annotator"),
+    *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm"),
+)
 # Ranks above that count alike; ellipsoids, which rank no higher than this, are not shown.
 _HIGHEST, _LOWEST = 1 << 40, -2
 
@@ -78,7 +84,9 @@ class Lesions:
         self.root = out.resolve() if out.is_dir() else root_of(out).resolve()
         self._listed = listed or []
         self._places = by_name(self._listed)
-        self._numbers = self._masks(expression)
+        self._counting = np.flatnonzero(self._with_masks())
+        self._numbers = self._meeting(expression)
+        self._voi_ids: pa.ChunkedArray | None = None
         self._names = pa.table({name: self._column(name) for name in _NAMES})
         if listed is not None:
             on_list = pc.is_in(self._names["voi_id"], value_set=pa.array([*self._places]))
@@ -110,16 +118,19 @@ class Lesions:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def _masks(self, expression: str) -> NDArray[np.int64]:
-        """Numbers of the manifests' rows that meet the expression and have a mask that counts."""
+    def _with_masks(self) -> NDArray[np.bool_]:
+        """Whether each row of the manifests has a mask that counts."""
         kept = counting(self._files)
-        if expression.strip():
-            met = np.zeros(len(kept), bool)
-            met[query(self._files, expression, ["status"]).index.to_numpy()] = True
-            kept &= met
         for name in ("voi_id", "label_path"):
             kept &= read_table(self._files, [name])[name].is_valid().to_numpy()
-        return np.flatnonzero(kept)
+        return kept
+
+    def _meeting(self, expression: str) -> NDArray[np.int64]:
+        """Numbers of the manifests' rows that meet the expression and have a mask that counts."""
+        if not expression.strip():
+            return self._counting
+        met = query(self._files, expression, ["status"]).index.to_numpy()
+        return self._counting[np.isin(self._counting, met)]
 
     def _column(self, name: str) -> pa.Array:
         """Return a manifest's column of the VOIs, in their order."""
@@ -239,6 +250,18 @@ class Lesions:
         ):
             raise ManifestError("the manifest was changed: start `uls-data triage` again")
         return {by_row[at]: row for at, row in zip(sorted(by_row), found, strict=True)}
+
+    def layers(self, number: int) -> dict[str, Any]:
+        """All masks of a VOI that count, whatever was asked for, see `layers_of`."""
+        subject = self.subject(number)
+        judged: Row = self._names.slice(number, 1).to_pylist()[0]
+        if self._voi_ids is None:
+            column = read_table(self._files, ["voi_id"])["voi_id"]
+            self._voi_ids = column.take(pa.array(self._counting))
+        at = pc.indices_nonzero(pc.equal(self._voi_ids, subject.voi_id)).to_numpy()
+        rows = read_rows(self._files, self._counting[at].tolist(), _LAYER).to_pylist()
+        of_source = [row for row in rows if row["source"] == subject.source]
+        return layers_of(self.root, of_source, judged["layer"])
 
     def described(self, numbers: Sequence[int]) -> dict[int, Subject | str]:
         """Masks that are as the manifest describes them, by the hashes of their files.

@@ -104,7 +104,7 @@ class Voi:
             "problems": self.problems,
             "why": self.why,
             "window": self.window,
-            "spacing_mm": _spacing_mm(row),
+            "spacing_mm": spacing_mm(row),
             "box": [low.tolist(), high.tolist()],
             "outlines": outlines(self.mask, self.start, VOI_SHAPE) if self.mask.size else [{}] * 3,
         }
@@ -117,7 +117,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def _spacing_mm(row: Row) -> list[float]:
+def spacing_mm(row: Row) -> list[float]:
     """Voxel size; cubes where it is not known."""
     sides = spacing_of(row)
     found = [side for side in sides if side is not None and isfinite(side) and side > 0]
@@ -129,16 +129,13 @@ def decode(root: Path, row: Row, subject: Subject, why: tuple[str, ...] = ()) ->
     problems = []
     mask, start, sha256 = np.zeros((0, 0, 0), bool), (0, 0, 0), None
     try:
-        label = _read(root, str(row["label_path"])).ras != 0
-        sha256 = sha256_voxels(label.view(np.uint8))
+        mask, start, sha256 = read_mask(root, row)
         if subject.sha256 is None:
             problems.append("The manifest has no hash of the mask; index it again.")
         elif subject.sha256 != sha256:
             problems.append("The label file is not the one that the manifest describes.")
-        box, start = bounding_box(label)
-        mask = box.copy()
     except (CaseError, ManifestError) as error:
-        problems.append(f"Mask: {_words(error)}")
+        problems.append(f"Mask: {words_of(error)}")
     image: NDArray[Any] | None = None
     try:
         if row["image_path"] is None:
@@ -152,7 +149,7 @@ def decode(root: Path, row: Row, subject: Subject, why: tuple[str, ...] = ()) ->
             # A copy: a mapped file may change below us.
             image = np.array(image, np.int16 if image.dtype.itemsize <= 2 else np.int32, order="F")
     except (CaseError, ManifestError) as error:
-        problems.append(f"Image: {_words(error)}")
+        problems.append(f"Image: {words_of(error)}")
     return Voi(
         row=row,
         image=image,
@@ -163,6 +160,29 @@ def decode(root: Path, row: Row, subject: Subject, why: tuple[str, ...] = ()) ->
         problems=tuple(problems),
         why=why,
     )
+
+
+def read_mask(root: Path, row: Row) -> tuple[NDArray[np.bool_], Triple, str]:
+    """Read the mask of a row.
+
+    Returns
+    -------
+    ndarray, bool
+        The box that just holds it, RAS.
+    tuple of 3 int
+        VOI index of its first voxel.
+    str
+        `label_voxels_sha256`.
+
+    Raises
+    ------
+    CaseError, ManifestError
+        The file is not below `root`, not there, unreadable or no VOI.
+    """
+    label = _read(root, str(row["label_path"])).ras != 0
+    sha256 = sha256_voxels(label.view(np.uint8))
+    box, start = bounding_box(label)
+    return box.copy(), start, sha256
 
 
 def file_below(root: Path, relative: str) -> Path:
@@ -197,7 +217,8 @@ def _read(root: Path, relative: str) -> Volume:
     return volume
 
 
-def _words(error: CaseError | ManifestError) -> str:
+def words_of(error: CaseError | ManifestError) -> str:
+    """Say what is wrong with a file of a VOI."""
     return error.detail if isinstance(error, CaseError) else str(error)
 
 

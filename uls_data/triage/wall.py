@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from uls_data.errors import ManifestError
-from uls_data.manifest.row import Column
+from uls_data.manifest.row import Column, Row
 from uls_data.pictures.stored import stored_thumbnail
 from uls_data.pictures.thumbnail import Planes, thumbnail_path
 from uls_data.pictures.thumbnails import THUMBNAIL_COLUMNS, Subject, make_thumbnail
@@ -24,6 +24,8 @@ _PICTURE: tuple[Column, ...] = (
     *("label_path", "image_path", "mask_voxels", "pad_value_hu"),
     *THUMBNAIL_COLUMNS,
 )
+# Rows are read so many at a time, in the order in which VOIs are shown: a row alone takes as long.
+_BLOCK, _KEPT_BLOCKS = 1 << 10, 32
 # Pictures that were drawn for a wall and are kept; one has some 10 kB.
 _KEPT_BYTES = 64 << 20
 # Decoded at once, so that verdicts do not wait for pictures.
@@ -41,16 +43,17 @@ class Wall:
         self._lesions = lesions
         self._drawn: OrderedDict[int, bytes] = OrderedDict()
         self._bytes = 0
-        self._lock, self._drawing = Lock(), BoundedSemaphore(_AT_ONCE)
+        self._blocks: OrderedDict[int, dict[int, Row]] = OrderedDict()
+        self._lock, self._reading = Lock(), Lock()
+        self._drawing = BoundedSemaphore(_AT_ONCE)
 
     def tiles(self, numbers: Sequence[int], column: str | None = None) -> list[dict[str, Any]]:
         """Say what stands below the pictures: names, and the value that VOIs are sorted by."""
-        wanted = _TILE if column is None else (*_TILE, column)
-        rows = self._lesions.rows(numbers, wanted)
+        sorted_by = {} if column is None else self._lesions.rows(numbers, [column])
         told = []
         for number in numbers:
-            row = rows[number]
-            value = None if column is None else finite(dict(row)[column])
+            row = self._row(number)
+            value = None if column is None else finite(dict(sorted_by[number])[column])
             told.append({name: row[name] for name in _TILE} | {"number": number, "value": value})
         return told
 
@@ -66,7 +69,7 @@ class Wall:
             if number in self._drawn:
                 self._drawn.move_to_end(number)
                 return self._drawn[number]
-        row = self._lesions.rows([number], _PICTURE)[number]
+        row = self._row(number)
         try:
             path = file_below(self._lesions.root, thumbnail_path(str(row["label_path"])))
             if (found := stored_thumbnail(path, row)) is not None:
@@ -82,6 +85,18 @@ class Wall:
             while self._bytes > _KEPT_BYTES:
                 self._bytes -= len(self._drawn.popitem(last=False)[1])
         return data
+
+    def _row(self, number: int) -> Row:
+        at = number // _BLOCK
+        with self._reading:
+            if at not in self._blocks:
+                last = min((at + 1) * _BLOCK, len(self._lesions))
+                numbers = range(at * _BLOCK, last)
+                self._blocks[at] = self._lesions.rows(numbers, (*_TILE, *_PICTURE))
+            self._blocks.move_to_end(at)
+            while len(self._blocks) > _KEPT_BLOCKS:
+                self._blocks.popitem(last=False)
+            return self._blocks[at][number]
 
 
 def _drawn(voi: Voi) -> bytes:

@@ -110,7 +110,7 @@ async function forget() {
   }
 }
 
-export async function start() {
+export function listen() {
   const reasons = desk.session.keys.map(({ reason }) => [`reason:${reason}`, `reason: ${reason}`]);
   $("show").replaceChildren(...[...SHOWS, ...reasons].map(([value, words]) => new Option(words, value)));
   $("filter").addEventListener("submit", (event) => { event.preventDefault(); apply(); });
@@ -132,10 +132,17 @@ export async function start() {
   $("saving").querySelector("[data-close]").addEventListener("click", () => $("saving").close());
   $("forget-view").addEventListener("click", forget);
   on("verdicts", count);
-  const columns = await ask("api/columns");
-  $("sort").replaceChildren(new Option("as listed", ""), ...columns.map((name) => new Option(name)));
-  await askViews();
+  $("sort").replaceChildren(new Option("as listed", ""));
+  // What the first view does not need comes after it.
+  let started = false;
+  on("ready", () => {
+    if (!started) askColumns().then(askViews).catch(wrong);
+    started = true;
+  });
 }
 
-// The counts of the views, once something was judged.
-export const recount = () => askViews().catch(wrong);
+async function askColumns() {
+  for (const name of await ask("api/columns")) {
+    if (![...$("sort").options].some((option) => option.value === name)) $("sort").add(new Option(name));
+  }
+}

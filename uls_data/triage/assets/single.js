@@ -1,11 +1,11 @@
 // One VOI at a time.
 
 import { $, ask, element, say, wrong } from "./common.js";
-import { desk, isJudged, nextOpen, on, WORDS, wordsOf } from "./desk.js";
+import { desk, isJudged, nextOpen, on, tell as tellAll, WORDS, wordsOf } from "./desk.js";
 import * as facts from "./facts.js";
+import * as layers from "./layers.js";
 import { draw, load, planes, prefetch } from "./planes.js";
 
-const COLOUR = "#56b4e9";
 let asked = 0;
 
 export const number = () => desk.order[desk.place];
@@ -17,7 +17,7 @@ export async function show(place) {
   document.body.dataset.ready = "";
   const voi = await ask(`api/vois/${number()}`);
   if (mine !== asked) return;
-  planes.layers = [{ name: voi.row.layer, outlines: voi.outlines, colour: COLOUR, shown: true, judged: true }];
+  layers.first(voi);
   load(voi);
   history.replaceState(null, "", fragment(voi.row));
   facts.show(voi);
@@ -25,6 +25,8 @@ export async function show(place) {
   await draw();
   if (mine !== asked) return;
   document.body.dataset.ready = String(number());
+  tellAll("ready");
+  layers.load(voi);
   const next = desk.order[nextOpen(place)];
   if (next !== number()) ask(`api/vois/${next}`).then(prefetch).catch(() => {});
 }

@@ -4,6 +4,7 @@
 import { $, ask, element, listKeys, say, theme, wrong } from "./common.js";
 import { desk, isJudged, judge, nextOpen, on, take, tell, told, undo } from "./desk.js";
 import * as filter from "./filter.js";
+import * as layers from "./layers.js";
 import * as planes from "./planes.js";
 import * as single from "./single.js";
 import * as wall from "./wall.js";
@@ -25,7 +26,8 @@ const KEYS = [
   ["↑ ↓", "slice; also the wheel, and PgUp PgDn by five"], ["1 2 3", "which plane the arrows scroll"],
   ["f", "one plane large"], ["click", "bring the other planes there"],
   ["drag", "level (up, down) and width (left, right); with Shift pan"], ["m", "ruler; Backspace removes one"],
-  ["w", "next window"], ["o", "outlines and lines on or off"], ["+ −", "zoom; also the wheel with Ctrl"],
+  ["w", "next window"], ["o", "outlines and lines on or off"],
+  ["c", "all layers, or the judged one alone"], ["4 … 9", "one layer on or off"], ["+ −", "zoom; also the wheel with Ctrl"],
   ["Home", "back to how the VOI opened"], ["Esc", "back to the wall"],
 ];
 let verdicts = [];
@@ -160,6 +162,8 @@ const alone = {
   1: () => planes.look(0),
   2: () => planes.look(1),
   3: () => planes.look(2),
+  c: layers.toggleAll,
+  ...Object.fromEntries([0, 1, 2, 3, 4, 5].map((at) => [at + 4, () => layers.toggle(at)])),
 };
 const held = {
   ArrowRight: () => single.go(desk.place + 1),
@@ -255,6 +259,7 @@ async function follow() {
   if (hash) {
     const parts = hash.split("/").map(decodeURIComponent);
     const [source, voi_id, layer] = parts.length === 1 ? ["", ...parts, ""] : parts;
+    layers.name(layer ?? "");
     const found = await ask(`api/names?${new URLSearchParams({ source, voi_id, layer: layer ?? "" })}`);
     if (found === null) say(`${voi_id} is not among the masks shown`, true);
     else {
@@ -277,7 +282,7 @@ async function start() {
   listen();
   progress();
   selection();
-  filter.start().catch(wrong);
+  filter.listen();
   await follow();
 }
 

@@ -4,6 +4,8 @@ import { $, ask, element, filled, say } from "./common.js";
 import { desk, on, tell, wordsOf } from "./desk.js";
 
 const GAP = 8, CAPTION = 40, SPARE_ROWS = 2, SETTLED_MS = 60, MOST_TILES = 400;
+// Faster than this nobody sees pictures, which would only delay those where the scrolling ends.
+const FAST_PX_PER_MS = 3;
 const PLANES = ["axial", "coronal", "sagittal", "all"];
 const MARKS = { a: "✓", r: "✕", n: "✎", f: "✓", s: "!" };
 // Three panels of 160 pixels, two pixels between them.
@@ -12,6 +14,7 @@ const grid = $("grid"), sheet = $("sheet");
 
 export const wall = { selected: new Set(), active: 0, size: 160, plane: "axial" };
 const shown = new Map(), spare = [], facts = new Map();
+let lastTop = 0, lastTime = 0, fast = false, telling = 0;
 let anchor = 0, columns = 1, gap = GAP, kept = 0, waiting = 0, settled, factsOf = "";
 
 const tileWidth = () => (wall.plane === "all" ? Math.round(wall.size * PICTURE) : wall.size);
@@ -41,7 +44,9 @@ function inSight() {
 }
 
 function draw() {
-  const [first, last] = inSight();
+  const [first, last] = inSight(), now = performance.now();
+  fast = Math.abs(grid.scrollTop - lastTop) > FAST_PX_PER_MS * Math.max(now - lastTime, 1);
+  [lastTop, lastTime] = [grid.scrollTop, now];
   for (const [at, tile] of shown) {
     if (at >= first && at < last) continue;
     shown.delete(at);
@@ -55,7 +60,7 @@ function draw() {
     tile.remove();
   }
   clearTimeout(settled);
-  settled = setTimeout(askFacts, shown.size && facts.size ? SETTLED_MS : 0);
+  settled = setTimeout(settle, facts.size ? SETTLED_MS : 0);
 }
 
 function made() {
@@ -87,14 +92,24 @@ function put(at) {
   tile.dataset.at = at;
   tile.setAttribute("aria-posinset", at + 1);
   tile.setAttribute("aria-setsize", desk.order.length);
-  const source = `thumbnails/${desk.session.run}/${number}`;
-  if (tile.img.getAttribute("src") !== source) {
-    tile.classList.remove("broken");
-    tile.img.setAttribute("src", source);
-  }
+  tile.source = `thumbnails/${desk.session.run}/${number}`;
+  if (!fast) load(tile);
+  else tile.img.removeAttribute("src");
   if (!tile.isConnected) sheet.append(tile);
   shown.set(at, tile);
   dress(at, tile);
+}
+
+function load(tile) {
+  if (tile.img.getAttribute("src") === tile.source) return;
+  tile.classList.remove("broken");
+  tile.img.setAttribute("src", tile.source);
+}
+
+function settle() {
+  fast = false;
+  for (const tile of shown.values()) load(tile);
+  askFacts();
 }
 
 function dress(at, tile) {
@@ -145,8 +160,15 @@ function redress() {
 
 // For who waits: every picture in sight is there.
 function ready() {
-  const there = [...shown].every(([at, tile]) => tile.img.complete && facts.has(desk.order[at]));
+  if (!telling) telling = requestAnimationFrame(() => { telling = 0; tellReady(); });
+}
+
+function tellReady() {
+  const there = [...shown].every(([at, tile]) => tile.img.getAttribute("src") === tile.source && tile.img.complete && facts.has(desk.order[at]));
   document.body.dataset.wall = there && desk.view === "wall" ? "ready" : "";
+  // How long the first wall took, for who measures.
+  if (there && !performance.getEntriesByName("wall").length) performance.mark("wall");
+  if (there) tell("ready");
 }
 
 // ---- choosing --------------------------------------------------------------------------------

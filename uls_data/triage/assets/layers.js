@@ -1,0 +1,86 @@
+// All masks of the VOI that is looked at: colours, which are shown, what they share.
+
+import { $, ask, element, wrong } from "./common.js";
+import { draw, planes } from "./planes.js";
+
+// Colours that people who see fewer of them can tell apart (Okabe and Ito), the judged mask first.
+const COLOURS = ["#56b4e9", "#e69f00", "#cc79a7", "#009e73", "#f0e442", "#d55e00", "#8f7be8", "#ffffff"];
+// Layers that were switched on or off stay so from one VOI to the next.
+const chosen = new Map();
+let named = "";
+
+const isShown = ({ layer, judged }) => chosen.get(layer) ?? (judged || layer === named);
+
+// An address may name a layer that is not the judged one.
+export const name = (layer) => { named = layer; };
+
+export function first(voi) {
+  const { layer } = voi.row;
+  planes.layers = [{ layer, judged: true, outlines: voi.outlines, colour: COLOURS[0], shown: chosen.get(layer) ?? true }];
+  $("layers").hidden = true;
+}
+
+// Asked for once the VOI is on the screen.
+export async function load(voi) {
+  let found;
+  try {
+    found = await ask(`api/vois/${voi.number}/layers`);
+  } catch (error) {
+    if (voi === planes.voi) wrong(error);
+    return;
+  }
+  if (voi !== planes.voi) return;
+  planes.layers = found.layers.map((layer, at) => ({ ...layer, colour: COLOURS[at % COLOURS.length], shown: isShown(layer) }));
+  tell(found.dice);
+  await draw();
+}
+
+export function toggle(at, shown = !planes.layers[at]?.shown) {
+  const layer = planes.layers[at];
+  if (!layer) return;
+  layer.shown = shown;
+  chosen.set(layer.layer, shown);
+  const box = document.querySelector(`#layer-list input[data-at="${at}"]`);
+  if (box) box.checked = shown;
+  draw();
+}
+
+export function toggleAll() {
+  const on = !planes.layers.every(({ shown }) => shown);
+  planes.layers.forEach((_, at) => toggle(at, on || at === 0));
+}
+
+function tell(dice) {
+  const { layers } = planes;
+  $("layers").hidden = layers.length < 2;
+  if (layers.length < 2) return;
+  $("layer-list").replaceChildren(...layers.map((layer, at) => line(layer, at, dice[0][at])));
+  const head = document.createElement("tr");
+  head.append(element("td", ""), ...layers.map((_, at) => element("th", String(at + 1))));
+  $("dice").replaceChildren(head, ...layers.map((layer, at) => {
+    const row = document.createElement("tr");
+    row.append(element("th", `${at + 1} ${layer.layer}`), ...dice[at].map((value, other) =>
+      element("td", at === other ? "" : value === null ? "–" : value.toFixed(2))));
+    return row;
+  }));
+  $("dice-of").hidden = layers.length < 3;
+}
+
+function line(layer, at, dice) {
+  const made = document.createElement("li"), label = document.createElement("label");
+  const box = document.createElement("input"), swatch = element("i", "");
+  box.type = "checkbox";
+  box.checked = layer.shown;
+  box.dataset.at = at;
+  box.addEventListener("change", () => { toggle(at, box.checked); box.blur(); });
+  // Not an attribute `style`, which the page's policy refuses.
+  swatch.style.background = layer.colour;
+  const words = layer.problem || [
+    layer.judged ? "judged" : dice === null ? "" : `Dice ${dice.toFixed(2)}`,
+    `${(layer.volume_mm3 / 1000).toPrecision(3)} ml`, layer.annotator ?? "",
+  ].filter(Boolean).join(" · ");
+  label.append(box, swatch, element("b", layer.layer), element("span", words, layer.problem ? "problem" : ""));
+  made.append(label);
+  if (at < 6) made.append(element("kbd", String(at + 4)));
+  return made;
+}
