@@ -24,9 +24,9 @@ from uls_data.manifest.query import query, unknown_words
 from uls_data.manifest.row import Column, Row
 from uls_data.manifest.schema import arrow_schema
 from uls_data.manifest.sorting import order, sorting
-from uls_data.triage.layers import layers_of
 from uls_data.triage.listing import Entry, by_name
 from uls_data.triage.verdicts import Key, Subject
+from uls_data.triage.voi_layers import layers_of
 from uls_data.triage.vois import Voi, decode, file_below
 
 # A VOI takes 17 to 42 MB: the one shown, those before and behind it, and one more.

@@ -82,7 +82,7 @@ def layers_of(root: Path, rows: list[Row], judged: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        `layers`: name, outlines and size of each; `dice`: between each two.
+        `layers`: name, outlines and size of each; `dice`: of each pair.
     """
     rows = sorted(rows, key=lambda row: (row["layer"] != judged, -rank(row), row["layer"]))
     found = [_read(root, row) for row in rows]
