@@ -44,7 +44,7 @@ class Told:
             return None
         region = voi_part(subject.hu, subject.row)
         frame = Frame.about(Drawn(lines, at, spacing_mm), plan.prompt, plan.crop)
-        first = View(framed(region, frame), frame=frame)
+        first = View(framed(region, frame, plan.prompt), frame=frame)
         measured = subject.measured(image=True)
         plane = None if measured is None else pseudo_mask("jury", measured).mask.T
         job = Job(Example(Path(), subject.row), region, plane, first, weighed=True)

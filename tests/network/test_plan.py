@@ -93,6 +93,35 @@ def test_a_copied_plan_is_the_same(tmp_path: Path) -> None:
         assert load_plan(tmp_path / "mine.yaml") == load_plan(name)
 
 
+def test_line_channels_are_named_in_the_plan() -> None:
+    plain = load_plan("prompted")
+    assert plain.channels == 4 and "channels" not in plain.text()
+    document = plain.model_dump(mode="json")
+    document["prompt"]["channels"] = ["radius", "lines", "likeness"]
+    more = parse_plan(document, "mine")
+    assert more.channels == 5 and parse_plan(yaml.safe_load(more.text()), "mine") == more
+    assert build_network(more.architecture, 0, more.channels)(
+        torch.zeros(1, 5, 16, 16, 16)
+    ).shape == (1, 2, 16, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("channels", "words"),
+    [
+        (["key", "radius"], "radius first"),
+        (["radius", "key", "key"], "at most once"),
+        ([], "radius first"),
+        (["radius", "colour"], "Input should be"),
+    ],
+)
+def test_wrong_line_channels_say_what_is_wrong(channels: list[str], words: str) -> None:
+    document = load_plan("prompted").model_dump(mode="json")
+    document["prompt"]["channels"] = channels
+    with pytest.raises(ModelError, match="prompt.channels|prompt: ") as caught:
+        parse_plan(document, "mine")
+    assert words in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -73,7 +73,7 @@ def test_channels_show_the_lines() -> None:
     lesion = ball(10.0).T.astype(bool)
     drawn = longest(simulated(lesion, (1.0, 1.0, 1.0)))
     assert drawn.slice_vox == 64 and drawn.lines.long_vox == pytest.approx(20, abs=1)
-    seen = framed(region(lesion.shape, lesion), Frame.about(drawn, Prompt(), SHAPE))
+    seen = framed(region(lesion.shape, lesion), Frame.about(drawn, Prompt(), SHAPE), Prompt())
     assert seen.hu.shape == SHAPE and seen.level_hu == 60
     assert seen.prompt is not None and seen.prompt.shape == (2, *SHAPE)
     radius, key = seen.prompt
@@ -90,11 +90,31 @@ def test_channels_show_the_lines() -> None:
     assert ct[8, 16, 16] > ct[0, 0, 0]
 
 
+def test_further_channels_show_what_is_near_the_lines_and_like_the_lesion() -> None:
+    lesion = ball(10.0).T.astype(bool)
+    drawn = longest(simulated(lesion, (1.0, 1.0, 1.0)))
+    prompt = Prompt(channels=("radius", "key", "lines", "ends", "likeness"))
+    frame = Frame.about(drawn, prompt, SHAPE)
+    seen = framed(region(lesion.shape, lesion), frame, prompt)
+    plain = framed(region(lesion.shape, lesion), frame, Prompt())
+    assert seen.prompt is not None and plain.prompt is not None
+    assert np.array_equal(seen.prompt[:2], plain.prompt)
+    _, _, lines, ends, like = seen.prompt
+    # The grid's middle lies where the lines cross; half a long axis away both have fallen to 0.
+    assert lines[8, 16, 16] == pytest.approx(1, abs=0.05) and lines[8].max() == lines.max()
+    assert ends[8, 16, 16] == pytest.approx(0, abs=0.1) and ends.max() > 0.9
+    assert (ends <= lines + 1e-6).all() and lines.min() == ends.min() == -1
+    per_slice = frame.step[0] / (drawn.lines.long_vox / 2)
+    assert lines[10, 16, 16] == pytest.approx(1 - 2 * per_slice, abs=0.02)
+    inside = (seen.marks & LESION) != 0
+    assert like[inside].mean() > 0.8 and like[~inside & (seen.prompt[0] < 0.5)].mean() < -0.8
+
+
 def test_beyond_the_voi_is_padding() -> None:
     lesion = np.zeros((64, 64, 64), bool)
     lesion[0:4, 0:8, 0:8] = True
     drawn = Drawn(across(3, 3, 8, 8), 1, (1.0, 1.0, 1.0))
-    seen = framed(region(lesion.shape, lesion), Frame.about(drawn, Prompt(), SHAPE))
+    seen = framed(region(lesion.shape, lesion), Frame.about(drawn, Prompt(), SHAPE), Prompt())
     valid = (seen.marks & VALID) != 0
     assert not valid[0].any() and not valid[:, 0].any() and valid[8, 16, 16]
     assert ((seen.marks & SUPERVISED) != 0)[~valid].all()

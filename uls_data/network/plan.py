@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from uls_data.errors import UlsDataError
 from uls_data.voi import VOI_SHAPE
@@ -120,6 +128,10 @@ class Training(_Part):
     """Epochs between two checkpoints; an interrupted training resumes from the last."""
 
 
+LineChannel = Literal["radius", "key", "lines", "ends", "likeness"]
+_LINE_CHANNELS: tuple[LineChannel, ...] = ("radius", "key")
+
+
 class Prompt(_Part):
     """A reader's lines, given to the network; it then sees the lesion on a grid as they measure it.
 
@@ -131,6 +143,26 @@ class Prompt(_Part):
     """Along x and y, times the long axis."""
     extent_z: float = Field(default=3.0, ge=1, le=10)
     """Along z, times the geometric mean of both axes."""
+    channels: tuple[LineChannel, ...] = _LINE_CHANNELS
+    """What it is told, `radius` first: the ellipsoid of the lines; `key`, their mask on the key
+    slice; `lines` and `ends`, how near these are; `likeness`, how much a voxel looks like the
+    lesion on the key slice."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Prompt:
+        if self.channels[:1] != ("radius",) or len(set(self.channels)) != len(self.channels):
+            raise ValueError(
+                f"channels: radius first, and each at most once; found {', '.join(self.channels)}"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Plans that were written before there was a choice stay as they are, to the byte.
+        found: dict[str, Any] = write(self)
+        if self.channels == _LINE_CHANNELS:
+            found.pop("channels", None)
+        return found
 
 
 class Plan(_Part):
@@ -176,8 +208,8 @@ class Plan(_Part):
 
     @property
     def channels(self) -> int:
-        """Channels that enter the network: CT; with lines, CT about the lesion's level, and two."""
-        return 1 if self.prompt is None else 4
+        """Channels that enter the network: CT; with lines, CT about the lesion's level, and theirs."""
+        return 1 if self.prompt is None else 2 + len(self.prompt.channels)
 
     @property
     def sees(self) -> str:

@@ -1,4 +1,4 @@
-"""The lines as a network sees them: a grid about the lesion as they measure it, and two channels.
+"""The lines as a network sees them: a grid about the lesion as they measure it, and channels.
 
 A network that is told what a reader drew need not look for the lesion, nor learn its size: it
 sees every lesion equally large, on a grid whose step is a share of its axes. What it says is
@@ -19,13 +19,12 @@ from uls_data.geometry import Triple
 from uls_data.manifest.by_axis import spacing_of
 from uls_data.manifest.recist import outward_of, recist_of
 from uls_data.manifest.row import Row
-from uls_data.measure.ellipsoid import ellipse_centre, radius_field
+from uls_data.measure.ellipsoid import ellipse_centre
 from uls_data.measure.lines import Lines, jittered, lines_by_slice
+from uls_data.network.line_channels import Told
 from uls_data.network.plan import Prompt
 from uls_data.network.voxels import LESION, SUPERVISED, VALID, Region
 from uls_data.outcome import Reason
-from uls_data.pseudomask.key_slice import KeySlice
-from uls_data.pseudomask.prior import quarter_ellipses
 
 # A slice is one that a reader may choose where its long axis is at least this share of the longest.
 _NEAR_LONGEST = 0.75
@@ -33,7 +32,6 @@ _NEAR_LONGEST = 0.75
 _LARGEST_JITTER = 0.075
 # Thinner lesions are framed as if they were so wide, for their lines say little of their depth.
 _THINNEST = 0.2
-_FARTHEST = 2.0
 Zyx = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 
@@ -229,12 +227,8 @@ class Frame:
         return found
 
 
-def framed(region: Region, frame: Frame) -> Region:
-    """Region on the grid of a frame, with the channels that the lines give.
-
-    The first is 2 - the radius of the ellipsoid of the lines (1 on its surface), between -1 and 2;
-    the second the mask of the lines on the key slice: 1 inside, -1 outside, 0 on other slices.
-    """
+def framed(region: Region, frame: Frame, prompt: Prompt) -> Region:
+    """Region on the grid of a frame, with the channels of the prompt (`Told.channels`)."""
     box = frame.box(region.hu.shape)
     corner: Triple = tuple(part.start for part in box)
     near = frame.moved(corner)
@@ -245,20 +239,15 @@ def framed(region: Region, frame: Frame) -> Region:
     supervised = near.sampled((marks & SUPERVISED) != 0, 0, 1) > 0
     fine = near.sampled(hu, 1, lowest)
     z, y, x = frame.shape
-    lines = _on_grid(near)
     spacing = tuple(s * mm for s, mm in zip(near.step[::-1], near.drawn.spacing_mm, strict=True))
-    radius = radius_field(lines, z // 2, spacing, (x, y, z)).T  # type: ignore[arg-type]
-    plane = quarter_ellipses(
-        KeySlice(np.broadcast_to(np.int16(0), (x, y)), lines, (spacing[0], spacing[1]))
-    ).mask.T
-    key = np.zeros(frame.shape, np.float32)
-    key[z // 2] = np.where(plane, 1, -1)
-    inside = fine[z // 2][plane & valid[z // 2]]
+    whole = np.rint(fine).astype(np.int16)
+    told = Told(_on_grid(near), spacing, whole, valid)  # type: ignore[arg-type]
+    inside = fine[z // 2][told.plane & valid[z // 2]]
     return Region(
-        np.rint(fine).astype(np.int16),
+        whole,
         valid * np.uint8(VALID) + lesion * np.uint8(LESION) + supervised * np.uint8(SUPERVISED),
         (z // 2, y // 2, x // 2),
-        prompt=np.stack([np.clip(2 - radius, -1, _FARTHEST), key]),
+        prompt=told.channels(prompt.channels),
         level_hu=float(np.median(inside)) if inside.size else 0.0,
     )
 

@@ -80,7 +80,7 @@ class Prompted:
         z, in_plane = np.exp(random.uniform(-_STRETCH, _STRETCH, 2))
         stretch = (float(z), float(in_plane), float(in_plane))
         frame = Frame.about(drawn, self.prompt, self.shape, stretch)
-        return framed(part, frame.moved(part.click))
+        return framed(part, frame.moved(part.click), self.prompt)
 
 
 def lines_of(row: Row, region: Region) -> tuple[tuple[Drawn, ...], bool]:
@@ -102,4 +102,5 @@ def lines_of(row: Row, region: Region) -> tuple[tuple[Drawn, ...], bool]:
 def clean(row: Row, region: Region, prompt: Prompt, shape: Triple) -> Region:
     """Whole VOI as a prompted network sees it, by its own lines or the longest on its lesion."""
     candidates, _ = lines_of(row, region)
-    return framed(region, Frame.about(longest(list(candidates)), prompt, shape))
+    frame = Frame.about(longest(list(candidates)), prompt, shape)
+    return framed(region, frame, prompt)

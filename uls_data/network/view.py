@@ -142,7 +142,7 @@ class Job:
                 random = np.random.default_rng(self._draw(1 << 53, seed, k))
                 other = drawn.redrawn(random, _OTHER_READER)
                 frame = Frame.about(other, plan.prompt, plan.crop)
-                self.other_views.append(View(framed(self.region, frame), frame=frame))
+                self.other_views.append(View(framed(self.region, frame, plan.prompt), frame=frame))
             return
         places = np.argwhere(self.found.mask) + [part.start for part in self.found.box]
         places = places[(np.abs(places - CENTRE_ZYX) <= margin).all(axis=1)]
@@ -204,7 +204,7 @@ def read_job(example: Example, plan: Plan, shape: Triple) -> Job:
         )
         return Job(example, region, plane, View(region.cut(region.click, plan.crop), corner))
     frame = Frame.about(drawn, plan.prompt, plan.crop)
-    return Job(example, region, plane, View(framed(region, frame), frame=frame))
+    return Job(example, region, plane, View(framed(region, frame, plan.prompt), frame=frame))
 
 
 def _all_of(region: Region) -> Box:

@@ -25,7 +25,7 @@ _BINS = 48
 # Histograms are as smooth as a scan's noise is wide.
 _NOISE_HU = 12.0
 _FLOOR = 0.3 / _BINS
-_MOST = 3.0
+MOST = 3.0
 # How far the image and the log odds are smoothed; between slices less, for they lie far apart.
 _IMAGE_MM, _ODDS_MM = 0.7, 1.0
 _MOST_SLICES, _MOST_VOX = 0.5, 3.0
@@ -91,10 +91,10 @@ def likeness(
         counts = ndimage.gaussian_filter1d(counts, max(1.0, _NOISE_HU / width), mode="nearest")
         return np.asarray(counts / counts.sum() + _FLOOR)
 
-    odds = np.clip(np.log(common(inside) / common(around)), -_MOST, _MOST).astype(np.float32)
+    odds = np.clip(np.log(common(inside) / common(around)), -MOST, MOST).astype(np.float32)
     found = odds[_bins(values, low, width)]
     smooth = [min(_ODDS_MM / mm, _MOST_VOX) for mm in spacing_mm]
-    return np.where(valid, ndimage.gaussian_filter(found, smooth, mode="nearest"), -_MOST).astype(
+    return np.where(valid, ndimage.gaussian_filter(found, smooth, mode="nearest"), -MOST).astype(
         np.float32
     )
 
