@@ -41,7 +41,7 @@ from uls_data.volumes import read_volume
 HELD_OUT = "STS_003"  # one of the four cases that are scored on
 # Noise on the end points, as shares of the axis, and slices of a patient: what the network sees,
 # and what the calibration is for.
-FIT = ((0.0, 0.03, 0.05, 0.10, 0.15), 24)
+FIT = ((0.0, 0.01, 0.03, 0.05, 0.05), 24)
 QUALITY = ((0.0, 0.05, 0.05), 8)
 STEPS = 900
 PHANTOMS = 160

@@ -1,7 +1,8 @@
-"""What neighbouring slices and rules about air would give the jury (docs/2d-masks.md).
+"""What other votes of the prior, neighbouring slices and rules about air give (docs/2d-masks.md).
 
-Neither gains enough to be in the package. Lines are drawn across human masks of the sarcomas of
-the IBSI set, as they are and with 5 % (twice) and 15 % noise, on a few slices of each patient.
+Neither neighbours nor air gain enough to be in the package. Lines are drawn across human masks of
+the sarcomas of the IBSI set, as they are and with 5 % (twice) and 15 % noise, on a few slices of
+each patient.
 
     python -m tools.tried_2d DATA --networks FIT    # odd ones, by networks that did not see them
     python -m tools.tried_2d DATA --even            # even ones, by the network that is shipped
@@ -27,8 +28,8 @@ from uls_data.measure.overlap import dice
 from uls_data.pseudomask.bone import surroundings
 from uls_data.pseudomask.bounds import Bounds
 from uls_data.pseudomask.chart import Chart
-from uls_data.pseudomask.features import features
-from uls_data.pseudomask.jury import best_cut, probability, shipped_network
+from uls_data.pseudomask.features import RADII, features
+from uls_data.pseudomask.jury import best_cut, prior_vote, probability, shipped_network
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.network import Network
 from uls_data.scoring.trials import SMALLEST_PIXELS, largest_component
@@ -44,10 +45,12 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Seen:
-    """One slice with lines: what the network says of it and of both neighbours in log odds."""
+    """One slice with lines: the jury's log odds for it and for both neighbours."""
 
     hu: NDArray[np.integer]
     odds: list[NDArray[np.float64]]
+    turn: NDArray[np.float64]
+    radius: NDArray[np.float64]
     prior: Mask
     bounds: Bounds
     truth: Mask
@@ -57,6 +60,14 @@ class Seen:
         below, own, above = self.odds
         mixed = (1 - 2 * neighbours) * own + neighbours * (below + above)
         inside = 1 / (1 + np.exp(-mixed))
+        return self.bounds.applied(inside >= best_cut(inside)[0])
+
+    def voted(self, *vote: float) -> Mask:
+        """The jury's mask, were the prior's vote such (`prior_vote`)."""
+        at_end, between, most = vote
+        odds = self.odds[1] - prior_vote(self.turn, self.radius)
+        odds += prior_vote(self.turn, self.radius, (at_end, between, most))
+        inside = np.where(self.radius > RADII[-1], 0, 1 / (1 + np.exp(-odds)))
         return self.bounds.applied(inside >= best_cut(inside)[0])
 
     def air(self, level_hu: int) -> Mask:
@@ -88,6 +99,10 @@ class Seen:
 TRIED: dict[str, Callable[[Seen], Mask]] = {
     "quarter-ellipses": lambda seen: seen.prior,
     "jury": lambda seen: seen.fused(0),
+    "vote 0 / 0 / 0": lambda seen: seen.voted(0, 0, 0),
+    "vote 5 / 5 / 1.5": lambda seen: seen.voted(5, 5, 1.5),
+    "vote 7 / 7 / 2": lambda seen: seen.voted(7, 7, 2),
+    "vote 30 / 2.5 / 3": lambda seen: seen.voted(30, 2.5, 3),
     "neighbours 0.1 each": lambda seen: seen.fused(0.1),
     "neighbours 0.2 each": lambda seen: seen.fused(0.2),
     "neighbours 1/3 each": lambda seen: seen.fused(1 / 3),
@@ -129,7 +144,8 @@ def _seen(near: list[NDArray[np.integer]], lines: Lines, truth: Mask, network: N
         seen = features(replace(crop, hu=hu[here]), chart)
         inside = np.clip(probability(network, seen, turn, radius), 1e-12, 1 - 1e-12)
         odds.append(np.log(inside / (1 - inside)))
-    return Seen(crop.hu, odds, bounds.applied(radius <= 1 + 1e-9), bounds, truth[here])
+    prior = bounds.applied(radius <= 1 + 1e-9)
+    return Seen(crop.hu, odds, turn, radius, prior, bounds, truth[here])
 
 
 def main() -> None:

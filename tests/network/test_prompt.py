@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from makers.vois import ball, tiny_plan, write_voi, write_vois
 
@@ -53,7 +53,9 @@ def test_a_mask_comes_back_from_the_grid(
     drawn = Drawn(across(31.3, 30.2, long, ratio * long), at, (pixel, pixel, step))
     frame = Frame.about(drawn, Prompt(), (32, 48, 48))
     z, y, x = np.ogrid[:64, :64, :64]
-    half_z = max(long * np.sqrt(ratio) * pixel / step / 2, 1.5)
+    by_lines = long * np.sqrt(ratio) * pixel / step / 2
+    half_z = max(by_lines, 1.5)
+    assume(3 * by_lines > half_z + 0.25)  # what lies beyond the grid does not come back
     ellipsoid = (
         ((x - 31.3) / (long / 2)) ** 2
         + ((y - 30.2) / (ratio * long / 2)) ** 2
@@ -106,8 +108,8 @@ def test_further_channels_show_what_is_near_the_lines_and_like_the_lesion() -> N
     assert (ends <= lines + 1e-6).all() and lines.min() == ends.min() == -1
     per_slice = frame.step[0] / (drawn.lines.long_vox / 2)
     assert lines[10, 16, 16] == pytest.approx(1 - 2 * per_slice, abs=0.02)
-    inside = (seen.marks & LESION) != 0
-    assert like[inside].mean() > 0.8 and like[~inside & (seen.prompt[0] < 0.5)].mean() < -0.8
+    # Away from the edge, which is smoothed; whatever the distance to the lines.
+    assert like[seen.prompt[0] > 1.8].min() > 0.9 and like[seen.prompt[0] < 0.5].max() < -0.9
 
 
 def test_beyond_the_voi_is_padding() -> None:

@@ -13,8 +13,10 @@ from tools.phantom import phantom
 from uls_data.measure.lines import Lines, jittered
 from uls_data.measure.overlap import dice
 from uls_data.pseudomask.bounds import END_POINT_VOX, Bounds, end_point_vox
-from uls_data.pseudomask.jury import best_cut, jury
+from uls_data.pseudomask.features import CHANNELS, RADII, RAYS
+from uls_data.pseudomask.jury import best_cut, jury, probability
 from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
+from uls_data.pseudomask.network import Network
 from uls_data.pseudomask.prior import hull, quarter_ellipses
 
 
@@ -97,6 +99,23 @@ def test_a_source_that_draws_outside_gets_a_larger_mask() -> None:
     key_slice = phantom(("outward", 1)).key_slice
     flat = replace(key_slice, hu=np.zeros_like(key_slice.hu))
     assert jury(replace(flat, outward_vox=0.5)).mask.sum() > jury(flat).mask.sum()
+
+
+def test_where_the_network_knows_nothing_the_lines_decide_most_at_their_ends() -> None:
+    network = Network.random(CHANNELS, 4, np.random.default_rng(0))
+    for weights in network.weights:
+        weights[...] = 0
+    seen = np.zeros((RAYS, len(RADII), CHANNELS), np.float32)
+    # At two end points and midway to the next, from well inside to well outside.
+    turn = np.broadcast_to(np.array([0.0, 3.0, 0.5])[:, None], (3, 5))
+    radius = np.broadcast_to(np.array([0.6, 0.95, 1.0, 1.05, 1.4]), (3, 5))
+    inside = probability(network, seen, turn.copy(), radius.copy())
+    assert inside[0] == pytest.approx(inside[1])
+    assert inside[:, 2] == pytest.approx(0.5)
+    assert (np.diff(inside, axis=1) < 0).all()
+    assert inside[0, 1] > 0.7 and inside[2, 1] < 0.55
+    assert inside + inside[:, ::-1] == pytest.approx(1)
+    assert 0.95 < inside[0, 0] < 0.96  # however far inside, the image can speak against it
 
 
 def test_the_cut_has_the_highest_expected_dice() -> None:

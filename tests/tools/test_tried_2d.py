@@ -30,6 +30,7 @@ def test_a_table_of_what_was_tried(
     assert head.startswith("1 patients")
     clean = {line[:20].strip(): float(line[20:].split()[0]) for line in lines}
     assert clean.keys() == tried_2d.TRIED.keys()
+    assert clean["vote 5 / 5 / 1.5"] > 0.95
     assert clean["jury"] > 0.95 and clean["neighbours 0.1 each"] > 0.95
     # The tissue between lesion and air is not lesion here.
     assert clean["2 px to air"] < clean["jury"] and clean["less air"] == clean["jury"]

@@ -43,12 +43,12 @@ class Told:
     valid: NDArray[np.bool_]
 
     def channels(self, names: tuple[LineChannel, ...]) -> Floats:
-        """The named channels, shape (channels, z, y, x).
+        """Return the named channels, shape (channels, z, y, x).
 
         `radius` is 2 - the radius of the ellipsoid of the lines (1 on its surface), between -1 and
         2. `key` is the mask of the lines on the key slice: 1 inside, -1 outside, 0 on other slices.
-        `lines` and `ends` are 1 on the lines and on their end points, and fall to 0 half a long axis
-        away, to -1 at a whole one. `likeness` is how much a voxel's HU looks like the lesion's on the
+        `lines` and `ends` are 1 on the lines and on their end points, 0 half a long axis away, and
+        -1 from a whole one on. `likeness` is how much a voxel's HU looks like the lesion's on the
         key slice, -1 to 1.
         """
         return np.stack([_CHANNELS[name](self) for name in names])
@@ -62,26 +62,26 @@ class Told:
 
     @property
     def _middle(self) -> int:
-        return self.hu.shape[0] // 2
+        return int(self.hu.shape[0] // 2)
 
     @cached_property
     def _radius(self) -> Floats:
         z, y, x = self.hu.shape
         return radius_field(self.lines, self._middle, self.spacing_mm, (x, y, z)).T
 
-    def radius(self) -> Floats:
+    def _radius_channel(self) -> Floats:
         return np.clip(2 - self._radius, -1, _FARTHEST)
 
-    def key(self) -> Floats:
+    def _key(self) -> Floats:
         key = np.zeros(self.hu.shape, np.float32)
         key[self._middle] = np.where(self.plane, 1, -1)
         return key
 
-    def near_lines(self) -> Floats:
+    def _near_lines(self) -> Floats:
         a, b, c, d = self.lines.points
         return self._nearness(((a, b), (c, d)))
 
-    def near_ends(self) -> Floats:
+    def _near_ends(self) -> Floats:
         return self._nearness([(point, point) for point in self.lines.points])
 
     def _nearness(self, segments: Sequence[tuple[Point, Point]]) -> Floats:
@@ -99,9 +99,10 @@ class Told:
         depth = (np.arange(z) - self._middle) * self.spacing_mm[2]
         away = np.sqrt(found[None] + depth[:, None, None] ** 2)
         half = self.lines.length_mm(self.spacing_mm)[0] / 2
-        return np.maximum(1 - away / half, -1).astype(np.float32)
+        near: Floats = np.maximum(1 - away / half, -1).astype(np.float32)
+        return near
 
-    def like(self) -> Floats:
+    def _like(self) -> Floats:
         odds = likeness(
             self.hu.T,
             self.valid.T,
@@ -114,9 +115,9 @@ class Told:
 
 
 _CHANNELS: dict[LineChannel, Callable[[Told], Floats]] = {
-    "radius": Told.radius,
-    "key": Told.key,
-    "lines": Told.near_lines,
-    "ends": Told.near_ends,
-    "likeness": Told.like,
+    "radius": Told._radius_channel,
+    "key": Told._key,
+    "lines": Told._near_lines,
+    "ends": Told._near_ends,
+    "likeness": Told._like,
 }

@@ -208,7 +208,7 @@ class Plan(_Part):
 
     @property
     def channels(self) -> int:
-        """Channels that enter the network: CT; with lines, CT about the lesion's level, and theirs."""
+        """Channels that enter the network: CT; with lines, CT about their level, and theirs."""
         return 1 if self.prompt is None else 2 + len(self.prompt.channels)
 
     @property
