@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -133,8 +134,22 @@ def test_counts_are_those_of_the_index() -> None:
 def test_scans_of_two_collections_are_known_by_their_uids() -> None:
     """docs/collections.md has the numbers; patients of these sources are one and the same."""
     assert shared_scans() == {("lidc_idc", "lidc_idri"): 883}
+    told: dict[str, set[tuple[str, str]]] = {"series": set(), "patient": set(), "voxels": set()}
+    for name in recipe_names():
+        for overlap in load_recipe(name).recipe.overlaps:
+            first, second = sorted((name, overlap.source))
+            told[overlap.told_by].add((first, second))
+    assert told["series"] == shared_scans().keys()
+    by_name = told["series"] | told["patient"]
+    for first, second in by_name:
+        one, two = load_recipe(first).recipe, load_recipe(second).recipe
+        assert patient_space(one.source) == patient_space(two.source)
+    # What one name is for two sources is told by the recipe of one.
+    spaces = [(a, b) for a, b in combinations(sorted(recipe_names()), 2)]
+    same = {(a, b) for a, b in spaces if patient_space(a) == patient_space(b)}
+    assert same - by_name <= {("c4kc_kits", "kits23")}  # by way of kits21
     for source, other in (("lidc_idc", "lidc_idri"), ("c4kc_kits", "kits21"), ("kits23", "kits21")):
         one, two = load_recipe(source).recipe, load_recipe(other).recipe
-        assert patient_space(one.source) == patient_space(two.source)
         assert set(one.heldout_patients) <= set(two.heldout_patients)
         assert one.heldout_patients
+    assert all(patient_space(a) != patient_space(b) for a, b in told["voxels"])

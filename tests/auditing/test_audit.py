@@ -118,3 +118,17 @@ def test_wrong_use(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SourceError, match="cannot be written"):
         uls_data.audit(folder, out=tmp_path / "file" / "m.parquet")
+
+
+def test_sources_whose_common_scans_no_name_tells(tmp_path: Path) -> None:
+    for source in ("mdsc_lung", "nsclc_radiogenomics"):
+        rows = [write(tmp_path, source, f"{source}_1", noise(len(source)))]
+        write_manifest(rows, tmp_path / "manifest" / f"{source}.parquet")
+    code, text = run(tmp_path)
+    assert code == 0 and "mdsc_lung and nsclc_radiogenomics share scans" in text
+    _, text = run(tmp_path, "--json")
+    (told,) = [json.loads(line) for line in text.splitlines()]
+    assert told["sources"] == ["mdsc_lung", "nsclc_radiogenomics"] and "Simpson" in told["evidence"]
+    # Neither where voxels are compared, nor for one of the two.
+    assert uls_data.audit(tmp_path, voxels=True, workers=0).untold == []
+    assert uls_data.audit(tmp_path / "manifest" / "mdsc_lung.parquet").untold == []

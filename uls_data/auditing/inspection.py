@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from uls_data.auditing.checks import Match, Prints, findings
 from uls_data.auditing.fingerprint import mask_fingerprint, scan_sketch
+from uls_data.auditing.overlaps import Untold, untold
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, SourceError
 from uls_data.manifest.archive import read_voi
@@ -43,12 +44,15 @@ class AuditReport:
         Of each row: `leak_same_scan`, `leak_heldout_patient`.
     unread : list of (int, str)
         Rows whose files could not be read for their fingerprints, and why.
+    untold : list of Untold
+        Sources with scans in common that were not looked for: voxels alone tell them.
     """
 
     rows: list[Row]
     findings: list[Match]
     flags: list[frozenset[Flag]]
     unread: list[tuple[int, str]]
+    untold: list[Untold] = field(default_factory=list)
 
     @property
     def training(self) -> list[int]:
@@ -116,7 +120,8 @@ def audit(
     flags = flags_of(len(rows), found_all)
     if out is not None:
         _write(files, flags, Path(out))
-    return AuditReport(rows, found_all, flags, sorted(unread))
+    unlooked = [] if voxels else untold({row["source"] for row in rows})
+    return AuditReport(rows, found_all, flags, sorted(unread), unlooked)
 
 
 def flags_of(count: int, found: Iterable[Match]) -> list[frozenset[Flag]]:

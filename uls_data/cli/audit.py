@@ -90,6 +90,8 @@ def command(
     if as_json:
         for finding in report.findings:
             json_line(_record(report, finding))
+        for one in report.untold:
+            json_line({"check": "untold", "sources": one.sources, "evidence": one.evidence})
     else:
         counts = []
         for check, meaning in CHECKS.items():
@@ -99,6 +101,11 @@ def command(
         table(counts, ("check", "groups", "rows", "leaks", "leaking rows", "meaning"))
         _print_groups(report)
         _print_flags(report)
+        for one in report.untold:
+            click.echo(
+                f"{' and '.join(one.sources)} share scans, and no name tells which: add --voxels. "
+                f"({one.evidence})"
+            )
         if out is not None:
             click.echo(f"Written: {out}")
             next_step(f"uls-data query {out} 'flagged(\"leak_same_scan\")'")

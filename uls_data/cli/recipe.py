@@ -96,6 +96,9 @@ def show(recipe: str | None, quirks: bool, as_json: bool) -> int:
         )
     if it.expect.lesions is not None:
         click.echo(f"Paper's Table 1: {it.expect.lesions} lesions in {it.expect.series} series")
+    for overlap in it.overlaps:
+        evidence = " ".join(overlap.evidence.split())
+        prose(f"{overlap.source} (told by {overlap.told_by}): {evidence}", "  ", "Same scans in: ")
     for note in it.notes:
         prose(" ".join(note.split()), "  ", "Note: ")
     click.echo(f"File: {loaded.path}")

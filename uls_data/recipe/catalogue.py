@@ -92,7 +92,7 @@ def load_recipe(name_or_file: str) -> LoadedRecipe:
         lines = [_explain(problem, content) for problem in error.errors(include_url=False)]
         raise RecipeError("\n".join(f"{path}: {line}" for line in lines)) from error
     # A set without parts is what it was before recipes could say any.
-    left_out = {"fetch"} if recipe.splits else {"fetch", "splits"}
+    left_out = {"fetch", "overlaps"} | (set() if recipe.splits else {"splits"})
     content = recipe.model_dump(mode="json", exclude=left_out)
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return LoadedRecipe(recipe, path, hashlib.sha256(canonical.encode()).hexdigest())

@@ -239,6 +239,16 @@ class Timeline(Part):
         return self
 
 
+class Overlap(Part):
+    """Another source that holds some of the same scans."""
+
+    source: str = Field(pattern=SLUG)
+    told_by: Literal["series", "patient", "voxels"]
+    """What tells which scans: UIDs of series, ids of patients, or nothing but their voxels."""
+    evidence: str = Field(min_length=10)
+    """How it is known."""
+
+
 # Of a part of a set.
 PART_NAME = "[a-z][a-z0-9_]{0,30}"
 
@@ -294,6 +304,9 @@ class Recipe(Part):
     """Parts of a set of your own, such as `validation` and `test`, and their patients, as
     `uls-data split` draws them: the column `source_split`. Whether they may train is said by
     `heldout_patients` alone."""
+    overlaps: tuple[Overlap, ...] = ()
+    """Other sources with some of the same scans, each pair in one of the two recipes; no part of
+    what a build makes."""
     expect: Expectation = Expectation.model_construct()
     published: Published = Published.model_construct()
     verified: str = ""
