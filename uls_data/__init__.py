@@ -14,6 +14,7 @@ Functions, in the order of the work; each command of `uls-data` is a thin skin o
     drawing_server                        readers who draw lines
     check_errata, apply_errata            corrections
     write_edit, take_edit                 masks edited in another program
+    compare_errata, merge_errata          several curators
     audit, explain, blame                 leaks and provenance
     passport, passport_from, audit_against
                                           what trained a model, and which rows it has seen
@@ -39,11 +40,15 @@ if TYPE_CHECKING:
     from uls_data.auditing.against import audit_against, passport
     from uls_data.certificates import CertifyReport, certify
     from uls_data.errata import (
+        Comparison,
         EditFolder,
         ErrataReport,
+        MergeReport,
         TakenEdit,
         apply_errata,
         check_errata,
+        compare_errata,
+        merge_errata,
         take_edit,
         write_edit,
     )
@@ -119,6 +124,8 @@ _LAZY = {
     "apply_errata": "uls_data.errata",
     "write_edit": "uls_data.errata",
     "take_edit": "uls_data.errata",
+    "compare_errata": "uls_data.errata",
+    "merge_errata": "uls_data.errata",
     "audit": "uls_data.auditing",
     "audit_against": "uls_data.auditing.against",
     "passport": "uls_data.auditing.against",
@@ -139,6 +146,7 @@ _LAZY = {
     "AuditReport": "uls_data.auditing",
     "BuildReport": "uls_data.factory",
     "CertifyReport": "uls_data.certificates",
+    "Comparison": "uls_data.errata",
     "Difference": "uls_data.release",
     "EditFolder": "uls_data.errata",
     "ErrataReport": "uls_data.errata",
@@ -147,6 +155,7 @@ _LAZY = {
     "FilterReport": "uls_data.filtering",
     "FolderView": "uls_data.factory.folder_view",
     "LoopReport": "uls_data.loop",
+    "MergeReport": "uls_data.errata",
     "MineReport": "uls_data.mining",
     "Parted": "uls_data.manifest.set_parts",
     "Passport": "uls_data.passports",
@@ -192,6 +201,8 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "apply_errata",
     "write_edit",
     "take_edit",
+    "compare_errata",
+    "merge_errata",
     "audit",
     "audit_against",
     "passport",
@@ -212,6 +223,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "AuditReport",
     "BuildReport",
     "CertifyReport",
+    "Comparison",
     "Difference",
     "EditFolder",
     "ErrataReport",
@@ -220,6 +232,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "FilterReport",
     "FolderView",
     "LoopReport",
+    "MergeReport",
     "MineReport",
     "Parted",
     "Passport",

@@ -98,6 +98,20 @@ def serve(out: Path) -> Iterator[Callable[..., Served]]:
 
 
 @pytest.fixture
+def start() -> Iterator[Callable[..., Served]]:
+    """Return what starts `uls-data triage` of any folder in a process of its own."""
+    started: list[Served] = []
+
+    def begin(out: Path, *more: str) -> Served:
+        started.append(Served(out, *more))
+        return started[-1]
+
+    yield begin
+    for served in started:
+        served.end(9)
+
+
+@pytest.fixture
 def servers(out: Path, tmp_path: Path) -> Iterator[list[TriageServer]]:
     """Two servers in threads of this process, with overlays of their own."""
     with ExitStack() as stack:

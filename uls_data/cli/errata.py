@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from uls_data.cli.errata_edit import edit, take
+from uls_data.cli.errata_merge import compare, merge
 from uls_data.cli.output import F, json_line, json_option, next_step, table
 from uls_data.cli.progress_bar import Progress
 from uls_data.cli.suggesting import Suggesting
@@ -30,6 +31,8 @@ def command() -> None:
 
 command.add_command(edit)
 command.add_command(take)
+command.add_command(compare)
+command.add_command(merge)
 
 
 def _arguments(function: F) -> F:

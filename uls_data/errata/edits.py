@@ -172,24 +172,47 @@ def current(target: Target, overlay: Path) -> Current:
 
 def _after(target: Target, overlay: Overlay | None, path: Path) -> Current:
     row = target.row
-    key = row["source"], row["voi_id"]
-    steps = [c for c in (overlay.corrections if overlay else ()) if (c.source, c.voi_id) == key]
+    key = row["source"], str(row["voi_id"])
+    steps = steps_by_voi(overlay).get(key, []) if overlay else []
     if not steps:
         return Current(row, target.sha256, None, 0)
-    last = steps[-1]
-    if last.after is None:
-        raise ErrataError(f"{path.name} says {last.kind} of {last.voi_id} ({last.reason})")
-    hashes = [steps[0].before, *(step.after for step in steps)]
-    if last.layer != row["layer"] or target.sha256 not in hashes:
-        raise ErrataError(
-            f"{path.name} has corrections of another mask of {last.voi_id}; name another overlay"
-        )
+    if problem := does_not_follow(steps, row["layer"], target.sha256):
+        raise ErrataError(f"{path.name}: {row['voi_id']}: {problem}")
     for step in steps:
         if step.columns is not None:
             row = row | step.columns.row()
+    last = str(steps[-1].after)
+    return Current(row, last, patch_of(steps) if last != target.sha256 else None, len(steps))
+
+
+def steps_by_voi(overlay: Overlay) -> dict[tuple[str, str], list[Correction]]:
+    """Corrections of an overlay by source and VOI, in their order."""
+    found: dict[tuple[str, str], list[Correction]] = {}
+    for correction in overlay.corrections:
+        found.setdefault((correction.source, correction.voi_id), []).append(correction)
+    return found
+
+
+def does_not_follow(steps: Sequence[Correction], layer: str, sha256: str | None) -> str | None:
+    """Say why no edit can follow the corrections of a VOI; None where one can.
+
+    Parameters
+    ----------
+    layer, sha256 : str
+        Of the mask that counts now, of which some of the corrections may be applied already.
+    """
+    last = steps[-1]
+    if last.after is None:
+        return f"{last.kind} ({last.reason}); nothing is left to edit"
+    if last.layer != layer or sha256 not in [steps[0].before, *(step.after for step in steps)]:
+        return "has corrections of another mask; name another overlay"
+    return None
+
+
+def patch_of(steps: Sequence[Correction]) -> str | None:
+    """Patch that holds the mask after some corrections; None: none of them replaces it."""
     patches = [step.patch for step in steps if step.kind is Kind.REPLACE]
-    patch = patches[-1] if patches and last.after != target.sha256 else None
-    return Current(row, last.after, patch, len(steps))
+    return patches[-1] if patches else None
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,26 @@ def write_patch(overlay: Path, mask: NDArray[np.bool_], affine: Affine) -> str:
     return sha256
 
 
+def copy_patch(overlay: Path, to: Path, sha256: str) -> None:
+    """Copy the patch of one overlay beside another.
+
+    Raises
+    ------
+    ErrataError
+        It is missing, too large, or another file than its name says.
+    """
+    source, target = patch_file(overlay, sha256), patch_file(to, sha256)
+    if not source.is_file():
+        raise ErrataError(f"there is no {_FOLDER}/{source.name} beside {overlay}")
+    if source.stat().st_size > _MAXIMUM_BYTES:
+        raise ErrataError(f"{source}: larger than the label of a VOI can be")
+    data = source.read_bytes()
+    if sha256_bytes(data) != sha256:
+        raise ErrataError(f"{source}: is not the file of its name")
+    if not target.is_file() or sha256_file(target) != sha256:
+        write_bytes(target, data)
+
+
 def read_patch(overlay: Path, sha256: str, affine: Affine) -> NDArray[np.bool_]:
     """Read the mask of a patch that lies beside an overlay.
 

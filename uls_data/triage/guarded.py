@@ -107,6 +107,9 @@ class GuardedHandler(BaseHTTPRequestHandler, ABC):
     longest_body: ClassVar[int] = 4096
     """Bytes of a POST."""
 
+    longer_bodies: ClassVar[Mapping[str, int]] = {}
+    """Bytes of a POST to paths that take more."""
+
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "uls-data", ""
     # Seconds until a connection that says nothing is closed.
@@ -234,9 +237,10 @@ class GuardedHandler(BaseHTTPRequestHandler, ABC):
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit() or "Transfer-Encoding" in self.headers:
             raise RefusalError(HTTPStatus.LENGTH_REQUIRED, "expected a Content-Length")
-        if len(length) > 9 or int(length) > self.longest_body:
+        most = self.longer_bodies.get(self.path, self.longest_body)
+        if len(length) > 9 or int(length) > most:
             raise RefusalError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected at most {self.longest_body} bytes"
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected at most {most} bytes"
             )
         try:
             body = json.loads(self.rfile.read(int(length)))

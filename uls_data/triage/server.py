@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from uls_data.errata import ErrataError
+from uls_data.errata.edits import FILE as EDITS
+from uls_data.errata.seen import NOTED
 from uls_data.errors import ManifestError
 from uls_data.manifest.query import unknown_words
 from uls_data.manifest.schema import column_names
+from uls_data.triage.editing import EDIT_PAGES, LONGEST_EDIT, Editor
 from uls_data.triage.guarded import (
     COMMON,
     CSS,
@@ -24,8 +27,9 @@ from uls_data.triage.guarded import (
 from uls_data.triage.listing import read_list
 from uls_data.triage.outline import PLANES
 from uls_data.triage.shown import Lesions
+from uls_data.triage.states import JUDGED, KEPT, STATES, UNDECIDED, letter_of, meets
 from uls_data.triage.verdict_keys import VerdictKeys, load_keys
-from uls_data.triage.verdicts import ACCEPTED, NOTED, REJECTED, Subject, Verdict, Verdicts
+from uls_data.triage.verdicts import Subject, Verdicts
 from uls_data.triage.views import Views
 from uls_data.triage.vois import PRESETS_HU
 from uls_data.triage.wall import MOST_TILES, Wall
@@ -48,16 +52,8 @@ _PAGES = {
             "facts",
         )
     },
+    **EDIT_PAGES,
     **COMMON,
-}
-_STATES = {ACCEPTED: "a", REJECTED: "r", NOTED: "n"}
-# A reason that keeps the mask is a verdict, a note alone is none.
-_UNDECIDED, _STALE, _KEPT = ".", "s", "f"
-_JUDGED = "arf"
-# As the page names them.
-_WORDS = {letter: word for word, letter in _STATES.items()} | {
-    _KEPT: NOTED,
-    _STALE: "judged on another mask",
 }
 _FOR_THIS_RUN = "private, max-age=3600, immutable"
 
@@ -74,12 +70,19 @@ class TriageServer(GuardedServer):
     verdicts : Verdicts
     keys : VerdictKeys
     saved : Views
+    editor : Editor
     """
 
     def __init__(
-        self, lesions: Lesions, verdicts: Verdicts, keys: VerdictKeys, port: int = 0
+        self,
+        lesions: Lesions,
+        verdicts: Verdicts,
+        keys: VerdictKeys,
+        editor: Editor,
+        port: int = 0,
     ) -> None:
         self.lesions, self.verdicts, self.keys = lesions, verdicts, keys
+        self.editor = editor
         self.wall = Wall(lesions)
         self.saved = Views(verdicts.path.with_name(f"{verdicts.path.stem}-views.json"))
         super().__init__(_Handler, port)
@@ -87,19 +90,19 @@ class TriageServer(GuardedServer):
     def counts(self) -> Counter[str]:
         """How many of the VOIs shown are accepted, rejected and noted."""
         letters = Counter(self.states()["states"])
-        counts = Counter({word: letters[letter] for word, letter in _STATES.items()})
-        counts[NOTED] += letters[_KEPT]
+        counts = Counter({word: letters[letter] for word, letter in STATES.items()})
+        counts[NOTED] += letters[KEPT]
         return counts
 
     def states(self) -> dict[str, Any]:
         """One letter for each VOI, and the reasons of those that have one."""
         with self.lock:
             verdicts = self.verdicts.all()
-        letters = bytearray(_UNDECIDED.encode() * len(self.lesions))
+        letters = bytearray(UNDECIDED.encode() * len(self.lesions))
         reasons = {}
         for key, number in self.lesions.numbers(verdicts).items():
             verdict = verdicts[key]
-            letters[number] = ord(_letter(verdict, self.lesions.subject(number)))
+            letters[number] = ord(letter_of(verdict, self.lesions.subject(number)))
             if verdict.reason:
                 reasons[number] = verdict.reason
         return {"states": letters.decode(), "reasons": reasons}
@@ -124,7 +127,7 @@ class TriageServer(GuardedServer):
         with self.lock:
             verdict = self.verdicts.of(subject.key)
         told = {
-            "state": _letter(verdict, subject),
+            "state": letter_of(verdict, subject),
             "note": verdict.note if verdict else "",
             "reason": verdict.reason if verdict else "",
         }
@@ -148,8 +151,8 @@ class TriageServer(GuardedServer):
             except ManifestError:
                 # The manifest may have been another one when it was kept.
                 numbers = []
-            shown = [n for n in numbers if _meets(view.show, states[n], reasons.get(n))]
-            judged = sum(states[n] in _JUDGED for n in shown)
+            shown = [n for n in numbers if meets(view.show, states[n], reasons.get(n))]
+            judged = sum(states[n] in JUDGED for n in shown)
             found.append({**view.model_dump(), "count": len(shown), "judged": judged})
         return found
 
@@ -201,6 +204,17 @@ class TriageServer(GuardedServer):
 
         return self._changed(subjects, refused, give)
 
+    def edit(self, number: int, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Save an edited mask; a verdict on the mask before goes, see `Editor.save`."""
+        with self.lock:
+            told = self.editor.save(number, body)
+            subject = self.lesions.subject(number)
+            verdict = self.verdicts.of(subject.key)
+            stale = verdict is not None and verdict.subject != subject
+            if stale:
+                self.verdicts.clear({subject.key})
+        return {**told, "verdict_removed": stale}
+
     def undo(self) -> dict[str, Any]:
         """Take back the last step; answers as `judge`."""
         numbers: list[int] = []
@@ -226,30 +240,14 @@ class TriageServer(GuardedServer):
             subject = self.lesions.subject(number)
             verdict = verdicts.get(subject.key)
             reason = verdict.reason if verdict else ""
-            changed.append((number, _letter(verdict, subject), reason))
+            changed.append((number, letter_of(verdict, subject), reason))
         return {"changed": changed, "refused": [*refused.items()], "reload": reload}
-
-
-def _meets(show: str, letter: str, reason: str | None) -> bool:
-    """Whether a VOI has the state that a view shows, as the page names it."""
-    if show.startswith("reason:"):
-        return reason == show.removeprefix("reason:")
-    return show == "all" or (
-        letter not in _JUDGED if show == "open" else show == _WORDS.get(letter)
-    )
-
-
-def _letter(verdict: Verdict | None, subject: Subject) -> str:
-    if verdict is None:
-        return _UNDECIDED
-    if verdict.subject != subject:
-        return _STALE
-    return _KEPT if verdict.word == NOTED and verdict.reason else _STATES[verdict.word]
 
 
 class _Handler(GuardedHandler):
     pages = _PAGES
     longest_body = 1 << 18
+    longer_bodies: ClassVar[Mapping[str, int]] = {"/api/edits": LONGEST_EDIT}
     server: TriageServer
 
     def answer(self, path: str, asked: Mapping[str, str]) -> None:
@@ -278,6 +276,10 @@ class _Handler(GuardedHandler):
                 self.send_json(self.server.voi(self._number(number)))
             case ["", "api", "vois", number, "layers"]:
                 self.send_json(lesions.layers(self._number(number)))
+            case ["", "api", "masks", number]:
+                self.send_json(self.server.editor.opened(self._number(number)))
+            case ["", "api", "masks", number, "original"]:
+                self.send_json(self.server.editor.original(self._number(number)))
             case ["", "voxels", run, number, axis, index] if run == self.server.run:
                 self._slice(self._number(number), axis, index)
             case ["", "thumbnails", run, number] if run == self.server.run:
@@ -301,6 +303,11 @@ class _Handler(GuardedHandler):
             self.send_json(self.server.undo())
         elif path == "/api/views":
             self.send_json(self.server.keep_view(body))
+        elif path == "/api/edits":
+            number = body.get("number")
+            if type(number) is not int or not 0 <= number < len(self.server.lesions):
+                raise RefusalError(HTTPStatus.BAD_REQUEST, "no VOI shown here")
+            self.send_json(self.server.edit(number, body))
         elif path == "/api/verdicts":
             self.send_json(self.server.judge(*self._verdict(body)))
         else:
@@ -309,7 +316,7 @@ class _Handler(GuardedHandler):
     def _verdict(self, body: dict[str, Any]) -> tuple[list[int], str | None, str | None, str]:
         numbers, word, note = (body.get(name) for name in ("numbers", "word", "note"))
         reason = body.get("reason", "")
-        known = [(word, "") for word in (None, "none", *_STATES)]
+        known = [(word, "") for word in (None, "none", *STATES)]
         known += [(key.verdict, key.reason) for key in self.server.keys.verdicts]
         count = len(self.server.lesions)
         if (
@@ -355,7 +362,8 @@ def triage_server(
     port : int
         0 takes a free one.
     overlay : path, optional
-        Errata overlay for the verdicts; default: `errata/triage.yaml` below `out`.
+        Errata overlay for the verdicts; default: `errata/triage.yaml` below `out`. Edited masks go
+        to `errata/edits.yaml`, or to `<overlay>-edits.yaml` beside an overlay that is named.
     author : str
         Name or handle that signs; no address.
     keys : path, optional
@@ -377,4 +385,6 @@ def triage_server(
     lesions = Lesions(Path(out), where, sort, entries)
     path = Path(overlay) if overlay is not None else lesions.root / "errata" / "triage.yaml"
     verdicts = Verdicts(path, author)
-    return TriageServer(lesions, verdicts, offered, port)
+    edits = path.with_name(f"{path.stem}-edits.yaml") if overlay else lesions.root / EDITS
+    editor = Editor(Path(out), lesions, edits, author)
+    return TriageServer(lesions, verdicts, offered, editor, port)

@@ -24,6 +24,7 @@ from uls_data.manifest.query import query, unknown_words
 from uls_data.manifest.row import Column, Row
 from uls_data.manifest.schema import arrow_schema
 from uls_data.manifest.sorting import order, sorting
+from uls_data.triage.edited import Edited
 from uls_data.triage.listing import Entry, by_name
 from uls_data.triage.verdicts import Key, Subject
 from uls_data.triage.voi_layers import layers_of
@@ -113,6 +114,7 @@ class Lesions:
         # Of VOIs that somebody judged or named.
         self._subjects: dict[int, Subject] = {}
         self._known: dict[Key, int | None] = {}
+        self._edited: dict[int, Edited] = {}
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -147,6 +149,8 @@ class Lesions:
 
     def subject(self, number: int) -> Subject:
         """Mask of a VOI, by its number in the order in which they are shown."""
+        if (edited := self._edited.get(number)) is not None:
+            return edited.subject
         if (known := self._subjects.get(number)) is not None:
             return known
         row: Row = self._names.slice(number, 1).to_pylist()[0]
@@ -205,8 +209,17 @@ class Lesions:
             if not pa.types.is_nested(field.type) and _differ(self._column(field.name))
         ]
 
-    def voi(self, number: int) -> Voi:
+    def set_edited(self, number: int, edited: Edited) -> None:
+        """Show and judge this mask of a VOI instead of the manifest's."""
+        self._edited[number] = edited
+
+    def voi(self, number: int, *, edited: bool = True) -> Voi:
         """Decode a VOI, once for all who ask while it is kept.
+
+        Parameters
+        ----------
+        edited : bool
+            With the mask that it was edited to; else the manifest's.
 
         Raises
         ------
@@ -229,7 +242,8 @@ class Lesions:
                 with self._lock:
                     self._decoded.pop(number, None)
                 raise
-        return future.result()
+        voi = future.result()
+        return self._edited[number].on(voi) if edited and number in self._edited else voi
 
     def rows(self, numbers: Sequence[int], columns: Sequence[str]) -> dict[int, Row]:
         """Rows of VOIs by their numbers, as the manifest has them now.
@@ -279,6 +293,9 @@ class Lesions:
                 if row["image_path"] is None:
                     raise ManifestError("there is no image to judge the mask by")
                 file_below(self.root, row["image_path"])
+                if number in self._edited:
+                    found[number] = self._edited[number].subject
+                    continue
                 label = file_below(self.root, str(row["label_path"]))
                 if row["label_sha256"] is None or row["label_voxels_sha256"] is None:
                     voi = self.voi(number)
@@ -295,7 +312,7 @@ class Lesions:
         names = [name for name in arrow_schema().names if name != _UNSHOWN]
         row = self.rows([number], names)[number]
         why = tuple(text for n in self._meant(row) for text in self._listed[n].why)
-        return decode(self.root, row, self.subject(number), why)
+        return decode(self.root, row, _subject(row), why)
 
 
 def _differ(column: pa.Array | pa.ChunkedArray) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,15 +13,12 @@ import yaml
 from pydantic import ValidationError
 
 from uls_data.errata import Correction, ErrataError, Kind, Overlay, load_overlay
-from uls_data.errata.overlay import MAXIMUM_BYTES, MAXIMUM_CORRECTIONS
+from uls_data.errata.overlay import MAXIMUM_BYTES, MAXIMUM_CORRECTIONS, wrong_field
+from uls_data.errata.seen import NOTED, REJECTED, evidence_of, verdict_of
 from uls_data.io import write_bytes
 from uls_data.io.shared import SharedFile
 
-ACCEPTED, REJECTED, NOTED = "accepted", "rejected", "noted"
-WORDS = (ACCEPTED, REJECTED, NOTED)
 TITLE = "Verdicts of triage"
-# By its evidence a verdict is told from what people wrote into the overlay by hand.
-_EVIDENCE = re.compile(rf"seen in triage: ({'|'.join(WORDS)})(?: \((.+)\))?")
 # libyaml's emitter takes a quarter of the time.
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 Key = tuple[str, str]
@@ -81,7 +77,6 @@ class Verdict:
         drop = self.word == REJECTED
         seen = self.subject
         said = ": ".join(words for words in (self.reason, self.note) if words)
-        of_a_key = f" ({self.reason})" if self.reason else ""
         try:
             return Correction(
                 kind=Kind.DROP if drop else Kind.NOTE,
@@ -89,24 +84,22 @@ class Verdict:
                 voi_id=seen.voi_id,
                 layer=seen.layer,
                 reason=said or self.word,
-                evidence=f"seen in triage: {self.word}{of_a_key}",
+                evidence=evidence_of(self.word, self.reason),
                 author=author,
                 date=datetime.datetime.now(datetime.UTC).date(),
                 before=seen.sha256 or "",
                 after=None if drop else seen.sha256,
             )
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ErrataError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+            raise ErrataError(wrong_field(error)) from error
 
     @classmethod
     def of(cls, correction: Correction) -> Verdict | None:
         """Verdict that a correction states; None where it is not one of triage."""
-        found = _EVIDENCE.fullmatch(correction.evidence)
+        found = verdict_of(correction.evidence)
         if found is None:
             return None
-        word, reason = found[1], found[2] or ""
+        word, reason = found
         if (correction.kind is Kind.DROP) != (word == REJECTED):
             return None
         c = correction

@@ -14,6 +14,8 @@ const slices = new Map();
 export const planes = {
   voi: null, layers: [], position: [0, 0, 0], opened: [0, 0, 0], centre: [0, 0, 0], side: LEAST_MM, zoom: 1,
   window: [0, 1], preset: "", plane: 0, marks: true, large: false, tool: "window", rulers: [], cursor: null,
+  // What a page draws over a slice, in mm.
+  over: null,
 };
 const painted = figures.map(() => ({ picture: document.createElement("canvas"), of: "" }));
 let wheel = 0;
@@ -27,7 +29,7 @@ export function frame(p) {
     x: (index) => (n[right] - index) * mm[right], y: (index) => (n[down] - index) * mm[down] };
 }
 
-function box(p) {
+export function box(p) {
   const figure = figures[p], f = frame(p);
   const width = figure.clientWidth, height = figure.clientHeight;
   const mm = planes.side / planes.zoom / Math.min(width, height);
@@ -36,7 +38,7 @@ function box(p) {
 }
 
 // Index in the VOI, with fractions, of a point of a figure.
-function indexAt(p, event) {
+export function indexAt(p, event) {
   const { f, mm, x, y } = box(p), edge = figures[p].getBoundingClientRect();
   const border = figures[p].clientLeft;
   const found = planes.position.map((k) => k + 0.5);
@@ -140,6 +142,7 @@ function fill(p, values) {
     context.fillStyle = "#2a2d31";
     context.fillRect(0, 0, b.f.width * b.f.sx, b.f.height * b.f.sy);
   }
+  planes.over?.(context, p, b);
   figure.values = values;
   figure.classList.toggle("active", p === planes.plane);
   const svg = figure.querySelector("svg");

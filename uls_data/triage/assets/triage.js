@@ -24,7 +24,7 @@ const KEYS = [
   ["", "In the single view"],
   ["→ ←", "next, previous VOI"], ["space", "next VOI that is not judged"],
   ["↑ ↓", "slice; also the wheel, and PgUp PgDn by five"], ["1 2 3", "which plane the arrows scroll"],
-  ["f", "one plane large"], ["click", "bring the other planes there"],
+  ["e", "edit the mask"], ["f", "one plane large"], ["click", "bring the other planes there"],
   ["drag", "level (up, down) and width (left, right); with Shift pan"], ["m", "ruler; Backspace removes one"],
   ["w", "next window"], ["o", "outlines and lines on or off"],
   ["c", "all layers, or the judged one alone"], ["4 … 9", "one layer on or off"], ["+ −", "zoom; also the wheel with Ctrl"],
@@ -149,6 +149,7 @@ const both = {
 const alone = {
   " ": single.goNextOpen,
   Escape: toWall,
+  e: () => { if (single.seen()) location.href = `/edit${single.fragment(planes.planes.voi.row)}`; },
   f: () => planes.enlarge(),
   m: () => planes.setTool("ruler"),
   Backspace: () => { planes.planes.rulers.pop(); planes.draw(); },

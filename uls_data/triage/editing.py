@@ -1,0 +1,212 @@
+"""Masks that are edited in the browser: what the page is told, and what it may save."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uls_data.errata import (
+    Correction,
+    Edit,
+    ErrataError,
+    Target,
+    current,
+    find_target,
+    load_overlay,
+    save_edit,
+)
+from uls_data.errata.edits import does_not_follow, patch_of, steps_by_voi
+from uls_data.geometry import Triple
+from uls_data.outcome import Flag, Supervision
+from uls_data.triage.edited import Edited
+from uls_data.triage.guarded import CSS, HTML, SCRIPT, RefusalError
+from uls_data.triage.shown import Lesions
+from uls_data.triage.verdicts import Subject
+from uls_data.triage.vois import Voi, finite
+from uls_data.voi import CENTRE, VOI_SHAPE
+
+EDIT_PAGES = {
+    "/edit": ("edit.html", HTML),
+    "/edit.css": ("edit.css", CSS),
+    **{f"/{name}.js": (f"{name}.js", SCRIPT) for name in ("edit", "brush", "masks")},
+}
+LONGEST_EDIT = 1 << 22
+EVIDENCE = "edited in triage, over the image"
+_VOXELS = VOI_SHAPE[0] * VOI_SHAPE[1] * VOI_SHAPE[2]
+
+
+def runs_of(mask: NDArray[np.bool_], start: Triple = (0, 0, 0)) -> list[int]:
+    """Lengths of runs of voxels, off and on in turn, x fastest; the first is off.
+
+    Parameters
+    ----------
+    mask : ndarray, bool
+        A box of the VOI, RAS.
+    start : tuple of 3 int
+        VOI index of its first voxel.
+    """
+    whole = np.zeros(VOI_SHAPE, bool, order="F")
+    whole[tuple(slice(a, a + n) for a, n in zip(start, mask.shape, strict=True))] = mask
+    flat = whole.ravel(order="F")
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    # What is off at the end is not said.
+    first, last = [0, 0] if flat[0] else [0], [flat.size] if flat[-1] else []
+    lengths: list[int] = np.diff(np.concatenate((first, edges, last)).astype(np.int64)).tolist()
+    return lengths
+
+
+def mask_of(runs: Any) -> NDArray[np.bool_]:
+    """Mask of runs, see `runs_of`; shape (256, 256, 128), RAS.
+
+    Raises
+    ------
+    RefusalError
+        They are none, or reach beyond the VOI.
+    """
+    wrong = RefusalError(HTTPStatus.BAD_REQUEST, "no runs of voxels in a VOI")
+    if not isinstance(runs, list):
+        raise wrong
+    try:
+        lengths = np.array(runs or [0])
+    except (ValueError, OverflowError) as error:
+        raise wrong from error
+    if lengths.ndim != 1 or lengths.dtype != np.int64 or len(lengths) > _VOXELS:
+        raise wrong
+    if lengths.min() < 0 or lengths.max() > _VOXELS or lengths.sum() > _VOXELS:
+        raise wrong
+    flat = np.zeros(_VOXELS, bool)
+    flat[: lengths.sum()] = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+    return flat.reshape(VOI_SHAPE, order="F")
+
+
+class Editor:
+    """Edits of the VOIs that triage shows, each on disk before the call that saves it returns.
+
+    Edits that the overlay has already are shown from the start. Not safe for several threads.
+
+    Parameters
+    ----------
+    out : Path
+        OUT folder, or one manifest of it.
+    lesions : Lesions
+    overlay : Path
+        For the edits; made at the first one.
+    author : str
+
+    Raises
+    ------
+    ErrataError
+        The overlay is not one.
+    """
+
+    def __init__(self, out: Path, lesions: Lesions, overlay: Path, author: str) -> None:
+        self._out, self._lesions = out, lesions
+        self.overlay, self.author = overlay, author
+        steps = steps_by_voi(load_overlay(overlay)) if overlay.is_file() else {}
+        for key, number in lesions.numbers(list(steps)).items():
+            subject = lesions.subject(number)
+            if does_not_follow(steps[key], subject.layer, subject.sha256) is None:
+                self._show(number, subject, steps[key])
+
+    def count(self) -> int:
+        """How many corrections the overlay holds."""
+        return len(load_overlay(self.overlay).corrections) if self.overlay.is_file() else 0
+
+    def opened(self, number: int) -> dict[str, Any]:
+        """Return what the page needs to edit a VOI, as JSON can hold it.
+
+        Raises
+        ------
+        ErrataError, ManifestError
+            It cannot be edited.
+        """
+        voi, target = self._voi(number), self._target(number)
+        now = current(target, self.overlay)
+        if voi.subject is None or now.sha256 != voi.subject.sha256:
+            raise ErrataError(
+                f"{target.row['voi_id']}: {self.overlay.name} was changed by another program: "
+                "start `uls-data triage` again"
+            )
+        flags = target.row["qc_flags"] or ()
+        return {
+            "number": number,
+            "sha256": now.sha256,
+            "edits": now.edits,
+            "runs": runs_of(voi.mask, voi.start),
+            "centre": CENTRE,
+            "parts": 26 if Flag.SEVERAL_COMPONENTS_6 in flags else 6,
+            "supervision": now.row["supervision"],
+            "asks_full": now.row["supervision"] != Supervision.FULL,
+            "measured": _json(target, voi.mask, voi.start),
+            "overlay": str(self.overlay),
+            "author": self.author,
+        }
+
+    def original(self, number: int) -> dict[str, Any]:
+        """Mask of the manifest, whatever it was edited to."""
+        voi = self._lesions.voi(number, edited=False)
+        return {"runs": runs_of(voi.mask, voi.start)}
+
+    def save(self, number: int, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Save a mask; returns its hash and what is measured on it.
+
+        Parameters
+        ----------
+        body : dict
+            `runs`, see `mask_of`; `before`: hash of the mask that was edited; `reason`; `full`: it
+            is the whole lesion, see `Edit`.
+
+        Raises
+        ------
+        RefusalError
+            The body is not that.
+        ErrataError
+            The mask or the reason is refused, or cannot be written.
+        """
+        before, reason, full = (body.get(name) for name in ("before", "reason", "full"))
+        if not (
+            isinstance(before, str) and isinstance(reason, str) and isinstance(full, bool | None)
+        ):
+            raise RefusalError(HTTPStatus.BAD_REQUEST, "expected before, reason, full and runs")
+        mask = mask_of(body.get("runs"))
+        self._voi(number)
+        target = self._target(number)
+        edit = Edit(mask, before, self.author, reason, EVIDENCE, bool(full))
+        correction = save_edit(target, edit, self.overlay)
+        self._show(number, self._lesions.subject(number), [correction])
+        return {
+            "number": number,
+            "sha256": correction.after,
+            "measured": _json(target, mask, (0, 0, 0)),
+            "overlay": str(self.overlay),
+            "corrections": self.count(),
+        }
+
+    def _voi(self, number: int) -> Voi:
+        voi = self._lesions.voi(number)
+        if voi.subject is None:
+            raise ErrataError(f"not edited: {' '.join(voi.problems)}")
+        return voi
+
+    def _target(self, number: int) -> Target:
+        subject = self._lesions.subject(number)
+        return find_target(subject.voi_id, self._out, source=subject.source, layer=subject.layer)
+
+    def _show(self, number: int, subject: Subject, steps: list[Correction]) -> None:
+        """Show the mask that some corrections led to."""
+        patch, after = patch_of(steps), steps[-1].after
+        if patch is None or after == subject.sha256:
+            return
+        shown = Subject(subject.source, subject.voi_id, subject.layer, after)
+        self._lesions.set_edited(number, Edited(shown, self.overlay, patch))
+
+
+def _json(target: Target, mask: NDArray[np.bool_], start: Triple) -> dict[str, Any]:
+    whole = np.zeros(VOI_SHAPE, bool, order="F")
+    whole[tuple(slice(a, a + n) for a, n in zip(start, mask.shape, strict=True))] = mask
+    return {name: finite(value) for name, value in target.measured(whole).items()}
