@@ -12,11 +12,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
 from makers.commands import commands
 from makers.shared import Shared, linked
 
-from uls_data import release_build, train
+from uls_data import release_build, train, write_edit
 from uls_data.cli import main
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.recipe import recipe_template
@@ -27,7 +29,8 @@ VOI = "kidney21_case_00000_lesion_01_sample_0"
 # What takes long on real data says where to look next.
 LONG = {
     *("build", "index", "evaluate", "evaluate-2d", "calibrate", "contact-sheet", "filter", "audit"),
-    *("report", "errata check", "errata apply", "release build", "release verify", "lndb-prep"),
+    *("report", "errata check", "errata apply", "errata edit", "errata take", "errata merge"),
+    *("release build", "release verify", "lndb-prep"),
     *("export nnunet", "export monai", "export grand-challenge", "predict", "train", "mine"),
 }
 # A loop trains for minutes, triage serves until it is ended, a certificate needs dozens of
@@ -44,6 +47,7 @@ MORE = {
     "export webdataset": "--folds 2",
     "export croissant": "--folds 2",
     "train": "--out fresh --steps 1",
+    "errata edit": "--to fresh",
     "release build": "--to fresh",
 }
 FAULTY = {"build"}  # the archive holds a broken case on purpose
@@ -78,6 +82,15 @@ def world(tmp_path_factory: pytest.TempPathFactory, shared: Shared) -> Path:
         if row["voi_id"] == VOI:
             subject = Subject("kits21", VOI, row["layer"], row["label_voxels_sha256"])
             verdicts.give(subject, "rejected", "leaks")
+    for name in ("ann", "ben"):
+        shutil.copy(world / "fixes.yaml", world / f"{name}.yaml")
+        text = (world / f"{name}.yaml").read_text().replace("name: fixes", f"name: {name}")
+        (world / f"{name}.yaml").write_text(text)
+    mask = write_edit(VOI, world / "vois", world / "edits").mask
+    image = nibabel.load(mask)
+    voxels = np.asarray(image.dataobj)
+    grown = np.maximum(voxels, np.roll(voxels, 1, axis=0))
+    nibabel.save(nibabel.Nifti1Image(grown, image.affine), mask)
     train(world / "vois", world / "model", plan="small", device="cpu", steps=1)
     return world
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from uls_data.errata.seen import REJECTED, evidence_of
+from uls_data.errata.evidence import REJECTED, evidence_of
 
 SEEN = "a" * 64
 

@@ -198,7 +198,7 @@ def test_a_patch_that_is_gone_is_told(server: TriageServer, client: Client, writ
     shutil.rmtree(edits_of(server).parent / "patches")
     with triage_server(written, overlay=server.verdicts.path) as again:
         voi = again.lesions.voi(0)
-        assert voi.subject is None and "Edited mask: there is no patches/" in voi.problems[0]
+        assert voi.subject is None and "Edited mask: no patches/" in voi.problems[0]
         assert again.lesions.voi(1).subject is not None
 
 
@@ -219,10 +219,11 @@ def test_a_weak_mask_becomes_full_if_the_page_says_so(tmp_path: Path) -> None:
     out = tmp_path / "out"
     write_editable(out, 1, supervision="weak_2d", layer="jury")
     with triage_server(out) as server:
-        body = {"before": server.lesions.subject(0).sha256, "runs": runs_of(ball(5.0) != 0)}
+        body: dict[str, Any] = {"number": 0, "reason": "small"}
+        body |= {"before": server.lesions.subject(0).sha256, "runs": runs_of(ball(5.0) != 0)}
         with pytest.raises(Exception, match="supervision is weak_2d"):
-            server.edit(0, body | {"reason": "small"})
-        server.edit(0, body | {"reason": "small", "full": True})
+            server.edit(body)
+        server.edit(body | {"full": True})
         assert server.editor.opened(0)["supervision"] == "full"
         assert edits_of(server) == out / "errata" / "edits.yaml"
 

@@ -53,7 +53,7 @@ def _arguments(function: F) -> F:
     short_help="Write a VOI's image and mask for 3D Slicer or ITK-SNAP.",
     epilog="""\b
 Examples:
-  uls-data errata edit kidney21_case_00200_lesion_03_sample_0 --manifest vois --to edits
+  uls-data errata edit kidney21_case_00000_lesion_01_sample_0 --manifest vois --to edits
 """,
 )
 @click.argument("voi_id", metavar="VOI_ID")
@@ -103,7 +103,7 @@ def edit(
     short_help="Take an edited mask back as a correction.",
     epilog="""\b
 Examples:
-  uls-data errata take edits/kidney21_case_00200_lesion_03_sample_0 --manifest vois \\
+  uls-data errata take edits/kidney21_case_00000_lesion_01_sample_0 --manifest vois \\
       --author reader-1 --reason "leaks into the renal vein"
   uls-data errata take mine.nii.gz --voi kidney21_case_00200_lesion_03_sample_0 \\
       --manifest vois --author reader-1 --reason "too small"

@@ -56,8 +56,9 @@ Examples:
     "--overlay",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Errata overlay for the verdicts.  [default: OUT/errata/triage.yaml; for a folder without "
-    "a manifest ./NAME-triage.yaml]",
+    help="Errata overlay for the verdicts; edited masks go to FILE-edits.yaml beside it.  "
+    "[default: OUT/errata/triage.yaml and edits.yaml; for a folder without a manifest "
+    "./NAME-triage.yaml]",
 )
 @click.option(
     "--author",
@@ -105,10 +106,10 @@ def command(
 
     Opens a page, for this machine only, with a wall of small pictures and three planes
     of each VOI with outline and lines. `g` switches between them, `a` accepts, `r` rejects,
-    other keys reject with a reason, `n` notes, `u` undoes, `/` filters, `j` sorts, and
-    `?` shows all keys. Each verdict is saved at once in an errata overlay, a rejected
-    lesion as `drop`. Nothing is lost if the server dies, and nothing that was built
-    changes until `errata apply`.
+    other keys reject with a reason, `n` notes, `e` edits the mask, `u` undoes, `/`
+    filters, `j` sorts, and `?` shows all keys. Each verdict is saved at once in an errata
+    overlay, a rejected lesion as `drop`. Nothing is lost if the server dies, and nothing
+    that was built changes until `errata apply`.
 
     With --draw the page shows the key slices of lesions known only by their sizes
     (`awaiting_lines`, for example from reports), and you draw each axis with two clicks.
@@ -151,7 +152,8 @@ def command(
 
 def _judge(server: TriageServer, out: Path, as_json: bool) -> int:
     path, count, unknown = server.verdicts.path, len(server.lesions), server.lesions.unknown
-    where_to = {"vois": count, "overlay": str(path)}
+    edits = server.editor.overlay
+    where_to = {"vois": count, "overlay": str(path), "edits": str(edits)}
     _say_address(
         server.address,
         {**where_to, "unknown": unknown},
@@ -168,8 +170,10 @@ def _judge(server: TriageServer, out: Path, as_json: bool) -> int:
         server.serve_forever()
     counts = server.counts()
     _say_counts(f"{count} VOIs", counts, where_to, as_json)
-    if path.is_file() and not as_json:
-        click.echo(f"Next: uls-data errata check {path} --manifest {out}")
+    # Verdicts are about the edited masks.
+    written = [str(overlay) for overlay in (edits, path) if overlay.is_file()]
+    if written and not as_json:
+        click.echo(f"Next: uls-data errata check {' '.join(written)} --manifest {out}")
     return 0
 
 

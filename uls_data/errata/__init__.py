@@ -5,11 +5,11 @@ mask it was written for by its hash, and the one that it gives. It never changes
 the corrected VOI is a row of layer `corrected` with a label of its own.
 """
 
-from uls_data.errata.agreement import Agreement, Comparison, Disagreement, Kappa, compare_errata
 from uls_data.errata.application import ErrataReport, apply_errata, check_errata
 from uls_data.errata.change import Change, change_log, changes_of
 from uls_data.errata.edits import Edit, Target, current, find_target, save_edit
 from uls_data.errata.exchange import EditFolder, TakenEdit, take_edit, write_edit
+from uls_data.errata.kappa import Agreement, Comparison, Disagreement, Kappa, compare_errata
 from uls_data.errata.merging import MergeReport, merge_errata
 from uls_data.errata.overlay import Correction, ErrataError, Kind, Overlay, append, load_overlay
 

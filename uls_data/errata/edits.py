@@ -135,7 +135,7 @@ def _states(found: Sequence[tuple[Path, Row]]) -> str:
 
 @dataclass(frozen=True)
 class Current:
-    """A mask to go on from: the manifest's, after the corrections of an overlay.
+    """A mask to continue from: the manifest's, after the corrections of an overlay.
 
     Attributes
     ----------

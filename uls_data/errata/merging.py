@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from uls_data.errata.agreement import Disagreement, conflict, disagreement, opinions_by_voi
+from uls_data.errata.kappa import Disagreement, conflict, disagreement, opinions_by_voi
 from uls_data.errata.mask import copy_patch
 from uls_data.errata.opinion import Key, Opinion, Opinions, read_opinions
 from uls_data.errata.overlay import (
@@ -59,11 +59,11 @@ def merge_errata(
     Parameters
     ----------
     overlays : sequence of paths
-        Of curators, or of one: a later overlay may go on from masks that an earlier one edits.
+        Of curators, or of one: a later overlay may continue from masks that an earlier one edits.
     out : path
         Overlay to write; the patches that it needs are copied beside it.
     decisions : sequence of paths
-        Overlays of whoever adjudicates.
+        Overlays of the person who adjudicates.
 
     Raises
     ------

@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from uls_data.errata.edits import steps_by_voi
+from uls_data.errata.evidence import NOTED, REJECTED, verdict_of
 from uls_data.errata.overlay import Correction, ErrataError, Kind, Overlay, load_overlay
-from uls_data.errata.seen import NOTED, REJECTED, verdict_of
 
 EDITED, RELABELLED, RECLICKED = "edited", "relabelled", "reclicked"
 Key = tuple[str, str]
@@ -77,7 +77,7 @@ class Opinion:
         return tuple(dict.fromkeys(found[1] for found in said if found is not None and found[1]))
 
     def follows(self, other: Opinion) -> bool:
-        """Whether it goes on from the mask that another one left."""
+        """Whether it continues from the mask that another one left."""
         return self.before == other.after != other.before
 
     def words(self) -> str:

@@ -152,14 +152,14 @@ class Editor:
         voi = self._lesions.voi(number, edited=False)
         return {"runs": runs_of(voi.mask, voi.start)}
 
-    def save(self, number: int, body: Mapping[str, Any]) -> dict[str, Any]:
+    def save(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Save a mask; returns its hash and what is measured on it.
 
         Parameters
         ----------
         body : dict
-            `runs`, see `mask_of`; `before`: hash of the mask that was edited; `reason`; `full`: it
-            is the whole lesion, see `Edit`.
+            `number` of the VOI; `runs`, see `mask_of`; `before`: hash of the mask that was edited;
+            `reason`; `full`: it is the whole lesion, see `Edit`.
 
         Raises
         ------
@@ -168,7 +168,11 @@ class Editor:
         ErrataError
             The mask or the reason is refused, or cannot be written.
         """
-        before, reason, full = (body.get(name) for name in ("before", "reason", "full"))
+        number, before, reason, full = (
+            body.get(name) for name in ("number", "before", "reason", "full")
+        )
+        if type(number) is not int or not 0 <= number < len(self._lesions):
+            raise RefusalError(HTTPStatus.BAD_REQUEST, "no VOI shown here")
         if not (
             isinstance(before, str) and isinstance(reason, str) and isinstance(full, bool | None)
         ):

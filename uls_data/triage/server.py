@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from uls_data.errata import ErrataError
 from uls_data.errata.edits import FILE as EDITS
-from uls_data.errata.seen import NOTED
+from uls_data.errata.evidence import NOTED
 from uls_data.errors import ManifestError
 from uls_data.manifest.query import unknown_words
 from uls_data.manifest.schema import column_names
@@ -204,11 +204,11 @@ class TriageServer(GuardedServer):
 
         return self._changed(subjects, refused, give)
 
-    def edit(self, number: int, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Save an edited mask; a verdict on the mask before goes, see `Editor.save`."""
+    def edit(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Save an edited mask, see `Editor.save`; a verdict on the mask before goes."""
         with self.lock:
-            told = self.editor.save(number, body)
-            subject = self.lesions.subject(number)
+            told = self.editor.save(body)
+            subject = self.lesions.subject(told["number"])
             verdict = self.verdicts.of(subject.key)
             stale = verdict is not None and verdict.subject != subject
             if stale:
@@ -304,10 +304,7 @@ class _Handler(GuardedHandler):
         elif path == "/api/views":
             self.send_json(self.server.keep_view(body))
         elif path == "/api/edits":
-            number = body.get("number")
-            if type(number) is not int or not 0 <= number < len(self.server.lesions):
-                raise RefusalError(HTTPStatus.BAD_REQUEST, "no VOI shown here")
-            self.send_json(self.server.edit(number, body))
+            self.send_json(self.server.edit(body))
         elif path == "/api/verdicts":
             self.send_json(self.server.judge(*self._verdict(body)))
         else:

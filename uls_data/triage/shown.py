@@ -275,7 +275,11 @@ class Lesions:
         at = pc.indices_nonzero(pc.equal(self._voi_ids, subject.voi_id)).to_numpy()
         rows = read_rows(self._files, self._counting[at].tolist(), _LAYER).to_pylist()
         of_source = [row for row in rows if row["source"] == subject.source]
-        return layers_of(self.root, of_source, judged["layer"])
+        edited = None
+        if number in self._edited:
+            voi = self.voi(number)
+            edited = voi.mask, voi.start
+        return layers_of(self.root, of_source, judged["layer"], edited)
 
     def described(self, numbers: Sequence[int]) -> dict[int, Subject | str]:
         """Masks that are as the manifest describes them, by the hashes of their files.

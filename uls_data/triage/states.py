@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uls_data.errata.seen import ACCEPTED, NOTED, REJECTED
+from uls_data.errata.evidence import ACCEPTED, NOTED, REJECTED
 from uls_data.triage.verdicts import Subject, Verdict
 
 STATES = {ACCEPTED: "a", REJECTED: "r", NOTED: "n"}

@@ -13,8 +13,8 @@ import yaml
 from pydantic import ValidationError
 
 from uls_data.errata import Correction, ErrataError, Kind, Overlay, load_overlay
+from uls_data.errata.evidence import NOTED, REJECTED, evidence_of, verdict_of
 from uls_data.errata.overlay import MAXIMUM_BYTES, MAXIMUM_CORRECTIONS, wrong_field
-from uls_data.errata.seen import NOTED, REJECTED, evidence_of, verdict_of
 from uls_data.io import write_bytes
 from uls_data.io.shared import SharedFile
 

@@ -67,7 +67,12 @@ class Layer:
         return 1.0 if total == 0 else 2 * self.shared(other) / total
 
 
-def layers_of(root: Path, rows: list[Row], judged: str) -> dict[str, Any]:
+def layers_of(
+    root: Path,
+    rows: list[Row],
+    judged: str,
+    edited: tuple[NDArray[np.bool_], Triple] | None = None,
+) -> dict[str, Any]:
     """Masks of a VOI as a page draws them.
 
     Parameters
@@ -78,6 +83,8 @@ def layers_of(root: Path, rows: list[Row], judged: str) -> dict[str, Any]:
         One for each mask of the VOI.
     judged : str
         `layer` of the row that is judged, which comes first; then by preference.
+    edited : (mask, start), optional
+        Mask that the judged one was edited to, and where its box starts.
 
     Returns
     -------
@@ -86,6 +93,8 @@ def layers_of(root: Path, rows: list[Row], judged: str) -> dict[str, Any]:
     """
     rows = sorted(rows, key=lambda row: (row["layer"] != judged, -rank(row), row["layer"]))
     found = [_read(root, row) for row in rows]
+    if edited is not None and rows[0]["layer"] == judged:
+        found[0] = Layer(rows[0], *edited, "")
     return {
         "layers": [
             {

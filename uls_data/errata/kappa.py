@@ -93,7 +93,7 @@ class Comparison:
     Attributes
     ----------
     agreements : tuple of Agreement
-        Of each two overlays.
+        Of each pair of overlays.
     disagreements : tuple of Disagreement
         By source and name of the VOI.
     """

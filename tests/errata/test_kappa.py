@@ -59,7 +59,7 @@ def test_three_decisions_and_reasons(tmp_path: Path) -> None:
     assert told["leak"].kappa == pytest.approx((8 / 9 - 48 / 81) / (1 - 48 / 81))
     assert told["wrong type"].kappa == pytest.approx((7 / 9 - 65 / 81) / (1 - 65 / 81))
     assert told["shifted"].first == 0 and told["shifted"].kappa == 0
-    # Other reasons to leave a lesion out are no disagreement: the data are the same.
+    # Other reasons to leave a lesion out do not count as a disagreement: the data are the same.
     assert [one.voi_id for one in found.disagreements] == ["v007", "v008"]
     assert found.disagreements[0].words == "ann: noted (wrong type); ben: accepted"
 
