@@ -7,7 +7,8 @@ in DIR, where they are found again). Then, in Chromium without a window: the fir
 address to the last picture in sight; frames while the wall is scrolled by hand, by pages and by
 jumps; a verdict on 500 and its undo, from the key to the page's answer, which comes when the
 overlay is on disk; the same in an overlay that holds verdicts on all others; then the server is
-killed (-9), and what it had answered is looked for on disk. Prints milliseconds. Needs Chromium,
+killed (-9), and what it had answered is looked for on disk. Prints milliseconds; on a busy
+machine the CPU time of a frame says more than its length. Needs Chromium,
 its driver and selenium.
 """
 
@@ -100,17 +101,26 @@ class Desk:
         told = self.browser.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
         return 1000 * float(next(m["value"] for m in told if m["name"] == "TaskDuration"))
 
+    def cpu_s(self) -> tuple[float, float]:
+        """CPU seconds of all processes of the browser, and of the server."""
+        driver = self.browser.service.process.pid
+        return _cpu_s(driver), _cpu_s(self.server.pid)
+
     def frames(self, how: str, steps: int) -> str:
         """Scroll; longest frame, how many took over 50 and 100 ms, and the page's own work."""
-        before = self.busy_ms()
+        before, cpu = self.busy_ms(), self.cpu_s()
         found = self.browser.execute_async_script(_SCROLL, how, steps)
         busy = (self.busy_ms() - before) / len(found)
+        browser, server = (
+            1000 * (b - a) / len(found) for a, b in zip(cpu, self.cpu_s(), strict=True)
+        )
         self.wait(_READY)
         slow = [sum(frame > limit for frame in found) for limit in (50, 100)]
         middle = sorted(found)[len(found) // 2]
         return (
             f"{max(found):6.0f} longest of {len(found)}, median {middle:.0f}, "
-            f"{slow[0]} over 50, {slow[1]} over 100; {busy:.1f} of CPU a frame"
+            f"{slow[0]} over 50, {slow[1]} over 100; CPU a frame: "
+            f"page {busy:.1f}, browser in all {browser:.1f}, server {server:.1f}"
         )
 
     def judge_ms(self, key: str, words: str) -> float:
@@ -118,14 +128,14 @@ class Desk:
         return float(self.browser.execute_async_script(_VERDICT, key, words))
 
     def choose(self, first: int) -> None:
-        """Choose so many VOIs from a place on, as Shift and a click do."""
-        self.browser.execute_script(
-            """const [first, count] = arguments, grid = document.getElementById("grid");
-            const press = (key, shiftKey) => grid.dispatchEvent(
-              new KeyboardEvent("keydown", { key, shiftKey, bubbles: true }));
-            press("Home", false);
-            for (let n = 0; n < first; n += 1) press("ArrowRight", false);
-            for (let n = 1; n < count; n += 1) press("ArrowRight", true);""",
+        """Choose so many VOIs from a place on."""
+        self.browser.execute_async_script(
+            """const [first, count, done] = arguments;
+            Promise.all([import("/wall.js"), import("/desk.js")]).then(([w, { desk, tell }]) => {
+              w.wall.selected = new Set(desk.order.slice(first, first + count));
+              tell("selection");
+              done();
+            });""",
             first,
             _CHOSEN,
         )
@@ -134,6 +144,21 @@ class Desk:
         """End the server as a crash does."""
         self.server.send_signal(signal.SIGKILL)
         self.server.wait()
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU seconds of a process and of those that it started."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(stat.parent.name) == pid:
+            ticks += int(fields[11]) + int(fields[12])
+        elif int(fields[1]) == pid:
+            ticks += round(_cpu_s(int(stat.parent.name)) * os.sysconf("SC_CLK_TCK"))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

@@ -194,6 +194,14 @@ def test_the_wall_chooses_judges_and_takes_back(
     page.press("y")
     page.wait_for("#counts", "4 of 4 judged")
 
+    # Keys that are faster than the server wait, and are not lost.
+    page.press("home", "a", "right", "r", "right", "u", "u")
+    page.wait_for("#counts", "4 of 4 judged · 0 accepted · 0 rejected · 4 noted")
+    page.press("home", "a", "right", "r", "right", "l")
+    page.wait_for("#counts", "4 of 4 judged · 1 accepted · 2 rejected · 1 noted")
+    page.press("u", "u", "u")
+    page.wait_for("#counts", "4 of 4 judged · 0 accepted · 0 rejected · 4 noted")
+
     served.end(signal.SIGKILL)
     page.browser.get_log("browser")
     page.open(serve(overlay).address)

@@ -14,7 +14,7 @@ export const WORDS = {
 };
 const JUDGED = "arf";
 const listeners = {};
-let busy = false;
+let last = Promise.resolve();
 
 export const on = (name, act) => { (listeners[name] ??= []).push(act); };
 export const tell = (name) => { for (const act of listeners[name] ?? []) act(); };
@@ -35,25 +35,26 @@ export function take({ states, reasons }) {
   desk.reasons = new Map(Object.entries(reasons).map(([number, reason]) => [Number(number), reason]));
 }
 
-async function change(path, body) {
-  if (busy) return null;
-  busy = true;
-  try {
-    const answer = await ask(path, body);
-    for (const [number, state, reason] of answer.changed) {
-      desk.states[number] = state;
-      if (reason) desk.reasons.set(number, reason);
-      else desk.reasons.delete(number);
-    }
-    if (answer.reload) take(await ask("api/states"));
-    tell("verdicts");
-    return answer;
-  } finally {
-    busy = false;
-  }
+// One after the other: a key that is pressed while a verdict is on its way waits for it.
+function change(path, body) {
+  const mine = last.then(() => send(path, body));
+  last = mine.catch(() => {});
+  return mine;
 }
 
-// What changed, and what could not be judged; null while another verdict is on its way.
+async function send(path, body) {
+  const answer = await ask(path, body);
+  for (const [number, state, reason] of answer.changed) {
+    desk.states[number] = state;
+    if (reason) desk.reasons.set(number, reason);
+    else desk.reasons.delete(number);
+  }
+  if (answer.reload) take(await ask("api/states"));
+  tell("verdicts");
+  return answer;
+}
+
+// What changed, and what could not be judged.
 export const judge = (numbers, word, note, reason) => change("api/verdicts", { numbers, word, note, reason });
 export const undo = () => change("api/undo", {});
 

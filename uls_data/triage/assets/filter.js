@@ -133,6 +133,7 @@ export function listen() {
   $("forget-view").addEventListener("click", forget);
   on("verdicts", count);
   $("sort").replaceChildren(new Option("as listed", ""));
+  $("views").replaceChildren(new Option("Views…", ""));
   // What the first view does not need comes after it.
   let started = false;
   on("ready", () => {

@@ -77,7 +77,7 @@ function line(layer, at, dice) {
   swatch.style.background = layer.colour;
   const words = layer.problem || [
     layer.judged ? "judged" : dice === null ? "" : `Dice ${dice.toFixed(2)}`,
-    `${(layer.volume_mm3 / 1000).toPrecision(3)} ml`, layer.annotator ?? "",
+    `${(layer.volume_mm3 / 1000).toPrecision(3)} ml`, layer.annotator === layer.layer ? "" : layer.annotator ?? "",
   ].filter(Boolean).join(" · ");
   label.append(box, swatch, element("b", layer.layer), element("span", words, layer.problem ? "problem" : ""));
   made.append(label);

@@ -12,10 +12,13 @@ export function draw(planes, p, { f, mm, x, y, width, height }) {
   const k = planes.position[f.across], drawn = [];
   if (planes.marks) {
     const scaled = shape("g", { transform: `scale(${f.sx} ${f.sy})` });
-    for (const layer of planes.layers) {
+    planes.layers.forEach((layer, at) => {
       const path = layer.shown && layer.outlines[p][k];
-      if (path) scaled.append(stroke("path", layer.colour, layer.judged ? 2 : 1.6, { d: path, "stroke-linecap": "square" }));
-    }
+      if (!path) return;
+      // Dashes let equal outlines be seen through each other.
+      const dash = layer.judged ? {} : { "stroke-dasharray": "9 5", "stroke-dashoffset": 5 * at };
+      scaled.append(stroke("path", layer.colour, 2, { d: path, "stroke-linecap": layer.judged ? "square" : "butt", ...dash }));
+    });
     drawn.push(scaled);
     if (p === 0) drawn.push(...lines(planes, f, k));
     drawn.push(...ticks(planes, f, x, y, width * mm, height * mm));

@@ -153,7 +153,9 @@ function fill(p, values) {
 
 function caption(figure, { f, mm, width }, p) {
   const [low, high] = planes.window, k = planes.position[f.across];
-  figure.querySelector("figcaption").textContent = `${PLANES[p]} ${k} of ${desk.session.shape[f.across] - 1}`;
+  const words = `${PLANES[p]} ${k} of ${desk.session.shape[f.across] - 1}`;
+  figure.querySelector("figcaption").textContent = words;
+  figure.setAttribute("aria-label", `${words} of ${planes.voi.row.voi_id}`);
   figure.querySelector(".window").textContent = planes.voi.has_image
     ? `level ${Math.round((low + high) / 2)} width ${Math.round(high - low)}`.replace("-", "−") : "no image";
   const scale = figure.querySelector(".scale"), known = filled(planes.voi.row.spacing_x_mm);

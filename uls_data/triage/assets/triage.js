@@ -30,9 +30,11 @@ const KEYS = [
   ["c", "all layers, or the judged one alone"], ["4 … 9", "one layer on or off"], ["+ −", "zoom; also the wheel with Ctrl"],
   ["Home", "back to how the VOI opened"], ["Esc", "back to the wall"],
 ];
-let verdicts = [];
+let verdicts = [], busy = false;
 
 const targets = () => (desk.view === "wall" ? [...wall.wall.selected] : [single.number()]);
+
+const vois = (count) => `${count} ${count === 1 ? "VOI" : "VOIs"}`;
 
 function progress() {
   const count = { a: 0, r: 0, n: 0, f: 0 };
@@ -90,27 +92,29 @@ function openChosen() {
 async function give(word, note, reason) {
   const numbers = targets(), onWall = desk.view === "wall";
   if (!numbers.length) { say("Choose VOIs first"); return; }
-  if (!onWall && !single.seen()) return;
+  // Twice the same key on one VOI is one verdict, and the next VOI is not judged unseen.
+  if (!onWall && (busy || !single.seen())) return;
+  busy = !onWall;
   try {
     const answer = await judge(numbers, word, note, reason);
-    if (!answer) return;
     if (!onWall) single.given(word, note);
     else {
       const words = word === "none" ? "taken away" : reason || word || "noted";
-      say(told(answer, `${answer.changed.length} VOIs: ${words}`), answer.refused.length > 0);
+      say(told(answer, `${vois(answer.changed.length)}: ${words}`), answer.refused.length > 0);
     }
   } catch (error) {
     wrong(error);
+  } finally {
+    busy = false;
   }
 }
 
 async function takeBack() {
   try {
     const answer = await undo();
-    if (!answer) return;
     const numbers = answer.changed.map(([number]) => number);
     const shown = numbers.filter((number) => desk.order.includes(number));
-    if (desk.view === "wall" || numbers.length !== 1) say(`${numbers.length} VOIs: taken back`);
+    if (desk.view === "wall" || numbers.length !== 1) say(`${vois(numbers.length)}: taken back`);
     else if (!shown.length) say("taken back; it is not among the VOIs shown");
     else {
       await single.show(desk.order.indexOf(numbers[0]));

@@ -292,6 +292,9 @@ function reordered() {
 }
 
 export function listen() {
+  // Larger screens show more and larger pictures.
+  wall.size = innerWidth < 1600 ? 160 : innerWidth < 2200 ? 180 : 220;
+  $("size").value = wall.size;
   grid.addEventListener("scroll", () => {
     if (!waiting) waiting = requestAnimationFrame(() => { waiting = 0; draw(); });
   }, { passive: true });
@@ -303,6 +306,7 @@ export function listen() {
   sheet.addEventListener("mousedown", (event) => { if (event.shiftKey) event.preventDefault(); });
   sheet.addEventListener("dblclick", (event) => { if (at(event)) tell("open"); });
   $("size").addEventListener("input", () => resize(Number($("size").value)));
+  $("size").addEventListener("change", () => grid.focus());
   $("plane").addEventListener("change", () => { turn($("plane").value); grid.focus(); });
   on("verdicts", redress);
   on("order", reordered);
