@@ -298,6 +298,22 @@ def _make_mswal(root: Path) -> None:
     _volume(root / "labelsTr" / "MSWAL_0002.nii.gz", {"b": 7}, "LPS")
 
 
+def _make_flare_pancancer(root: Path) -> None:
+    """Folders of nnU-Net, one a kind of cancer; parts that have recipes of their own beside."""
+    for folder, case in (
+        ("train_per_cancer_type/Dataset001_HeadNeckCancer", "HeadNeck_SegRap25_0003-cect"),
+        ("train_per_cancer_type/Dataset001_HeadNeckCancer", "HeadNeck_SegRap25_0003-ncct"),
+        ("train_per_cancer_type/Dataset002_EsophagusCancer", "Esophagus_AbdomenAtlas_00014490"),
+        ("train_per_cancer_type/Dataset003_LungCancer", "Chest_LUNA25_100012"),
+        ("train_per_cancer_type/Dataset007_KidneyCancer", "Kidney_KiTS23_00003"),
+        ("new_cancer_datasets_after202606/20260820_ScienceDBLungTumorCT", "ASLS26_12_1"),
+    ):
+        to = root / folder
+        image = to / "imagesTr" / f"{case}_0000.nii.gz"
+        _volume(image, {"organ": 60, "a": 100}, "LPS", background=-1000)
+        _volume(to / "labelsTr" / f"{case}.nii.gz", {"a": 1, "small": 1}, "LPS")
+
+
 def _volume(
     path: Path, values: Mapping[str, int], codes: str, background: int = 0, dtype: Any = np.int16
 ) -> None:
@@ -308,5 +324,9 @@ def _volume(
     write_nifti(path, stored, affine)
 
 
-VOLUMES = {"kits23": _make_kits23, "mswal": _make_mswal}
+VOLUMES = {
+    "flare_pancancer": _make_flare_pancancer,
+    "kits23": _make_kits23,
+    "mswal": _make_mswal,
+}
 """Makers of archives of volumes, by the name of the recipe."""
