@@ -5,7 +5,8 @@ ones as pairs of volumes and as DICOM series with mask volumes, and one of a usu
 names (hard links). The whole is the build of the first ones,
 scaled to all of them. Every build is a process of its own; its seconds are given with and without
 the start of Python and the import of libraries, which an increment pays in full, on the clock and
-of the processor (which other programs at work slow down less).
+of the processor (which other programs at work slow down less). The aim is 1.5 % of the whole for
+scans of the usual size, and 0.6 s of the processor for nothing to do, with the start.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from uls_data.geometry import Affine
 from uls_data.io import gzip
+from uls_data.io.mask_gzip import gzip_mask
 from uls_data.volumes.nifti_header import scanner_header
 
 _OFFSET = 352
@@ -31,7 +32,8 @@ def nifti_gz(voxels: NDArray[np.integer], affine: Affine) -> bytes:
     buffer[: len(header)] = header
     target = np.frombuffer(buffer, dtype=voxels.dtype.newbyteorder("<"), offset=_OFFSET)
     target.reshape(voxels.shape, order="F")[...] = voxels
-    return gzip(buffer)
+    packed = gzip_mask(buffer, _OFFSET) if voxels.dtype == np.uint8 else None
+    return gzip(buffer) if packed is None else packed
 
 
 def stored_affine(affine: Affine) -> Affine:
