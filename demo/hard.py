@@ -1,4 +1,4 @@
-"""Lesions that are not easy: aslant, lobulated, eaten into, grown onto like tissue, touched.
+"""Hard lesions: oblique, lobed, partly destroyed, touching similar tissue or a neighbour.
 
 A scan has two lesions that are annotated or measured. Their contrast is one and a half to two and
 a half times the noise; two of three lie against the organ, which is as bright as the lesion, and

@@ -220,7 +220,7 @@ def test_on_the_command_line(
 
     monkeypatch.chdir(tmp_path)
     code, said = uls("recipe", "new", "mine", "--raw", shared.raw("lits"))
-    assert code == 0 and "What could not be told:" in said and "Wrote mine.yaml" in said
+    assert code == 0 and "What it could not tell:" in said and "Wrote mine.yaml" in said
     assert "     1 in " in said and "recipe check mine.yaml" in said
     assert uls("recipe", "check", "mine.yaml")[0] == 0
     assert uls("recipe", "new", "mine", "--raw", shared.raw("lits"), "--from", "lits")[0] == 2

@@ -141,7 +141,7 @@ def check(recipe: str, as_json: bool) -> int:
         click.echo(f"{recipe}: valid. {loaded.recipe.title} ({loaded.recipe.licence.name})")
         left = loaded.path.read_text(encoding="utf-8").count("EDIT")
         if left > 1:  # the heading names the word once
-            click.echo(f"{left - 1} lines are still marked EDIT: check those, and drop the word")
+            click.echo(f"{left - 1} lines are still marked EDIT: check them, and remove the word")
         next_step(f"uls-data build {recipe} --raw DIR --out OUT --dry-run")
     return 0
 
@@ -192,7 +192,7 @@ def new(name: str, origin: str | None, raw: Path | None, force: bool, as_json: b
         for line in seen:
             click.echo(line)
         if unsure:
-            click.echo("What could not be told:")
+            click.echo("What it could not tell:")
         for line in unsure:
             prose(line, "    ", "  - ")
         click.echo(f"Wrote {path}. Edit it.")
