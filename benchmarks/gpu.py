@@ -5,7 +5,7 @@
 It trains the plan for a few steps on made-up VOIs first, so that masks are lesions and not noise;
 that gives the training step too. nnU-Net's way is written out here: float16 autocast, one VOI after
 the other, each loaded, normalised, predicted and saved before the next. Prints one table; every
-figure is of this run.
+figure comes from this run.
 """
 
 from __future__ import annotations

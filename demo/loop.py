@@ -34,7 +34,7 @@ def run_loop(folder: Path, workers: int, seed: int, say: Callable[[str], None]) 
         Two tables: of all masks of the measured lesions, against the truth that no stage has
         seen; and of networks on the held-out lesions, by the masks that they were pre-trained on.
     """
-    say("Hard lesions: oblique, lobed, partly destroyed, faint, touching similar tissue or a neighbour")
+    say("Hard lesions: oblique, lobed, partly destroyed, faint, touching similar tissue")
     trial = Trial(folder, seed, workers, say)
     trial.make(TRAIN_PATIENTS, HELDOUT_PATIENTS, WEAK_PATIENTS)
     report = selftrain(

@@ -18,7 +18,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 ROOT = Path(__file__).parent.parent
-# Real CT, masks and published labels lie beside the project; they are never part of it.
+# Real CT, masks and published labels are beside the project; they are never part of it.
 REAL_DATA = Path(os.environ.get("ULS_DATA_REAL", ROOT.parent / "shared" / "data"))
 
 _SLOW = (ROOT / "tests" / "slow.txt").read_text(encoding="utf-8").split()

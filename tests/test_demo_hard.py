@@ -47,7 +47,7 @@ def test_a_form_is_one_piece_that_holds_its_centre(seed: int) -> None:
     random = np.random.Generator(np.random.PCG64(seed))
     mask = aslant(random, np.array([24, 24, 8]), 8.0, (48, 48, 16), SPACING)
     assert mask[24, 24, 8] and ndimage.label(mask)[1] == 1
-    # It leans: the middle of its highest slice lies beside that of its lowest.
+    # It leans: the middle of its highest slice is beside that of its lowest.
     slices = np.flatnonzero(mask.any(axis=(0, 1)))
     low, high = (np.argwhere(mask[:, :, at]).mean(axis=0) for at in (slices[0], slices[-1]))
     assert np.hypot(*((high - low) * SPACING[:2])) > 3

@@ -162,7 +162,7 @@ def main() -> None:
 
 
 def _jobs(cases: Sequence[Path], made: range, shifted: int, told: Told | None) -> Jobs:
-    """What measures each patient, by set; those beside the population are of other patients."""
+    """What measures each patient, by set; those beside the population belong to other patients."""
     jobs = {
         "sarcomas": {case.name: partial(sarcoma, case, 0, told) for case in cases},
         "made up": {f"{n:05d}": partial(_patient, n, USUAL, told) for n in made},

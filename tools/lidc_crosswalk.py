@@ -342,7 +342,7 @@ def main() -> None:
     print("\t".join(COLUMNS))
     for row in rows:
         print("\t".join(map(str, row)))
-    # The others have no published name; their patients must be known all the same.
+    # The others have no published name; their patients must be known anyway.
     named = {row[1] for row in rows}
     for one in sorted(series, key=lambda one: one.uid):
         if one.uid not in named:

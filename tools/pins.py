@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
         if pinned is None:
             raise SystemExit(f"{name}: pins no series: fetch.idc is missing")
         if pinned.index != version:
-            raise SystemExit(f"{name}: pins idc-index-data {pinned.index}; {path} is of {version}")
+            raise SystemExit(f"{name}: pins idc-index-data {pinned.index}; {path} is {version}")
         beside = loaded.path.parent / pinned.series
         try:
             write_series(beside, series_of(pinned, index, geometry), version)
@@ -96,7 +96,7 @@ def installed() -> Path:
 
 
 def index_version(path: Path) -> str:
-    """Version of `idc-index-data` that a table of it is of."""
+    """Version of `idc-index-data` that a table comes from."""
     said = (pq.read_schema(path).metadata or {}).get(b"idc_index_data_version", b"").decode()
     match = re.match(r"\d+\.\d+\.\d+", said)
     if match is None:

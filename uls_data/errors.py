@@ -28,7 +28,7 @@ class SourceError(UlsDataError):
 
 
 class ManifestError(UlsDataError):
-    """A manifest is missing, is of another schema, or does not hold what was asked."""
+    """A manifest is missing, has another schema, or does not hold what was asked."""
 
 
 class CaseError(UlsDataError):

@@ -1,6 +1,6 @@
 """The one loader of files that ship with the package: recipes and schemas.
 
-In a checkout they lie beside the package, at the top of the repository; in an
+In a checkout they are beside the package, at the top of the repository; in an
 installed wheel, in `uls_data/shipped`.
 """
 

@@ -222,7 +222,7 @@ def test_commands_that_the_template_names_work(
     assert len(named) >= 3
     for command in named:
         found = uls(*command.split())
-        # There is nothing to build yet, which is said of DIR, not of the command.
+        # There is nothing to build yet, which is about DIR, not about the command.
         wanted = 2 if command.startswith("build") else 0
         assert found.code == wanted and "Usage" not in found.err, (command, found.err)
         assert wanted == 0 or "--raw DIR: no case of my_lesions found" in found.err

@@ -29,7 +29,7 @@ def read(
 
 
 def value(series: Series) -> int:
-    """Value of the stack that was read: all of it is of one."""
+    """Value of the stack that was read: all of it belongs to one."""
     (found,) = {int(one) for one in np.unique(series.volume.stored) // 100 * 100}
     return found
 
@@ -128,7 +128,7 @@ def test_a_stack_that_is_named_as_a_whole_comes_before_others(tmp_path: Path) ->
         (NamedSlices(frozenset({"1.2.3"}), frozenset({"1.2.4"})), "names none of its slices"),
         (drawn(EARLY, LATE), "4 of its 12 slices are named"),
         (NamedSlices(EARLY.named() | LATE.named()), "12 of its 12 slices are named"),
-        # The list is of one phase, the frames are of the other.
+        # The list belongs to one phase, the frames belong to the other.
         (NamedSlices(drawn(LATE).drawn, EARLY.named()), "2 of its 12 slices are named"),
     ],
 )

@@ -73,7 +73,7 @@ def test_a_model_of_fixed_size_sees_that_much_about_the_click(tmp_path: Path) ->
     larger = [1, 1, 200, 300, 300]
     nodes = [("Neg", ["image"], ["out"])]
     found = OnnxMember(save(tmp_path / "l.onnx", nodes, {"image": larger}, larger)).mask(subject())
-    # Beyond the VOI it sees -1024 HU, and what it says of that is not ours.
+    # Beyond the VOI it sees -1024 HU, and what it says about that is not ours.
     assert found is not None and np.array_equal(found, ball(8, 1.0) == 0)
 
 

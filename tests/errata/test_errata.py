@@ -100,7 +100,7 @@ def test_every_kind(out: Path, tmp_path: Path) -> None:
         columns, _ = describe_label(mask, (0.75, 0.75, 2.5))
         assert all(row[name] == pytest.approx(value) for name, value in columns.items())
         assert "hu_rounded" in row["qc_flags"]
-    # What is said of the old mask holds where the mask stays, and only there.
+    # What is said about the old mask holds where the mask stays, and only there.
     assert (relabelled["lesion_type"], relabelled["source_lesion_id"]) == ("lung", "7")
     assert (noted["predicted_dice"], noted["annotator"]) == (0.9, "reader")
     assert (replaced["predicted_dice"], replaced["annotator"]) == (None, None)

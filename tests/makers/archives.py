@@ -43,7 +43,7 @@ class Kind:
     write : callable
         Writes it below a folder and returns its recipe.
     number : str
-        Pattern of a path whose group is the number of the patient; other files are of all.
+        Pattern of a path whose group is the number of the patient; other files belong to all.
     case : callable
         Name of a patient's cases, or what they begin with, by number.
     options : dict

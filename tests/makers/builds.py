@@ -122,7 +122,7 @@ def make_release(folder: Path, sources: dict[str, int], **options: Any) -> Relea
 
 
 def unpack(release: Path, to: Path, *, texts: bool = True) -> None:
-    """Unpack all parts; `texts`: with what lies beside them."""
+    """Unpack all parts; `texts`: with what is beside them."""
     for path in sorted(release.rglob("*")):
         if path.suffix == ".tar":
             with tarfile.open(path) as tar:

@@ -61,7 +61,7 @@ COLLECTIONS: dict[str, Sequence[Study]] = {
             "C3L-00610",
             [
                 *_seeded("Pre-Dose, RIGHT KIDNEY - 1", "a"),
-                # Its click lies beside it.
+                # Its click is beside it.
                 Rt("Pre-Dose, LEFT ADRENAL - 1", {"ROI": "b"}),
                 Rt("Pre-Dose, LEFT ADRENAL - 1 - SEED POINT", {"ROI": "point in c"}),
                 Rt("Pre-Dose, No Findings", {"ROI": "point in b"}, on="thin"),

@@ -178,7 +178,7 @@ def _one_series_uid(done: Damage, path: Path, rng: random.Random) -> None:
 
 
 def _no_reference(_: Damage, path: Path, rng: random.Random) -> None:
-    """Take from an object what it says of its series."""
+    """Take from an object what it says about its series."""
 
     def change(ds: pydicom.Dataset) -> None:
         for keyword in ("ReferencedFrameOfReferenceSequence", "ReferencedSeriesSequence"):

@@ -66,7 +66,7 @@ def test_vois_go_back_into_their_scans(
         assert voi.shape == (256, 256, 128)
         assert voi.dtype == np.int16
         assert np.array_equal(image.affine, label.affine)
-        # By its affine alone: nothing that the manifest says of offsets is used.
+        # By its affine alone: nothing that the manifest says about offsets is used.
         start = np.linalg.solve(scan_affine, image.affine[:, 3])[:3]
         assert np.abs(start - np.rint(start)).max() < 1e-3
         indices = np.indices(voi.shape).reshape(3, -1) + np.rint(start).astype(int)[:, None]

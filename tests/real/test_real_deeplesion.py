@@ -134,7 +134,7 @@ def test_lines_lie_in_the_published_labels(
             z = min(z, case.stack.key_slice - case.stack.first_slice)
         found = on_slice(path, z)
         assert len(found)
-        # Of several lesions on a slice the label is of one.
+        # Of several lesions on a slice the label belongs to one.
         lines = [ras_lines(m.lines, unread_stack(case.stack)) for m in case.measurements]
         off = [np.hypot(*(found.mean(axis=0) - one.points.mean(axis=0))) for one in lines]
         nearest = lines[int(np.argmin(off))]

@@ -41,7 +41,7 @@ def test_ellipsoids_of_readers_lines_against_human_masks(real_data: Path) -> Non
         truth = np.asarray(image.dataobj).reshape(256, 256, 128) > 0
         stack = case.stack
         z = stack.first_slice + stack.shape[2] - 1 - stack.key_slice - origin[2]
-        # Of several lesions on a slice the label is of one.
+        # Of several lesions on a slice the label belongs to one.
         every = [ras_lines(m.lines, unread_stack(stack)) for m in case.measurements]
         centre = np.argwhere(truth[:, :, z]).mean(axis=0) + origin[:2]
         lines = min(every, key=lambda one: np.hypot(*(one.points.mean(axis=0) - centre)))

@@ -67,7 +67,7 @@ def test_a_list_below_the_root_may_lead_up_in_it(tmp_path: Path) -> None:
         ({"image": "/etc/x.nii.gz", "label": "x.nii"}, Reason.PATH_LEAVES_ROOT, "lies outside"),
         ({"image": PAIR["image"], "label": "../../t.nii"}, Reason.PATH_LEAVES_ROOT, "../../t.nii"),
         ({"image": "out.nii.gz", "label": PAIR["label"]}, Reason.PATH_LEAVES_ROOT, "link"),
-        ({"image": "round.nii.gz", "label": PAIR["label"]}, Reason.UNREADABLE, "circle"),
+        ({"image": "round.nii.gz", "label": PAIR["label"]}, Reason.UNREADABLE, "leads back"),
         ({"image": "list.json", "label": PAIR["label"]}, Reason.UNSUPPORTED_FORMAT, "not a volume"),
         ({"image": "scans/a\0.nii", "label": PAIR["label"]}, Reason.UNREADABLE, "control"),
         ({"image": "a\x1b[2J.nii", "label": PAIR["label"]}, Reason.UNREADABLE, "control"),

@@ -54,7 +54,7 @@ def proposed(tmp_path: Path, raw: Path) -> tuple[Proposal, dict[str, Any]]:
         ("lits", "**/volume-{case}{ext}", "**/segmentation-{case}{ext}", "of the values 1, 2 are"),
         ("kits21", "**/{case}/imaging{ext}", "**/{case}/aggregated_", "of the values 1, 2, 3 are"),
         ("mdsc_pancreas", "**/imagesTr/{case}{ext}", "**/labelsTr/{case}{ext}", "imagesTs/"),
-        ("own", "**/images/{case}{ext}", "**/masks/{case}{ext}", "are of one patient"),
+        ("own", "**/images/{case}{ext}", "**/masks/{case}{ext}", "belong to one patient"),
     ],
 )
 def test_layouts_of_real_sources(

@@ -86,7 +86,7 @@ def test_objects_of_readers(root: Path, readers: dict[str, Any]) -> None:
 
 
 def test_marks_of_one_structure_are_one_lesion(root: Path) -> None:
-    """The third reader's structure holds both places; with `given` it is of one lesion."""
+    """The third reader's structure holds both places; with `given` it belongs to one lesion."""
     rows = objects(root, {"names": NAMES}, "given")
     assert layers(rows) == {**EXPECTED, "reader-3": 90}
     (name,) = {row["source_lesion_id"] for row in rows}

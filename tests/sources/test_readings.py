@@ -57,7 +57,7 @@ def test_nodules(given_readings: list[Reading], rule: Agreement | int, span: Spa
             spans = [(r.voxels[:, 2].min(), r.voxels[:, 2].max()) for r in nodule.readings]
             first, last = next(s for s in spans if s[1] - s[0] == max(b - a for a, b in spans))
             assert found == {cell for cell in agreed if first <= cell[2] <= last}
-    # Nodules of the widest rule have no voxel in common: each voxel is of one nodule.
+    # Nodules of the widest rule have no voxel in common: each voxel belongs to one nodule.
     if rule is Agreement.ANY and span is Span.ALL:
         everything = [cell for nodule in nodules for cell in cells_of(nodule.voxels)]
         assert len(everything) == len(set(everything))

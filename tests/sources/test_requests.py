@@ -142,7 +142,7 @@ def test_a_report_whose_name_tells_no_case_is_nobodys(tmp_path: Path) -> None:
 
 
 def test_names_of_folders_tell_studies_apart(tmp_path: Path) -> None:
-    """The report p02/2025.txt is of the scan below p02/2025, though 2024 has the same series."""
+    """The report p02/2025.txt belongs to the scan below p02/2025; 2024 has the same series."""
     uids = write_clinic(tmp_path)
     table = tmp_path / "raw" / "lesions.csv"
     table.write_text(table.read_text().replace("p02.txt", "p02/2025.txt"))

@@ -1,4 +1,4 @@
-"""Which CT series an object is of, by each thing that it may name."""
+"""Which CT series an object belongs to, by each thing that it may name."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ SHIPPED = {
     "lits": Layout("of the values 1, 2", _tumour(2), "the shipped recipe lits finds 5"),
     "mdsc_pancreas": Layout(says="(cancer)"),  # of the Decathlon: dataset.json names the values
     "mdsc_colon": Layout(says="the shipped recipe mdsc_colon finds"),
-    "deeplesion3d": Layout("of one patient", (("instances", LARGEST),)),
+    "deeplesion3d": Layout("to one patient", (("instances", LARGEST),)),
     "nih_ln_med": Layout("every structure is called lesion"),  # SEG beside mask volumes
 }
 
@@ -100,7 +100,7 @@ def test_rtstruct(shared: Shared, tmp_path: Path) -> None:
 
 
 def test_pairs_in_two_folders(shared: Shared, tmp_path: Path) -> None:
-    found = built(shared.raw("own"), Layout("of one patient"), tmp_path)
+    found = built(shared.raw("own"), Layout("to one patient"), tmp_path)
     assert len({case for case, _ in found}) == 5
 
 
@@ -116,7 +116,7 @@ def test_nnunet(tmp_path: Path) -> None:
     [
         ("ibsi-ct-phantom", Layout("there is one series", says="GTV-1"), {"dicom"}),
         ("dcmqi-liver", Layout("no structure's name says lesion", says="Liver"), {"ct-3slice"}),
-        ("ibsi-sts", Layout("of one patient"), {"STS_003", "STS_050"}),
+        ("ibsi-sts", Layout("to one patient"), {"STS_003", "STS_050"}),
     ],
 )
 def test_real_data(

@@ -166,7 +166,7 @@ def test_named_readers_keep_their_numbers(tmp_path: Path) -> None:
     SCAN.write_structure_sets(tmp_path / "raw", "p1", SCAN.write_series(tmp_path / "raw", "p1"))
     named = {"by": "object", "names": NAMES, "votes": "lesion"}
     rows = objects(tmp_path, named, "given")
-    # What the third reader alone marked is of the lesion that all share: it is one structure.
+    # What the third reader alone marked belongs to the lesion that all share: it is one structure.
     assert layers(rows) == {**EXPECTED, "reader-3": 90}
     # Without the first two, the third is still the third, and a majority of one.
     for number in (1, 2):

@@ -1,4 +1,4 @@
-"""Lists of series: what the IDC's index says of a recipe's annotations and their images."""
+"""Lists of series: what the IDC's index says about a recipe's annotations and their images."""
 
 from __future__ import annotations
 

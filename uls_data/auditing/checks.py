@@ -108,7 +108,7 @@ def findings(rows: Sequence[Row], prints: Mapping[int, Prints] | None = None) ->
 
 
 def is_heldout(row: Row, held: Iterable[str]) -> bool:
-    """Whether a row is of a held-out patient."""
+    """Whether a row belongs to a held-out patient."""
     return row["split"] == "heldout" or patient_key(row) in held
 
 
@@ -187,7 +187,7 @@ def _same_scan(
         if row["series_instance_uid"]:
             names["uid", row["series_instance_uid"]].add(scan)
         if sha256 := row.get("image_source_sha256"):
-            # The very same files: key slices of one volume are not told of, being one patient's.
+            # The same files: key slices of one patient's volume do not leak.
             by_hash[sha256].append(number)
     for sha256, numbers in by_hash.items():
         if len({patient_key(rows[n]) for n in numbers}) > 1:

@@ -68,7 +68,7 @@ def try_thresholds(
     scores : ndarray, shape (masks,)
     failed : ndarray of bool, shape (masks,)
     patients : ndarray, shape (masks,)
-        Who each mask is of. Of several that are kept, a patient's first counts: the caller puts
+        Patient of each mask. Of several that are kept, a patient's first counts: the caller puts
         them in an order that was drawn without looking at `failed`.
     thresholds : sequence of float
         Chosen without looking at these masks.

@@ -22,7 +22,7 @@ JITTER = 0.05
 
 @dataclass(frozen=True)
 class CertifyReport:
-    """A certificate, and what it says of the masks that it was asked for.
+    """A certificate, and what it says about the masks that it was asked for.
 
     Attributes
     ----------

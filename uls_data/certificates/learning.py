@@ -55,7 +55,7 @@ class Strata:
     refused: dict[str, dict[str, int]]
 
     def covers(self, mask: Judged) -> bool:
-        """Whether a mask is of an accepted type and size."""
+        """Whether a mask has an accepted type and size."""
         return all(STRATUM[by](mask) in self.accepted[by] for by in STRATUM)
 
 
@@ -104,7 +104,7 @@ class NotLearned:
 def keeps(
     score: Score, strata: Strata, threshold: float, masks: Sequence[Judged]
 ) -> NDArray[np.bool_]:
-    """Whether each mask is of an accepted stratum and scores the threshold or more."""
+    """Whether each mask is in an accepted stratum and scores the threshold or more."""
     covered = np.array([strata.covers(mask) for mask in masks], bool)
     kept: NDArray[np.bool_] = covered & (score.expected_dice(masks) >= threshold)
     return kept

@@ -24,7 +24,7 @@ from uls_data.tables import Record
 
 @dataclass(frozen=True)
 class Marks:
-    """What a certificate says of masks.
+    """What a certificate says about masks.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Marks:
     def row(self, row: Row) -> Row:
         """Row with `certified`, `certificate` and the Dice that the certificate expects.
 
-        What an earlier certificate said of a mask is gone.
+        What an earlier certificate said about a mask is gone.
         """
         identity = identity_of(row)
         scores = [

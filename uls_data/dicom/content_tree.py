@@ -1,4 +1,4 @@
-"""Content trees of structured reports (PS3.3 C.17.3): values, coordinates and what they are of."""
+"""Content trees of structured reports (PS3.3 C.17.3): values, coordinates and their meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a DICOM file says of itself: wanted elements, and where its pixel data lie.
+"""What a DICOM file says about itself: wanted elements, and where its pixel data lie.
 
 Follows PS3.5 section 7 (elements, sequences, transfer syntaxes) and PS3.10 section 7
 (preamble and file meta information), with the leniences of pydicom that archives need;

@@ -70,7 +70,7 @@ class State:
     graphics : tuple of Graphic
         In the order of the file.
     images : tuple of str
-        All images that the state is of.
+        All images that the state belongs to.
     series : tuple of str
     creator : str
         Hash of who made it; empty for nobody.

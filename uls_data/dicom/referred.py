@@ -1,4 +1,4 @@
-"""What a structure set or a segmentation says of the series that it is of."""
+"""What a structure set or a segmentation says about the series that it belongs to."""
 
 from __future__ import annotations
 

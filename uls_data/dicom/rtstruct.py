@@ -275,7 +275,7 @@ def rasterise(
     a contour of its own or joined to the outer one by a keyhole. A centre on a contour
     belongs if the inside is on the side of the higher index (along axis 0, or along
     axis 1 where the contour runs along axis 0): structures that share a border share no
-    voxel, and none is lost between them. A contour is of the slice whose plane all its
+    voxel, and none is lost between them. A contour belongs to the slice whose plane all its
     points are within `GRID_TOLERANCE_VOX` of, or of the slice that it names by UID, if all its
     points are less than half a step from that; nothing else is drawn between slices.
 
@@ -309,7 +309,7 @@ def rasterise(
         if not farthest < _FARTHEST_VOX:
             raise CaseError(
                 Reason.ANNOTATION_MISMATCH,
-                f"a contour lies {farthest:g} voxels from the scan's corner; it is of another scan",
+                f"a contour lies {farthest:g} voxels from the scan's corner: another scan's",
             )
         at = round(float(np.median(points[:, 2])))
         named = slices.get(contour.sop_uid or "", at)

@@ -1,6 +1,6 @@
 """DICOM Segmentation (PS3.3 A.51): what is read of one; `placement` puts it on a scan's grid.
 
-Where a frame lies is told by its Plane Position, Plane Orientation and Pixel Measures
+The place of a frame is given by its Plane Position, Plane Orientation and Pixel Measures
 alone; SliceThickness and SpacingBetweenSlices are not read. Frames without a set voxel
 may be left out, and segments may overlap, so each segment is placed on its own.
 """

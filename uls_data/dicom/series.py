@@ -114,8 +114,8 @@ def read_series(
     Where slices differ in them (or in how values are stored), HU are computed slice by
     slice, as int16, int32 or, where a scale is not whole, float32, and flagged
     `per_slice_rescale`. Files without any rescale values hold HU (PS3.3 C.11.1: identity).
-    Slices that share a SOP instance UID, as some de-identifiers leave them, are told by their
-    positions, and flagged `shared_uids`.
+    Slices that share a SOP instance UID, as some de-identifiers leave them, are distinguished by
+    their positions, and flagged `shared_uids`.
 
     Voxels outside the scanner's field (Pixel Padding Value, such as -2000 on GE scanners)
     are kept as stored, and flagged `out_of_field` where there are any: nothing was measured

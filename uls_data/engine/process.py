@@ -2,7 +2,7 @@
 
 It is given what to work with and never the program that started it, so a script needs no
 `if __name__ == "__main__":` to use workers. What it says before it begins is kept: a worker that
-cannot even begin is told of in one line.
+cannot even begin is reported in one line.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _stops_held() -> Iterator[None]:
     """Hold Ctrl-C and SIGTERM back while a process starts; they are answered afterwards.
 
     A new interpreter would answer them with a traceback of its own: it inherits the
-    mask. Here another thread may receive them all the same, so they are kept, too.
+    mask. Here another thread may still receive them, so they are kept, too.
     """
     kept: list[int] = []
     handlers = {}
@@ -201,7 +201,7 @@ def serve(pipe_fd: int, life_fd: int, stderr_fd: int | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     threading.Thread(target=_end_with_parent, args=(life_fd,), daemon=True).start()
-    # Should memory run out all the same, a worker shall die, not the run.
+    # If memory runs out anyway, a worker shall die, not the run.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
     pipe = Connection(pipe_fd)

@@ -30,7 +30,7 @@ class Step:
     Attributes
     ----------
     path : Path
-        File of the overlay; patches lie beside it.
+        File of the overlay; patches are beside it.
     overlay : str
         Its name.
     number, place : int

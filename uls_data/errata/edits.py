@@ -227,7 +227,7 @@ class Edit:
     author, reason, evidence : str
         One line each; a name or handle, no address.
     full : bool
-        The mask is all of the lesion, though the one before was of one slice or a network's: its
+        The mask is all of the lesion, though the one before covered one slice or a network's: its
         supervision becomes `full`.
     """
 

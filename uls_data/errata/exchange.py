@@ -29,7 +29,7 @@ _SHOWN = 5
 
 
 class _Note(BaseModel):
-    """What `edit.json` says of the mask beside it."""
+    """What `edit.json` says about the mask beside it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -237,7 +237,7 @@ def take_edit(
     overlay : path, optional
         Default: `errata/edits.yaml` of the OUT folder.
     voi_id, source, layer : str, optional
-        Of a mask from elsewhere, that no `edit.json` lies beside.
+        Of a mask from elsewhere, that has no `edit.json` beside it.
     full : bool
         See `Edit`.
 

@@ -26,7 +26,7 @@ _MAXIMUM_BYTES = 1 << 24
 
 
 def patch_file(overlay: Path, sha256: str) -> Path:
-    """File of a patch: it lies beside the overlay and is called after its hash."""
+    """File of a patch: it is beside the overlay and is called after its hash."""
     return overlay.parent / _FOLDER / f"{sha256}.nii.gz"
 
 
@@ -66,7 +66,7 @@ def copy_patch(overlay: Path, to: Path, sha256: str) -> None:
 
 
 def read_patch(overlay: Path, sha256: str, affine: Affine) -> NDArray[np.bool_]:
-    """Read the mask of a patch that lies beside an overlay.
+    """Read the mask of a patch that is beside an overlay.
 
     Parameters
     ----------

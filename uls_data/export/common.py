@@ -14,7 +14,7 @@ from uls_data.manifest.example import Example
 
 
 def failure(example: Example, error: CaseError) -> dict[str, Any]:
-    """Return what an export says of a VOI that it leaves out: `voi_id`, `reason`, `detail`."""
+    """Return what an export says about a VOI that it leaves out: `voi_id`, `reason`, `detail`."""
     return {
         "voi_id": example.row["voi_id"],
         "reason": error.reason.value,

@@ -35,7 +35,7 @@ _COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("image", pa.binary(), _TEXT, "HU, 256 x 256 x 128, RAS: bytes of a .nii.gz"),
     ("label", pa.binary(), _TEXT, "Mask of the lesion, 0 or 1, likewise"),
     ("voi_id", pa.string(), _TEXT, "Name of the volume of interest"),
-    ("source", pa.string(), _TEXT, "Collection that the scan is of"),
+    ("source", pa.string(), _TEXT, "Collection that the scan belongs to"),
     ("case_id", pa.string(), _TEXT, "Scan, as its collection calls it"),
     ("patient", pa.string(), _TEXT, "Patient, by the public name; one person has one"),
     ("lesion_index", pa.int32(), _WHOLE, "Number of the lesion in its scan, from 1"),

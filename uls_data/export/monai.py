@@ -111,7 +111,7 @@ def _paths(example: Example, to: Path) -> list[str]:
 
 
 def _prior(example: Example, prior: Example, to: Path) -> dict[str, Any]:
-    """Columns of an item that are of the study before it."""
+    """Columns of an item that belong to the study before it."""
     image, label = _paths(prior, to)
     before, now = prior.row["study_day"], example.row["study_day"]
     assert before is not None and now is not None

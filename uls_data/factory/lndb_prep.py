@@ -199,7 +199,7 @@ def check_download(raw: Path, out: Path | None = None) -> Download:
     try:
         archive = find_lndb(root)
     except SourceError as error:
-        hint = f"; unpack {packed[0]} and what lies beside it" if packed else ""
+        hint = f"; unpack {packed[0]} and what is beside it" if packed else ""
         raise SourceError(f"{error}{hint}") from error
     images = [case.image for case in archive.cases if case.image is not None]
     masks = [path for case in archive.cases for *_, path in case.instances]

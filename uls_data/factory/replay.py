@@ -97,7 +97,7 @@ def find_origin(
     voxels : ndarray, shape (n, 3), int32
         The lesion's mask, as RAS indices of the scan.
     lines : (Lines, z), optional
-        Of a measured lesion: its mask is ours, so that the manifest's click may lie beside it,
+        Of a measured lesion: its mask is ours, so that the manifest's click may be beside it,
         but on its slice and not farther from it than half its long axis.
 
     Returns

@@ -308,7 +308,7 @@ class SeriesDownloads:
         self.ended(item)
 
     def _staged_bytes(self) -> int:
-        """Bytes that the series under way have on disk by now."""
+        """Bytes that the series under way have on disk."""
         total = 0
         for uuid in self._under_way:
             for path in (self.staging / uuid).glob("*"):

@@ -145,7 +145,7 @@ def chosen_items(items: list[Item], only: Sequence[str], limit: int | None) -> l
     cases = sorted({item.case for item in items if item.case is not None})
     for wanted in only:
         if wanted not in cases:
-            like = f"Cases are called like {cases[0]}." if cases else "Its files are of all cases."
+            like = f"Cases are called like {cases[0]}." if cases else "Its files are for all cases."
             hint = did_you_mean(wanted, cases) or f" {like}"
             raise SourceError(f"--only {wanted}: no such case is pinned.{hint}")
     kept = set([case for case in cases if not only or case in only][:limit])

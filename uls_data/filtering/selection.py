@@ -94,7 +94,7 @@ def filter(
         Bound of the paper's rule in both; default 5.
     certificate : path, optional
         Keep the masks in 3D that meet a certificate of `uls_data.certify`, by no other rule: its
-        promise is of all masks that it keeps. Rows get `certified` and `certificate`.
+        promise is about all masks that it keeps. Rows get `certified` and `certificate`.
     layer : str, optional
         Of the masks that a certificate judges, where there are several in 3D.
     beside : sequence of path

@@ -1,7 +1,7 @@
 """Lesions of several readers, each of whom marked the same scan: a strict majority counts.
 
 Where each lesion has files of its own, these tell which marks are of it (`join_votes`). Else
-nobody says which marks of two readers are the same lesion. Marks are of one lesion if they share
+nobody says which marks of two readers are the same lesion. Marks belong to one lesion if they share
 voxels, directly or by way of others (`by_overlap`); where a reader's marks are one mask of the
 whole scan, those are that lie in one component of all readers' masks together (`by_component`).
 """
@@ -131,7 +131,7 @@ def agreed(
 
 
 def connected(masks: Sequence[Voxels], shape: Triple) -> list[tuple[Voxels, list[int]]]:
-    """6-connected components of masks together, in C order, and the masks that each is of.
+    """6-connected components of masks together, in C order, and the masks that each belongs to.
 
     Parameters
     ----------

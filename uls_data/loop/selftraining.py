@@ -93,7 +93,7 @@ def selftrain(
     tta, jitter, key_slice, image_vote, device, precision, batch_size, seed, workers
         As for `train` and `predict`.
     stage : callable, optional
-        Called with the name of each stage; what it returns is told of progress.
+        Called with the name of each stage; what it returns is told about progress.
 
     Raises
     ------

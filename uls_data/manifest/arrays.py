@@ -25,7 +25,7 @@ def arrow_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     Raises
     ------
     TypeError
-        A value is of another type.
+        A value has another type.
     ValueError, OverflowError
         A value does not fit the type, or all of them together an array.
     """

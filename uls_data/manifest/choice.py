@@ -66,7 +66,7 @@ def layer_of(row: Row) -> str:
 
 
 def is_of(row: Row, layers: Collection[str]) -> bool:
-    """Whether a mask is of one of these layers, by its own name or by its parent's."""
+    """Whether a mask belongs to one of these layers, by its own name or by its parent's."""
     return row["layer"] in layers or layer_of(row) in layers
 
 

@@ -1,4 +1,4 @@
-"""Who a row is of: one person, across sources."""
+"""The patient of a row: one person, across sources."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def column_names() -> list[str]:
 
 @cache
 def columns_of(what: str) -> frozenset[str]:
-    """Columns that are of one thing: `row`, `scan`, `lesion`, `voi`, `measurement` or `mask`.
+    """Columns that belong to one thing: `row`, `scan`, `lesion`, `voi`, `measurement` or `mask`.
 
     Raises
     ------

@@ -261,7 +261,7 @@ def lesion_type_of(
     subject : Subject or None
         A node by name is a node wherever it lies.
     anywhere : bool
-        Take also the place that a lesion is said to lie beside.
+        Take also the place that a lesion is said to be beside.
     """
     if subject is not None and subject.node:
         return LesionType.LYMPH_NODE

@@ -1,4 +1,4 @@
-"""Whether a report is of a first examination or of one that is compared with another."""
+"""Whether a report belongs to a first examination or to one that is compared with another."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ def timepoint_of(page: Page, mentions: Sequence[Mention]) -> str:
     ]
     if not first:
         return "follow_up" if later else "unknown"
-    # "no comparison" is told by its last word as well.
+    # "no comparison" is recognised by its last word as well.
     others = [hit for hit in later if not any(a <= hit[0] < b for a, b in first)]
     return "follow_up" if len(others) > 2 * len(first) else "baseline"

@@ -186,5 +186,5 @@ def _one_layer(
 
 
 def split_by(examples: Sequence[Example], name: Callable[[Example], Any]) -> dict[str, int]:
-    """Count examples by what `name` says of them, the most frequent first."""
+    """Count examples by what `name` says about them, the most frequent first."""
     return {str(key): n for key, n in Counter(map(name, examples)).most_common()}

@@ -50,7 +50,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a network says of one image.
+    """What a network says about one image.
 
     Attributes
     ----------

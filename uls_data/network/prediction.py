@@ -350,7 +350,7 @@ class _Run:
         row["candidate_scores"] = job.scores
         if job.view.cuts(found.box):
             row["qc_flags"] = [*row["qc_flags"], Flag.CUT_BY_VIEW.value]
-        # What the network says of the key slice tells how far to trust it elsewhere.
+        # What the network says about the key slice tells how far to trust it elsewhere.
         row |= key_slice_columns(mask, row, None if job.plane is None else job.plane.T)
         if self.rule != "leave" and job.plane is not None:
             mask.T[...] = self._respected(mask.T, job, row)

@@ -159,7 +159,7 @@ class Job:
 
     @property
     def scores(self) -> list[Score]:
-        """What the network says of the lesion that was found, as rows hold it."""
+        """What the network says about the lesion that was found, as rows hold it."""
         found = self.found
         assert found is not None
         scores = {

@@ -1,6 +1,6 @@
 """A passport: one Parquet file, its stages in the footer and its rows in canonical order.
 
-It lies beside the checkpoint, which carries its SHA-256: five million rows inside a checkpoint
+It is beside the checkpoint, which carries its SHA-256: five million rows inside a checkpoint
 would have to be read with every loading of the weights, while of a Parquet file a comparison
 reads seven columns, a part at a time.
 """

@@ -42,7 +42,7 @@ _IMAGES = "imagesTr"
 _WORDS = ("source", "case_id", "voi_id", "layer")
 _COUNTS = ("lesion_index", "sample_index")
 _MOST_COUNT = 1 << 31
-# Role, image, and what a list says of it.
+# Role, image, and what a list says about it.
 _Listed = tuple[str, Path, dict[str, Any]]
 
 
@@ -242,7 +242,7 @@ def _row(names: Names, role: str, path: Path, read: _Read, said: dict[str, Any])
 
 
 def _stated(said: dict[str, Any]) -> dict[str, Any]:
-    """Take what an entry says of itself, as `export monai` writes it."""
+    """Take what an entry says about itself, as `export monai` writes it."""
     row: dict[str, Any] = {
         name: said[name] for name in _WORDS if isinstance(said.get(name), str) and said[name]
     }

@@ -43,7 +43,7 @@ class Keys:
         The file that a VOI was cut from, its series, and its name: the source's patients and the
         case. A crosswalk gives a published name its series.
     patient, listed : ndarray of uint64
-        Who it is of, by its own row and by a crosswalk of its series.
+        Its patient, by its own row and by a crosswalk of its series.
     """
 
     file: Numbers
@@ -65,7 +65,7 @@ class Keys:
         return Keys(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def compact(self) -> Keys:
-        """Keys without missing ones and most repeats; they are of no rows any more."""
+        """Keys without missing ones and most repeats; they no longer belong to rows."""
         found = (runs(getattr(self, field.name))[0] for field in fields(self))
         return Keys(*(keys[keys != _ABSENT] for keys in found))
 

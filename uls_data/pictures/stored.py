@@ -1,4 +1,4 @@
-"""Pictures that lie on disk: taken if they are of the mask that a row describes."""
+"""Pictures that lie on disk: taken if they belong to the mask that a row describes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def stored_thumbnail(path: Path, row: Row) -> tuple[bytes, dict[str, float]] | N
     ----------
     path : Path
     row : dict
-        With `mask_voxels`; a picture of another number of voxels is of another mask.
+        With `mask_voxels`; a picture of another number of voxels shows another mask.
 
     Returns
     -------

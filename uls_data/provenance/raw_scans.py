@@ -49,8 +49,8 @@ class RawScans:
     def __call__(self, row: Row) -> Opener | None:
         """Return what opens the scan of a row's lesion; None where it is not below a root.
 
-        A corrected mask is of its VOI alone, and so is one whose place in the scan the row does
-        not tell.
+        A corrected mask belongs to its VOI only, and so does one whose place in the scan the row
+        does not tell.
         """
         recipe, root, cases = self._sources.get(row["source"], ("", Path(), {}))
         case, origin = cases.get(row["case_id"]), origin_of(row)

@@ -28,8 +28,8 @@ _LONG_OVERSHOOT, _SHORT_OVERSHOOT = 0.6, 1.3
 _SMALLEST_RANGE_HU = 5
 # The prior's vote in log odds: so much per radius of distance from it, at an end point and midway
 # between two, up to so much. Where a reader put an end point the lesion ends, whatever the network
-# says of that tissue; between end points the prior only guesses. Chosen on odd-numbered sarcomas,
-# each judged by a network fitted without it (docs/2d-masks.md).
+# says about that tissue; between end points the prior only guesses. Chosen on odd-numbered
+# sarcomas, each judged by a network fitted without it (docs/2d-masks.md).
 PRIOR_VOTE = (20.0, 2.5, 3.0)
 # Spread of the log radius that the star outline expects at and between end points.
 _AT_END, _BETWEEN = 0.06, 0.12

@@ -31,10 +31,10 @@ class LineColumns(Part):
     case: str | None = "case"
     """Name of the case, for images that are volumes."""
     report: str | None = "report"
-    """File of the report that the row is from, as `mine` writes it. A row without `case` is of the
-    case that the deepest of its names (the file's without its ending, then those of folders) tells
-    that fits the reader's `case`. Where the table has it, rows whose `status` is not `ok` are left
-    out."""
+    """File of the report that the row is from, as `mine` writes it. A row without `case` belongs
+    to the case that the deepest of its names (the file's without its ending, then those of
+    folders) tells that fits the reader's `case`. Where the table has it, rows whose `status` is
+    not `ok` are left out."""
     status: str | None = "status"
     series: str | None = "series_instance_uid"
     series_number: str | None = "series_number"
@@ -57,8 +57,8 @@ class LineColumns(Part):
     skip_reason: str | None = "skip_reason"
     """Why, as `triage --draw` says it."""
     lesion: str | None = "lesion"
-    """What tells lesions of one scan apart. Rows of one scan and value are of one lesion; without
-    it, rows are of one lesion where their lines meet."""
+    """What distinguishes lesions of one scan. Rows of one scan and value belong to one lesion;
+    without it, rows belong to one lesion where their lines meet."""
     track: str | None = "track"
     """What tells a lesion among all those of its patient, in every study; it may be the same column
     as `lesion`. Only ever used as a hash; needs the reader's `patient`."""

@@ -287,7 +287,7 @@ class Recipe(Part):
     annotation_scope: AnnotationScope = AnnotationScope.UNKNOWN
     """Which lesions of a scan are annotated: `all` of the kind that the source is about; only the
     `target` of a study or a treatment, such as the primary tumour; `some`, others of the same kind
-    being left out; or `unknown`. Outside `all`, what is not marked may be lesion all the same."""
+    being left out; or `unknown`. Outside `all`, what is not marked may still be lesion."""
     annotation_scopes: tuple[NamedScope, ...] = ()
     """The same by the objects of a scan: the first that fits, else `annotation_scope`."""
     timeline: Timeline = Timeline.model_construct()

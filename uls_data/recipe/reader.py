@@ -157,8 +157,8 @@ class Readers(Part):
     """
     votes: Literal["scan", "lesion"] = "scan"
     """Who votes on a lesion: all who marked anything of the scan, so that leaving a lesion out is a
-    vote against it; or those who marked the lesion, as in LIDC-IDRI. With `lesion` marks are of one
-    lesion if they share voxels, and without names readers are numbered within each lesion."""
+    vote against it; or those who marked the lesion, as in LIDC-IDRI. With `lesion` marks belong to
+    one lesion if they share voxels, and without names readers are numbered within each lesion."""
 
     @model_validator(mode="after")
     def _several(self) -> Readers:
@@ -175,8 +175,8 @@ class DicomObjects(DicomReader):
     """What lesions are drawn in: structure sets, segmentations, or either."""
     objects: Regex = r".*"
     """Regular expression that the SeriesDescription of an object fits as a whole, if it is one of
-    the source: results of others, of models too, often lie beside. Where the header has none, it
-    is an empty text. Descriptions are free text and never reach an output."""
+    the source: results of others, of models too, are often in the same folders. Where the header
+    has none, it is an empty text. Descriptions are free text and never reach an output."""
     structures: Regex = r".*"
     """Regular expression that the name of a lesion's ROI, or its segment's label, fits as a whole.
     Names are free text and never reach an output."""
@@ -194,8 +194,8 @@ class DicomObjects(DicomReader):
     was written last, by its header's date; or fail."""
     readers: Readers | None = None
     """Where several readers marked the same lesions: a voxel is lesion if more than half of those
-    who vote (`readers.votes`) marked it, and each reader's mask is a layer. Marks are of one lesion
-    if they share voxels or, with `components`, if their union connects them."""
+    who vote (`readers.votes`) marked it, and each reader's mask is a layer. Marks belong to one
+    lesion if they share voxels or, with `components`, if their union connects them."""
 
     @model_validator(mode="after")
     def _clicks(self) -> DicomObjects:

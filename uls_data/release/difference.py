@@ -121,7 +121,7 @@ class _Side:
         self.rows = rows
         self.ok: dict[tuple[Any, ...], Row] = {}
         self.ended: dict[tuple[Any, ...], Row] = {}
-        # In a build, a corrected mask lies beside the one that it replaces.
+        # In a build, a corrected mask is beside the one that it replaces.
         choice = Choice(rows)
         for row in rows:
             if row["status"] != Status.OK.value:

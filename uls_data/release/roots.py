@@ -1,4 +1,4 @@
-"""Two hashes of a set of rows: of the data themselves, and of all that is said of them.
+"""Two hashes of a set of rows: of the data themselves, and of all that is said about them.
 
 A leaf is the SHA-256 of one row as canonical JSON; a source's root is the hash of its sorted
 leaves; a release's root is the hash of its sources' roots. Numbers are written with six

@@ -235,7 +235,7 @@ def _some(rankings: list[Ranking], groups: list[Record], masks: int) -> list[int
 
 
 def _summary(rows: _Rows, numbers: Measured, made: Report, groups: list[Record]) -> Page:
-    """Page without its rows; writes the tables and plots that lie beside it."""
+    """Page without its rows; writes the tables and plots that are beside it."""
     held, files = rows.held, rows.files
     made.skipped, made.failed = (
         sum(group["count"] for group in groups if group["status"] == status)

@@ -26,7 +26,7 @@ COLUMNS: tuple[Column, ...] = (
 
 
 def has_least(row: Row) -> bool:
-    """Whether a row is of a predicted 3D mask, and knows lines that an ellipsoid is drawn from."""
+    """Whether a row has a predicted 3D mask, and lines that an ellipsoid is drawn from."""
     predicted = row["supervision"] == Supervision.PSEUDO_3D and not is_ellipsoid(row)
     return predicted and recist_of(row) is not None and all((mm or 0) > 0 for mm in spacing_of(row))
 

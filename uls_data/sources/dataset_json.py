@@ -1,4 +1,4 @@
-"""What a dataset.json (nnU-Net, Medical Segmentation Decathlon) says of its values and channels."""
+"""What a dataset.json (nnU-Net, Medical Segmentation Decathlon) says about values and channels."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _EARLIEST, _LONGEST = date(1901, 1, 1).toordinal(), 40_000
 def with_days(cases: list[CaseFiles], recipe: Recipe, root: Path) -> list[CaseFiles]:
     """Cases with `study_day`, where patient and day of all of the patient's studies are known.
 
-    The day is told by the recipe's `timeline`, by the table that a measurement is from, or by the
+    The day is given by the recipe's `timeline`, by the table that a measurement is from, or by the
     headers of DICOM series. One study that cannot be dated may have been the first: then no day of
     its patient is known.
     """
@@ -98,7 +98,7 @@ def _by_header(case: CaseFiles, root: Path) -> int | None:
                 root / path, readable(path.as_posix()), frozenset((Tag.STUDY_DATE,))
             )
             text = header.text(Tag.STUDY_DATE)
-            # A first of January is what de-identification writes for all dates: LIDC's are of 2000.
+            # A first of January is what de-identification writes for all dates: LIDC's are in 2000.
             return None if text.strip().endswith(("0101", ".01.01")) else day_of(text)
     return None
 

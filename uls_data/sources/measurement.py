@@ -10,7 +10,7 @@ from uls_data.outcome import LesionType, Reason
 
 @dataclass(frozen=True)
 class StackSpec:
-    """A run of numbered slices around a key slice, and what a table says of its grid.
+    """A run of numbered slices around a key slice, and what a table says about its grid.
 
     Attributes
     ----------

@@ -60,7 +60,7 @@ class Selected:
     match : Match
         With the groups of the pattern's fields.
     other_format : bool
-        Whether it is of another volume format than the pattern names, as `.mha` for `.nii.gz`.
+        Whether it has another volume format than the pattern names, as `.mha` for `.nii.gz`.
     spare : bool
         Whether the file is there in the form that counts, too, so that this one is not read.
     """

@@ -1,4 +1,4 @@
-"""A proposed recipe: its text, and what is said of it."""
+"""A proposed recipe: its text, and what is said about it."""
 
 from __future__ import annotations
 

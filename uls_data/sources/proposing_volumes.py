@@ -28,7 +28,7 @@ _PATIENT = (
     '  patient: "(.*)"',
 )
 _PATIENTS = (
-    "whether several cases are of one patient: each is its own until `patient` says otherwise"
+    "whether several cases belong to one patient: each is its own until `patient` says otherwise"
 )
 
 

@@ -175,7 +175,7 @@ def _names_of(series: SeriesFiles, case: str) -> list[str]:
 def overlooked(ct: Iterable[SeriesFiles], case: str, names: Container[str]) -> list[CaseFiles]:
     """Cases of the names that folders of slices give and no case has.
 
-    Their slices say that they are of a series that another case has; or are copies of its own.
+    Their slices say that they belong to a series that another case has; or are copies of its own.
     """
     found: dict[str, CaseFiles] = {}
     for series in ct:

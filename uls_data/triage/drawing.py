@@ -147,7 +147,7 @@ class DrawingServer(GuardedServer):
             self.table.skip(asked.name, *named, reason)
 
     def clear(self, number: int) -> None:
-        """Take away what this reader said of a lesion."""
+        """Take away what this reader said about a lesion."""
         with self.lock:
             self.table.clear(self.lesions[number].name)
 

@@ -95,7 +95,7 @@ class DrawnTable:
         self._change(lesion, {**self._named(lesion, series, sop), **why})
 
     def clear(self, lesion: str) -> None:
-        """Take away what this reader said of a lesion."""
+        """Take away what this reader said about a lesion."""
         if self.of(lesion) is not None:
             self._change(lesion, None)
 

@@ -218,7 +218,7 @@ class GuardedHandler(BaseHTTPRequestHandler, ABC):
 
     def _enter(self, token: str) -> None:
         if not self._is_token(token):
-            raise RefusalError(HTTPStatus.FORBIDDEN, "the token is of another run")
+            raise RefusalError(HTTPStatus.FORBIDDEN, "the token belongs to another run")
         self.send_response(HTTPStatus.SEE_OTHER)
         self.send_header("Location", "/")
         self.send_header(

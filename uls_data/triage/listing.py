@@ -27,7 +27,7 @@ class Entry:
     source, layer : str
         Empty: any.
     why : list of str
-        What the list says of it, one text for each time that it is there.
+        What the list says about it, one text for each time that it is there.
     """
 
     voi_id: str

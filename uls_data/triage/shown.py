@@ -224,7 +224,7 @@ class Lesions:
         Raises
         ------
         ManifestError
-            The manifest is another one by now.
+            The manifest has changed in the meantime.
         """
         with self._lock:
             future = self._decoded.get(number)
@@ -251,7 +251,7 @@ class Lesions:
         Raises
         ------
         ManifestError
-            The manifest is another one by now.
+            The manifest has changed in the meantime.
         """
         columns = [name for name in arrow_schema().names if name in {*_NAMES, *columns}]
         by_row = {int(self._numbers[number]): number for number in numbers}

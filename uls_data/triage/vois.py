@@ -60,7 +60,7 @@ class Voi:
         Of `WINDOWS_HU`, by lesion type.
     problems : tuple of str
     why : tuple of str
-        What the list says of the mask, see `read_list`.
+        What the list says about the mask, see `read_list`.
     """
 
     row: Row
@@ -141,7 +141,7 @@ def decode(root: Path, row: Row, subject: Subject, why: tuple[str, ...] = ()) ->
         if row["image_path"] is None:
             problems.append(
                 "There is no image to judge the mask by: write masks into the folder of the build "
-                "that they are of (predict --out), and give triage that folder."
+                "that they belong to (predict --out), and give triage that folder."
             )
         else:
             volume = _read(root, row["image_path"])

@@ -63,7 +63,7 @@ class Wall:
         Raises
         ------
         ManifestError
-            The mask or its image cannot be read, or the manifest is another one by now.
+            The mask or its image cannot be read, or the manifest has changed in the meantime.
         """
         with self._lock:
             if number in self._drawn:

@@ -69,7 +69,7 @@ _MOST_AXES = 16
 _DOMAINS = ("domain", "space", "time", "???", "none")
 # Notes of the same name lead no reader astray.
 _IDLE = ("content", "number", "min", "max", "labels", "sample units", "thicknesses")
-# Kinds that one value can have; all others are of several.
+# Kinds that one value can have; all others have several.
 _SINGLE_VALUES = (
     *("list", "point", "vector", "contravariant-vector", "covariant-vector", "normal", "stub"),
     "scalar",

@@ -306,7 +306,7 @@ def _add(
     above, series, mark = key
     name = f"{above}{series}" if mark == "/" else above.rstrip("/")
     prefix = "" if mark == "/" else f"{series}_"
-    # Names are told from numbers later; one that is not what its number gives is not a slice.
+    # Names are made from numbers later; one that is not what its number gives is not a slice.
     digits = min(len(stem) for stem in stems)
     numbers = {int(stem): stem for stem in stems if stem == f"{int(stem):0{digits}d}"}
     image, inside = (Path(name or "."), "") if archive is None else (archive, name)

@@ -51,7 +51,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class KeySliceRows:
-    """What the table says of one key slice.
+    """What the table says about one key slice.
 
     Attributes
     ----------

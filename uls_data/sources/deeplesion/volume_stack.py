@@ -1,7 +1,7 @@
 """Runs of slices that were joined into volumes, as NIH's own DL_save_nifti.py does it.
 
 Each unbroken run of a series is a file `<patient>_<study>_<series>_<first>-<last>.nii.gz` of HU,
-stored as (row, column, slice), whose header says how its axes lie. What the table says of the
+stored as (row, column, slice), whose header says how its axes lie. What the table says about the
 spacing counts here too; the header must agree with it.
 """
 

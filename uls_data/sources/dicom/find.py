@@ -79,8 +79,8 @@ def _nameless(source: str, series: list[SeriesFiles]) -> CaseFiles:
 def find_referred(search: Search, reader: DicomObjects) -> list[CaseFiles]:
     """Find series, and the RT structure sets or segmentations of each.
 
-    An object that cannot be read or is of no one series is a failed case, named by its folder; so
-    is a series that no object is of, which is skipped.
+    An object that cannot be read or belongs to no single series is a failed case, named by its
+    folder; so is a series that no object belongs to, which is skipped.
     """
     root, scans = search.raw.path, Scans.below(search, reader.case)
     resolver = Resolver(
@@ -121,7 +121,7 @@ def find_referred(search: Search, reader: DicomObjects) -> list[CaseFiles]:
             detail = f"series {series.series_instance_uid}: no {wanted} below the root is of it"
             case = replace(case, problem=(Reason.NOT_ANNOTATED, detail))
             alone.setdefault(name, []).append(case)
-    # Several series of one folder: each is told by its own UID.
+    # Several series of one folder: each is named by its own UID.
     names = Counter([case.case_id for case in cases] + [n for n, of in alone.items() for _ in of])
     lone = {name for name, count in names.items() if count == 1}
     if reader.name_by == "series":

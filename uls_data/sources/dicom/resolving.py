@@ -1,4 +1,4 @@
-"""Which CT series an object is of, by what it names; and what to call what is of none."""
+"""Which CT series an object belongs to, by what it names; and names for those without one."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Resolver:
         return references_of(path, kind, self._by_uid)
 
     def series_of(self, refers: References, name: str) -> tuple[SeriesFiles, bool]:
-        """CT series that an object is of, and whether that had to be inferred.
+        """CT series that an object belongs to, and whether that had to be inferred.
 
         The one that it names; else the one that holds the slices that it names; else, where it
         names no series, the only one in its frame of reference.
@@ -66,7 +66,7 @@ class Resolver:
         Raises
         ------
         CaseError
-            The object is of none or of several.
+            The object belongs to none or to several.
         """
         named = refers.series & self._by_uid.keys()
         if len(named) == 1:

@@ -1,4 +1,4 @@
-"""Several objects of one series: which of them are read, and which reader each is of."""
+"""Several objects of one series: which of them are read, and which reader each belongs to."""
 
 from __future__ import annotations
 

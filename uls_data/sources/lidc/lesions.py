@@ -115,7 +115,7 @@ def _readings(case: CaseFiles, raw: Path) -> Readings:
     Raises
     ------
     CaseError
-        The XML cannot be read, several of them differ, or it is of another series.
+        The XML cannot be read, several of them differ, or it belongs to another series.
     """
     found = [read_readings(raw / path) for path in case.annotations]
     if len({reading.digest for reading in found}) > 1:

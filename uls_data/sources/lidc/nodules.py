@@ -3,7 +3,7 @@
 LIDC does not say which outlines of two readers are the same nodule. The rule here: two
 readings belong to one nodule if the masks that they fill have a voxel in common, and so on
 from reading to reading. So two readings of one reader may meet in a nodule that another drew
-in one piece, and readings that only touch, or lie beside each other, stay apart. Nothing is
+in one piece, and readings that only touch, or are beside each other, stay apart. Nothing is
 tuned: no distance, no share of overlap. On LIDC-IDRI it gives, within two nodules, the
 counts of pylidc's rule, which joins outlines by their least distance (`tests/test_real_lidc.py`).
 """

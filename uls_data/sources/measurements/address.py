@@ -1,4 +1,4 @@
-"""Which scan a statement is of, by whatever its source says of the place."""
+"""Which scan a statement belongs to, by whatever its source says about the place."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Directory:
         return found
 
     def series_of(self, one: Statement) -> str:
-        """UID of the series that a statement is of; it need not be there.
+        """UID of the series that a statement belongs to; it need not be there.
 
         By the series that is named, else by the slices, else by whatever tells a single CT series:
         its number, its frame of reference, its case, the folder of the file.
@@ -91,7 +91,7 @@ class Directory:
         raise self._unresolved(one, names, found)
 
     def _told(self, place: Place) -> set[str]:
-        """CT series that fit all that is said of the place, where that is anything."""
+        """CT series that fit all that is said about the place, where that is anything."""
         told: list[Iterable[SeriesFiles]] = []
         if (number := place.series_number) is not None:
             numbers = self._numbers
@@ -151,7 +151,7 @@ class Directory:
             detail = f"{what}: it names no image"
         else:
             detail = (
-                f"{what}: no CT series below the raw root fits what it says of its scan"
+                f"{what}: no CT series below the raw root fits what it says about its scan"
                 f"{self._said(one.place)}{self._instead(one.place)}"
             )
         return CaseError(Reason.IMAGE_MISSING, detail)

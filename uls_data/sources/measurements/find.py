@@ -1,4 +1,4 @@
-"""Cases of measurements: the scans that tables and files of measurements are of."""
+"""Cases of measurements: the scans that tables and files of measurements belong to."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _Problem = tuple[Reason, str]
 
 @dataclass
 class _Sorted:
-    """Statements by the scan that they are of, and those that are of none."""
+    """Statements by the scan that they belong to, and those that belong to none."""
 
     tables: list[Path]
     copies: list[Path]
@@ -47,7 +47,7 @@ class _Sorted:
                 self.unplaced.setdefault(one.source, []).append((one, problem))
 
     def leftovers(self, source: str, taken: set[str]) -> list[CaseFiles]:
-        """Case of each file with something in it that is of no scan, or with nothing at all."""
+        """Case of each file that holds something without a scan, or nothing at all."""
         cases = []
         table = self.tables[0] if self.tables else None
         for path, members in sorted(self.unplaced.items()):
@@ -72,7 +72,7 @@ class _Sorted:
 def find_measured(search: Search, reader: Measurements) -> list[CaseFiles]:
     """Cases of all scans that are measured, sorted by name.
 
-    A table's rows, and an object's contents, that are of no scan are a case that says so; so are
+    A table's rows, and an object's contents, that belong to no scan are a case that says so; so are
     objects that cannot be read, and CT series that nobody measured.
 
     Raises
@@ -102,7 +102,7 @@ def _check_any(search: Search, directory: Directory, table: Path, sorted_: _Sort
     if not sorted_.by_scan and (members := sorted_.unplaced.get(table)):
         (_, (_, first)), *_ = members
         raise SourceError(
-            f"--raw {search.raw.path}: no row of {table.name} tells which scan it is of; the "
+            f"--raw {search.raw.path}: no row of {table.name} says which scan it belongs to; the "
             f"first: {first}"
         )
     raise SourceError(
@@ -217,7 +217,7 @@ def _of_no_scan(path: Path, members: list[tuple[Statement, _Problem]], is_table:
         return reason, f"{first}{more}"
     nowhere = [one for one, _ in members if one.place == Place()]
     if len(nowhere) < len(members):
-        return reason, f"{len(members)} rows of {path.name} are of no scan; the first: {first}"
+        return reason, f"{len(members)} rows of {path.name} belong to no scan; the first: {first}"
     numbers = ", ".join(one.source_lesion_id.removeprefix("row-") for one in nowhere[:_SHOWN])
     detail = f"{len(nowhere)} rows of {path.name} name no series, such as rows {numbers}"
     return Reason.ANNOTATION_UNREADABLE, detail
@@ -270,7 +270,7 @@ def _of_volumes(search: Search, reader: Measurements) -> list[CaseFiles]:
 
 
 def _volume_of(one: Statement, images: dict[str, list[Path]]) -> str:
-    """Name of the case whose volume a statement is of."""
+    """Name of the case whose volume a statement belongs to."""
     if one.place.case:
         return one.place.case
     folder = one.place.folder
@@ -279,6 +279,6 @@ def _volume_of(one: Statement, images: dict[str, list[Path]]) -> str:
         if len(found) == 1:
             return found[0]
         if found:
-            detail = f"{one.source_lesion_id}: {len(found)} volumes lie beside it; which is it of?"
+            detail = f"{one.source_lesion_id}: {len(found)} volumes beside it; which is its own?"
             raise CaseError(Reason.AMBIGUOUS_FILES, detail)
     raise CaseError(Reason.IMAGE_MISSING, f"{one.source_lesion_id}: it names no case")

@@ -1,4 +1,4 @@
-"""Which measurements are of one lesion: those whose hulls share a point, on slices close by."""
+"""Which measurements belong to one lesion: those whose hulls share a point, on slices close by."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def groups_of(
 ) -> list[list[int]]:
     """Part measurements into lesions: their indices, ascending in each.
 
-    Two measurements are of one lesion where they lie on slices at most `slices_apart` from each
+    Two measurements belong to one lesion where they lie on slices at most `slices_apart` from each
     other, and the hulls of their four end points share a point: so they do wherever two lines
-    cross, and where one measurement lies inside the other. What is of one lesion with a third is
-    of one lesion with each other.
+    cross, and where one measurement lies inside the other. Measurements that share a lesion
+    with a third one share it with each other.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ def groups_of(
         Slice of each.
     slices_apart : int
     names : sequence of str, optional
-        What the source calls the lesion of each: of one name is of one lesion, and of two names
-        never; empty: it does not say.
+        What the source calls the lesion of each: one name is one lesion, two names are two; empty:
+        it does not say.
     tracks : sequence of str, optional
         Likewise, but two may be of one lesion.
     """

@@ -13,7 +13,7 @@ def lengths_differ(
 ) -> str:
     """Say that end points are not as far apart as is stated; empty where they are.
 
-    Such a row is of another slice than it names, or of an image of another size; or its writer
+    Such a row belongs to another slice than it names, or to an image of another size; or its writer
     took one spacing for all images.
     """
     for axis, stated, mm in zip(("long", "short"), lengths, found, strict=True):

@@ -1,9 +1,9 @@
-"""Lesions of measurements: which readers' lines are of one lesion, and what else was drawn.
+"""Lesions of measurements: which readers' lines belong to one lesion, and what else was drawn.
 
-Which are of one lesion says `uls_data.sources.measurements.hulls`; every reader's measurement of a
-lesion is kept. Lesions are numbered by their lowest slice, then by the first end point there;
-readers of a lesion by the hash of their name, then by slice and end points. Neither depends on the
-order of rows or files. Outlines on one slice follow, then lines that are alone.
+`uls_data.sources.measurements.hulls` decides which belong to one lesion; every reader's
+measurement of a lesion is kept. Lesions are numbered by their lowest slice, then by the first end
+point there; readers of a lesion by the hash of their name, then by slice and end points. Neither
+depends on the order of rows or files. Outlines on one slice follow, then lines that are alone.
 """
 
 from __future__ import annotations

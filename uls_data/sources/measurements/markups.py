@@ -1,6 +1,6 @@
 """Markups of 3D Slicer: lines, points and closed curves in patient space (.mrk.json, .acsv).
 
-A file names no scan: it is of the only one in its folder, or in the nearest folder above.
+A file names no scan: it belongs to the only one in its folder, or in the nearest folder above.
 """
 
 from __future__ import annotations

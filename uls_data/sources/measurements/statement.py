@@ -60,7 +60,7 @@ class Place:
     slice_mm : float or None
         Along the patient's z.
     folder : Path or None
-        Of a file that names no scan: it is of the only one beside it or above it.
+        Of a file that names no scan: it belongs to the only one beside it or above it.
     names : tuple of str
         Of folders that tell scans apart where all else fits several.
     """

@@ -33,7 +33,7 @@ class Sources:
         return (("label_source", name), ("label_source_sha256", self.hashes[statement.source]))
 
     def of_one(self, statement: Statement) -> tuple[tuple[str, str | float | None], ...]:
-        """Columns of a lesion that one statement alone is of."""
+        """Columns of a lesion that belong to one statement only."""
         track = (("lesion_track_id", statement.follows),) if statement.follows else ()
         return (*self.columns(statement), *track)
 

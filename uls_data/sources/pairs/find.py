@@ -26,7 +26,7 @@ class _Found:
     unread: list[Path] = field(default_factory=list)
     """Spare ones, which are there in the form that counts, too."""
     other_format: bool = False
-    """Whether a file is of another volume format than its pattern names."""
+    """Whether a file has another volume format than its pattern names."""
 
     def add(self, kind: str, it: Selected) -> None:
         """Take in a file as one of the `images`, `masks` or `instances`, or as a spare one."""
@@ -117,7 +117,7 @@ def _with_other_layouts(
             if there is not None and there.masks:
                 detail = (
                     f"{case.problem[1]} by the layout {used.name!r}, which other cases have; "
-                    f"{there.masks[0]} is of the layout {name!r}: give --raw one of the two"
+                    f"{there.masks[0]} belongs to the layout {name!r}: give --raw one of the two"
                 )
                 return replace(case, problem=(Reason.MASK_MISSING, detail))
         if packed:
@@ -200,8 +200,8 @@ def _case(case_id: str, found: _Found, root: Path, need_images: bool, by_files: 
             layout, other = found.others[0]
             raise CaseError(
                 Reason.MASK_MISSING,
-                f"there is no mask of the layout of the other cases, but {other}, which is of the "
-                f"layout {layout!r}; masks of several versions are not mixed: build them apart",
+                f"there is no mask of the layout of the other cases, but {other} of "
+                f"the layout {layout!r}; masks of several versions are not mixed: build them apart",
             )
         if need_images and image is None:
             raise CaseError(

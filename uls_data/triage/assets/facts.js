@@ -1,4 +1,4 @@
-// What the manifest says of a VOI. Text from it goes into the page as text only.
+// What the manifest says about a VOI. Text from it goes into the page as text only.
 
 import { $, element, filled } from "./common.js";
 import { desk } from "./desk.js";
