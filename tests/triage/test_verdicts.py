@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uls_data.errata import Correction, ErrataError, Kind, append, load_overlay
-from uls_data.triage.verdicts import WORDS, Subject, Verdict, Verdicts
+from uls_data.errata.evidence import WORDS
+from uls_data.triage.verdicts import Subject, Verdict, Verdicts
 
 
 def subject(name: str, layer: str = "annotated", digit: str = "a") -> Subject:

@@ -17,9 +17,9 @@ const MEASURED = [
 ];
 const KEYS = [
   ["b e", "paint, erase; the right button erases too"], ["[ ]", "smaller, larger brush"],
-  ["k", "keep the part that is clicked; the rest goes"], ["v", "look: drag for the window, click to bring the other planes"],
+  ["k", "keep the part that you click, and remove the rest"], ["v", "look: drag for the window, click to bring the other planes"],
   ["h", "fill holes"], ["g", "grow by a pixel"], ["c", "shrink by a pixel"],
-  ["a", "these three: all slices of the plane, or the one shown"], ["u", "undo; Shift+u or y: again"],
+  ["a", "these three: all slices of the plane, or the one shown"], ["u y", "undo, do again"],
   ["0", "back to the mask of the manifest; it can be undone"], ["s", "save, with a reason"],
   ["↑ ↓", "slice; also the wheel, and PgUp PgDn by five"], ["1 2 3", "which plane is large"],
   ["Shift", "with drag: move the picture"], ["+ −", "zoom; also the wheel with Ctrl"], ["Home", "back to how the VOI opened"],
@@ -65,7 +65,10 @@ const only = () => (all ? null : state.position[axes()[2]]);
 const axes = () => session.planes[state.plane];
 
 function whole(words, act) {
-  take(`${words}${all ? "" : " in this slice"}`, act(edit.mask, session.shape, axes(), only(), edit.allowed));
+  const where = all ? "" : " in this slice";
+  const changed = act(edit.mask, session.shape, axes(), only(), edit.allowed);
+  if (changed.length) take(`${words}${where}`, changed);
+  else say(`Nothing to change${where}`);
 }
 
 function keep(at) {

@@ -91,24 +91,27 @@ function* slicesOf(mask, shape, [right, down, across], only) {
 export function fillHoles(mask, shape, axes, only) {
   const step = steps(shape), [right, down, across] = axes, changed = [];
   for (const [k, x0, x1, y0, y1] of slicesOf(mask, shape, axes, only)) {
-    const width = x1 - x0 + 2, height = y1 - y0 + 2, outside = new Uint8Array(width * height);
-    const at = (x, y) => k * step[across] + (x0 + x - 1) * step[right] + (y0 + y - 1) * step[down];
-    const inside = (x, y) => x > 0 && y > 0 && x < width - 1 && y < height - 1;
-    const open = [0];
-    outside[0] = 1;
+    // Around the mask lies a ring to start from, and around that a wall.
+    const width = x1 - x0 + 4, height = y1 - y0 + 4, plane = new Uint8Array(width * height);
+    const at = (x, y) => k * step[across] + (x0 + x - 2) * step[right] + (y0 + y - 2) * step[down];
+    plane.fill(1, 0, width);
+    plane.fill(1, width * (height - 1));
+    for (let y = 1; y < height - 1; y += 1) {
+      plane[y * width] = plane[y * width + width - 1] = 1;
+      if (y < 2 || y > height - 3) continue;
+      for (let x = 2; x < width - 2; x += 1) plane[y * width + x] = mask[at(x, y)];
+    }
+    const open = [width + 1];
+    plane[width + 1] = 1;
     while (open.length) {
-      const found = open.pop(), x = found % width, y = (found - x) / width;
-      for (const [u, v] of [[x - 1, y], [x + 1, y], [x, y - 1], [x, y + 1]]) {
-        if (u < 0 || v < 0 || u >= width || v >= height || outside[v * width + u]) continue;
-        if (inside(u, v) && mask[at(u, v)]) continue;
-        outside[v * width + u] = 1;
-        open.push(v * width + u);
+      const one = open.pop();
+      for (let way = 0; way < 4; way += 1) {
+        const next = one + (way === 0 ? 1 : way === 1 ? -1 : way === 2 ? width : -width);
+        if (!plane[next]) { plane[next] = 1; open.push(next); }
       }
     }
-    for (let y = 1; y < height - 1; y += 1) {
-      for (let x = 1; x < width - 1; x += 1) {
-        if (!outside[y * width + x] && !mask[at(x, y)]) changed.push(at(x, y));
-      }
+    for (let y = 2; y < height - 2; y += 1) {
+      for (let x = 2; x < width - 2; x += 1) if (!plane[y * width + x]) changed.push(at(x, y));
     }
   }
   flip(mask, changed);
@@ -142,28 +145,39 @@ export const shrink = (mask, shape, axes, only, allowed) => moved(mask, shape, a
 // Turns off what is not connected with a voxel; null where that is off.
 export function keepComponent(mask, shape, at, neighbours) {
   if (!mask[at]) return null;
-  const [nx, ny, nz] = shape, step = steps(shape), seen = new Uint8Array(mask.length), open = [at];
-  seen[at] = 1;
+  const [nx, ny] = shape, step = steps(shape), [low, high] = boxOf(mask, shape);
+  // The box of the mask, with a layer around it that is off.
+  const size = low.map((a, axis) => high[axis] - a + 2), within = steps(size);
+  const box = new Uint8Array(size[0] * size[1] * size[2]);
+  const inside = (x, y, z) => x - low[0] + 1 + (y - low[1] + 1) * within[1] + (z - low[2] + 1) * within[2];
+  for (let z = low[2]; z < high[2]; z += 1) {
+    for (let y = low[1]; y < high[1]; y += 1) {
+      const begin = low[0] + y * step[1] + z * step[2];
+      box.set(mask.subarray(begin, begin + high[0] - low[0]), inside(low[0], y, z));
+    }
+  }
   const ways = [];
   for (let z = -1; z <= 1; z += 1) {
     for (let y = -1; y <= 1; y += 1) {
       for (let x = -1; x <= 1; x += 1) {
         const far = Math.abs(x) + Math.abs(y) + Math.abs(z);
-        if (far && (neighbours === 26 || far === 1)) ways.push([x, y, z]);
+        if (far && (neighbours === 26 || far === 1)) ways.push(x + y * within[1] + z * within[2]);
       }
     }
   }
+  const first = inside(at % nx, Math.floor(at / nx) % ny, Math.floor(at / step[2])), open = [first];
+  box[first] = 0;
   while (open.length) {
-    const one = open.pop(), x = one % nx, y = Math.floor(one / nx) % ny, z = Math.floor(one / step[2]);
-    for (const [a, b, c] of ways) {
-      const u = x + a, v = y + b, w = z + c;
-      if (u < 0 || v < 0 || w < 0 || u >= nx || v >= ny || w >= nz) continue;
-      const next = u + v * step[1] + w * step[2];
-      if (mask[next] && !seen[next]) { seen[next] = 1; open.push(next); }
+    const one = open.pop();
+    for (const way of ways) if (box[one + way]) { box[one + way] = 0; open.push(one + way); }
+  }
+  // What is left was not reached.
+  const changed = [];
+  for (let z = low[2]; z < high[2]; z += 1) {
+    for (let y = low[1]; y < high[1]; y += 1) {
+      for (let x = low[0]; x < high[0]; x += 1) if (box[inside(x, y, z)]) changed.push(x + y * step[1] + z * step[2]);
     }
   }
-  const changed = [];
-  for (let one = mask.indexOf(1); one >= 0; one = mask.indexOf(1, one + 1)) if (!seen[one]) changed.push(one);
   flip(mask, changed);
   return changed;
 }
