@@ -184,6 +184,10 @@ def test_layers_of_a_voi_and_what_they_share(layered: Path, tmp_path: Path) -> N
         assert len(server.lesions.layers(1)["layers"]) == 2
 
 
+def test_a_voi_with_one_mask_has_no_layers_to_compare(client: Client) -> None:
+    assert client.json("/api/vois/0/layers") == {"layers": [], "dice": []}
+
+
 def test_a_layer_that_cannot_be_read_says_why(layered: Path, tmp_path: Path) -> None:
     here = tmp_path / "out"
     shutil.copytree(layered, here)

@@ -66,6 +66,46 @@ def test_the_later_verdict_wins_and_undo_goes_back_to_the_earlier_one(tmp_path: 
     assert load_overlay(path).corrections == ()
 
 
+def test_a_reason_is_written_and_stays_with_a_later_note(tmp_path: Path) -> None:
+    path = tmp_path / "triage.yaml"
+    verdicts = Verdicts(path, "r")
+    verdicts.give(subject("a"), "rejected", None, "leak")
+    verdicts.give(subject("a"), None, "into a vessel")
+    (correction,) = load_overlay(path).corrections
+    assert (correction.kind, correction.reason) == (Kind.DROP, "leak: into a vessel")
+    assert correction.evidence == "seen in triage: rejected (leak)"
+    again = Verdicts(path, "r").of(("s", "a"))
+    assert again == Verdict("rejected", "into a vessel", subject("a"), "leak")
+    verdicts.give(subject("a"), "accepted")
+    assert verdicts.of(("s", "a")) == Verdict("accepted", "into a vessel", subject("a"))
+    verdicts.give(subject("b"), "noted", None, "wrong type")
+    assert Verdicts(path, "r").of(("s", "b")) == Verdict("noted", "", subject("b"), "wrong type")
+
+
+def test_many_are_one_write_and_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "triage.yaml"
+    append(path, by_hand("v7"))
+    verdicts = Verdicts(path, "r")
+    verdicts.give(subject("v3"), "accepted")
+    writes = []
+    monkeypatch.setattr(
+        "uls_data.triage.verdicts.write_bytes",
+        lambda where, data: (writes.append(len(data)), where.write_bytes(data)),
+    )
+    refused = verdicts.give_all(
+        [*(subject(f"v{n}") for n in range(500)), subject("a|b")], "rejected", None, "leak"
+    )
+    assert len(writes) == 1
+    assert {key[1] for key in refused} == {"v7", "a|b"}
+    assert "other corrections" in refused["s", "v7"] and "voi_id" in refused["s", "a|b"]
+    assert len(load_overlay(path).corrections) == 500
+    assert verdicts.counts() == {"rejected": 499}
+    assert {*verdicts.undo()} == {("s", f"v{n}") for n in range(500) if n != 7}
+    assert len(writes) == 2
+    assert [c.voi_id for c in load_overlay(path).corrections] == ["v7", "v3"]
+    assert verdicts.of(("s", "v3")) == Verdict("accepted", "", subject("v3"))
+
+
 def test_what_a_crash_left_can_be_taken_back(tmp_path: Path) -> None:
     path = tmp_path / "triage.yaml"
     Verdicts(path, "r").give(subject("a"), "accepted")

@@ -266,7 +266,10 @@ class Lesions:
         return {by_row[at]: row for at, row in zip(sorted(by_row), found, strict=True)}
 
     def layers(self, number: int) -> dict[str, Any]:
-        """All masks of a VOI that count, whatever was asked for, see `layers_of`."""
+        """All masks of a VOI that count, whatever was asked for, see `layers_of`.
+
+        None is told where there is one alone: it is the VOI's own.
+        """
         subject = self.subject(number)
         judged: Row = self._names.slice(number, 1).to_pylist()[0]
         if self._voi_ids is None:
@@ -275,6 +278,8 @@ class Lesions:
         at = pc.indices_nonzero(pc.equal(self._voi_ids, subject.voi_id)).to_numpy()
         rows = read_rows(self._files, self._counting[at].tolist(), _LAYER).to_pylist()
         of_source = [row for row in rows if row["source"] == subject.source]
+        if len(of_source) < 2:
+            return {"layers": [], "dice": []}
         edited = None
         if number in self._edited:
             voi = self.voi(number)

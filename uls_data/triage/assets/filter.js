@@ -64,6 +64,7 @@ function problem(words, mild = false) {
 }
 
 export function clear() {
+  $("views").value = "";
   write({ where: "", sort: "", descending: false, show: "all" });
   return apply();
 }
@@ -77,11 +78,13 @@ function count() {
 // ---- views -----------------------------------------------------------------------------------
 
 async function askViews() {
+  const chosen = $("views").value;
   views = await ask("api/views");
   const first = new Option(views.length ? "Views…" : "No view saved", "");
   $("views").replaceChildren(first, ...views.map(({ name, count: all, judged }) =>
     new Option(`${name} (${judged} of ${all} judged)`, name)));
   $("views").disabled = !views.length;
+  if (views.some(({ name }) => name === chosen)) $("views").value = chosen;
 }
 
 async function save() {
@@ -118,12 +121,13 @@ export function listen() {
   $("descending").addEventListener("click", () => { direction(!written().descending); if (written().sort) apply(); });
   $("clear").addEventListener("click", clear);
   $("where").addEventListener("input", () => { if (!$("where").value) problem(""); });
-  $("views").addEventListener("focus", () => askViews().catch(wrong));
+  // Not when the list opens: it would change under the hand.
+  $("views").addEventListener("pointerenter", () => askViews().catch(wrong));
   $("views").addEventListener("change", () => {
     const view = views.find(({ name }) => name === $("views").value);
     if (!view) return;
     write(view);
-    apply();
+    apply(written());
   });
   $("save-view").addEventListener("click", () => { $("view-name").value = $("views").value; $("saving").showModal(); });
   $("saving").querySelector("form").addEventListener("submit", (event) => {

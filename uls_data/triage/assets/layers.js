@@ -29,7 +29,7 @@ export async function load(voi) {
     if (voi === planes.voi) wrong(error);
     return;
   }
-  if (voi !== planes.voi) return;
+  if (voi !== planes.voi || !found.layers.length) return;
   planes.layers = found.layers.map((layer, at) => ({ ...layer, colour: COLOURS[at % COLOURS.length], shown: isShown(layer) }));
   tell(found.dice);
   await draw();
@@ -52,8 +52,7 @@ export function toggleAll() {
 
 function tell(dice) {
   const { layers } = planes;
-  $("layers").hidden = layers.length < 2;
-  if (layers.length < 2) return;
+  $("layers").hidden = false;
   $("layer-list").replaceChildren(...layers.map((layer, at) => line(layer, at, dice[0][at])));
   const head = document.createElement("tr");
   head.append(element("td", ""), ...layers.map((_, at) => element("th", String(at + 1))));

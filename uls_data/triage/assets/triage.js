@@ -256,13 +256,22 @@ function listen() {
 
 // ---- addresses -------------------------------------------------------------------------------
 
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    // Somebody typed a % as it is.
+    return part;
+  }
+}
+
 // `#wall`, or a VOI: `#source/voi_id/layer`, of which the last may be left out, or `#voi_id`.
 async function follow() {
   const hash = location.hash.slice(1);
   if (hash === "wall") { toWall(); return; }
   let place = nextOpen(desk.order.length - 1);
   if (hash) {
-    const parts = hash.split("/").map(decodeURIComponent);
+    const parts = hash.split("/").map(decoded);
     const [source, voi_id, layer] = parts.length === 1 ? ["", ...parts, ""] : parts;
     layers.name(layer ?? "");
     const found = await ask(`api/names?${new URLSearchParams({ source, voi_id, layer: layer ?? "" })}`);
