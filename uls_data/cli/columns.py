@@ -21,10 +21,10 @@ Examples:
 @click.argument("name", metavar="NAME", required=False)
 @json_option
 def command(name: str | None, as_json: bool) -> int:
-    """List the columns of manifests, with type and meaning; or tell all about one.
+    """List the columns of manifests with type and meaning, or describe one in full.
 
-    NAME is a column, or a part of the names of several. `since` is the version of the
-    schema that brought a column: older manifests do not have it.
+    NAME is a column, or a part of the names of several. `since` is the first version of the schema
+    that has the column; older manifests lack it.
     """
     from uls_data.errors import ManifestError, did_you_mean
     from uls_data.manifest.schema import document

@@ -41,9 +41,9 @@ Examples:
 def compare(overlays: tuple[Path, ...], to_list: Path | None, as_json: bool) -> int:
     """Compare what curators decided, one overlay each.
 
-    Prints Cohen's kappa for every two of them: on the decision, then on each decision
-    and each reason alone, with the number of VOIs that both decided on after seeing
-    the same mask. Where kappa is undefined, it says why.
+    Prints Cohen's kappa for each pair of curators: on the decision, then on each decision and each
+    reason separately, with the number of VOIs that both decided on after seeing the same mask.
+    Where kappa is undefined, it says why.
     """
     from uls_data.errata import compare_errata
 
@@ -117,9 +117,8 @@ Examples:
 def merge(overlays: tuple[Path, ...], decisions: tuple[Path, ...], out: Path, as_json: bool) -> int:
     """Merge overlays of several people into one.
 
-    A VOI that one person decided on is taken, and so is what several decided alike. A
-    VOI on which they differ is left out and named, and the exit code is 1, until an
-    overlay with --decision says what holds.
+    Takes what one person decided, and what several decided alike. A VOI on which they differ is
+    left out and named, and the exit code is 1, unless an overlay with --decision decides it.
     """
     from uls_data.errata import merge_errata
 
