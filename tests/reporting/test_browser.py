@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -263,6 +267,77 @@ def test_a_page_is_jumped_to_and_a_case_is_found(
     browser.find_element("css selector", "header nav a").click()
     assert browser.find_element("id", "overview")
     browser.get(here)  # of the tests that follow
+
+
+def search(browser: Any, words: str) -> list[str]:
+    browser.execute_script(
+        """const field = document.getElementById('search');
+        field.value = arguments[0];
+        field.dispatchEvent(new Event('input'));""",
+        words,
+    )
+    time.sleep(0.4)
+    return [name.split("_lesion")[0] for name in names(browser)]
+
+
+def test_search_meets_all_words_in_any_column_of_text(page: Any) -> None:
+    assert search(page, "lung") == ["case_0", "case_3"]
+    assert search(page, "LUNG case_3") == ["case_3"]
+    assert search(page, "lung liver") == []
+    assert search(page, "") == [f"case_{n}" for n in range(5)]
+
+
+def test_first_last_and_rows_a_page(page: Any) -> None:
+    page.execute_script(
+        """const field = document.getElementById('perpage');
+        field.append(new Option('2'));
+        field.value = '2';
+        field.dispatchEvent(new Event('change'));"""
+    )
+    sort(page, "long_axis_mm")
+    page.execute_script("document.querySelector('.pager .last').click()")
+    assert names(page)[0].startswith("case_4")
+    assert page.execute_script("return document.querySelector('.pager .next').disabled")
+    place = page.find_element("id", "place").text
+    assert place.startswith("long_axis_mm ") and " to " in place
+    page.execute_script("document.querySelector('.pager .first').click()")
+    assert names(page)[0].startswith("case_0")
+    page.execute_script(
+        """const field = document.getElementById('perpage');
+        field.value = '48';
+        field.dispatchEvent(new Event('change'));"""
+    )
+    sort(page, "")
+
+
+def test_a_lesion_is_opened_in_triage(page: Any, out: Path, tmp_path: Path) -> None:
+    overlay = str(tmp_path / "verdicts.yaml")
+    command = [sys.executable, "-m", "uls_data", "triage", str(out), "--json", "--overlay", overlay]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        address = json.loads(server.stdout.readline())["address"]
+        here = page.current_url
+        page.execute_script("document.querySelectorAll('#rows .card')[3].click()")
+        give = """const field = document.getElementById('address');
+            field.value = arguments[0];
+            field.dispatchEvent(new Event('input'));
+            const link = document.getElementById('judge');
+            return link.hidden ? null : link.href"""
+        for wrong in ("", "javascript:alert(1)", "http://127.0.0.1.evil.org:80/", "http://x:1/?"):
+            assert page.execute_script(give, wrong) is None
+        link = page.execute_script(give, address)
+        assert link == f"{address}#s/case_3_lesion_01_sample_0/annotated"
+        page.get(link)
+        until = time.monotonic() + 20
+        shown = "return document.getElementById('name')?.textContent ?? ''"
+        while "case_3" not in page.execute_script(shown) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert "case_3_lesion_01_sample_0" in page.execute_script(shown)
+        page.get(here)
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=20)
 
 
 def test_light_and_dark_follow_the_system_and_the_button(page: Any) -> None:

@@ -32,11 +32,25 @@ Examples:
     "manifest ./NAME-report.html]",
 )
 @click.option("--columns", metavar="A,B", help="Manifest columns to write below each picture.")
+@click.option(
+    "--certificate",
+    "certificates",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="What `uls-data certify` wrote: adds its risk against coverage; may be repeated.",
+)
 @click.option("--top", default=10, show_default=True, help="Entries of each outlier ranking.")
 @folder_options
 @json_option
 def command(
-    out: Path, to: Path | None, columns: str | None, top: int, as_json: bool, **folder: Any
+    out: Path,
+    to: Path | None,
+    columns: str | None,
+    certificates: tuple[Path, ...],
+    top: int,
+    as_json: bool,
+    **folder: Any,
 ) -> int:
     """Write one page about a build: what was built, how good it is, what to look at first.
 
@@ -62,6 +76,7 @@ def command(
             to,
             columns=None if columns is None else [name.strip() for name in columns.split(",")],
             top=top,
+            certificates=certificates,
             started=bar.begin,
             progress=lambda pictures: bar.step(1, pictures),
         )

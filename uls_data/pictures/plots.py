@@ -218,6 +218,38 @@ def draw_scatter(
     return _drawn(draw)
 
 
+def draw_risk(
+    strata: Sequence[tuple[str, float, float, float]], promised: float, title: str
+) -> Drawing:
+    """Risk against coverage: of each stratum what was found, and up to what it may be.
+
+    Parameters
+    ----------
+    strata : sequence of (name, coverage, risk found, risk at most)
+    promised : float
+        Risk that is promised of all.
+    """
+
+    def draw() -> Figure:
+        figure, (axes, *_) = _figure(1, 1, (6.4, 3.4))
+        for number, (name, coverage, found, most) in enumerate(strata):
+            colour = COLOURS[number % len(COLOURS)]
+            axes.plot([coverage, coverage], [found, most], color=colour, linewidth=1.5, alpha=0.8)
+            axes.plot(coverage, most, "_", color=colour, markersize=9)
+            marker = "osv^D"[number // len(COLOURS) % 5]
+            axes.plot(coverage, found, marker, color=colour, markersize=5, label=name)
+        axes.axhline(promised, color=COLOURS[-1], linestyle="--", linewidth=1, label="promised")
+        axes.set(
+            title=title, xlabel="coverage: share of masks kept", ylabel="risk: share that fails",
+            xlim=(0, 1.02), ylim=(0, None),
+        )  # fmt: skip
+        axes.grid()
+        axes.legend(fontsize=7, loc="best")
+        return figure
+
+    return _drawn(draw)
+
+
 def _cloud(axes: Axes, groups: Mapping[str, tuple[Values, Values]]) -> None:
     total = sum(len(x) for x, _ in groups.values())
     step = max(1, total // _MOST_POINTS)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from uls_data.certificates.certificate import Certificate, read_certificate
 from uls_data.errors import ManifestError, SourceError, did_you_mean
 from uls_data.io import remove_folder, write_bytes
 from uls_data.io.lock import LOCK, locked
@@ -24,6 +25,7 @@ from uls_data.manifest.parquet import count_rows, manifest_files, read_rows, rea
 from uls_data.manifest.schema import column_names
 from uls_data.manifest.stats import stats
 from uls_data.outcome import Status
+from uls_data.reporting.duplicates import duplicates
 from uls_data.reporting.figure import LESION
 from uls_data.reporting.figures import figures, winner_alone
 from uls_data.reporting.mask_numbers import Measured
@@ -31,6 +33,7 @@ from uls_data.reporting.outcomes import built, flags, reasons
 from uls_data.reporting.outliers import rankings
 from uls_data.reporting.page import Page, Part, outlier_table, render
 from uls_data.reporting.page_pictures import StoredNumbers, Thumbnails
+from uls_data.reporting.promises import promises, risk_figures
 from uls_data.reporting.ranking import Ranking
 from uls_data.tables import Record, write_csv
 
@@ -87,6 +90,7 @@ def report(
     *,
     columns: Sequence[str] | None = None,
     top: int = 10,
+    certificates: Sequence[str | Path] = (),
     started: Callable[[int], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Report:
@@ -113,6 +117,9 @@ def report(
         Manifest columns that are written below each picture.
     top : int
         Entries of a ranking.
+    certificates : sequence of path
+        What `certify` wrote: the page shows what they promise, what was found on their
+        calibration, and what they keep here.
     started, progress : callable, optional
         Called with the number of rows to look at, and after each with 1 if it has a picture.
 
@@ -123,6 +130,7 @@ def report(
         is writing it.
     """
     files = manifest_files(out)
+    promised = [read_certificate(path) for path in certificates]
     if top < 1:
         raise SourceError(f"--top {top}: expected at least 1")
     for name in columns or ():
@@ -136,7 +144,8 @@ def report(
     made = Report(page, page.with_name(f"{page.stem}-files"))
     try:
         with locked(made.files / LOCK, f"--to {page}"):
-            _write(rows, made, list(columns or _CAPTIONS), top, progress or (lambda _: None))
+            told = progress or (lambda _: None)
+            _write(rows, made, list(columns or _CAPTIONS), top, promised, told)
     except OSError as error:
         raise SourceError(f"--to {page}: cannot be written: {error.strerror or error}") from error
     return made
@@ -183,7 +192,12 @@ class _Rows:
 
 
 def _write(
-    rows: _Rows, made: Report, captions: list[str], top: int, progress: Callable[[int], None]
+    rows: _Rows,
+    made: Report,
+    captions: list[str],
+    top: int,
+    certificates: list[Certificate],
+    progress: Callable[[int], None],
 ) -> None:
     held, masks = rows.held, rows.held[: rows.masks]
     made.rows = len(held)
@@ -215,7 +229,7 @@ def _write(
             shown[at], _ = pictures.of(row, rows.manifest(at))
     made.pictures, made.made, made.missing = pictures.found, pictures.drawn, pictures.missing
     places = {at: place for place, at in enumerate(shown)}
-    page = _summary(rows, numbers, made, groups)
+    page = _summary(rows, numbers, made, groups, certificates)
     page.stats = [{str(name): value for name, value in row.items()} for row in table_1]
     page.rankings = [ranking.moved(places) for ranking in made.rankings]
     held.forget(*column_names())
@@ -234,7 +248,13 @@ def _some(rankings: list[Ranking], groups: list[Record], masks: int) -> list[int
     return sorted(suspects.union(spread, *(group["at"] for group in groups)))
 
 
-def _summary(rows: _Rows, numbers: Measured, made: Report, groups: list[Record]) -> Page:
+def _summary(
+    rows: _Rows,
+    numbers: Measured,
+    made: Report,
+    groups: list[Record],
+    certificates: list[Certificate],
+) -> Page:
     """Page without its rows; writes the tables and plots that are beside it."""
     held, files = rows.held, rows.files
     made.skipped, made.failed = (
@@ -246,7 +266,8 @@ def _summary(rows: _Rows, numbers: Measured, made: Report, groups: list[Record])
     plots = made.files / "plots"
     remove_folder(plots)  # an earlier report may have had others
     drawn = []
-    for figure in figures(held, numbers):
+    promised = promises(held, certificates)
+    for figure in [*figures(held, numbers), *risk_figures(promised)]:
         write_bytes(plots / f"{figure.name}.svg", figure.drawing.svg.encode())
         write_bytes(plots / f"{figure.name}.png", figure.drawing.png)
         # Its lines are made when they are looked at, and all have the columns of the first.
@@ -254,6 +275,8 @@ def _summary(rows: _Rows, numbers: Measured, made: Report, groups: list[Record])
         drawn.append(replace(figure, table=[]))  # of a million rows one is enough
     held.forget(*column_names())
     write_csv(made.files / "outliers.csv", made.outliers)
+    twice = duplicates(held)
+    held.forget(*column_names())
     sources = built(held)
     write_csv(made.files / "built.csv", sources)
     steps = growth(files)
@@ -277,6 +300,8 @@ def _summary(rows: _Rows, numbers: Measured, made: Report, groups: list[Record])
         built=sources,
         reasons=groups,
         flags=flags(held),
+        duplicates=twice,
+        promises=promised,
         figures=drawn,
         steps=sorted(steps, key=_most_changed)[:_STEPS],
         followed=len(steps),

@@ -19,10 +19,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from uls_data.manifest.row import Row
 from uls_data.reporting.figure import Figure
+from uls_data.reporting.promises import Promised
 from uls_data.reporting.ranking import Ranking
 from uls_data.tables import Record
 
 _DIGITS = 6
+# Columns of a row that follow the address of triage, behind a #, parted by slashes.
+TRIAGE_LINK = ("source", "voi_id", "layer")
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class Page:
         Headline: what, how many.
     built, reasons, flags, stats : list of dict
         As `uls_data.reporting.outcomes` and `uls_data.manifest.stats` give them.
+    duplicates : list of dict
+        As `uls_data.reporting.duplicates` gives them.
+    promises : list of Promised
+        Certificates that rows name, or that were given.
     figures : list of Figure
     rankings : list of Ranking
         Their rows are those of `columns`.
@@ -88,6 +95,8 @@ class Page:
     reasons: list[Record] = field(default_factory=list)
     flags: list[Record] = field(default_factory=list)
     stats: list[Record] = field(default_factory=list)
+    duplicates: list[Record] = field(default_factory=list)
+    promises: list[Promised] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     rankings: list[Ranking] = field(default_factory=list)
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -122,6 +131,7 @@ def render(page: Page) -> str:
         "pictures": list(page.pictures),
         "parts": [{"path": part.path, "cases": part.cases} for part in page.parts],
         "part": bool(page.home),
+        "triage": TRIAGE_LINK,
     }
     template = environment.get_template("report.html")
     return template.render(page=page, policy=policy, style=style, script=script, data=data)
@@ -141,6 +151,7 @@ def _environment() -> Environment:
         "base64": _base64,
         "cell": _cell,
         "numeric": _numeric,
+        "percent": _percent,
         "text": _text,
         "with_axes": _with_axes,
     }
@@ -199,12 +210,24 @@ def _mean_std(row: Record, axis: str) -> str | None:
 
 
 def _numeric(rows: Sequence[Record], columns: Iterable[str]) -> set[str]:
-    """Columns that stand to the right: those without text, and the axes of Table 1."""
+    """Columns that stand to the right: those without text, the axes of Table 1, percentages."""
+
+    def is_word(value: Any) -> bool:
+        return isinstance(value, str) and not value.endswith("%")
+
     return {
         name
         for name in columns
-        if name in ("long", "short") or not any(isinstance(row.get(name), str) for row in rows)
+        if name in ("long", "short") or not any(is_word(row.get(name)) for row in rows)
     }
+
+
+def _percent(rows: Iterable[Record], columns: Iterable[str]) -> list[Record]:
+    """Rows whose shares are written as percentages."""
+    return [
+        {**row, **{name: f"{row[name]:.1%}" for name in columns if row.get(name) is not None}}
+        for row in rows
+    ]
 
 
 def _cell(value: Any) -> str:

@@ -97,9 +97,21 @@ ulsReport.details = (() => {
       if (value === null || value === "") continue;
       list.append(make("div", {}, make("dt", {}, name), make("dd", {}, ulsReport.shown(value))));
     }
+    link();
     if (!dialog.open) dialog.showModal();
     ulsReport.tell("uls-open", row);
   };
+
+  // Triage listens on this machine alone, at an address that is new at each start.
+  const address = document.getElementById("address");
+  const judge = document.getElementById("judge");
+  const link = () => {
+    const said = /^http:\/\/(127\.0\.0\.1|localhost):\d+\/(\?token=[\w-]+)?/.exec(address.value.trim());
+    const parts = ulsReport.data.triage.map((name) => ulsReport.value(name, row));
+    judge.hidden = said === null || parts.includes(null);
+    if (!judge.hidden) judge.href = `${said[0]}#${parts.map(encodeURIComponent).join("/")}`;
+  };
+  address.addEventListener("input", link);
 
   const step = (by) => {
     const rows = ulsReport.list.rows();
@@ -124,7 +136,7 @@ ulsReport.list = (() => {
   const [sort, descending, view] = [find("sort"), find("descending"), find("view")];
   const [column, operator, operand] = [find("column"), find("operator"), find("operand")];
   const body = find("rows");
-  const perPage = 48;
+  const perPage = () => Number(find("perpage").value);
   const part = ulsReport.data.part;
   let conditions = part ? [] : [{ column: "status", operator: "is", operand: "ok" }];
   let rows = [];
@@ -134,7 +146,7 @@ ulsReport.list = (() => {
   const operators = (name) =>
     numeric(name)
       ? ["≥", "≤", "=", "≠", "is empty", "is not empty"]
-      : ["is", "is not", "contains", "lacks", "is empty", "is not empty"];
+      : ["is", "is not", "one of", "contains", "lacks", "is empty", "is not empty"];
 
   const meets = (row, condition) => {
     const value = ulsReport.value(condition.column, row);
@@ -151,6 +163,7 @@ ulsReport.list = (() => {
     const wanted = condition.operand.toLowerCase();
     if (condition.operator === "is") return text === wanted;
     if (condition.operator === "is not") return text !== wanted;
+    if (condition.operator === "one of") return wanted.split(" | ").includes(text);
     return text.includes(wanted) === (condition.operator === "contains");
   };
 
@@ -161,10 +174,22 @@ ulsReport.list = (() => {
     return sign * (a < b ? -1 : a > b ? 1 : 0) || one - two;
   };
 
+  // A text is looked for in each different value of these columns, not in every row.
+  const SEARCHED = ["voi_id", "case_id", "patient_id", "source", "layer", "lesion_type", "status",
+    "reason", "qc_flags", "detail"];
+  const searching = () => {
+    const words = find("search").value.toLowerCase().split(/\s+/).filter((word) => word !== "");
+    const columns = SEARCHED.map((name) => ulsReport.columns.get(name)).filter((one) => one?.texts);
+    const tests = words.map((word) =>
+      columns.map(({ texts, codes }) => [codes, texts.map((text) => text.toLowerCase().includes(word))]));
+    return (row) => tests.every((test) => test.some(([codes, hits]) => codes[row] >= 0 && hits[codes[row]]));
+  };
+
   const update = () => {
     rows = [];
+    const found = searching();
     for (let row = 0; row < ulsReport.count; row += 1) {
-      if (conditions.every((condition) => meets(row, condition))) rows.push(row);
+      if (found(row) && conditions.every((condition) => meets(row, condition))) rows.push(row);
     }
     if (sort.value !== "") rows.sort(compare(sort.value, descending.checked ? -1 : 1));
     page = 0;
@@ -212,19 +237,22 @@ ulsReport.list = (() => {
   };
 
   const draw = () => {
-    const pages = Math.max(1, Math.ceil(rows.length / perPage));
-    const some = rows.slice(page * perPage, (page + 1) * perPage);
+    const pages = Math.max(1, Math.ceil(rows.length / perPage()));
+    const some = rows.slice(page * perPage(), (page + 1) * perPage());
     body.replaceChildren(
       view.value === "table"
         ? tableOf(some)
         : make("div", { class: "grid" }, ...some.map(card)),
     );
     find("count").textContent = `${rows.length} of ${ulsReport.count} rows`;
+    const ends = [some[0], some[some.length - 1]].map((row) => ulsReport.value(sort.value, row));
+    find("place").textContent = sort.value === "" || some.length === 0 ? ""
+      : `${sort.value} ${ulsReport.shown(ends[0])} to ${ulsReport.shown(ends[1])};`;
     for (const pager of document.querySelectorAll(".pager")) {
       pager.querySelector("span").textContent = `of ${pages}`;
       Object.assign(pager.querySelector("input"), { value: page + 1, max: pages });
-      pager.querySelector(".back").disabled = page === 0;
-      pager.querySelector(".next").disabled = page + 1 >= pages;
+      for (const name of [".first", ".back"]) pager.querySelector(name).disabled = page === 0;
+      for (const name of [".next", ".last"]) pager.querySelector(name).disabled = page + 1 >= pages;
     }
     const chips = conditions.map((condition, at) => {
       const text = `${condition.column} ${condition.operator} ${condition.operand}`.trim();
@@ -240,7 +268,8 @@ ulsReport.list = (() => {
   };
 
   const turn = (to) => {
-    page = Math.min(Math.max(Math.trunc(to) || 0, 0), Math.ceil(rows.length / perPage) - 1);
+    const last = Math.max(0, Math.ceil(rows.length / perPage()) - 1);
+    page = Math.min(Math.max(Math.trunc(to) || 0, 0), last);
     draw();
     find("lesions").scrollIntoView();
   };
@@ -268,6 +297,12 @@ ulsReport.list = (() => {
   sort.addEventListener("change", update);
   descending.addEventListener("change", update);
   view.addEventListener("change", draw);
+  find("perpage").addEventListener("change", () => { page = 0; draw(); });
+  let typing = 0;
+  find("search").addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(update, 150);
+  });
   find("condition").addEventListener("submit", (event) => {
     event.preventDefault();
     const empty = operator.value.endsWith("empty");
@@ -279,6 +314,8 @@ ulsReport.list = (() => {
     update();
   });
   for (const pager of document.querySelectorAll(".pager")) {
+    pager.querySelector(".first").addEventListener("click", () => turn(0));
+    pager.querySelector(".last").addEventListener("click", () => turn(Infinity));
     pager.querySelector(".back").addEventListener("click", () => turn(page - 1));
     pager.querySelector(".next").addEventListener("click", () => turn(page + 1));
     const input = pager.querySelector("input");
