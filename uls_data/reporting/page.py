@@ -24,7 +24,7 @@ from uls_data.reporting.ranking import Ranking
 from uls_data.tables import Record
 
 _DIGITS = 6
-# Columns of a row that follow the address of triage, behind a #, parted by slashes.
+# Columns of a row that follow the address of triage, behind a #, separated by slashes.
 TRIAGE_LINK = ("source", "voi_id", "layer")
 
 

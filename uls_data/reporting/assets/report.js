@@ -102,7 +102,7 @@ ulsReport.details = (() => {
     ulsReport.tell("uls-open", row);
   };
 
-  // Triage listens on this machine alone, at an address that is new at each start.
+  // Triage accepts local connections only, at an address that is new at each start.
   const address = document.getElementById("address");
   const judge = document.getElementById("judge");
   const link = () => {
