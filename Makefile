@@ -83,6 +83,7 @@ bench: $(VENV)/.bench  ## speed and memory against a MONAI pipeline, growth to 1
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.dicom
 	$(BIN)/python -m benchmarks.pseudomask
+	$(BIN)/python -m benchmarks.store
 	$(BIN)/python -m benchmarks.query
 	$(BIN)/python -m benchmarks.report
 

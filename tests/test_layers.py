@@ -54,6 +54,7 @@ ONLY = {
     "monai": {"network"},
     "dynamic_network_architectures": {"network"},
     "onnxruntime": {"ensemble"},
+    "blosc2": {"volumes"},
     "pooch": {"fetching"},
     "requests": {"fetching"},
 }

@@ -20,7 +20,7 @@ Functions, in the order of the work; each command of `uls-data` is a thin skin o
                                           what trained a model, and which rows it has seen
     release_build, release_verify, release_diff
     export_nnunet, export_monai, export_grand_challenge, export_dicom_seg, export_webdataset,
-    export_croissant
+    export_croissant, export_store
     mine                                  measured lesions out of radiology reports
     doctor                                what this machine can do
 
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         export_grand_challenge,
         export_monai,
         export_nnunet,
+        export_store,
         export_webdataset,
     )
     from uls_data.factory import BuildReport, build
@@ -137,6 +138,7 @@ _LAZY = {
     "release_diff": "uls_data.release",
     "export_nnunet": "uls_data.export",
     "export_dicom_seg": "uls_data.export",
+    "export_store": "uls_data.export",
     "export_webdataset": "uls_data.export",
     "export_croissant": "uls_data.export",
     "export_monai": "uls_data.export",
@@ -216,6 +218,7 @@ __all__ = [  # noqa: RUF022 - functions in the order of the work, then what they
     "export_monai",
     "export_grand_challenge",
     "export_dicom_seg",
+    "export_store",
     "export_webdataset",
     "export_croissant",
     "mine",

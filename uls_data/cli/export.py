@@ -282,6 +282,55 @@ def dicom_seg(
     return 1 if found.failed else 0
 
 
+@command.command(
+    short_help="Write a store that a training reads in parts.",
+    epilog="""\b
+Examples:
+  uls-data export store vois --to store --workers 4
+  uls-data train --manifest store --out model
+  uls-data release verify store
+""",
+)
+@click.argument(
+    "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
+)
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder of the store.")
+@click.option("--workers", default=1, show_default=True, help="Worker processes.")
+@json_option
+def store(manifests: tuple[Path, ...], to: Path, workers: int, as_json: bool) -> int:
+    """Write each scan as one compressed array that a training reads in parts.
+
+    Holds all VOIs and masks of the manifests, and manifests of its own: `train`, `predict`,
+    VoiDataset and open_voi take the store in place of the build. VOIs of one scan share its
+    array. The same command again writes only what is missing or has changed. Needs the extra
+    uls-data[store].
+    """
+    from uls_data.export import export_store
+
+    bar = Progress("scans", "scans")
+    try:
+        found = export_store(
+            list(manifests),
+            to,
+            workers=workers,
+            started=bar.begin,
+            progress=lambda scans: bar.step(scans, scans),
+        )
+    finally:
+        bar.end()
+    failures(found.failed)
+    if as_json:
+        told = {"path": str(found.path), "vois": found.vois, "masks": found.masks}
+        json_line({**told, "scans": found.scans, "bytes": found.size_bytes})
+    else:
+        click.echo(
+            f"{found.vois} VOIs and {found.masks} masks in {found.scans} arrays of scans, "
+            f"{found.size_bytes / 1e6:,.1f} MB: {found.path}"
+        )
+        next_step(f"uls-data train --manifest {found.path} --out MODEL")
+    return 1 if found.failed else 0
+
+
 def _export(
     function: Callable[..., Any],
     then: str,

@@ -17,12 +17,13 @@ from uls_data.manifest.choice import COLUMNS, Choice, best, is_of, lesion_of, vo
 from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.manifest.parquet import read_table
 from uls_data.manifest.row import Row
+from uls_data.manifest.stored import SUFFIX, stored_image, stored_mask
 from uls_data.outcome import Reason
 from uls_data.voi import VOI_SHAPE, hounsfield
 from uls_data.volumes import read_volume
 
 Box = tuple[slice, slice, slice]
-_WHOLE: Box = (slice(None), slice(None), slice(None))
+_WHOLE: Box = (slice(0, VOI_SHAPE[0]), slice(0, VOI_SHAPE[1]), slice(0, VOI_SHAPE[2]))
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,17 @@ def opened(example: Example) -> Voi:
     return Voi(image, mask, validity(image, row), affine, row)
 
 
-def voxels_of(example: Example, column: Literal["image_path", "label_path"]) -> NDArray[np.integer]:
-    """HU or label of a row's file, shape (256, 256, 128), RAS.
+def voxels_of(
+    example: Example, column: Literal["image_path", "label_path"], box: Box = _WHOLE
+) -> NDArray[np.integer]:
+    """HU or label of a row, RAS, [x, y, z]; of a box of it where one is given.
+
+    NIfTI is read whole whatever the box, of a store only the blocks that the box touches.
+
+    Parameters
+    ----------
+    box : tuple of 3 slice
+        Part of the VOI, x, y, z, with start and stop.
 
     Raises
     ------
@@ -158,11 +168,14 @@ def voxels_of(example: Example, column: Literal["image_path", "label_path"]) -> 
         raise CaseError(Reason.PATH_LEAVES_ROOT, f"{named}: leads out of {root}")
     if not path.is_file():
         raise CaseError(reason, f"{named}: no such file; build or unpack the VOIs first")
+    if path.suffix == SUFFIX:
+        stored = stored_image if column == "image_path" else stored_mask
+        return stored(path, example.row, box)
     volume = read_volume(path, root)
     if volume.ras.shape != VOI_SHAPE:
         found = volume.ras.shape
         raise CaseError(Reason.VOI_SHAPE, f"{named}: expected {VOI_SHAPE}, found {found}")
-    return hounsfield(volume.ras, volume.slope, volume.intercept)[0]
+    return hounsfield(volume.ras[box], volume.slope, volume.intercept)[0]
 
 
 def validity(hu: NDArray[Any], row: Row, box: Box = _WHOLE) -> NDArray[np.bool_]:
@@ -180,7 +193,7 @@ def validity(hu: NDArray[Any], row: Row, box: Box = _WHOLE) -> NDArray[np.bool_]
         inside = np.zeros(hu.shape, bool, order="F")
         inside[
             tuple(
-                slice(max(0, scan.start - (part.start or 0)), max(0, scan.stop - (part.start or 0)))
+                slice(max(0, scan.start - part.start), max(0, scan.stop - part.start))
                 for scan, part in zip(scan_box(row, VOI_SHAPE), box, strict=True)
             )
         ] = True

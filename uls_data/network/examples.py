@@ -21,6 +21,7 @@ COLUMNS = (
     *("source", "case_id", "patient_id", "lesion_index", "sample_index", "voi_id", "layer"),
     *("status", "image_path", "label_path", "pad_value_hu", "lesion_type", "supervision", "split"),
     *(f"pad_{side}_{axis}_vox" for side in ("before", "after") for axis in "xyz"),
+    *("voi_origin_x_vox", "voi_origin_y_vox", "voi_origin_z_vox"),
     *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "long_axis_vox", "long_axis_mm"),
     *("key_slice_voi", "recist_points_vox", "recist_outward_vox"),
     *("image_source_sha256", "image_voxels_sha256"),

@@ -6,19 +6,22 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from uls_data.errors import ManifestError
-from uls_data.geometry import Triple
+from uls_data.geometry import Triple, bounding_box
 from uls_data.ids import draw
 from uls_data.manifest.row import Row
 from uls_data.network.examples import find_examples
 from uls_data.network.plan import VOI_ZYX
 from uls_data.network.sampling import other_click
-from uls_data.network.voxels import LESION, SUPERVISED, VALID, WEAK, Weak, read_region
+from uls_data.network.voxels import LESION, SUPERVISED, VALID, WEAK, Region, Weak, read_region
 
 Split = Literal["train", "heldout"]
+_VOXELS = ("image", "lesion", "known", "valid")
 
 
 class VoiDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is untyped here
@@ -136,18 +139,9 @@ class VoiDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is unt
         place = "/".join(map(str, example.identity)), self.epoch
         click = other_click(whole, self._margin, self.reclick, self.seed, *place)
         region = whole.cut(click, self.crop)
-        valid = (region.marks & VALID) != 0
-        hu = torch.from_numpy(region.hu.astype("float32"))
-        if self.window_hu is not None:
-            low, high = self.window_hu
-            hu = hu.clamp_(low, high).sub_((low + high) / 2).div_((high - low) / 2)
-        inside = torch.from_numpy(valid)
-        hu[~inside] = hu[inside].min() if valid.any() else 0.0
         item = {
-            "image": hu[None],
-            "lesion": torch.from_numpy((region.marks & LESION) != 0)[None].float(),
-            "known": torch.from_numpy((region.marks & SUPERVISED) != 0)[None].float(),
-            "valid": inside[None].float(),
+            name: torch.from_numpy(channel[None])
+            for name, channel in zip(_VOXELS, self._channels(region), strict=True)
         }
         if self._augmentation is not None:
             item = self._augmentation(item, draw(1 << 32, self.seed, "augment", *place))
@@ -158,3 +152,33 @@ class VoiDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is unt
             "lesion_type": str(row["lesion_type"]),
             "supervision": str(row["supervision"]),
         }
+
+    def _channels(self, region: Region) -> NDArray[np.float32]:
+        """Image, lesion, known and valid of a region, one after the other in one block of memory.
+
+        Blocks of a smaller size are given back to the system after each item and fetched again
+        page by page, which takes as long as the reading.
+        """
+        channels = np.empty((len(_VOXELS), *region.hu.shape), np.float32)
+        valid = (region.marks & VALID).view(bool)
+        hu = channels[0]
+        hu[...] = region.hu if valid.all() else _without_padding(region.hu, valid)
+        for channel, bit in zip(channels[1:], (LESION, SUPERVISED, VALID), strict=True):
+            np.copyto(channel, (region.marks & np.uint8(bit)) != 0)
+        if self.window_hu is not None:
+            low, high = self.window_hu
+            np.clip(hu, low, high, out=hu)
+            hu -= np.float32((low + high) / 2)
+            hu /= np.float32((high - low) / 2)
+        return channels
+
+
+def _without_padding(hu: NDArray[np.int16], valid: NDArray[np.bool_]) -> NDArray[np.int16]:
+    """HU whose padding holds the smallest value of the scan, or 0 where all is padding."""
+    scan, start = bounding_box(valid)
+    box = tuple(slice(at, at + n) for at, n in zip(start, scan.shape, strict=True))
+    if not scan.all():
+        return np.where(valid, hu, hu[valid].min())
+    filled = np.full_like(hu, hu[box].min() if scan.size else 0)
+    filled[box] = hu[box]
+    return filled

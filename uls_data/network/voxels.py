@@ -83,9 +83,13 @@ def voi_part(hu: NDArray[Any], row: Row, shape: Triple = VOI_ZYX) -> Region:
     shape : tuple of 3 int
         z, y, x.
     """
-    box = _box(shape)
-    part = hu.T[box]
-    valid = validity(part.T, row, box[::-1]).T
+    return _region(hu[_box(shape)[::-1]], row, shape)
+
+
+def _region(hu: NDArray[Any], row: Row, shape: Triple) -> Region:
+    """Part of a VOI of that shape (z, y, x) about the click, of its HU [x, y, z]."""
+    part = hu.T
+    valid = validity(hu, row, _box(shape)[::-1]).T
     if part.dtype != np.int16:
         part = np.clip(part, _LOWEST, _HIGHEST)
     voxels = np.ascontiguousarray(part, dtype=np.int16)
@@ -101,18 +105,18 @@ def read_image(example: Example, shape: Triple = VOI_ZYX) -> Region:
     CaseError
         The file is missing, unreadable, or no VOI.
     """
-    return voi_part(voxels_of(example, "image_path"), example.row, shape)
+    return _region(voxels_of(example, "image_path", _box(shape)[::-1]), example.row, shape)
 
 
-def read_mask(example: Example) -> NDArray[np.bool_]:
-    """Mask of a row, shape (z, y, x) of the whole VOI.
+def read_mask(example: Example, shape: Triple = VOI_ZYX) -> NDArray[np.bool_]:
+    """Mask of a row, a part of that shape (z, y, x) about the click.
 
     Raises
     ------
     CaseError
         The file is missing, unreadable, or no VOI.
     """
-    mask: NDArray[np.bool_] = voxels_of(example, "label_path").T != 0
+    mask: NDArray[np.bool_] = voxels_of(example, "label_path", _box(shape)[::-1]).T != 0
     return mask
 
 
@@ -133,23 +137,34 @@ def read_region(example: Example, weak: Weak, shape: Triple = VOI_ZYX) -> Region
         A file is missing, unreadable, or no VOI; or the mask is empty.
     """
     region = read_image(example, shape)
-    label = read_mask(example)
-    if not label.any():
+    apart, flat = _partly(example.row, weak)
+    # What is known hangs on the whole mask, else the part is enough.
+    label = read_mask(example, VOI_ZYX if apart or flat else shape)
+    if not label.any() and (apart or flat or not read_mask(example).any()):
         raise CaseError(Reason.EMPTY_MASK, f"{example.row['label_path']}: no lesion voxel")
-    box = _box(shape)
     marks = region.marks
-    marks |= np.where(label[box], np.uint8(LESION), np.uint8(0))
-    known = _known(label, example.row, weak)
-    marks[slice(None) if known is None else known[box]] |= np.uint8(SUPERVISED)
+    if not (apart or flat):
+        # In place: to make and free arrays for each item costs more than what is done to them.
+        lesion = label.view(np.uint8)
+        marks |= np.multiply(lesion, np.uint8(LESION), out=lesion)
+        marks |= np.uint8(SUPERVISED)
+        return region
+    box = _box(shape)
+    marks |= label[box] * np.uint8(LESION)
+    marks[_known(label, example.row, apart, flat)[box]] |= np.uint8(SUPERVISED)
     return region
 
 
-def _known(label: NDArray[np.bool_], row: Row, weak: Weak) -> NDArray[np.bool_] | None:
-    """Voxels of a VOI of which the mask says what they are; None where it says so of all."""
+def _partly(row: Row, weak: Weak) -> tuple[bool, bool]:
+    """Whether of a mask only what is about the lesion, and only its annotated slices, are known."""
+    if weak == "background":
+        return False, False
     apart = row.get("annotation_scope") == AnnotationScope.TARGET
-    flat = row["supervision"] == Supervision.WEAK_2D
-    if weak == "background" or not (apart or flat):
-        return None
+    return apart, row["supervision"] == Supervision.WEAK_2D
+
+
+def _known(label: NDArray[np.bool_], row: Row, apart: bool, flat: bool) -> NDArray[np.bool_]:
+    """Voxels of a VOI of which the mask says what they are."""
     known = np.zeros(VOI_ZYX, bool)
     known[_about(label, row) if apart else (slice(None),) * 3] = True
     if flat:

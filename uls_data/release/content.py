@@ -18,6 +18,7 @@ from uls_data.manifest.parquet import manifest_files, read_table, row_key
 from uls_data.manifest.row import Row
 from uls_data.outcome import LEAKS, Status
 from uls_data.release.parts import Member
+from uls_data.volumes.b2nd import SUFFIX
 
 # Why rows of the build are not in the release.
 LEFT_LEAK = "leak, left out by --drop-leaks"
@@ -178,6 +179,8 @@ def _row_problem(row: Row) -> str | None:
         what = path.removesuffix("_path")
         if row[path] is None:
             return f"it has no {what}: images and labels are released in pairs"
+        if str(row[path]).endswith(SUFFIX):
+            return f"its {what} is in a store; release the build that it was exported from"
         if row[path] != expected[path]:
             return f"its {what} is {row[path]}; expected {expected[path]}"
         if row[sha256] is None or row[voxels] is None:

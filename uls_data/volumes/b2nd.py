@@ -1,0 +1,193 @@
+"""Voxels in b2nd files (Blosc2): a part is read at the cost of the blocks that it touches.
+
+Blocks and codec are measured in docs/training.md, section *A store*.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uls_data.errors import CaseError, SourceError
+from uls_data.geometry import Triple
+from uls_data.outcome import Reason
+
+SUFFIX = ".b2nd"
+Frame = Literal["scan", "voi"]
+# Axes z, y, x, as they lie in memory. A chunk is what is listed in the file's index, a block what
+# is decoded at once.
+_CHUNK, _BLOCK = (32, 64, 64), (8, 32, 32)
+_SAID = "uls-data"
+_DTYPES = ("|u1", "<i2", "<i4")
+# No scan is as large; what an array of this size would need is not allocated on a file's word.
+LARGEST_VOXELS = 1 << 30
+_LARGEST_CHUNK = 1 << 24
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A file of voxels, open for reading.
+
+    Attributes
+    ----------
+    path : Path
+    shape : tuple of 3 int
+        x, y, z.
+    frame : str
+        What `origin` counts in: the voxels of a `scan`, or those of one `voi`.
+    origin : tuple of 3 int
+        Index in that frame of the array's first voxel, x, y, z.
+    """
+
+    path: Path
+    shape: Triple
+    frame: Frame
+    origin: Triple
+    _array: Any
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Uint8, int16 or int32."""
+        dtype: np.dtype[Any] = np.dtype(self._array.dtype)
+        return dtype
+
+    def read(self, box: tuple[slice, slice, slice]) -> NDArray[np.integer]:
+        """Voxels of a box (x, y, z) of the array, indexed [x, y, z], x fastest in memory.
+
+        Raises
+        ------
+        CaseError
+            `unreadable`: the blocks cannot be decoded.
+        """
+        shape = tuple(part.stop - part.start for part in box)
+        if 0 in shape:
+            return np.zeros(shape, self.dtype, order="F")
+        try:
+            voxels: NDArray[np.integer] = self._array[box[::-1]]
+        except Exception as error:
+            # On damaged blocks the library raises whatever its own code trips over.
+            raise _unreadable(self.path, error) from error
+        return voxels.T
+
+
+def check_blosc2() -> None:
+    """Say what to install where blosc2 is not.
+
+    Raises
+    ------
+    SourceError
+    """
+    try:
+        import blosc2  # noqa: F401
+    except ImportError as error:
+        raise SourceError(
+            "stores are written and read by blosc2, which is not installed: "
+            "pip install 'uls-data[store]'"
+        ) from error
+
+
+def packed(voxels: NDArray[np.integer], frame: Frame, origin: Triple) -> bytes:
+    """Bytes of a file; same voxels, same bytes, with the same version of blosc2.
+
+    Parameters
+    ----------
+    voxels : ndarray, shape (x, y, z), uint8, int16 or int32
+    frame, origin
+        See `Blocks`.
+    """
+    import blosc2
+
+    array = np.ascontiguousarray(voxels.T)
+    chunk = tuple(min(n, most) for n, most in zip(array.shape, _CHUNK, strict=True))
+    block = tuple(min(n, most) for n, most in zip(chunk, _BLOCK, strict=True))
+    settings = {
+        "codec": blosc2.Codec.LZ4,
+        "clevel": 9,
+        "filters": [blosc2.Filter.BITSHUFFLE],
+        "filters_meta": [0],
+        "typesize": array.itemsize,
+        # Several threads put their blocks into a chunk in the order in which they end.
+        "nthreads": 1,
+    }
+    said = {_SAID: {"frame": frame, "origin": list(origin)}}
+    with _own_settings():
+        made = blosc2.asarray(array, chunks=chunk, blocks=block, cparams=settings, meta=said)
+        return bytes(made.to_cframe())
+
+
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    """Keep what the machine has, and its variables such as BLOSC_CLEVEL, out of the bytes.
+
+    The variables overrule what the library is told. The number of threads that it uses otherwise,
+    as many as there are processors, is written into the file as that of readers.
+    """
+    import blosc2
+
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("BLOSC_")}
+    threads = blosc2.set_nthreads(1)
+    try:
+        yield
+    finally:
+        blosc2.set_nthreads(threads)
+        os.environ.update(kept)
+
+
+def open_blocks(path: Path) -> Blocks:
+    """Open a file that exists; nothing but its header is read.
+
+    Raises
+    ------
+    CaseError
+        `unreadable`: damaged, or not what `packed` writes; `too_large`.
+    SourceError
+        blosc2 is not installed.
+    """
+    check_blosc2()
+    import blosc2
+
+    try:
+        array = blosc2.open(str(path.absolute()), mode="r", dparams={"nthreads": 1})
+        if not isinstance(array, blosc2.NDArray):
+            raise ValueError("it is not an array")
+        shape, chunk = tuple(map(int, array.shape)), tuple(map(int, array.chunks))
+        said = array.schunk.meta[_SAID]
+        frame, origin = said["frame"], said["origin"]
+        dtype = np.dtype(array.dtype)
+    except Exception as error:
+        # On damaged headers the library raises whatever its own code trips over.
+        raise _unreadable(path, error) from error
+    if prod(shape) > LARGEST_VOXELS or prod(chunk) > _LARGEST_CHUNK:
+        raise CaseError(
+            Reason.TOO_LARGE, f"{path.name}: {shape} voxels in chunks of {chunk} are not a scan's"
+        )
+    if (
+        len(shape) != 3
+        or dtype.str not in _DTYPES
+        or frame not in ("scan", "voi")
+        or not isinstance(origin, list)
+        or len(origin) != 3
+        or not all(isinstance(at, int) for at in origin)
+    ):
+        raise CaseError(
+            Reason.UNREADABLE,
+            f"{path.name}: expected x, y, z of whole numbers and where they begin, found "
+            f"{dtype.str} of shape {shape}",
+        )
+    z, y, x = shape
+    return Blocks(path, (x, y, z), frame, (origin[0], origin[1], origin[2]), array)
+
+
+def _unreadable(path: Path, error: Exception) -> CaseError:
+    return CaseError(
+        Reason.UNREADABLE,
+        f"{path.name}: damaged, or no array of a store ({error}); export the store again",
+    )
