@@ -200,6 +200,7 @@ def test_dependencies_are_what_is_imported() -> None:
         used
         - {
             "uls-data",
+            "blosc2",
             "highdicom",
             "onnxruntime",
             "openpyxl",
