@@ -19,7 +19,7 @@ from uls_data.manifest.choice import voi_of
 from uls_data.manifest.example import Example
 from uls_data.manifest.opened import voxels_of
 from uls_data.manifest.row import Row
-from uls_data.manifest.stored import is_placed
+from uls_data.manifest.scan_view import is_placed
 from uls_data.outcome import Reason
 from uls_data.voi import VOI_SHAPE
 from uls_data.volumes.b2nd import LARGEST_VOXELS, SUFFIX, Frame, packed

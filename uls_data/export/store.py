@@ -186,7 +186,7 @@ def _refuse_others(to: Path, tasks: Sequence[ScanTask]) -> None:
 
 
 def _inputs(task: ScanTask) -> str:
-    """Hash of all that the bytes of a scan's files hang on."""
+    """Hash of all that the bytes of a scan's files depend on."""
     rows = []
     for example in task.examples:
         row = example.row

@@ -17,7 +17,7 @@ from uls_data.manifest.choice import COLUMNS, Choice, best, is_of, lesion_of, vo
 from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.manifest.parquet import read_table
 from uls_data.manifest.row import Row
-from uls_data.manifest.stored import SUFFIX, stored_image, stored_mask
+from uls_data.manifest.scan_view import SUFFIX, stored_image, stored_mask
 from uls_data.outcome import Reason
 from uls_data.voi import VOI_SHAPE, hounsfield
 from uls_data.volumes import read_volume

@@ -138,7 +138,7 @@ def read_region(example: Example, weak: Weak, shape: Triple = VOI_ZYX) -> Region
     """
     region = read_image(example, shape)
     apart, flat = _partly(example.row, weak)
-    # What is known hangs on the whole mask, else the part is enough.
+    # What is known depends on the whole mask, else the part is enough.
     label = read_mask(example, VOI_ZYX if apart or flat else shape)
     if not label.any() and (apart or flat or not read_mask(example).any()):
         raise CaseError(Reason.EMPTY_MASK, f"{example.row['label_path']}: no lesion voxel")
