@@ -143,6 +143,20 @@ def test_no_picture_comes_from_outside_of_out(archive: Path, tmp_path: Path) -> 
             server.wall.picture(1)
 
 
+def test_a_mask_without_an_image_has_a_picture_and_one_with_a_broken_image_has_none(
+    archive: Path,
+) -> None:
+    path = archive / "manifest" / "s.parquet"
+    rows = [*iterate_rows(path)]
+    (archive / str(rows[1]["image_path"])).write_bytes(b"broken")
+    rows[0]["image_path"] = None
+    write_manifest(rows, path)
+    with triage_server(archive) as server:
+        assert thumbnail_numbers(server.wall.picture(0)) is not None
+        with pytest.raises(ManifestError, match="not a NIfTI file"):
+            server.wall.picture(1)
+
+
 def test_tiles_say_what_stands_below_the_pictures(client: Client) -> None:
     first, second = client.json("/api/tiles?numbers=3,1&column=predicted_dice")
     assert (first["number"], first["voi_id"], first["value"]) == (3, "c4_lesion_01_sample_0", None)

@@ -100,7 +100,7 @@ class Wall:
 
 
 def _drawn(voi: Voi) -> bytes:
-    if not voi.mask.size or voi.image is None:
+    if not voi.mask.size or (voi.image is None and voi.row["image_path"] is not None):
         raise ManifestError(" ".join(voi.problems) or "the mask is empty")
     label = np.zeros(VOI_SHAPE, bool)
     box = tuple(slice(a, a + n) for a, n in zip(voi.start, voi.mask.shape, strict=True))
