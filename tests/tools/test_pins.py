@@ -113,7 +113,7 @@ def test_geometry_says_which_series_are_even(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"index": "24.0.0"}, ["pins idc-index-data 24.0.0", "is of 25.0.5"]),
+        ({"index": "24.0.0"}, ["pins idc-index-data 24.0.0", "is 25.0.5"]),
         ({"collections": ["nowhere"]}, ["no such annotations"]),
         ({"images": ["PT"]}, ["no such images"]),
     ],

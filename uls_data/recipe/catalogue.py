@@ -172,9 +172,15 @@ def _short(found: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+@cache
+def _schema() -> dict[str, Any]:
+    """JSON Schema of recipes: made once, for it reads the source of every part."""
+    return Recipe.model_json_schema()
+
+
 def _schema_at(place: list[Any]) -> dict[str, Any]:
     """Part of the JSON Schema that describes a place in a recipe."""
-    schema: dict[str, Any] = Recipe.model_json_schema()
+    schema = _schema()
     definitions = schema.get("$defs", {})
     here: dict[str, Any] = schema
     for part in place:
@@ -204,7 +210,7 @@ def _fields_beside(place: list[Any], content: dict[str, Any]) -> list[str]:
         here = here[part] if isinstance(here, dict | list) else {}
     schema = _schema_at(place[:-1])
     known = set(schema.get("properties", {}))
-    definitions = Recipe.model_json_schema().get("$defs", {})
+    definitions = _schema().get("$defs", {})
     for option in [*schema.get("oneOf", []), *schema.get("anyOf", [])]:
         known |= set(
             definitions.get(option.get("$ref", "").split("/")[-1], {}).get("properties", {})
