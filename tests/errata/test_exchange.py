@@ -267,7 +267,7 @@ def test_which_mask_is_meant(out: Path, tmp_path: Path) -> None:
         "before": row["label_voxels_sha256"],
     }
     overlay.write_text(json.dumps({"name": "drop", "title": "One", "corrections": [drop]}))
-    with pytest.raises(ErrataError, match=r"drop.yaml says drop of .* \(a cyst\)"):
+    with pytest.raises(ErrataError, match=r"drop\.yaml: .*: drop \(a cyst\)"):
         write_edit(voi_id(0), out, tmp_path / "edits", overlay=overlay)
     apply_errata(overlay, out)
     with pytest.raises(ErrataError, match=r"has no mask that counts: .*corrected is erratum_drop"):
