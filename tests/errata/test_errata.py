@@ -230,7 +230,7 @@ def test_bad_patches_are_refused(out: Path, tmp_path: Path, fault: str) -> None:
         "shape": nifti_gz(np.asfortranarray(NEW[:, :, :-1]), AFFINE),
         "gzip": b"\x1f\x8b nothing",
     }
-    message = {"missing": "there is no", "other": "is not the file of its name"} | {
+    message = {"missing": ": no patches/", "other": "is not the file of its name"} | {
         "affine": "mm off its VOI",
         "values": "0 and 1 only",
         "shape": "grid",

@@ -85,7 +85,7 @@ def test_links_and_the_same_call_again(built: Path, tmp_path: Path) -> None:
     export_nnunet(built, tmp_path, folds=2, link=True)
     assert image.is_file() and {path: path.read_bytes() for path in before} == before
     (folder / "imagesTr" / "another_0000.nii.gz").write_bytes(b"")
-    with pytest.raises(SourceError, match="is not of this export"):
+    with pytest.raises(SourceError, match="does not belong to this export"):
         export_nnunet(built, tmp_path, folds=2)
 
 

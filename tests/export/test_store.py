@@ -186,7 +186,7 @@ def test_what_changed_is_written_again(built: Path, tmp_path: Path) -> None:
 def test_other_files_are_refused(built: Path, store: Path, tmp_path: Path) -> None:
     to = linked(store, tmp_path)
     (to / "own" / "scans" / "stranger.b2nd").write_bytes(b"")
-    with pytest.raises(SourceError, match=r"stranger.b2nd is not of this export"):
+    with pytest.raises(SourceError, match=r"stranger.b2nd does not belong to this export"):
         export_store(built, to)
 
 

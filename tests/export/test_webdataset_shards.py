@@ -82,7 +82,7 @@ def test_an_interrupted_export_goes_on(built: Path, shards: Path, tmp_path: Path
     assert hashes(to) == hashes(shards)
     with tarfile.open(to / "train-000000.tar") as tar:
         assert {(m.mtime, m.uid, m.uname) for m in tar} == {(0, 0, "")}
-    with pytest.raises(SourceError, match="not of this export"):
+    with pytest.raises(SourceError, match="does not belong to this export"):
         export_webdataset(built, to, folds=2, shard_size=100)
 
 

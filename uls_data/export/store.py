@@ -182,7 +182,7 @@ def _refuse_others(to: Path, tasks: Sequence[ScanTask]) -> None:
         if path.name.startswith(TEMPORARY_PREFIX):
             remove_temporaries(path.parent)
         elif not path.is_dir() and path.relative_to(to).as_posix() not in known:
-            raise SourceError(f"{path} is not of this export; name another folder")
+            raise SourceError(f"{path} does not belong to this export; name another folder")
 
 
 def _inputs(task: ScanTask) -> str:

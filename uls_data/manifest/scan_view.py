@@ -48,7 +48,7 @@ def stored_image(path: Path, row: Row, box: Box) -> NDArray[np.integer]:
     Raises
     ------
     CaseError
-        The file is damaged, or is not of this VOI.
+        The file is damaged, or does not belong to this VOI.
     """
     return _view(path, row, box, row.get("pad_value_hu"))
 
