@@ -69,27 +69,48 @@ class Keys:
         found = (runs(getattr(self, field.name))[0] for field in fields(self))
         return Keys(*(keys[keys != _ABSENT] for keys in found))
 
-    def copy_to(self, other: Keys, start: int) -> None:
-        """Put them into those of more rows."""
-        for field in fields(self):
-            keys = getattr(self, field.name)
-            getattr(other, field.name)[start : start + len(keys)] = keys
+
+@dataclass(frozen=True)
+class Known:
+    """Keys to look among: each once and in order, none missing.
+
+    Attributes
+    ----------
+    file, voxels, scan_file, series, scan : ndarray of uint64
+        As of `Keys`.
+    people : ndarray of uint64
+        Patients, by rows and by crosswalks.
+    """
+
+    file: Numbers
+    voxels: Numbers
+    scan_file: Numbers
+    series: Numbers
+    scan: Numbers
+    people: Numbers
+
+    def __bool__(self) -> bool:
+        return any(len(getattr(self, field.name)) for field in fields(self))
 
 
-def blank(rows: int) -> Keys:
-    """Keys of so many rows, none of them known."""
-    return Keys(*(np.zeros(rows, np.uint64) for _ in fields(Keys)))
+def known(parts: list[Keys]) -> Known:
+    """Join the keys of several tables, and empty the list: they are many."""
+    lists: dict[str, list[Numbers]] = {field.name: [] for field in fields(Known)}
+    while parts:
+        part = parts.pop()
+        for name, of in lists.items():
+            of += [part.patient, part.listed] if name == "people" else [getattr(part, name)]
+        del part
+    return Known(**{name: joined(lists.pop(name)) for name in list(lists)})
 
 
-def joined(parts: list[Keys]) -> Keys:
-    """Keys of several tables, one after another."""
-    empty = np.empty(0, np.uint64)
-    return Keys(
-        *(
-            np.concatenate([empty, *(getattr(part, field.name) for part in parts)])
-            for field in fields(Keys)
-        )
-    )
+def joined(parts: list[Numbers]) -> Numbers:
+    """Keys of several lists, each once and in order, without missing ones."""
+    keys = np.concatenate([np.empty(0, np.uint64), *parts])
+    parts.clear()
+    keys.sort()
+    found, _ = runs(keys)
+    return found[1:] if len(found) and found[0] == _ABSENT else found
 
 
 def runs(keys: Numbers) -> tuple[Numbers, NDArray[np.intp]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -15,7 +16,7 @@ from uls_data.manifest.parquet import count_rows, iterate_tables, manifest_files
 from uls_data.manifest.row import Row
 from uls_data.outcome import Status
 from uls_data.passports.document import TRAINED, Passport
-from uls_data.passports.keys import COLUMNS, Keys, Numbers, blank, joined, keys_of, runs
+from uls_data.passports.keys import COLUMNS, Keys, Known, Numbers, joined, keys_of, known, runs
 
 SAME_FILE, SAME_VOXELS, SAME_SERIES, SAME_PATIENT = (
     *("same_file", "same_voxels", "same_series", "same_patient"),
@@ -29,7 +30,6 @@ KINDS = {
 _SHOWN = ("source", "case_id", "patient_id", "voi_id", "layer", "split")
 _AT_A_TIME = 1 << 13
 _ROWS_AT_A_TIME = 1 << 16
-_KEYS_AT_A_TIME = 1 << 19
 Mask = NDArray[np.bool_]
 
 
@@ -91,42 +91,46 @@ def seen_by(passport: Passport, manifests: str | Path | Sequence[str | Path]) ->
     ManifestError, PassportError
     """
     files = manifest_files(manifests)
-    with ThreadPoolExecutor(1, "passport") as pool:
-        of_model = pool.submit(_of_model, passport)
-        ours, ok = _of_manifests(files)
-        trained, others, nameless = of_model.result()
-    kinds = _shared(ours, trained)
-    for found in kinds.values():
-        found &= ok
-    seen = np.logical_or.reduce(list(kinds.values()))
-    left = ok & ~seen
-    heldout = np.zeros(len(ok), bool)
-    if len(others.scan) and left.any():
-        apart = _shared(ours.chosen(left), others)
-        heldout[left] = np.logical_or.reduce(list(apart.values()))
-    untold = left if not passport.complete else left & ours.nameless
+    trained, others, nameless = _of_model(passport)
+    rows = sum(count_rows(file) for file in files)
+    ok, unnamed = np.zeros(rows, bool), np.zeros(rows, bool)
+    ours, apart = _Found(rows, trained), _Found(rows, others)
+    start = 0
+    for table in _ahead(_tables(files)):
+        here = slice(start, start + len(table))
+        keys = keys_of(table)
+        ok[here] = np.array(pc.equal(table["status"], Status.OK.value), bool)
+        unnamed[here] = keys.nameless
+        for found in (ours, apart):
+            found.look(keys, here)
+        start = here.stop
+    # A row without a VOI may still tell whose scan it is.
+    kinds = {kind: found & ok for kind, found in ours.kinds(np.ones(rows, bool)).items()}
+    left = ok & ~np.logical_or.reduce(list(kinds.values()))
+    heldout = np.logical_or.reduce(list(apart.kinds(left).values()))
+    untold = left if not passport.complete else left & unnamed
     return Seen(files, passport, ok, kinds, heldout, untold, nameless)
 
 
-def _of_manifests(files: Sequence[Path]) -> tuple[Keys, Mask]:
-    """Keys of all rows, and which of them have a VOI."""
-    keys = blank(sum(count_rows(file) for file in files))
-    ok = np.zeros(len(keys.file), bool)
-    start = 0
+def _tables(files: Sequence[Path]) -> Iterator[pa.Table]:
     for file in files:
-        for table in iterate_tables(file, (*COLUMNS, "status"), _ROWS_AT_A_TIME):
-            stop = start + len(table)
-            keys_of(table).copy_to(keys, start)
-            ok[start:stop] = np.array(pc.equal(table["status"], Status.OK.value), bool)
-            start = stop
-    return keys, ok
+        yield from iterate_tables(file, (*COLUMNS, "status"), _ROWS_AT_A_TIME)
 
 
-def _of_model(passport: Passport) -> tuple[Keys, Keys, int]:
+def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Tables, each read while the one before it is compared."""
+    with ThreadPoolExecutor(1, "tables") as pool:
+        coming = pool.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = pool.submit(next, tables, None)
+            yield table
+
+
+def _of_model(passport: Passport) -> tuple[Known, Known, int]:
     """Keys of what trained it, of what it held or left out, and how many of it have but a name."""
     trained, others = [], []
     nameless = 0
-    for table in passport.tables((*COLUMNS, "role", "stage")):
+    for table in _ahead(passport.tables((*COLUMNS, "role", "stage"))):
         keys = keys_of(table)
         of_training = np.array(pc.equal(table["role"], TRAINED), bool)
         if not of_training.all():
@@ -134,43 +138,59 @@ def _of_model(passport: Passport) -> tuple[Keys, Keys, int]:
             keys = keys.chosen(of_training)
         nameless += int(keys.nameless.sum())
         trained.append(keys.compact())
-    return joined(trained), joined(others), nameless
+    return known(trained), known(others), nameless
 
 
-def _shared(ours: Keys, theirs: Keys) -> dict[str, Mask]:
-    same_file = _among(ours.file, theirs.file)
-    voxels = _among(ours.voxels, theirs.voxels)
-    scan = _among(ours.scan_file, theirs.scan_file)
-    scan |= _among(ours.series, theirs.series)
-    scan |= _among(ours.scan, theirs.scan)
-    people = _telling(theirs.patient, theirs.listed)
-    patient = _among(ours.patient, people) | _among(ours.listed, people)
-    matched = same_file | voxels | scan
-    if matched.any():
-        patient |= matched | _among(ours.patient, _telling(ours.patient[matched]))
-    return {SAME_FILE: same_file, SAME_VOXELS: voxels, SAME_SERIES: scan, SAME_PATIENT: patient}
+class _Found:
+    """Rows of manifests, looked up among what is known, some at a time."""
 
+    def __init__(self, rows: int, among: Known) -> None:
+        self._known = among
+        self._masks = {kind: np.zeros(rows, bool) for kind in KINDS}
+        self._patient = np.zeros(rows if among else 0, np.uint64)
 
-def _telling(*keys: Numbers) -> Numbers:
-    """Keys in order; rows without one left out."""
-    found = np.concatenate([key[key != 0] for key in keys]) if len(keys) > 1 else keys[0]
-    found = found if found.all() else found[found != 0]
-    return np.sort(found)
+    def look(self, keys: Keys, here: slice) -> None:
+        """Look up the keys of some rows."""
+        if not self._known:
+            return
+        of, masks = self._known, self._masks
+        masks[SAME_FILE][here] = _among(keys.file, of.file)
+        masks[SAME_VOXELS][here] = _among(keys.voxels, of.voxels)
+        masks[SAME_SERIES][here] = (
+            _among(keys.scan_file, of.scan_file)
+            | _among(keys.series, of.series)
+            | _among(keys.scan, of.scan)
+        )
+        masks[SAME_PATIENT][here] = _among(keys.patient, of.people) | _among(keys.listed, of.people)
+        self._patient[here] = keys.patient
 
+    def kinds(self, rows: Mask) -> dict[str, Mask]:
+        """Those of some rows that share something, by `KINDS`.
 
-def _among(keys: Numbers, others: Numbers) -> Mask:
-    """Whether each key is one of the others; a missing one is not."""
-    table = _telling(others)
-    found = np.zeros(len(keys), bool)
-    if not len(table):
+        Who has a scan that is known is a patient who is known: all rows of that patient count.
+        """
+        found = {kind: mask & rows for kind, mask in self._masks.items()}
+        matched = found[SAME_FILE] | found[SAME_VOXELS] | found[SAME_SERIES]
+        if matched.any():
+            people = joined([self._patient[matched]])
+            whose = np.zeros_like(matched)
+            for start in range(0, len(rows), _ROWS_AT_A_TIME):
+                some = slice(start, start + _ROWS_AT_A_TIME)
+                whose[some] = _among(self._patient[some], people)
+            found[SAME_PATIENT] |= rows & (matched | whose)
         return found
-    for start in range(0, len(keys), _KEYS_AT_A_TIME):
-        words, at = runs(keys[start : start + _KEYS_AT_A_TIME])
-        # In order: a search at random would wait for memory at every step.
-        order = np.argsort(words)
-        words = words[order]
-        place = np.minimum(np.searchsorted(table, words), len(table) - 1)
-        there = np.empty(len(words), bool)
-        there[order] = table[place] == words
-        found[start : start + _KEYS_AT_A_TIME] = there[at]
+
+
+def _among(keys: Numbers, table: Numbers) -> Mask:
+    """Whether each key is one of a table in order; a missing one is not."""
+    if not len(table):
+        return np.zeros(len(keys), bool)
+    words, at = runs(keys)
+    # In order: a search at random would wait for memory at every step.
+    order = np.argsort(words)
+    words = words[order]
+    place = np.minimum(np.searchsorted(table, words), len(table) - 1)
+    there = np.empty(len(words), bool)
+    there[order] = table[place] == words
+    found: Mask = there[at]
     return found
