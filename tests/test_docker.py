@@ -79,7 +79,9 @@ def test_the_context_is_what_is_copied() -> None:
 
 def test_what_the_wheel_is_made_of_is_copied() -> None:
     project, wheel = PYPROJECT["project"], PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
-    needed = {"pyproject.toml", "constraints.txt", project["readme"], *project["license-files"]}
+    hook = PYPROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    needed = {"pyproject.toml", "constraints.txt", *project["license-files"]}
+    needed |= {fragment["path"] for fragment in hook["fragments"]}
     needed |= {*wheel["packages"], *wheel["force-include"]}
     assert needed <= set(copied())
 

@@ -55,7 +55,7 @@ def test_a_row_finds_its_slice_or_says_why_not(
     assert "(case p02, series 7): the case has 2 CT series, with the numbers 4" in absent[0]
     assert "(series 2): no folder of a CT series has the name of its case" in absent[1]
     skipped = " ".join(row["detail"] or "" for row in rows if row["reason"] == "not_measured")
-    assert "no lesion of now: negated" in skipped and "1 rows of lesions.csv are" in skipped
+    assert "no lesion of now: negated" in skipped and "1 rows of lesions.csv belong" in skipped
     assert "Jane" not in repr(rows)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from uls_data.ids import readable
 from uls_data.recipe import load_recipe, recipe_names
-from uls_data.recipe.reader import VolumePairs
 from uls_data.sources.looking import Look
 from uls_data.sources.patterns import pattern_regex
 
@@ -55,10 +54,8 @@ def _pairs(look: Look) -> Iterator[tuple[str, int]]:
     names = [readable(path.as_posix()) for path in look.volumes]
     for name in recipe_names():
         reader = load_recipe(name).recipe.reader
-        if not isinstance(reader, VolumePairs):
-            continue
         most = 0
-        for layout in reader.layouts:
+        for layout in getattr(reader, "layouts", ()):  # what readers of pairs have
             if layout.mask is None:
                 continue
             both = [pattern_regex(one, reader.case) for one in (layout.image, layout.mask)]
