@@ -109,8 +109,9 @@ def joined(parts: list[Numbers]) -> Numbers:
     keys = np.concatenate([np.empty(0, np.uint64), *parts])
     parts.clear()
     keys.sort()
-    found, _ = runs(keys)
-    return found[1:] if len(found) and found[0] == _ABSENT else found
+    first = keys != _ABSENT
+    first[1:] &= keys[1:] != keys[:-1]
+    return keys[first]
 
 
 def runs(keys: Numbers) -> tuple[Numbers, NDArray[np.intp]]:
