@@ -36,7 +36,7 @@ _COMMANDS = {
     "certify": ("certify", "State a risk of 3D pseudo-masks, and mark the rows that meet it."),
     "contact-sheet": ("contact_sheet", "Draw slice, lines and masks of any set of lesions."),
     "index": ("index", "Write the manifest of an existing archive of VOIs."),
-    "columns": ("columns", "List the columns of manifests, or tell all about one."),
+    "columns": ("columns", "List the columns of manifests, or describe one."),
     "query": ("query", "Print the rows of manifests that meet an expression."),
     "mine": ("mine", "Find measured lesions in radiology reports; English and Dutch."),
     "passport": ("passport", "Print what trained a model: lesions, series, patients, hashes."),
@@ -52,7 +52,7 @@ _COMMANDS = {
     "report": ("report", "Write one page about a build: counts, figures, outliers, pictures."),
     "stats": ("stats", "Print the paper's Table 1 of any manifest."),
     "split": ("split", "Draw a part of a set by patient, balanced by a column."),
-    "triage": ("triage", "Look at VOIs one by one in a browser; judge them with the keyboard."),
+    "triage": ("triage", "Look at VOIs in a browser; judge and edit their masks."),
 }
 
 _INTERRUPTED = "Interrupted. Run the same command again to continue."

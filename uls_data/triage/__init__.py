@@ -1,4 +1,4 @@
-"""Look at VOIs one by one in a browser, and judge them with the keyboard.
+"""Look at VOIs in a browser, on a wall or one by one, and judge and edit their masks.
 
 The server is for this machine only. It shows three planes of every VOI; each verdict goes at once
 into an errata overlay. Nothing that was built is changed.
