@@ -111,7 +111,8 @@ def joined(parts: list[Numbers]) -> Numbers:
     keys.sort()
     first = keys != _ABSENT
     first[1:] &= keys[1:] != keys[:-1]
-    return keys[first]
+    found: Numbers = keys[first]
+    return found
 
 
 def runs(keys: Numbers) -> tuple[Numbers, NDArray[np.intp]]:
