@@ -1,6 +1,6 @@
 """From raw CT lesion archives to training sets for universal lesion segmentation.
 
-Functions, in the order of the work; each command of `uls-data` is a thin skin over one of them:
+Functions, in the order of the work; most commands of `uls-data` are a thin skin over one of them:
 
     fetch                                 raw archives that a recipe pins, downloaded
     build, index                          raw archives, or existing VOIs, to a manifest
