@@ -51,6 +51,18 @@ def test_nnunet_lists_files_of_cases(tmp_path: Path) -> None:
     assert case.case_id == "p1" and case.mask == Path("truth/a_gt.nii.gz")
 
 
+def test_names_that_no_file_can_have(tmp_path: Path) -> None:
+    """JSON holds lone surrogates, and letters of which a file name can have fewer."""
+    files = {"images": [PAIR["image"]], "label": PAIR["label"]}
+    other = {"images": ["scans/b/ct.nii.gz"], "label": "truth/b/ct_gt.nii.gz"}
+    write_list(tmp_path, {"dataset": {"\ud800\x1b/p": files, "患" * 200: other}, "\udcff": [{}]})
+    found = listed_files(tmp_path, Path("list.json"))
+    assert [*found] == ["___p", "患" * 40, "_[0]"]
+    assert [case.problem is None for case in found.values()] == [True, True, False]
+    build(_recipe(tmp_path), tmp_path, tmp_path / "out")
+    assert len([*tmp_path.glob("out/mine/images/*.nii.gz")]) == 3
+
+
 def test_a_list_below_the_root_may_lead_up_in_it(tmp_path: Path) -> None:
     items = [{key: f"../{path}" for key, path in PAIR.items()}]
     write_list(tmp_path, [])
@@ -71,6 +83,8 @@ def test_a_list_below_the_root_may_lead_up_in_it(tmp_path: Path) -> None:
         ({"image": "list.json", "label": PAIR["label"]}, Reason.UNSUPPORTED_FORMAT, "not a volume"),
         ({"image": "scans/a\0.nii", "label": PAIR["label"]}, Reason.UNREADABLE, "control"),
         ({"image": "a\x1b[2J.nii", "label": PAIR["label"]}, Reason.UNREADABLE, "control"),
+        ({"image": "\ud800.nii", "label": PAIR["label"]}, Reason.UNREADABLE, "control"),
+        ({"image": f"{300 * 'a'}.nii", "label": PAIR["label"]}, Reason.IMAGE_MISSING, "not there"),
         ({"image": "scans/gone.nii", "label": PAIR["label"]}, Reason.IMAGE_MISSING, "training[0]"),
         ({"image": PAIR["image"], "label": "truth/gone.nii"}, Reason.MASK_MISSING, "is not there"),
         ({"image": PAIR["image"]}, Reason.NOT_ANNOTATED, "no label"),

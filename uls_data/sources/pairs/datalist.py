@@ -6,12 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from os.path import normpath
+from os.path import isfile, normpath
 from pathlib import Path
 from typing import Any
 
 from uls_data.errors import CaseError, SourceError
-from uls_data.ids import readable
 from uls_data.outcome import Reason
 from uls_data.sources.case_files import CaseFiles, check_inside, natural_key
 from uls_data.sources.format import Search
@@ -19,7 +18,7 @@ from uls_data.sources.patterns import split_suffix
 from uls_data.volumes.volume import suffix_of
 
 _MOST_BYTES, _MOST_ENTRIES = 64 << 20, 200_000
-_LONGEST_NAME = 120
+_LONGEST_NAME_BYTES = 120
 
 
 @dataclass(frozen=True)
@@ -74,10 +73,10 @@ def _entries(content: Any) -> Iterator[Entry]:
     for part, items in parts.items():
         if isinstance(items, list) and any(isinstance(item, dict) for item in items):
             for at, item in enumerate(items):
-                yield _entry(f"{part}[{at}]", "", item, "image")
+                yield _entry(f"{_plain(part)}[{at}]", "", item, "image")
         elif part == "dataset" and isinstance(items, dict):
             for name, item in items.items():
-                yield _entry(f"{part}.{name}", str(name), item, "images")
+                yield _entry(f"{part}.{_plain(name)}", name, item, "images")
 
 
 def _entry(place: str, name: str, item: Any, key: str) -> Entry:
@@ -90,6 +89,12 @@ def _entry(place: str, name: str, item: Any, key: str) -> Entry:
     if found == [None, None]:
         return Entry(place, name, None, None, f"names neither {key} nor label as a path")
     return Entry(place, name, found[0], found[1])
+
+
+def _plain(text: str) -> str:
+    """Text of a list as names and messages can hold it: its end, without what is not printable."""
+    plain = "".join(one if one.isprintable() else "_" for one in text)
+    return plain.encode()[-_LONGEST_NAME_BYTES:].decode(errors="ignore")
 
 
 def listed_pairs(search: Search, datalist: str) -> list[CaseFiles]:
@@ -153,8 +158,7 @@ def _names(entries: list[Entry]) -> list[str]:
     for name, path in zip(short, paths, strict=True):
         if counts[name] > 1:
             name = split_suffix(normpath(path))[0]
-        name = readable(name).strip("./ ").replace("/", "_")[-_LONGEST_NAME:] or "case"
-        name = "".join(one if one.isprintable() else "_" for one in name)
+        name = _plain(name).strip("./ ").replace("/", "_") or "case"
         number, free = 2, name
         while free in taken:
             free, number = f"{name}-{number}", number + 1
@@ -176,11 +180,11 @@ def _case(root: Path, folder: Path, entry: Entry, name: str, need_images: bool) 
             raise CaseError(Reason.IMAGE_MISSING, f"{entry.place} has a label and no image")
         case = replace(case, image=image, mask=mask)
         for path, reason in ((image, Reason.IMAGE_MISSING), (mask, Reason.MASK_MISSING)):
-            if path is not None and not (root / path).is_file():
-                what = f"{readable(path.as_posix())}, which {entry.place} names, is not there"
+            if path is not None and not isfile(root / path):
+                what = f"{_plain(path.as_posix())}, which {entry.place} names, is not there"
                 raise CaseError(reason, what)
     except CaseError as error:
-        return replace(case, problem=(error.reason, readable(error.detail)))
+        return replace(case, problem=(error.reason, error.detail))
     return case
 
 
@@ -192,8 +196,7 @@ def _file(root: Path, folder: Path, text: str, place: str) -> Path:
     CaseError
         It leads out of the root, or is not a volume.
     """
-    shown = readable(text[:_LONGEST_NAME])
-    if "\0" in text or not text.isprintable():
+    if not text.isprintable():
         raise CaseError(Reason.UNREADABLE, f"{place} names a path with characters of control")
     # Absolute where the list was written for one machine.
     # No link is followed: `..` goes by the name.
@@ -203,10 +206,11 @@ def _file(root: Path, folder: Path, text: str, place: str) -> Path:
     if path.is_absolute() or ".." in path.parts:
         raise CaseError(
             Reason.PATH_LEAVES_ROOT,
-            f"{place} names {shown}, which lies outside of the folder that is read; give a folder "
-            "that holds the list and all its files",
+            f"{place} names {_plain(text)}, which lies outside of the folder that is read; give a "
+            "folder that holds the list and all its files",
         )
     if not suffix_of(path):
-        raise CaseError(Reason.UNSUPPORTED_FORMAT, f"{place} names {shown}, which is not a volume")
+        detail = f"{place} names {_plain(text)}, which is not a volume"
+        raise CaseError(Reason.UNSUPPORTED_FORMAT, detail)
     check_inside(path, root)
     return path
