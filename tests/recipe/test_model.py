@@ -107,9 +107,9 @@ def test_patient_rule() -> None:
 
 WRONG = [
     # change, words that the message must hold
-    ({"lesion_typ": "bone"}, ["lesion_typ", "no such field", "Did you mean `lesion_type`"]),
-    ({"reader__layout": []}, ["reader.layout", "Did you mean `layouts`"]),
-    ({"licence__nmae": "x"}, ["licence.nmae", "Did you mean `name`"]),
+    ({"lesion_typ": "bone"}, ["lesion_typ", "no such field", "Did you mean lesion_type?"]),
+    ({"reader__layout": []}, ["reader.layout", "Did you mean layouts?"]),
+    ({"licence__nmae": "x"}, ["licence.nmae", "Did you mean name?"]),
     ({"licence": None}, ["licence", "missing", "Add `licence: ...`"]),
     ({"licence__evidence": None}, ["licence.evidence", "missing", "Add"]),
     ({"reader__layouts__0__mask": None}, ["reader.layouts.0", "needs mask or instances"]),
@@ -124,6 +124,7 @@ WRONG = [
     ({"source": "My Source"}, ["source", "pattern", "'My Source'"]),
     ({"source": "../up"}, ["source", "'../up'"]),
     ({"reader__name": "dicom"}, ["reader", "volume_pairs", "dicom"]),
+    ({"reader__name": "volume_pair"}, ["reader", "Did you mean volume_pairs?"]),
     ({"instances": {"rule": "watershed"}}, ["instances", "components", "watershed"]),
     ({"instances__connectivity": 8}, ["instances.connectivity", "26", "found 8"]),
     ({"instances__values": []}, ["instances.values", "at least 1"]),

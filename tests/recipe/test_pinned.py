@@ -50,7 +50,7 @@ def test_http_on_this_machine_may_be_pinned(tmp_path: Path, url: str) -> None:
     ("fetch", "words"),
     [
         ({}, ["fetch", "names nothing"]),
-        ({"file": [FILE]}, ["fetch.file", "Did you mean `files`"]),
+        ({"file": [FILE]}, ["fetch.file", "Did you mean files?"]),
         *(
             ({"files": [{**FILE, "url": url}]}, ["fetch.files.0.url", "https://"])
             for url in ("http://a.org/x", "ftp://a.org/x", "file:///etc/passwd", "x", "https://")

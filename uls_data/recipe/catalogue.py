@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import hashlib
 import json
 import re
@@ -158,11 +157,12 @@ def _explain(problem: Any, content: dict[str, Any]) -> str:
             return f"{field}: missing. Add `{place[-1]}: ...`; {_meaning(place)}"
         case "extra_forbidden":
             known = _fields_beside(place, content)
-            near = difflib.get_close_matches(str(place[-1]), known, n=1)
-            hint = f"Did you mean `{near[0]}`?" if near else f"Known here: {', '.join(known)}."
-            return f"{field}: no such field. {hint} Otherwise remove it."
+            hint = did_you_mean(str(place[-1]), known) or f" Known here: {', '.join(known)}."
+            return f"{field}: no such field.{hint} Otherwise remove it."
         case "union_tag_invalid" | "union_tag_not_found" | "enum" | "literal_error":
-            hint = did_you_mean(str(found), re.findall("'([^']*)'", expected))
+            said = problem.get("ctx", {})
+            known = re.findall("'([^']*)'", said.get("expected_tags") or said.get("expected", ""))
+            hint = did_you_mean(str(said.get("tag", found)), known)
             return f"{field}: {expected}; found {_short(found)}.{hint or ' Choose one of those.'}"
     return f"{field}: {expected}; found {_short(found)}. {_meaning(place)}"
 
