@@ -105,6 +105,16 @@ def test_patient_rule() -> None:
     assert kits.patient_of("other") is None
 
 
+def test_without_source_a_schema_lacks_only_descriptions() -> None:
+    """As where the package is installed as bytecode."""
+    made: dict[str, Any] = {"__name__": "elsewhere"}
+    text = "from uls_data.recipe.part import Part\nclass Made(Part):\n    size: int\n    'Of it.'"
+    exec(text, made)  # fixed text
+    assert made["Made"].model_json_schema()["properties"] == {
+        "size": {"title": "Size", "type": "integer"}
+    }
+
+
 WRONG = [
     # change, words that the message must hold
     ({"lesion_typ": "bone"}, ["lesion_typ", "no such field", "Did you mean lesion_type?"]),

@@ -44,12 +44,15 @@ class Part(BaseModel):
 
 
 def _meanings(part: type) -> dict[str, str]:
-    """Docstrings of the fields of a class, those that it inherits too."""
+    """Docstrings of the fields of a class, those that it inherits too; none without its source."""
     meanings: dict[str, str] = {}
     for base in reversed(part.__mro__):
         if not issubclass(base, Part):
             continue
-        (defined,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        try:
+            (defined,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        except (OSError, TypeError):  # bytecode alone, or made while running
+            return {}
         assert isinstance(defined, ast.ClassDef)
         for field, below in pairwise(defined.body):
             match field, below:
@@ -100,8 +103,7 @@ def check_pattern(value: str, *further: str) -> list[str]:
         raise ValueError(
             f"more than {_MOST_STARS} * or {_LONGEST_PATTERN} characters: no file needs that"
         )
-    if value.startswith("/") or ".." in value.split("/"):
-        raise ValueError("must lie below the raw root: no leading / and no ..")
+    _below_root(value)
     fields: list[str] = re.findall(r"\{(\w*)", value)
     unknown = set(fields) - {"case", "ext", *further}
     if unknown:
