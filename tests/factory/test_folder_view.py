@@ -46,6 +46,43 @@ def test_a_changed_folder_is_looked_at_again(tmp_path: Path) -> None:
     assert view.built.ok == 3 and "any of the values 1, 2" in view.assumed[0]
 
 
+def test_what_left_the_folder_is_not_shown(tmp_path: Path) -> None:
+    raw = write_nnunet_raw(tmp_path / "raw")
+    assert view_folder(raw, cache=tmp_path / "c").built.ok == 6
+    (raw / "labelsTr/mine_003.nii.gz").unlink()
+    (raw / "imagesTr/mine_003_0000.nii.gz").unlink()
+    view = view_folder(raw, cache=tmp_path / "c")
+    assert view.built.ok == 3 == len([*view.out.glob("*/images/*")])
+
+
+def test_another_version_cuts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = write_nnunet_raw(tmp_path / "raw", cases=2)
+    view_folder(raw, cache=tmp_path / "c")
+    monkeypatch.setattr("uls_data.factory.folder_view._MADE_BY", "uls-data 999, step 999")
+    view = view_folder(raw, limit=1, cache=tmp_path / "c")
+    assert (view.built.done_before, view.built.ok) == (0, 1)
+
+
+def test_a_second_run_does_not_take_the_folder_from_the_first(tmp_path: Path) -> None:
+    raw = write_nnunet_raw(tmp_path / "raw", cases=2)
+
+    def change_and_look(*_: object) -> None:
+        (raw / "dataset.json").write_text('{"labels": {"tumour": 1, "lesion": 2}}')
+        with pytest.raises(SourceError, match="another run is at work"):
+            view_folder(raw, cache=tmp_path / "c")
+
+    view = view_folder(raw, cache=tmp_path / "c", progress=change_and_look)
+    assert view.built.ok == 3 == len([*view.out.glob("*/images/*")])
+
+
+def test_a_cache_that_was_open_to_others_is_closed(tmp_path: Path) -> None:
+    raw = write_nnunet_raw(tmp_path / "raw", cases=1)
+    home = view_folder(raw, cache=tmp_path / "c").out.parent
+    home.chmod(0o755)
+    view_folder(raw, cache=tmp_path / "c")
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+
+
 def test_a_list(tmp_path: Path) -> None:
     items = [{"image": "scans/a.nii.gz", "label": "truth/a_gt.nii.gz"}, {"image": "../b.nii"}]
     path = write_list(tmp_path / "raw", items)

@@ -6,11 +6,13 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from uls_data._version import __version__
 from uls_data.errors import SourceError
 from uls_data.factory.build_report import BuildReport
+from uls_data.factory.options import STEP_VERSION
 from uls_data.factory.run import Progress, build
 from uls_data.ids import hash_of
 from uls_data.io import remove_folder, write_bytes
@@ -22,7 +24,8 @@ from uls_data.sources.proposing import propose_recipe
 from uls_data.volumes.raw_root import RawRoot
 
 CACHE_VARIABLE = "ULS_DATA_CACHE"
-_VERSION = "folder view 1"
+# What another version made is made again.
+_MADE_BY = f"uls-data {__version__}, step {STEP_VERSION}"
 _INSTANCES = re.compile(r"(?m)^instances: .*$")
 _MINIMUM = re.compile(r"(?m)^minimum_size: .*$")
 _LONGEST_NAME = 40
@@ -56,7 +59,7 @@ class FolderView:
     seen: list[str]
     assumed: list[str]
     built: BuildReport
-    size_bytes: int = field(default=0)
+    size_bytes: int
 
     def outside(self, path: Path) -> Path:
         """Return a path that may be written.
@@ -114,7 +117,7 @@ def view_folder(
     if any(value < 1 for value in values):
         raise SourceError(f"--values {min(values)}: expected values of masks, from 1")
     source = _source(folder)
-    identity = [_VERSION, str(folder.resolve()), str(datalist), *map(str, values)]
+    identity = [str(folder.resolve()), str(datalist), *map(str, values)]
     home = _home(cache) / f"{source}-{hash_of(identity)[:12]}"
     if home.resolve().is_relative_to(folder.resolve()):
         raise SourceError(
@@ -122,20 +125,28 @@ def view_folder(
             f"or {CACHE_VARIABLE})"
         )
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True)
+        home.chmod(0o700)  # also one that was there: it fails where that is somebody else's
         with locked(home / LOCK, f"the view of {folder}"):
             proposal = _proposal(source, folder, datalist, home / "look.json")
-            text = _chosen(proposal.text, values)
+            text = f"# {_MADE_BY}\n{_chosen(proposal.text, values)}"
             recipe, out = home / "recipe.yaml", home / source
             if not recipe.is_file() or recipe.read_text(encoding="utf-8") != text:
                 remove_folder(out)  # of another recipe
                 write_bytes(recipe, text.encode())
+            load_recipe.cache_clear()
+            built = build(
+                *(recipe, folder, out),
+                workers=workers,
+                limit=limit,
+                prune=True,  # what the folder no longer holds is not shown
+                started=started,
+                progress=progress,
+            )
+            size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     except OSError as error:
-        raise SourceError(f"{home}: cannot be written: {error.strerror or error}") from error
-    load_recipe.cache_clear()
-    built = build(
-        recipe, folder, out, workers=workers, limit=limit, started=started, progress=progress
-    )
+        where = error.filename or home
+        raise SourceError(f"the view of {folder}: {where}: {error.strerror or error}") from error
     return FolderView(
         folder,
         source,
@@ -144,7 +155,7 @@ def view_folder(
         proposal.seen,
         [*_assumed(load_recipe(str(recipe)).recipe), *proposal.unsure],
         built,
-        sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
+        size,
     )
 
 
@@ -182,9 +193,9 @@ def _proposal(source: str, folder: Path, datalist: Path | None, kept: Path) -> P
 
 
 def _state(folder: Path) -> str:
-    """Hash of name, size and time of every file below a folder."""
+    """Hash of name, size and time of every file below a folder, and of who looks at it."""
     raw = RawRoot(folder)
-    lines = []
+    lines = [_MADE_BY]
     for path in sorted(raw.walk()):
         try:
             status = (folder / path).stat()
