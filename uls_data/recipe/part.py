@@ -143,6 +143,10 @@ class ReaderPart(Part):
         ValueError
         """
 
+    def pairs(self) -> list[tuple[str, str]]:
+        """Patterns of images and their masks; none where names do not pair volumes."""
+        return []
+
     def described(self) -> list[str]:
         """Lines for people: what is read, and from where."""
         options = self.model_dump(mode="json", exclude={"crosswalk"}, exclude_none=True)

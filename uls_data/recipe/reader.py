@@ -123,6 +123,10 @@ class VolumePairs(ReaderPart):
                     "has no `instances` pattern"
                 )
 
+    def pairs(self) -> list[tuple[str, str]]:
+        """Patterns of images and their masks, a pair for each layout that has both."""
+        return [(one.image, one.mask) for one in self.layouts if one.mask is not None]
+
     def described(self) -> list[str]:
         """Lines for people: the layouts, or the list."""
         if self.datalist is not None:

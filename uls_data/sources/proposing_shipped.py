@@ -1,4 +1,4 @@
-"""Which shipped recipe reads the data that lie in a folder."""
+"""Which shipped recipe reads the data in a folder."""
 
 from __future__ import annotations
 
@@ -55,10 +55,8 @@ def _pairs(look: Look) -> Iterator[tuple[str, int]]:
     for name in recipe_names():
         reader = load_recipe(name).recipe.reader
         most = 0
-        for layout in getattr(reader, "layouts", ()):  # what readers of pairs have
-            if layout.mask is None:
-                continue
-            both = [pattern_regex(one, reader.case) for one in (layout.image, layout.mask)]
+        for patterns in reader.pairs():
+            both = [pattern_regex(one, reader.case_id) for one in patterns]
             cases = [{m["case"] for text in names if (m := it.fullmatch(text))} for it in both]
             # Layouts are alike; names of cases, and so of patients, tell whose they are.
             known = [case for case in cases[0] & cases[1] if reader.patient_of(case) is not None]
