@@ -63,7 +63,7 @@ def test_detail_is_never_cut(manifest: Path) -> None:
     lines = text.splitlines()
     assert lines[0].split() == ["case_id", "status", "reason"]
     assert lines[2].startswith("c2") and lines[3].startswith("    images/case_with")
-    # Where there is room, it is on its own line.
+    # Where there is room, it stays in its row.
     assert f"truncated_file  {DETAIL}" in on_terminal(*command, columns=300)
 
 
@@ -91,6 +91,18 @@ def test_a_bar_says_what_it_waits_for() -> None:
     # It moves while nothing is finished, and before it is known how much there is.
     assert "looking for cases [00:00]" in text and "looking for cases [00:01]" in text
     assert "0 of 12 cases [00:01<?" in text or "0 of 12 cases [00:02<?" in text
+
+
+def test_where_nothing_is_left_to_do_no_bar_says_that_it_looks() -> None:
+    text = on_terminal(
+        "-c",
+        "import time\n"
+        "from uls_data.cli.progress_bar import Progress\n"
+        "with Progress('lesions') as bar:\n"
+        "    bar.begin(12, 12)\n"
+        "    time.sleep(1.2)\n",
+    )
+    assert "[00:01]" not in text
 
 
 def test_the_bar_of_an_interrupted_command_is_gone() -> None:

@@ -307,8 +307,7 @@ def store(manifests: tuple[Path, ...], to: Path, workers: int, as_json: bool) ->
     """
     from uls_data.export import export_store
 
-    bar = Progress("scans", "scans")
-    try:
+    with Progress("scans", "scans") as bar:
         found = export_store(
             list(manifests),
             to,
@@ -316,8 +315,6 @@ def store(manifests: tuple[Path, ...], to: Path, workers: int, as_json: bool) ->
             started=bar.begin,
             progress=lambda scans: bar.step(scans, scans),
         )
-    finally:
-        bar.end()
     failures(found.failed)
     if as_json:
         told = {"path": str(found.path), "vois": found.vois, "masks": found.masks}

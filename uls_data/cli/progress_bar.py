@@ -10,13 +10,13 @@ from typing import Any, Self
 
 import click
 
-# How fast it goes is said behind it: tqdm's own words for less than one a second are hard to read.
+# The rate is put behind the bar: tqdm's own is hard to read below one per second.
 _BAR = "{percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}{unit} [{elapsed}<{remaining}{postfix}]"
 _BEFORE = "{desc} [{elapsed}]"
-# A bar moves as often, whether anything is finished or not.
+# Between two drawings of a bar, whether anything is finished or not.
 _TICK_S = 0.5
 _LINE_S = 30.0
-# What was finished in so many seconds says how fast it goes.
+# The rate is that of the last so many seconds.
 _WINDOW_S = 60.0
 
 
@@ -34,7 +34,7 @@ def rate_text(things: int, seconds: float, unit: str) -> str:
 
 
 class Progress:
-    """A bar on a terminal; elsewhere one plain line every half minute and at the end.
+    """A bar on a terminal; elsewhere one plain line every half minute.
 
     A context manager: the bar is removed at its end, whatever happens. It shows that something is
     at work before the first thing is finished, and before it is known how many there are.
@@ -72,6 +72,7 @@ class Progress:
         self.start = self.said = time.monotonic()
         self._recent.clear()
         self._recent.append((self.start, self.things))
+        self._close()
         if sys.stderr.isatty() and total > done:
             self._show(bar_format=_BAR, total=total, initial=done, unit=f" {self.steps}")
 
@@ -82,7 +83,7 @@ class Progress:
             self.cases += cases
             self.things += things
             self._recent.append((now, self.things))
-            # One that is older stays: from it the oldest of the window is counted.
+            # The window is counted from the last entry before it.
             while len(self._recent) > 2 and self._recent[1][0] < now - _WINDOW_S:
                 self._recent.popleft()
             if self._bar is not None:
@@ -104,10 +105,7 @@ class Progress:
         self._ended.set()
         if self._ticker is not None:
             self._ticker.join()
-        with self._lock:
-            if self._bar is not None:
-                self._bar.close()
-                self._bar = None
+        self._close()
 
     def rate(self, now: float) -> str:
         """Say how fast it goes, by what was finished lately."""
@@ -120,8 +118,6 @@ class Progress:
         from tqdm import tqdm
 
         with self._lock:
-            if self._bar is not None:
-                self._bar.close()
             self._bar = tqdm(file=sys.stderr, leave=False, **shape)
             if "total" in shape:
                 # Until the first is done, a bar at 0 looks like one that hangs.
@@ -129,6 +125,12 @@ class Progress:
         if self._ticker is None:
             self._ticker = threading.Thread(target=self._tick, name="progress", daemon=True)
             self._ticker.start()
+
+    def _close(self) -> None:
+        with self._lock:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
 
     def _tick(self) -> None:
         while not self._ended.wait(_TICK_S):
