@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from os.path import isfile, normpath
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -180,12 +180,19 @@ def _case(root: Path, folder: Path, entry: Entry, name: str, need_images: bool) 
             raise CaseError(Reason.IMAGE_MISSING, f"{entry.place} has a label and no image")
         case = replace(case, image=image, mask=mask)
         for path, reason in ((image, Reason.IMAGE_MISSING), (mask, Reason.MASK_MISSING)):
-            if path is not None and not isfile(root / path):
+            if path is not None and not _is_there(root / path):
                 what = f"{_plain(path.as_posix())}, which {entry.place} names, is not there"
                 raise CaseError(reason, what)
     except CaseError as error:
         return replace(case, problem=(error.reason, error.detail))
     return case
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no file can have so long a name
+        return False
 
 
 def _file(root: Path, folder: Path, text: str, place: str) -> Path:
