@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from uls_data.dicom.elements import Header, Tag
-from uls_data.dicom.stack import Plane, SeriesPolicy, Stack, stack_planes
+from uls_data.dicom.stack import SAME_SHARE, Plane, SeriesPolicy, Stack, stack_planes
 from uls_data.errors import CaseError
 from uls_data.outcome import Reason
 
@@ -25,8 +25,6 @@ _TELLING = (Tag.ACQUISITION_NUMBER, Tag.ACQUISITION_TIME, Tag.CONTENT_TIME, Tag.
 _BY_NUMBER = "the order of instance numbers"
 # Where a value has so many stacks, it is one of slices.
 _MOST_STACKS = 32
-# Share of a step within which two positions are one; in `stack_planes` too.
-_SAME_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -141,12 +139,12 @@ class _Search:
 
     def _has_every_position(self, stack: _Order) -> bool:
         """Whether slices are an even stack at all positions of the series."""
-        ordered = self._stacked(sorted(stack))
-        if ordered is None:
+        if self._stacked(sorted(stack)) is None:
             return False
         at = np.sort(self._along[sorted(stack)])
-        off = np.abs(self._along[:, None] - at).min(axis=1)
-        return bool(off.max() <= _SAME_SHARE * np.diff(at).min())
+        above = np.clip(np.searchsorted(at, self._along), 1, len(at) - 1)
+        off = np.minimum(np.abs(at[above] - self._along), np.abs(at[above - 1] - self._along))
+        return bool(off.max() <= SAME_SHARE * np.diff(at).min())
 
     def _splits(self) -> Iterator[tuple[str, _Stacks]]:
         """Ways to part the slices, by what tells the parts."""

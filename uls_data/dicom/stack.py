@@ -39,7 +39,7 @@ _RIGHT_ANGLE = 1e-2
 # Two positions this close are one: DS holds 16 characters, and nobody scans in micrometres.
 _SAME_POSITION_MM = 1e-3
 # So are two that lie within this share of the usual step.
-_SAME_SHARE = 0.1
+SAME_SHARE = 0.1
 # A step this many times the usual one has a slice missing.
 _GAP = 1.5
 _FARTHEST_MM = 1e5
@@ -269,7 +269,7 @@ def _without_duplicates(
     """Slices with a position of their own, and whether any was left out."""
     steps = np.diff(along[order])
     real = steps[steps > _SAME_POSITION_MM]
-    shared = steps <= max(_SAME_SHARE * _usual(real), _SAME_POSITION_MM)
+    shared = steps <= max(SAME_SHARE * _usual(real), _SAME_POSITION_MM)
     if not shared.any():
         return order, False
     groups: list[list[int]] = [[order[0]]]
