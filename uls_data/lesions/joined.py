@@ -103,33 +103,6 @@ def by_component(marks: Sequence[Voxels], shape: Triple) -> list[Group]:
     return groups
 
 
-def agreed(
-    index: int, marks: Sequence[tuple[int, Voxels]], agreement: Agreement, name: str | None
-) -> Lesion:
-    """Lesion of what those agree on who marked it; nobody else votes.
-
-    Parameters
-    ----------
-    marks : sequence of (reader, ndarray of shape (n, 3), int32)
-        RAS indices in C order; a reader may have several.
-    """
-    layers = []
-    for reader in sorted({who for who, _ in marks}):
-        own = [voxels for who, voxels in marks if who == reader]
-        layers.append((f"reader-{reader}", consensus(own, Agreement.ANY)))
-    voxels = consensus([own for _, own in layers], agreement)
-    detail = f"outlined by {len(layers)} readers, who agree on no voxel"
-    return Lesion(
-        index,
-        voxels,
-        name,
-        skipped=None if len(voxels) else (Reason.BELOW_AGREEMENT, detail),
-        readers=tuple(layers),
-        agreement=len(layers),
-        scores=dice_scores(layers),
-    )
-
-
 def connected(masks: Sequence[Voxels], shape: Triple) -> list[tuple[Voxels, list[int]]]:
     """6-connected components of masks together, in C order, and the masks that each belongs to.
 
@@ -145,18 +118,9 @@ def connected(masks: Sequence[Voxels], shape: Triple) -> list[tuple[Voxels, list
     list of (ndarray of shape (n, 3), list of int)
         Voxels in C order, and ascending places in `masks`.
     """
-    flats = [np.ravel_multi_index(tuple(mask.T), shape).astype(np.int64) for mask in masks]
-    if not sum(map(len, flats)):
-        return []
-    union = np.unique(np.concatenate(flats))
-    number = components_of(union, shape)
-    owners: list[list[int]] = [[] for _ in range(int(number.max()))]
-    for at, flat in enumerate(flats):
-        for one in np.unique(number[np.searchsorted(union, flat)]).tolist():
-            owners[one - 1].append(at)
     return [
-        (np.stack(np.unravel_index(union[number == one], shape), axis=1).astype(np.int32), own)
-        for one, own in enumerate(owners, 1)
+        (consensus([own for _, own in group], Agreement.ANY), [at for at, _ in group])
+        for group in by_component(masks, shape)
     ]
 
 
@@ -184,26 +148,30 @@ def together(index: int, voxels: Voxels, parts: Sequence[Lesion], name: str | No
 
 
 def joined(
-    index: int, marks: Sequence[tuple[int, Voxels]], readers: Collection[int], name: str | None
+    index: int,
+    marks: Sequence[tuple[int, Voxels]],
+    readers: Collection[int] | None,
+    name: str | None,
 ) -> Lesion:
     """Lesion of the voxels that more than half of the readers marked.
 
     Parameters
     ----------
     marks : sequence of (reader, ndarray of shape (n, 3), int32)
-        RAS indices in C order.
-    readers : collection of int
-        All who read the scan: who marked nothing here votes against.
+        RAS indices in C order; a reader may have several.
+    readers : collection of int, or None
+        All who read the scan: who marked nothing here votes against. None: only those vote who
+        marked the lesion, and one who did so alone is a reader too.
     name : str or None
         What the source calls it.
     """
     layers = []
-    for reader in sorted(readers):
+    for reader in sorted({who for who, _ in marks} if readers is None else readers):
         own = [voxels for who, voxels in marks if who == reader]
         nothing = np.empty((0, 3), np.int32)
         layers.append((f"reader-{reader}", consensus(own, Agreement.ANY) if own else nothing))
     voxels = consensus([own for _, own in layers], Agreement.MAJORITY)
-    several = len(layers) > 1
+    several = readers is None or len(layers) > 1
     marked = tuple((layer, own) for layer, own in layers if len(own))
     detail = (
         f"marked by {len(marked)} of its {len(layers)} readers, no voxel of it by more than half"

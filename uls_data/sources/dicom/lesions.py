@@ -16,15 +16,8 @@ from uls_data.errors import CaseError
 from uls_data.ids import readable
 from uls_data.io import sha256_file
 from uls_data.lesions.instances import Lesion, Mark, find_lesions, ras_voxels
-from uls_data.lesions.joined import (
-    agreed,
-    by_component,
-    by_overlap,
-    connected,
-    joined,
-    together,
-)
-from uls_data.lesions.votes import Agreement, Voxels
+from uls_data.lesions.joined import by_component, by_overlap, connected, joined, together
+from uls_data.lesions.votes import Voxels
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Given, Recipe
 from uls_data.recipe.reader import DicomMasks, DicomObjects, Readers
@@ -255,7 +248,7 @@ def _of_lesions(
         number = {one: one if named else at for at, one in enumerate(readers, 1)}
         marks = [(number[own[at][1]], mark) for at, mark in group]
         name = "+".join(one.name for one in its)
-        lesion = agreed(len(found) + 1, marks, Agreement.MAJORITY, name)
+        lesion = joined(len(found) + 1, marks, None, name)
         if lesion.skipped is None or given:
             found.append((replace(lesion, columns=_common(its)), its))
         else:
