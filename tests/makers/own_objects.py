@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
@@ -27,6 +28,42 @@ def completed(ds: Dataset) -> Dataset:
         if keyword not in ds:
             setattr(ds, keyword, None)
     return ds
+
+
+def write_segmentation(
+    path: Path, slices: list[Dataset], frames: NDArray[np.uint8], label: str, **more: Any
+) -> None:
+    """Write a segmentation with one segment by highdicom, which lists all slices it is given.
+
+    Parameters
+    ----------
+    slices : list of Dataset
+        From the feet; what highdicom copies is added to them.
+    frames : ndarray, shape (slices, rows, columns)
+    more
+        Further arguments of highdicom, such as `series_description`.
+    """
+    from highdicom import seg
+    from pydicom.sr.codedict import codes
+
+    described = seg.SegmentDescription(
+        1, label, codes.SCT.MorphologicallyAbnormalStructure, codes.SCT.Neoplasm, "MANUAL"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = seg.Segmentation(
+            [completed(one) for one in slices],
+            frames,
+            segmentation_type="BINARY",
+            segment_descriptions=[described],
+            manufacturer_model_name="none",
+            software_versions="0",
+            device_serial_number="0",
+            **_identity(),
+            **more,
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made.save_as(path, enforce_file_format=True)
 
 
 def _slice_of(lines: Measured) -> Dataset:

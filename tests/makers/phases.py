@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from makers.dicom import FIRST_MM, STEP_MM, file_bytes, slice_of
-from makers.own_objects import completed
+from makers.own_objects import write_segmentation
 from uls_data.dicom.phases import NamedSlices
 
 SHAPE = (16, 14)  # columns, rows
@@ -74,37 +73,10 @@ def slices_of(folder: Path, stack: Stack) -> list[Dataset]:
 
 
 def write_seg(path: Path, slices: Sequence[Dataset]) -> None:
-    """Write a segmentation of the ball by highdicom, which lists all slices that it is given."""
-    from highdicom import seg
-    from pydicom.sr.codedict import codes
-
+    """Write a segmentation of the ball; it lists all slices that it is given."""
     mask: NDArray[np.uint8] = np.zeros((len(slices), *SHAPE[::-1]), np.uint8)
     mask[list(DRAWN_AT), BALL[1], BALL[0]] = 1
-    described = seg.SegmentDescription(
-        1,
-        "Mass",
-        codes.SCT.MorphologicallyAbnormalStructure,
-        codes.SCT.Mass,
-        algorithm_type="MANUAL",
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = seg.Segmentation(
-            [completed(one) for one in slices],
-            mask,
-            segmentation_type="BINARY",
-            segment_descriptions=[described],
-            series_instance_uid=generate_uid(),
-            series_number=9,
-            sop_instance_uid=generate_uid(),
-            instance_number=1,
-            manufacturer="none",
-            manufacturer_model_name="none",
-            software_versions="0",
-            device_serial_number="0",
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made.save_as(path, enforce_file_format=True)
+    write_segmentation(path, list(slices), mask, "Mass")
 
 
 def write_structure_set(path: Path, slices: Sequence[Dataset]) -> None:

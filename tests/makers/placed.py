@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from uls_data.factory.rows import position_columns
 from uls_data.io import sha256_voxels
 from uls_data.nifti_writer import nifti_gz
-from uls_data.voi import Box, box_around, cut_image, cut_label
+from uls_data.voi import box_around, cut_image, cut_label
 from uls_data.volumes import Volume
 
 Triple = tuple[int, int, int]
@@ -60,7 +60,7 @@ def placed_row(
         "qc_flags": [],
         "pad_value_hu": image.pad_value_hu,
         **{f"spacing_{a}_mm": mm for a, mm in zip("xyz", (0.7, 0.7, 2.5), strict=True)},
-        **_place(box),
+        **position_columns(box),
         "image_path": f"own/images/{name}.nii.gz",
         "label_path": f"own/labels/{layer}/{name}.nii.gz",
         "image_voxels_sha256": sha256_voxels(image.voxels),
@@ -74,15 +74,3 @@ def placed_row(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(nifti_gz(array, AFFINE))
     return {**row, **columns}
-
-
-def _place(box: Box) -> dict[str, int]:
-    told: dict[str, int] = {}
-    pairs: Sequence[tuple[str, Triple]] = (
-        ("voi_origin_{}_vox", box.origin),
-        ("pad_before_{}_vox", box.pad_before),
-        ("pad_after_{}_vox", box.pad_after),
-    )
-    for name, values in pairs:
-        told |= {name.format(axis): value for axis, value in zip("xyz", values, strict=True)}
-    return told

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,10 @@ import nibabel
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.uid import generate_uid
 from skimage.measure import find_contours
 
 from demo.dicom import write_rtstruct, write_series
-from makers.own_objects import completed
+from makers.own_objects import write_segmentation
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -66,46 +64,20 @@ class ReadScan:
 
     def write_segmentations(self, root: Path, case: str) -> None:
         """Write `CASE/reader-N/seg.dcm` by highdicom's classes."""
-        from highdicom import seg
-        from pydicom.sr.codedict import codes
-
         slices = sorted(
-            (completed(pydicom.dcmread(path)) for path in (root / case / "ct").iterdir()),
+            (pydicom.dcmread(path) for path in (root / case / "ct").iterdir()),
             key=lambda ds: float(ds.ImagePositionPatient[2]),
         )
         for number, mask in enumerate(self.masks, 1):
             # Slices run feet to head; in LPS, x and y run against RAS; a frame is row by column.
             frames = mask[::-1, ::-1].transpose(2, 1, 0).astype(np.uint8)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                made = seg.Segmentation(
-                    slices,
-                    frames,
-                    segmentation_type="BINARY",
-                    segment_descriptions=[_described(seg, codes, number)],
-                    series_instance_uid=generate_uid(),
-                    series_number=900 + number,
-                    sop_instance_uid=generate_uid(),
-                    instance_number=1,
-                    manufacturer="none",
-                    manufacturer_model_name="none",
-                    software_versions="0",
-                    device_serial_number="0",
-                    content_creator_name="Private^Name",
-                )
-                to = root / case / f"reader-{number}" / "seg.dcm"
-                to.parent.mkdir(exist_ok=True)
-                made.save_as(to, enforce_file_format=True)
-
-
-def _described(seg: Any, codes: Any, number: int) -> Any:
-    return seg.SegmentDescription(
-        1,
-        f"GTV reader {number}",
-        codes.SCT.MorphologicallyAbnormalStructure,
-        codes.SCT.Neoplasm,
-        algorithm_type="MANUAL",
-    )
+            write_segmentation(
+                root / case / f"reader-{number}" / "seg.dcm",
+                slices,
+                frames,
+                f"GTV reader {number}",
+                content_creator_name="Private^Name",
+            )
 
 
 def _save(data: NDArray[Any], affine: NDArray[np.float64], path: Path) -> None:

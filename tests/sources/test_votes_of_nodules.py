@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,9 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from makers.own_objects import completed
+from makers.own_objects import write_segmentation
 from makers.reader_objects import ReadScan
 from makers.shared import Shared
-from numpy.typing import NDArray
-from pydicom.uid import generate_uid
 from test_readers_of_objects import AFFINE, EXPECTED, NAMES, SCAN, layers, objects
 
 from uls_data.lesions import Lesion
@@ -47,35 +44,6 @@ def opened(source: Recipe, raw: Path) -> Opened:
     return open_case(case, source, raw, labels_only=False)
 
 
-def write_reading(path: Path, slices: list[Any], mask: NDArray[np.bool_], name: str) -> None:
-    """Write a reading as lidc2dicom names it; `mask` is by column, row and slice."""
-    from highdicom import seg
-    from pydicom.sr.codedict import codes
-
-    described = seg.SegmentDescription(
-        1, "Nodule", codes.SCT.MorphologicallyAbnormalStructure, codes.SCT.Nodule, "MANUAL"
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = seg.Segmentation(
-            slices,
-            mask.transpose(2, 1, 0).astype(np.uint8),
-            segmentation_type="BINARY",
-            segment_descriptions=[described],
-            series_instance_uid=generate_uid(),
-            series_number=1,
-            sop_instance_uid=generate_uid(),
-            instance_number=1,
-            manufacturer="none",
-            manufacturer_model_name="none",
-            software_versions="0",
-            device_serial_number="0",
-            series_description=f"Segmentation of {name}",
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made.save_as(path, enforce_file_format=True)
-
-
 @pytest.fixture(scope="module")
 def xml(shared: Shared) -> Path:
     return shared.raw("lidc_idri")
@@ -90,7 +58,7 @@ def raw(xml: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (found,) = (xml / "LIDC-IDRI" / PATIENT).glob("*30178/*")
     shutil.copytree(found, folder, ignore=shutil.ignore_patterns("*.xml"))
     slices = sorted(
-        (completed(pydicom.dcmread(path)) for path in folder.iterdir()),
+        (pydicom.dcmread(path) for path in folder.iterdir()),
         key=lambda ds: float(ds.ImagePositionPatient[2]),
     )
     volume = readings.reference
@@ -98,8 +66,14 @@ def raw(xml: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for layer, voxels in lesion.readers:
             stored = np.zeros(volume.stored.shape, bool)
             volume.orientation.apply(stored)[tuple(voxels.T)] = True
-            name = f"Nodule {nodule} - Annotation {layer}"
-            write_reading(root / PATIENT / f"{nodule}-{layer}.dcm", slices, stored, name)
+            write_segmentation(
+                root / PATIENT / f"{nodule}-{layer}.dcm",
+                slices,
+                stored.transpose(2, 1, 0).astype(np.uint8),
+                "Nodule",
+                # As lidc2dicom names it.
+                series_description=f"Segmentation of Nodule {nodule} - Annotation {layer}",
+            )
     return root
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from makers.asking import STRANGE, Client
+from makers.serving import running
 
 from uls_data.cli import cli
 from uls_data.errors import CaseError, ManifestError, SourceError
@@ -30,12 +30,8 @@ def server(clinic: Path, tmp_path: Path) -> Iterator[DrawingServer]:
     made = drawing_server(
         clinic / "out", clinic / "raw", author="anna", lines=tmp_path / "drawn.csv"
     )
-    thread = threading.Thread(target=made.serve_forever, args=(0.01,))
-    thread.start()
-    yield made
-    made.shutdown()
-    made.server_close()
-    thread.join()
+    with running(made):
+        yield made
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from makers.asking import STRANGE, Client
 from makers.builds import ball
 from makers.editable import SOURCE, SPACING, comes_back, voi_id, write_editable
+from makers.serving import running
 
 from uls_data.errata import check_errata, load_overlay
 from uls_data.errata.mask import patch_file
@@ -37,12 +37,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(written: Path, tmp_path: Path) -> Iterator[TriageServer]:
-    with triage_server(written, overlay=tmp_path / "mine.yaml", author="ann") as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with running(triage_server(written, overlay=tmp_path / "mine.yaml", author="ann")) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
