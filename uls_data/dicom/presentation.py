@@ -158,7 +158,7 @@ class _Reader:
         data = raw_value(ds, "GraphicData", self.name)
         points = np.frombuffer(data[: len(data) // 8 * 8], "<f4").astype(np.float64).reshape(-1, 2)
         if len(points) * 8 != len(data) or not (np.abs(points) <= _FARTHEST).all():
-            raise unreadable(self.name, "a graphic without points")
+            raise unreadable(self.name, "a graphic whose data are not points")
         keyword = "GraphicAnnotationUnits" if what == "Graphic" else "CompoundGraphicUnits"
         units = word(ds, keyword, self.name)
         if units in ("PIXEL", "MATRIX"):

@@ -300,7 +300,7 @@ def union(passports: Sequence[Passport], own: Sequence[Stage] = ()) -> tuple[lis
                 if (before.rows, before.files) != (stage.rows, stage.files):
                     raise PassportError(
                         f"{passport.path}: its stage {number} ({stage.name}) differs in another "
-                        f"passport of the same training"
+                        "passport of the same training"
                     )
             else:
                 known[identity] = fresh[number] = len(stages)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from uls_data.manifest.row import Row
-from uls_data.pictures.thumbnail import thumbnail_numbers
-
-_LONGEST_BYTES = 1 << 20
+from uls_data.pictures.thumbnail import LONGEST_BYTES, thumbnail_numbers
 
 
 def stored_thumbnail(path: Path, row: Row) -> tuple[bytes, dict[str, float]] | None:
@@ -29,7 +27,7 @@ def stored_thumbnail(path: Path, row: Row) -> tuple[bytes, dict[str, float]] | N
     OSError
         It cannot be read.
     """
-    if not path.is_file() or path.stat().st_size > _LONGEST_BYTES:
+    if not path.is_file() or path.stat().st_size > LONGEST_BYTES:
         return None
     data = path.read_bytes()
     numbers = thumbnail_numbers(data)

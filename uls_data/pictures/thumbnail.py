@@ -24,7 +24,7 @@ _GAP = 2
 SIZE = (3 * PANEL + 2 * _GAP, PANEL)
 SUFFIX = ".jpg"
 _QUALITY = 66
-_LONGEST_BYTES = 1 << 20
+LONGEST_BYTES = 1 << 20
 _MARGIN = 1.7
 _LEAST_MM = 36.0
 _LEAST_VOX = 24
@@ -260,7 +260,7 @@ def thumbnail_numbers(data: bytes) -> dict[str, float] | None:
     """Return the numbers inside a thumbnail; None where the bytes are not one of our thumbnails."""
     from PIL import Image
 
-    if len(data) > _LONGEST_BYTES:
+    if len(data) > LONGEST_BYTES:
         return None
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:

@@ -1,7 +1,7 @@
 """`release.json` and `SHA256SUMS`: what a release consists of, each telling on the other.
 
 `release.json` holds the hash of every file but the two, and a hash of itself; `SHA256SUMS`
-follows from it alone. So a fault in either differs from a fault in a file.
+follows from it alone. So a fault in either can be told from a fault in a file.
 """
 
 from __future__ import annotations
