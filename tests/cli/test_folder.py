@@ -31,10 +31,12 @@ def uls(*arguments: object) -> object:
 
 def test_report(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = state(raw)
-    assert uls("report", raw) == 0
+    given = ("--values", "2", "--cache", raw.parent / "kept")
+    assert uls("report", raw, *given) == 0
     said = capsys.readouterr()
     assert "Report of dataset007_mine" in Path("dataset007_mine-report.html").read_text()
-    assert f"Next: uls-data triage {raw} --list" in said.out
+    again = " ".join(map(str, ("uls-data triage", raw, *given)))
+    assert f"Next: {again} --list" in said.out
     assert "has no manifest" in said.err and "touch by their faces are a lesion" in said.err
     assert "6 VOIs, 0 skipped and 0 failed rows; kept in" in said.err
     assert uls("report", raw, "--to", raw / "mine.html") == 2

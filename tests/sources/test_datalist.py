@@ -203,8 +203,8 @@ def test_dataset_of_nnunet_is_taken_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("channels", "pattern", "said"),
     [
-        ({"0": "PET", "1": "CT"}, "_0001{ext}", "of 2 channels 1 is CT"),
-        ({"0": "CT", "1": "PET"}, "_0000{ext}", "of 2 channels 0 is CT"),
+        ({"0": "PET", "1": "CT"}, "_0001{ext}", "channel 1 of 2 is CT"),
+        ({"0": "CT", "1": "PET"}, "_0000{ext}", "channel 0 of 2 is CT"),
         ({"0": "T2", "1": "ADC"}, "_0000{ext}", "calls the images ADC, T2, not CT"),
     ],
 )

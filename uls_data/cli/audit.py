@@ -103,8 +103,8 @@ def command(
         _print_flags(report)
         for one in report.untold:
             click.echo(
-                f"{' and '.join(one.sources)} share scans, and no name tells which: add --voxels. "
-                f"({one.evidence})"
+                f"{' and '.join(one.sources)} share scans, and names do not say which: "
+                f"add --voxels. ({one.evidence})"
             )
         if out is not None:
             click.echo(f"Written: {out}")

@@ -116,7 +116,7 @@ def _is_raw(out: Path) -> bool:
 def _tell(view: FolderView) -> None:
     for line in view.seen:
         click.echo(f"  {line}", err=True)
-    click.echo("What was taken for granted (--values, or a recipe, says otherwise):", err=True)
+    click.echo("Assumed (--values, or a recipe, can say otherwise):", err=True)
     for line in view.assumed:
         prose(line, "    ", "  - ", err=True)
     click.echo(

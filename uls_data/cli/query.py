@@ -31,7 +31,7 @@ Examples:
   uls-data query vois 'flagged("cut_by_voi")' --json
   uls-data query vois 'agreement_level > 1' --sort -uncertainty --csv > disputed.csv
   uls-data query vois --growth --csv > growth.csv
-`uls-data columns` lists the columns, `uls-data columns NAME` says all about one.
+`uls-data columns` lists the columns, `uls-data columns NAME` describes one.
 """
 )
 @click.argument(

@@ -66,7 +66,8 @@ def command(
     """
     from uls_data.reporting import report
 
-    again = f"uls-data triage {out}" + (f" --values {it}" if (it := folder["values"]) else "")
+    given = [f" --{name} {folder[name]}" for name in ("values", "cache") if folder[name]]
+    again = "".join([f"uls-data triage {out}", *given])
     view = view_of(out, folder, as_json)
     if view is not None:
         out, to = view.out, view.outside(to or Path(f"{view.source}-report.html"))

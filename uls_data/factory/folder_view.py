@@ -90,8 +90,8 @@ def view_folder(
     """Cut the VOIs of a folder of images and masks into a cache, to look at or report on.
 
     An nnU-Net raw folder, pairs of volumes, DICOM with masks, or a JSON list of images and labels
-    (MONAI, Decathlon). What it is, is looked for as `recipe new --raw` does; every lesion counts,
-    however small. A second call does only what changed. The folder itself is only read.
+    (MONAI, Decathlon), recognised as by `recipe new --raw`. Every lesion counts, however small. A
+    second call does only what changed. The folder itself is only read.
 
     Parameters
     ----------

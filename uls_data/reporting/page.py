@@ -210,7 +210,7 @@ def _mean_std(row: Record, axis: str) -> str | None:
 
 
 def _numeric(rows: Sequence[Record], columns: Iterable[str]) -> set[str]:
-    """Columns that stand to the right: those without text, the axes of Table 1, percentages."""
+    """Columns that are aligned right: those without text, the axes of Table 1, percentages."""
 
     def is_word(value: Any) -> bool:
         return isinstance(value, str) and not value.endswith("%")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = "dataset.json"
-_MOST_BYTES = 1 << 24
+MOST_BYTES = 64 << 20
 _LONGEST = 60
 _NOT_ONE = (
     *(OSError, ValueError, TypeError, KeyError, AttributeError),
@@ -45,7 +45,7 @@ def read_dataset_json(path: Path) -> DatasetJson:
     """Read what can be read of it; empty where the file is something else."""
     try:
         with path.open("rb") as file:
-            content: Any = json.loads(file.read(_MOST_BYTES))
+            content: Any = json.loads(file.read(MOST_BYTES))
     except _NOT_ONE:
         return DatasetJson()
     if not isinstance(content, dict):

@@ -85,7 +85,7 @@ def propose_recipe(name: str, root: Path, datalist: Path | None = None) -> Propo
         raise SourceError(
             f"--raw {root}: found {len(look.volumes)} volumes and DICOM series: "
             f"{series or 'none'}; no mask, structure set or segmentation that goes with a scan "
-            "was told from them.\n"
+            "was found among them.\n"
             + "".join(f"  {line}\n" for line in made.seen[1:])
             + "".join(f"  {line}\n" for line in made.unsure)
             + "".join(f"  masks without images: {it.pattern}\n" for it in look.masks()[:1])

@@ -80,7 +80,7 @@ def _of_ct(made: Proposal, look: Look, found: Pairs, described: DatasetJson) -> 
             f"dataset.json calls the images {names}, not CT: their values are taken for HU"
         )
     elif len(described.channels) > 1:
-        made.seen.append(f"of {len(described.channels)} channels {described.ct} is CT: it is taken")
+        made.seen.append(f"channel {described.ct} of {len(described.channels)} is CT and is read")
         wanted = _CHANNEL.sub(f"_{described.ct:04d}{{ext}}", found.image.pattern)
         for it in look.templates:
             if it.pattern == wanted:

@@ -51,7 +51,7 @@ class Folder:
     joined : bool
         Whether it is a volume, which is one run.
     odd : tuple of str
-        Names beside those of the slices that no slice has, such as `0101` where others are `101`.
+        Further names, which do not number a slice as the others do: `0101` beside `101`.
     """
 
     image: Path
@@ -125,7 +125,7 @@ def find_key_slices(search: Search, reader: DeepLesion) -> list[CaseFiles]:
 def _unmeasured(
     table: list[KeySliceRows], folders: dict[str, list[Folder]], name: str
 ) -> Iterator[CaseFiles]:
-    """Cases of the slices that are in no row's Slice_range, and of names that no slice has."""
+    """Cases of the slices that are in no row's Slice_range, and of names that number none."""
     ranges: dict[str, list[tuple[int, int]]] = {}
     for rows in table:
         first = rows.stack.first_slice if rows.stack is not None else 0
@@ -141,8 +141,8 @@ def _unmeasured(
             yield CaseFiles(series, image=its[0].image, beside=beside, problem=problem)
         if odd := [f"{one}.png" for folder in its for one in folder.odd]:
             detail = (
-                f"{len(odd)} PNG files of {series} have names that are not a slice number as the "
-                f"others' are, such as {', '.join(odd[:3])}; get the series again"
+                f"{len(odd)} PNG files of {series} have names that do not number a slice as the "
+                f"others do, such as {', '.join(odd[:3])}; get the series again"
             )
             problem = (Reason.NAME_NOT_RECOGNISED, detail)
             yield CaseFiles(f"{series} (names)", beside=beside, problem=problem)

@@ -69,7 +69,7 @@ class ObjectLesions:
     ----------
     lesions : list of Lesion
     marks : list of Mark
-        What is selected there and is not lesion.
+        What is selected there and is not a lesion.
     flags : set of Flag
     selected : set of str
         Names of the structures that the recipe selects.

@@ -149,7 +149,7 @@ def read_nodules(
     Parameters
     ----------
     agreement : Agreement or int
-        A number: how many readers must have marked a voxel, of however many; a nodule
+        A number: how many readers must have marked a voxel, however many there are; a nodule
         of fewer readers has no voxel then.
 
     Returns

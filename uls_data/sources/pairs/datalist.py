@@ -13,11 +13,12 @@ from typing import Any
 from uls_data.errors import CaseError, SourceError
 from uls_data.outcome import Reason
 from uls_data.sources.case_files import CaseFiles, check_inside, natural_key
+from uls_data.sources.dataset_json import MOST_BYTES
 from uls_data.sources.format import Search
 from uls_data.sources.patterns import split_suffix
 from uls_data.volumes.volume import suffix_of
 
-_MOST_BYTES, _MOST_ENTRIES = 64 << 20, 200_000
+_MOST_ENTRIES = 200_000
 _LONGEST_NAME_BYTES = 120
 
 
@@ -28,7 +29,7 @@ class Entry:
     Attributes
     ----------
     place : str
-        Where it stands: `training[3]`.
+        Where it is in the list: `training[3]`.
     name : str
         Of the case, where the list gives one.
     image, label : str or None
@@ -54,8 +55,8 @@ def read_datalist(path: Path) -> list[Entry]:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-        if len(data) > _MOST_BYTES:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
             raise SourceError(f"{path}: larger than a list of cases can be (64 MiB)")
         content = json.loads(data)
     except OSError as error:
@@ -204,9 +205,8 @@ def _file(root: Path, folder: Path, text: str, place: str) -> Path:
         It leads out of the root, or is not a volume.
     """
     if not text.isprintable():
-        raise CaseError(Reason.UNREADABLE, f"{place} names a path with characters of control")
-    # Absolute where the list was written for one machine.
-    # No link is followed: `..` goes by the name.
+        raise CaseError(Reason.UNREADABLE, f"{place} names a path with control characters")
+    # Absolute where the list was written for one machine. `..` goes by name: no link is followed.
     path = Path(normpath(folder / text))
     if path.is_absolute() and path.is_relative_to(root.absolute()):
         path = path.relative_to(root.absolute())
