@@ -301,6 +301,22 @@ def test_an_array_is_not_believed(store: Path, tmp_path: Path) -> None:
     refuse("unreadable")
 
 
+def test_code_in_a_file_is_not_run(store: Path, tmp_path: Path) -> None:
+    """The library also stores functions, with their source, where an array is expected."""
+    to = linked(store, tmp_path)
+    path = to / "own" / "scans" / "a_lesion_01_sample_0.b2nd"
+    path.unlink()
+
+    def code(inputs: Any, output: Any, offset: Any) -> None:
+        output[:] = inputs[0]
+
+    operand = blosc2.zeros((8,), np.int16, urlpath=str(tmp_path / "operand.b2nd"))
+    blosc2.lazyudf(code, (operand,), operand.dtype).save(urlpath=str(path))
+    with pytest.raises(CaseError, match="deserialize='safe'") as caught:
+        VoiDataset(to, crop=CROP)[0]
+    assert caught.value.reason == "unreadable"
+
+
 def refuse_place(to: Path, name: str) -> None:
     rows = rows_of(to)
     for row in rows:

@@ -120,7 +120,8 @@ def packed(voxels: NDArray[np.integer], frame: Frame, origin: Triple) -> bytes:
     said = {_SAID: {"frame": frame, "origin": list(origin)}}
     with _own_settings():
         made = blosc2.asarray(array, chunks=chunk, blocks=block, cparams=settings, meta=said)
-        return bytes(made.to_cframe())
+        data: bytes = made.to_cframe()
+        return data
 
 
 @contextmanager
@@ -155,7 +156,10 @@ def open_blocks(path: Path) -> Blocks:
     import blosc2
 
     try:
-        array = blosc2.open(str(path.absolute()), mode="r", dparams={"nthreads": 1})
+        # A file can hold an expression or a function instead of voxels, which is run to be read.
+        array = blosc2.open(
+            str(path.absolute()), mode="r", dparams={"nthreads": 1}, deserialize="safe"
+        )
         if not isinstance(array, blosc2.NDArray):
             raise ValueError("it is not an array")
         shape, chunk = tuple(map(int, array.shape)), tuple(map(int, array.chunks))
