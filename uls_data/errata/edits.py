@@ -115,7 +115,14 @@ def find_target(
         why = f"no mask of layer {layer} that counts" if layer else "no mask that counts"
         raise ErrataError(f"{voi_id} has {why}: {_states(found)}")
     chosen = best(counting)
-    file, row = next((f, r) for f, r in found if r["layer"] == layer_of(chosen))
+    named = layer_of(chosen)
+    corrected = next(((file, row) for file, row in found if row["layer"] == named), None)
+    if corrected is None:
+        raise ErrataError(
+            f"{voi_id}: {_named(manifest)} has its corrected mask, but not the {named} one that "
+            "it was made from; name the OUT folder"
+        )
+    file, row = corrected
     if chosen["label_voxels_sha256"] is None:
         raise ErrataError(f"{voi_id}: the manifest has no hash of its mask; index it again")
     if row["affine"] is None:
