@@ -117,6 +117,28 @@ def test_slicer_saves_under_another_name_and_crops(out: Path) -> None:
         take_edit(folder, out, **SAID)
 
 
+def test_a_file_beside_its_header_is_edited_twice(out: Path) -> None:
+    import SimpleITK as sitk
+
+    folder, _ = edited(out)
+    image = sitk.ReadImage(str(folder / "mask.nii.gz"))
+    for top in (69, 68):
+        image[:, :, top:] = 0
+        sitk.WriteImage(image, folder / "mine.mhd")
+        assert take_edit(folder, out, **SAID).file.name == "mine.mhd"
+    with pytest.raises(ErrataError, match="is as it was written"):
+        take_edit(folder, out, **SAID)
+
+
+def test_a_mask_of_somebody_else_is_not_overwritten(out: Path) -> None:
+    folder, mask = edited(out)
+    (folder / "edit.json").unlink()
+    save(folder / "mask.nii.gz", mask)
+    with pytest.raises(ErrataError, match=r"exists without edit\.json; name another folder"):
+        write_edit(voi_id(0), out, folder.parent)
+    assert np.array_equal(np.asarray(nibabel.load(folder / "mask.nii.gz").dataobj), mask)
+
+
 @pytest.mark.parametrize(
     ("kind", "flag"),
     [
@@ -247,6 +269,14 @@ def test_a_mask_of_one_slice_becomes_one_of_the_lesion_if_one_says_so(tmp_path: 
     assert [v.outcome for v in check_errata(taken.overlay, out)] == ["fits", "fits"]
 
 
+def corrected_alone(out: Path, tmp_path: Path) -> Path:
+    """Manifest of corrections, without those that it corrects."""
+    folder, mask = edited(out, 1)
+    save(folder / "mask.nii.gz", mask)
+    apply_errata(take_edit(folder, out, **SAID).overlay, out, out=tmp_path / "corrected")
+    return tmp_path / "corrected" / "manifest" / "errata.parquet"
+
+
 def test_which_mask_is_meant(out: Path, tmp_path: Path) -> None:
     assert find_target(voi_id(0), out).row["layer"] == "annotated"
     with pytest.raises(ErrataError, match="no VOI nobody"):
@@ -269,6 +299,8 @@ def test_which_mask_is_meant(out: Path, tmp_path: Path) -> None:
     overlay.write_text(json.dumps({"name": "drop", "title": "One", "corrections": [drop]}))
     with pytest.raises(ErrataError, match=r"drop\.yaml: .*: drop \(a cyst\)"):
         write_edit(voi_id(0), out, tmp_path / "edits", overlay=overlay)
+    with pytest.raises(ErrataError, match="not the annotated one that it was made from"):
+        find_target(voi_id(1), corrected_alone(out, tmp_path))
     apply_errata(overlay, out)
     with pytest.raises(ErrataError, match=r"has no mask that counts: .*corrected is erratum_drop"):
         write_edit(voi_id(0), out, tmp_path / "edits")

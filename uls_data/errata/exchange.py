@@ -16,10 +16,12 @@ from uls_data.errata.edited_file import read_edited
 from uls_data.errata.edits import Current, Edit, Paths, Target, current, find_target, save_edit
 from uls_data.errata.overlay import Correction, ErrataError, FileName, Name, Sha256, wrong_field
 from uls_data.errors import CaseError
+from uls_data.ids import hash_of
 from uls_data.io import sha256_file, sha256_voxels, write_bytes
 from uls_data.manifest.opened import open_voi
 from uls_data.measure.label import LabelColumns
 from uls_data.nifti_writer import nifti_gz
+from uls_data.volumes.metaheader import voxel_files
 from uls_data.volumes.volume import suffix_of
 
 IMAGE, MASK, NOTE = "image.nii.gz", "mask.nii.gz", "edit.json"
@@ -170,6 +172,8 @@ def _fits(image: NDArray[np.integer]) -> bool:
 def _keep_edits(folder: Path) -> None:
     """Refuse to write over what somebody edited."""
     if not (folder / NOTE).is_file():
+        if (folder / MASK).exists():
+            raise ErrataError(f"{folder / MASK}: exists without {NOTE}; name another folder")
         return
     if others := _edited(folder, _note(folder)):
         raise ErrataError(
@@ -205,7 +209,14 @@ def _note(folder: Path) -> _Note:
 def _edited(folder: Path, note: _Note) -> list[Path]:
     """Volumes of a folder that are not as they were written."""
     volumes = (p for p in sorted(folder.iterdir()) if suffix_of(p) and p.name != IMAGE)
-    return [p for p in volumes if p.is_file() and sha256_file(p) not in note.known]
+    return [p for p in volumes if p.is_file() and _hash(p) not in note.known]
+
+
+def _hash(volume: Path) -> str:
+    """SHA-256 of a volume's file; of several files, as an .mhd has them, of their hashes."""
+    beside = (volume.parent / name for name in voxel_files(volume.parent, Path(volume.name)))
+    hashes = [sha256_file(file) for file in (volume, *beside) if file.is_file()]
+    return hashes[0] if len(hashes) == 1 else hash_of(hashes)
 
 
 def take_edit(
@@ -263,7 +274,7 @@ def take_edit(
     before = now.sha256 if note is None else note.before
     correction = save_edit(target, Edit(mask, before, author, reason, said, full), to)
     if note is not None and correction.after is not None:
-        known = (*note.known, sha256_file(file))
+        known = (*note.known, _hash(file))
         _write_note(folder, note.model_copy(update={"before": correction.after, "known": known}))
     return TakenEdit(
         file=file,
