@@ -8,6 +8,8 @@ import hashlib
 import deflate
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from isal import igzip
 from numpy.typing import NDArray
 
@@ -45,6 +47,24 @@ def test_masks_of_any_kind() -> None:
     for longest in (2, 4, 40, 2000):
         lengths = rng.integers(1, longest, 200)
         check(np.repeat(np.arange(200) % 2, lengths).astype(np.uint8))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    first=st.integers(0, 1),
+    lengths=st.lists(st.integers(1, 5) | st.integers(1, 70_000), min_size=1, max_size=40),
+    header=st.binary(max_size=400),
+)
+def test_any_runs_behind_any_header(first: int, lengths: list[int], header: bytes) -> None:
+    values = (np.arange(len(lengths)) + first) % 2
+    check(np.repeat(values, lengths).astype(np.uint8), header)
+
+
+def test_noise_is_left_to_the_general_encoder() -> None:
+    """A run takes more memory than a voxel, so that only as many are taken as lesions have."""
+    stripes = (np.arange(1 << 20) % 2).astype(np.uint8)
+    check(stripes)
+    assert gzip_mask(bytearray(HEADER + stripes.tobytes() + b"\0"), len(HEADER)) is None
 
 
 def test_same_bytes_for_ever_and_fewer_than_a_general_encoder_takes() -> None:
