@@ -42,6 +42,7 @@ def test_equal_to_arrows_own(column: str) -> None:
         ("sample_index", 1 << 31),
         ("sample_index", 2.5),
         ("sample_index", "2"),
+        ("sample_index", True),
         ("volume_mm3", "2"),
         ("redistributable", 1),
         ("qc_flags", "abc"),

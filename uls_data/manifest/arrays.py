@@ -79,7 +79,7 @@ def _array(
 
 def _check(there: set[type], kind: pa.DataType, *expected: type) -> None:
     for found in there:
-        if not issubclass(found, expected):
+        if not issubclass(found, expected) or (found is bool and bool not in expected):
             raise TypeError(f"expected {kind}, found {found.__name__}")
 
 
