@@ -83,10 +83,10 @@ def lost(task: ScanTask, why: str) -> Stored:
 
 
 def need_bytes(task: ScanTask) -> int:
-    """Memory that a scan takes at most: its array twice, and a VOI as it is read."""
+    """Memory that a scan takes at most: its array, packed and as bytes, and a VOI as it is read."""
     low, high = _extent([example.row for example in task.examples])
     voxels = prod(b - a for a, b in zip(low, high, strict=True))
-    return 4 * min(voxels, LARGEST_VOXELS) + 12 * _VOI_VOXELS
+    return 6 * min(voxels, LARGEST_VOXELS) + 12 * _VOI_VOXELS
 
 
 def image_file(row: Row) -> str:
@@ -157,7 +157,8 @@ def _put(
             _write(to, name, voxels, "voi", (0, 0, 0), mask, stored)
             found.append(name)
     if union is not None and union.voxels is not None and joint is not None:
-        _write(to, joint, union.voxels, "scan", low, mask, stored)
+        voxels, union = union.voxels, None  # what was seen is not needed to pack them
+        _write(to, joint, voxels, "scan", low, mask, stored)
     return found
 
 

@@ -119,7 +119,9 @@ def packed(voxels: NDArray[np.integer], frame: Frame, origin: Triple) -> bytes:
     }
     said = {_SAID: {"frame": frame, "origin": list(origin)}}
     with _own_settings():
-        made = blosc2.asarray(array, chunks=chunk, blocks=block, cparams=settings, meta=said)
+        made = blosc2.asarray(
+            array, chunks=chunk, blocks=block, cparams=settings, meta=said, contiguous=True
+        )
         data: bytes = made.to_cframe()
         return data
 
