@@ -84,19 +84,15 @@ def merge_errata(
     decided = _decided(judges)
     kept: list[tuple[str, Correction]] = []
     conflicts, counts = [], Counter[str]()
-    said = opinions_by_voi([*voices, *judges])
-    for key in said:
-        opinions = [o for o in said[key] if o.overlay in {v.overlay.name for v in voices}]
+    said = opinions_by_voi(voices)
+    for key in sorted(said.keys() | decided.keys()):
+        opinions = said.get(key, [])
         if key in decided:
             kept += decided[key]
             counts[DECIDED] += 1
-        elif conflict(opinions):
+        elif (joined := _together(opinions)) is None:
             conflicts.append(disagreement(opinions))
-        elif opinions:
-            joined = _joined(opinions)
-            if joined is None:
-                conflicts.append(disagreement(opinions))
-                continue
+        else:
             kept += joined
             counts[AGREED if len(opinions) > 1 else ONE] += 1
     overlay = _overlay(out, voices, judges, [step for _, step in kept])
@@ -128,7 +124,7 @@ def _decided(judges: Sequence[Opinions]) -> dict[Key, list[tuple[str, Correction
     for key, opinions in opinions_by_voi(judges).items():
         if all(opinion.decision is None for opinion in opinions):
             continue
-        joined = None if conflict(opinions) else _joined(opinions)
+        joined = _together(opinions)
         if joined is None:
             words = "; ".join(opinion.words() for opinion in opinions)
             raise ErrataError(f"the decisions on {key[1]} differ: {words}")
@@ -136,8 +132,10 @@ def _decided(judges: Sequence[Opinions]) -> dict[Key, list[tuple[str, Correction
     return found
 
 
-def _joined(opinions: Sequence[Opinion]) -> list[tuple[str, Correction]] | None:
-    """Corrections of opinions that stand together, as one chain; None where they make none."""
+def _together(opinions: Sequence[Opinion]) -> list[tuple[str, Correction]] | None:
+    """Corrections of opinions as one chain; None where they cannot stand together."""
+    if conflict(opinions):
+        return None
     chain: list[tuple[str, Correction]] = []
     for opinion in sorted(opinions, key=lambda one: one.decision is None):
         steps = [(opinion.overlay, step) for step in opinion.steps]
