@@ -53,16 +53,22 @@ def copy_patch(overlay: Path, to: Path, sha256: str) -> None:
     ErrataError
         It is missing, too large, or another file than its name says.
     """
-    source, target = patch_file(overlay, sha256), patch_file(to, sha256)
-    if not source.is_file():
-        raise ErrataError(f"there is no {_FOLDER}/{source.name} beside {overlay}")
-    if source.stat().st_size > _MAXIMUM_BYTES:
-        raise ErrataError(f"{source}: larger than the label of a VOI can be")
-    data = source.read_bytes()
-    if sha256_bytes(data) != sha256:
-        raise ErrataError(f"{source}: is not the file of its name")
+    source, target = _checked(overlay, sha256), patch_file(to, sha256)
     if not target.is_file() or sha256_file(target) != sha256:
-        write_bytes(target, data)
+        write_bytes(target, source.read_bytes())
+
+
+def _checked(overlay: Path, sha256: str) -> Path:
+    """File of a patch, if it is there and what its name says."""
+    path = patch_file(overlay, sha256)
+    name = f"{_FOLDER}/{path.name} beside {overlay.name}"
+    if not path.is_file():
+        raise ErrataError(f"no {name}")
+    if path.stat().st_size > _MAXIMUM_BYTES:
+        raise ErrataError(f"{name}: larger than the label of a VOI can be")
+    if (found := sha256_file(path)) != sha256:
+        raise ErrataError(f"{name}: is not the file of its name, but {found[:16]}...")
+    return path
 
 
 def read_patch(overlay: Path, sha256: str, affine: Affine) -> NDArray[np.bool_]:
@@ -84,15 +90,9 @@ def read_patch(overlay: Path, sha256: str, affine: Affine) -> NDArray[np.bool_]:
     ErrataError, CaseError
         Missing, another file than its name says, or no mask on the VOI's grid.
     """
-    path = patch_file(overlay, sha256)
-    name = path.relative_to(overlay.parent).as_posix()
+    name = f"{_FOLDER}/{patch_file(overlay, sha256).name}"
     try:
-        if not path.is_file():
-            raise ErrataError(f"no {name} beside {overlay.name}")
-        if path.stat().st_size > _MAXIMUM_BYTES:
-            raise ErrataError(f"{name}: larger than the label of a VOI can be")
-        if (found := sha256_file(path)) != sha256:
-            raise ErrataError(f"{name}: is not the file of its name, but {found[:16]}...")
+        path = _checked(overlay, sha256)
         if nifti_size(path)[0] != prod(VOI_SHAPE):
             raise ErrataError(f"{name}: expected the grid {VOI_SHAPE}")
         volume = read_volume(path, path.parent)
