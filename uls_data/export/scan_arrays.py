@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple, bounding_box
 from uls_data.io import sha256_bytes, write_bytes
-from uls_data.manifest.by_axis import origin_of, scan_box
+from uls_data.manifest.by_axis import placed_box, scan_box
 from uls_data.manifest.choice import voi_of
 from uls_data.manifest.example import Example
 from uls_data.manifest.opened import voxels_of
@@ -78,14 +78,13 @@ class Stored:
 
 
 def lost(task: ScanTask, why: str) -> Stored:
-    """Return the result of a scan whose worker died again and again."""
+    """Return the result of a scan whose worker crashed every time."""
     return Stored(places=[Place(reason=Reason.WORKER_LOST.value, detail=why)] * len(task.examples))
 
 
 def need_bytes(task: ScanTask) -> int:
     """Memory that a scan takes at most: its array, packed and as bytes, and a VOI as it is read."""
-    low, high = _extent([example.row for example in task.examples])
-    voxels = prod(b - a for a, b in zip(low, high, strict=True))
+    voxels = _volume(*_extent([example.row for example in task.examples]))
     return 6 * min(voxels, LARGEST_VOXELS) + 12 * _VOI_VOXELS
 
 
@@ -173,7 +172,7 @@ def _write(
 ) -> None:
     if mask:
         part, start = bounding_box(voxels.view(bool))
-        # An empty mask is one voxel that is none of it.
+        # An empty mask is stored as one voxel of 0.
         voxels = (part if part.size else np.zeros((1, 1, 1), bool)).view(np.uint8)
         x, y, z = (a + b for a, b in zip(origin, start, strict=True))
         origin = (x, y, z)
@@ -204,20 +203,20 @@ class _Union:
         inside = scan_box(row, VOI_SHAPE)
         real = voxels[inside]
         if real.size < voxels.size:
-            # Only voxels that the row tells of come back as padding.
+            # Padding is not stored: it comes back only if it is what the row says.
             padding = np.ones(VOI_SHAPE, bool, order="F")
             padding[inside] = False
             if (voxels[padding] != fill).any():
                 return False
         if self.voxels is None:
-            # Pages that nothing is written to cost no memory.
+            # Pages that are never written to take no memory.
             self.voxels = np.zeros(self._shape, voxels.dtype, order="F")
             self._seen = np.zeros(self._shape, bool, order="F")
         if voxels.dtype != self.voxels.dtype:
             return False
         box = tuple(
-            slice((at or 0) + part.start - start, (at or 0) + part.stop - start)
-            for at, part, start in zip(origin_of(row), inside, self._low, strict=True)
+            slice(part.start - start, part.stop - start)
+            for part, start in zip(placed_box(row, VOI_SHAPE), self._low, strict=True)
         )
         held, seen = self.voxels[box], self._seen[box]
         if (seen & (held != real)).any():
@@ -229,18 +228,11 @@ class _Union:
 
 def _extent(rows: Sequence[Row]) -> tuple[Triple, Triple]:
     """Box of a scan, in its voxels, that VOIs of known place hold; empty where there is none."""
-    boxes = [
-        [
-            ((at or 0) + part.start, (at or 0) + part.stop)
-            for at, part in zip(origin_of(row), scan_box(row, VOI_SHAPE), strict=True)
-        ]
-        for row in rows
-        if is_placed(row)
-    ]
+    boxes = [placed_box(row, VOI_SHAPE) for row in rows if is_placed(row)]
     if not boxes:
         return (0, 0, 0), (0, 0, 0)
-    low = tuple(min(box[axis][0] for box in boxes) for axis in range(3))
-    high = tuple(max(box[axis][1] for box in boxes) for axis in range(3))
+    low = tuple(min(box[axis].start for box in boxes) for axis in range(3))
+    high = tuple(max(box[axis].stop for box in boxes) for axis in range(3))
     return low, high
 
 

@@ -38,6 +38,15 @@ def scan_box(row: Row, shape: tuple[int, int, int]) -> tuple[slice, slice, slice
     return x, y, z
 
 
+def placed_box(row: Row, shape: tuple[int, int, int]) -> tuple[slice, slice, slice]:
+    """Box (x, y, z) of the scan that a VOI of that shape and of known place holds."""
+    x, y, z = (
+        slice((at or 0) + part.start, (at or 0) + part.stop)
+        for at, part in zip(origin_of(row), scan_box(row, shape), strict=True)
+    )
+    return x, y, z
+
+
 def spacing_columns(spacing_mm: tuple[float, ...] | None) -> Row:
     """Columns of a voxel size (x, y, z); None where it is not known."""
     x, y, z = spacing_mm or (None, None, None)

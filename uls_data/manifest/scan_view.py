@@ -84,8 +84,6 @@ def _view(
         source.append(slice(low + offset, high + offset))
         target.append(slice(low - part.start, high - part.start))
     shape = tuple(part.stop - part.start for part in box)
-    if all(part.stop <= part.start for part in target):
-        source = target = [slice(0, 0)] * 3
     found = blocks.read((source[0], source[1], source[2]))
     if found.shape == shape:
         return found
