@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 
 import click
 import pytest
@@ -17,6 +19,7 @@ from tools.collections import with_recipes
 from tools.document import recipe_schema, row_module, with_columns
 from tools.prose import everything
 from tools.site import on_page_markdown
+from uls_data.errors import UlsDataError
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe import load_recipe, recipe_names
 
@@ -27,7 +30,8 @@ PAGES = {
     path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8")
     for path in DOCS.rglob("*.md")
 }
-ALL = "\n".join([README, *PAGES.values()])
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ALL = "\n".join([README, CONTRIBUTING, *PAGES.values()])
 
 
 def test_generated_parts_are_current() -> None:
@@ -54,20 +58,48 @@ def test_every_command_is_documented_with_an_example(name: str, command: click.C
 
 
 def test_commands_in_pages_and_examples_parse() -> None:
-    """Every `uls-data` line of README, docs and `--help` names a command and options that exist."""
+    """Every `uls-data` line of the pages and of `--help` is one that the command takes."""
     known = dict(commands())
     helps = "\n".join(command.epilog or "" for command in known.values()).replace("\\\n", " ")
-    lines = re.findall(r"^uls-data (.*)$", ALL, flags=re.MULTILINE)
-    assert len(lines) > 5
+    lines = re.findall(r"^(?:\$ )?uls-data (.*)$", ALL, flags=re.MULTILINE)
+    assert len(lines) > 100
     lines += re.findall(r"^(?: *|Example: )uls-data (.*)$", helps, flags=re.MULTILINE)
-    assert len(lines) > 90
-    for line in lines:
+    mentioned = re.findall(r"`uls-data ([^-`][^`]*)`", ALL)
+    assert len(mentioned) > 30
+    for line in lines + mentioned:
         words = shlex.split(line, comments=True)
         for end in (">", "|"):
             words = words[: words.index(end)] if end in words else words
         name = words[0] if words[0] in known else " ".join(words[:2])
         options = {option for parameter in known[name].params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options, line
+        if line in mentioned:  # perhaps without what the command needs
+            continue
+        try:
+            known[name].make_context(name, words[len(name.split()) :])
+        except (click.BadParameter, UlsDataError) as error:
+            absent = r"does not exist|no such folder|nor a file"  # the data of the example
+            assert re.search(absent, str(error)), f"{line}: {error}"
+
+
+def test_what_pages_name_is_in_the_repository() -> None:
+    """Modules to run, targets of make, paths, and names of the package."""
+    modules = re.findall(r"-m ((?:tools|demo|benchmarks|makers)[\w.]*)", ALL)
+    targets = re.findall(r"(?:^|`)make ([a-z][a-z-]*)", ALL, flags=re.MULTILINE)
+    paths = re.findall(
+        r"[` (]((?:benchmarks|demo|docker|docs|manifests|tests|tools)/[\w./-]*\w)", ALL
+    )
+    names = re.findall(r"`uls_data\.([\w.]+)", ALL)
+    assert min(map(len, (modules, targets, paths, names))) > 5
+    for module in modules:
+        assert find_spec(module), module
+    known = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE)
+    assert set(targets) <= {*known}
+    for path in paths:
+        if not re.search(r"NAME|vois/", path):
+            assert (ROOT / path).exists(), path
+    for name in names:
+        resolve_name(f"uls_data.{name}")
 
 
 @pytest.mark.parametrize("name", recipe_names())
