@@ -18,7 +18,7 @@ Examples:
   uls-data columns axis
 """
 )
-@click.argument("name", metavar="NAME", required=False)
+@click.argument("name", metavar="[NAME]", required=False)
 @json_option
 def command(name: str | None, as_json: bool) -> int:
     """List the columns of manifests with type and meaning, or describe one in full.

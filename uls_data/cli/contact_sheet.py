@@ -29,8 +29,8 @@ Examples:
     metavar="COLUMN",
     help="Smallest values of this column first; largest first with a minus: -uncertainty.",
 )
-@click.option("--limit", default=48, show_default=True, help="Lesions at most.")
-@click.option("--columns", default=2, show_default=True, help="Lesions side by side.")
+@click.option("--limit", default=48, show_default=True, help="Maximum number of lesions.")
+@click.option("--columns", default=2, show_default=True, help="Lesions per row.")
 @json_option
 def command(
     manifests: tuple[Path, ...],

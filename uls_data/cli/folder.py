@@ -42,7 +42,7 @@ def folder_options(function: F) -> F:
                 "~/.cache/uls-data]",
             ),
             click.option(
-                "--workers", default=1, show_default=True, help="Processes that cut them."
+                "--workers", default=1, show_default=True, help="Processes that cut these VOIs."
             ),
         )
     ):

@@ -23,7 +23,7 @@ Examples:
     "--source",
     default="auto",
     show_default=True,
-    help="Source whose published names the files follow; auto: found for every file.",
+    help="Source whose published names the files follow; auto: detected for every file.",
 )
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Parquet file to write."

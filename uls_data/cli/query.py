@@ -35,7 +35,11 @@ Examples:
 """
 )
 @click.argument(
-    "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M... EXPRESSION"
+    "manifests",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="M... [EXPRESSION]",
 )
 @click.option("--columns", help="Comma-separated; default: a few (table) or all (--json, --csv).")
 @click.option(

@@ -164,10 +164,10 @@ Examples:
 @click.option("--force", is_flag=True, help="Overwrite a file of that name.")
 @json_option
 def new(name: str, origin: str | None, raw: Path | None, force: bool, as_json: bool) -> int:
-    """Write NAME.yaml, a commented recipe to edit, into this folder.
+    """Write NAME.yaml, a commented recipe to edit, to the current folder.
 
-    With --raw it looks at the data and prints what it found and what it could not tell: pairs of
-    volumes, DICOM series with RTSTRUCT, SEG or mask volumes, values and names with counts.
+    With --raw, propose a recipe for this data: pairs of volumes, or DICOM series with RTSTRUCT, SEG
+    or mask volumes. Prints values and names with counts, and what the data do not say.
     """
     from uls_data.errors import RecipeError
     from uls_data.io import write_bytes

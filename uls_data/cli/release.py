@@ -55,7 +55,7 @@ Examples:
     type=click.IntRange(min=1),
     default=2_000_000_000,
     show_default=True,
-    help="Bytes that no part exceeds.",
+    help="Maximum size of a part in bytes.",
 )
 @click.option(
     "--local-only",

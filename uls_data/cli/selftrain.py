@@ -64,7 +64,7 @@ Examples:
     metavar="K",
     help="Split patients into K folds; no teacher predicts a lesion of a patient it trained on.",
 )
-@click.option("--plan", help="baseline, small or a file.  [default: baseline]")
+@click.option("--plan", help="baseline, small, prompted or a file.  [default: baseline]")
 @click.option(
     "--teacher",
     metavar="PLAN",

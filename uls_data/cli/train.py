@@ -36,7 +36,9 @@ Examples:
 )
 @click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="[M...]")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The model's folder.")
-@click.option("--plan", help="baseline, small or a file. Default: baseline, or that of --init.")
+@click.option(
+    "--plan", help="baseline, small, prompted or a file. Default: baseline, or that of --init."
+)
 @click.option(
     "--init",
     type=click.Path(path_type=Path),
