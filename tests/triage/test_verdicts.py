@@ -49,7 +49,7 @@ def test_a_verdict_is_a_correction_and_is_read_back(tmp_path: Path) -> None:
     assert found["b"].after is None
     assert found["a"].author == "reader-1"
     assert Verdicts(path, "x").all() == verdicts.all()
-    assert verdicts.counts() == {"accepted": 1, "rejected": 1, "noted": 1}
+    assert [verdict.word for verdict in verdicts.all().values()] == ["accepted", "rejected", "noted"]
 
 
 def test_the_later_verdict_wins_and_undo_goes_back_to_the_earlier_one(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_many_are_one_write_and_one_step(tmp_path: Path, monkeypatch: pytest.Mon
     assert {key[1] for key in refused} == {"v7", "a|b"}
     assert "other corrections" in refused["s", "v7"] and "voi_id" in refused["s", "a|b"]
     assert len(load_overlay(path).corrections) == 500
-    assert verdicts.counts() == {"rejected": 499}
+    assert [verdict.word for verdict in verdicts.all().values()] == ["rejected"] * 499
     assert {*verdicts.undo()} == {("s", f"v{n}") for n in range(500) if n != 7}
     assert len(writes) == 2
     assert [c.voi_id for c in load_overlay(path).corrections] == ["v7", "v3"]
@@ -131,6 +131,21 @@ def test_what_stands_there_by_hand_stays(tmp_path: Path) -> None:
     assert [c.voi_id for c in load_overlay(path).corrections] == ["x", "a", "y"]
     with pytest.raises(ErrataError, match="other corrections"):
         verdicts.give(subject("x"), "accepted")
+
+
+def test_of_many_those_without_corrections_by_hand_are_cleared(tmp_path: Path) -> None:
+    path = tmp_path / "triage.yaml"
+    verdicts = Verdicts(path, "r")
+    assert verdicts.clear([("s", "a")]) == {} and not path.exists()
+    append(path, by_hand("x"))
+    verdicts.give_all([subject("a"), subject("b")], "accepted")
+    refused = verdicts.clear([("s", name) for name in "axb"])
+    assert [*refused] == [("s", "x")] and "other corrections" in refused["s", "x"]
+    assert [c.voi_id for c in load_overlay(path).corrections] == ["x"]
+    with pytest.raises(ErrataError, match="other corrections"):
+        verdicts.clear([("s", "x")])
+    assert {*verdicts.undo()} == {("s", "a"), ("s", "b")}
+    assert {*verdicts.all()} == {("s", "a"), ("s", "b")}
 
 
 def test_an_overlay_in_another_style_is_kept_in_content(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from uls_data.triage.outline import PLANES
 from uls_data.triage.shown import Lesions
 from uls_data.triage.states import JUDGED, KEPT, STATES, UNDECIDED, letter_of, meets
 from uls_data.triage.verdict_keys import VerdictKeys, load_keys
-from uls_data.triage.verdicts import Subject, Verdicts
+from uls_data.triage.verdicts import Key, Subject, Verdicts
 from uls_data.triage.views import Views
 from uls_data.triage.vois import PRESETS_HU
 from uls_data.triage.wall import MOST_TILES, Wall
@@ -168,7 +168,7 @@ class TriageServer(GuardedServer):
     def judge(
         self, numbers: Sequence[int], word: str | None, note: str | None = None, reason: str = ""
     ) -> dict[str, Any]:
-        """Take a verdict on VOIs, which one step takes back; word `none` takes it away.
+        """Take a verdict on VOIs, which one step takes back; word `none` removes it.
 
         Returns
         -------
@@ -182,8 +182,7 @@ class TriageServer(GuardedServer):
             None of them can be judged.
         """
         if word == "none":
-            keys = {self.lesions.subject(number).key for number in numbers}
-            return self._changed(numbers, {}, lambda: self.verdicts.clear(keys))
+            return self._clear({self.lesions.subject(number).key: number for number in numbers})
         if len(numbers) == 1:
             # It is on the screen, so that it is decoded already.
             voi = self.lesions.voi(numbers[0])
@@ -203,6 +202,15 @@ class TriageServer(GuardedServer):
                     del subjects[number]
 
         return self._changed(subjects, refused, give)
+
+    def _clear(self, numbers: dict[Key, int]) -> dict[str, Any]:
+        refused: dict[int, str] = {}
+
+        def clear() -> None:
+            for key, why in self.verdicts.clear(numbers).items():
+                refused[numbers.pop(key)] = why
+
+        return self._changed(numbers.values(), refused, clear)
 
     def edit(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Save an edited mask, see `Editor.save`; a verdict on the mask before goes."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,10 +175,6 @@ class Verdicts:
         """All verdicts by VOI."""
         return {verdict.subject.key: verdict for verdict in self._verdicts()}
 
-    def counts(self) -> Counter[str]:
-        """How many of each word."""
-        return Counter(verdict.word for verdict in self._verdicts())
-
     def give(
         self, subject: Subject, word: str | None, note: str | None = None, reason: str = ""
     ) -> None:
@@ -242,11 +237,23 @@ class Verdicts:
         self._done.append(self._write(wanted, decide))
         return refused
 
-    def clear(self, keys: Iterable[Key]) -> None:
-        """Take away the verdicts of VOIs, in one step; raises as `give_all`."""
-        before = self._restore(dict.fromkeys(keys))
-        if any(before.values()):
+    def clear(self, keys: Iterable[Key]) -> dict[Key, str]:
+        """Remove the verdicts of VOIs, in one step; returns and raises as `give_all`.
+
+        VOIs without a verdict stay as they are.
+        """
+        refused: dict[Key, str] = {}
+
+        def decide(before: Mapping[Key, Verdict], by_hand: Collection[Key]) -> _Changes:
+            refused.update(dict.fromkeys(by_hand, self._by_hand))
+            made: _Changes = {key: None for key in before if key not in by_hand}
+            if refused and not made:
+                raise ErrataError(self._by_hand)
+            return made
+
+        if before := self._write(set(keys), decide):
             self._done.append(before)
+        return refused
 
     def undo(self) -> list[Key]:
         """Take back the last step; raises as `give_all`.
@@ -258,16 +265,15 @@ class Verdicts:
         """
         if not self._done:
             return []
-        self._restore(self._done[-1])
-        return list(self._done.pop())
+        step = self._done[-1]
 
-    def _restore(self, verdicts: Mapping[Key, Verdict | None]) -> dict[Key, Verdict | None]:
         def decide(_: Mapping[Key, Verdict], by_hand: Collection[Key]) -> _Changes:
             if by_hand:
                 raise ErrataError(self._by_hand)
-            return {key: None if v is None else self._entry(v) for key, v in verdicts.items()}
+            return {key: None if v is None else self._entry(v) for key, v in step.items()}
 
-        return self._write(verdicts, decide)
+        self._write(step, decide)
+        return list(self._done.pop())
 
     def _entry(self, verdict: Verdict) -> _Entry:
         return _Entry(_dumped(verdict.correction(self.author)), verdict.subject.key, verdict)
@@ -293,6 +299,8 @@ class Verdicts:
                 before = {key: verdict for key, verdict in self.all().items() if key in keys}
                 by_hand = {e.key for e in self._entries if e.verdict is None and e.key in keys}
                 made = decide(before, by_hand)
+                if not made:
+                    return {}
                 kept = [e for e in self._entries if e.verdict is None or e.key not in made]
                 self._replace([*kept, *(entry for entry in made.values() if entry is not None)])
                 return {key: before.get(key) for key in made}
