@@ -85,19 +85,6 @@ class Served:
 
 
 @pytest.fixture
-def serve(out: Path) -> Iterator[Callable[..., Served]]:
-    started: list[Served] = []
-
-    def start(overlay: Path, *more: str) -> Served:
-        started.append(Served(out, "--overlay", str(overlay), *more))
-        return started[-1]
-
-    yield start
-    for served in started:
-        served.end(9)
-
-
-@pytest.fixture
 def start() -> Iterator[Callable[..., Served]]:
     """Return what starts `uls-data triage` of any folder in a process of its own."""
     started: list[Served] = []
@@ -109,6 +96,12 @@ def start() -> Iterator[Callable[..., Served]]:
     yield begin
     for served in started:
         served.end(9)
+
+
+@pytest.fixture
+def serve(start: Callable[..., Served], out: Path) -> Callable[..., Served]:
+    """Return what starts `uls-data triage` of `out`."""
+    return lambda overlay, *more: start(out, "--overlay", str(overlay), *more)
 
 
 @pytest.fixture
@@ -148,16 +141,12 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def draw() -> Iterator[Callable[..., Served]]:
+def draw(start: Callable[..., Served]) -> Callable[..., Served]:
     """Return what starts `uls-data triage --draw` in a process of its own."""
-    started: list[Served] = []
 
-    def start(clinic: Path, lines: Path | None = None, author: str = "anna") -> Served:
+    def begin(clinic: Path, lines: Path | None = None, author: str = "anna") -> Served:
         more = () if lines is None else ("--lines", str(lines))
         own = ("--draw", str(clinic / "raw"), "--author", author)
-        started.append(Served(clinic / "out", *own, *more))
-        return started[-1]
+        return start(clinic / "out", *own, *more)
 
-    yield start
-    for served in started:
-        served.end(9)
+    return begin

@@ -148,7 +148,7 @@ def test_runs_are_the_mask() -> None:
         runs = runs_of(mask.astype(bool))
         assert np.array_equal(mask_of(runs), mask != 0)
     assert runs_of(np.zeros(VOI_SHAPE, bool)) == []
-    assert runs_of(np.ones((2, 1, 1), bool)) == [0, 2]
+    assert runs_of(np.indices(VOI_SHAPE).sum(0) < 1) == [0, 1]
     with pytest.raises(RefusalError):
         mask_of([True, None])
 

@@ -49,7 +49,11 @@ def test_a_verdict_is_a_correction_and_is_read_back(tmp_path: Path) -> None:
     assert found["b"].after is None
     assert found["a"].author == "reader-1"
     assert Verdicts(path, "x").all() == verdicts.all()
-    assert [verdict.word for verdict in verdicts.all().values()] == ["accepted", "rejected", "noted"]
+    assert [verdict.word for verdict in verdicts.all().values()] == [
+        "accepted",
+        "rejected",
+        "noted",
+    ]
 
 
 def test_the_later_verdict_wins_and_undo_goes_back_to_the_earlier_one(tmp_path: Path) -> None:

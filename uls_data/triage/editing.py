@@ -21,7 +21,6 @@ from uls_data.errata import (
     save_edit,
 )
 from uls_data.errata.edits import does_not_follow, patch_of, steps_by_voi
-from uls_data.geometry import Triple
 from uls_data.outcome import Flag, Supervision
 from uls_data.triage.edited import Edited
 from uls_data.triage.guarded import CSS, HTML, SCRIPT, RefusalError
@@ -40,19 +39,15 @@ EVIDENCE = "edited in triage, over the image"
 _VOXELS = VOI_SHAPE[0] * VOI_SHAPE[1] * VOI_SHAPE[2]
 
 
-def runs_of(mask: NDArray[np.bool_], start: Triple = (0, 0, 0)) -> list[int]:
+def runs_of(mask: NDArray[np.bool_]) -> list[int]:
     """Lengths of runs of voxels, off and on in turn, x fastest; the first is off.
 
     Parameters
     ----------
-    mask : ndarray, bool
-        A box of the VOI, RAS.
-    start : tuple of 3 int
-        VOI index of its first voxel.
+    mask : ndarray, bool, shape (256, 256, 128)
+        RAS.
     """
-    whole = np.zeros(VOI_SHAPE, bool, order="F")
-    whole[tuple(slice(a, a + n) for a, n in zip(start, mask.shape, strict=True))] = mask
-    flat = whole.ravel(order="F")
+    flat = mask.ravel(order="F")
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     # What is off at the end is not said.
     first, last = [0, 0] if flat[0] else [0], [flat.size] if flat[-1] else []
@@ -66,7 +61,7 @@ def mask_of(runs: Any) -> NDArray[np.bool_]:
     Raises
     ------
     RefusalError
-        They are none, or reach beyond the VOI.
+        Not runs, or they reach beyond the VOI.
     """
     wrong = RefusalError(HTTPStatus.BAD_REQUEST, "no runs of voxels in a VOI")
     if not isinstance(runs, list):
@@ -113,10 +108,6 @@ class Editor:
             if does_not_follow(steps[key], subject.layer, subject.sha256) is None:
                 self._show(number, subject, steps[key])
 
-    def count(self) -> int:
-        """How many corrections the overlay holds."""
-        return len(load_overlay(self.overlay).corrections) if self.overlay.is_file() else 0
-
     def opened(self, number: int) -> dict[str, Any]:
         """Return what the page needs to edit a VOI, as JSON can hold it.
 
@@ -133,24 +124,24 @@ class Editor:
                 "start `uls-data triage` again"
             )
         flags = target.row["qc_flags"] or ()
+        mask = voi.whole()
         return {
             "number": number,
             "sha256": now.sha256,
             "edits": now.edits,
-            "runs": runs_of(voi.mask, voi.start),
+            "runs": runs_of(mask),
             "centre": CENTRE,
             "parts": 26 if Flag.SEVERAL_COMPONENTS_6 in flags else 6,
             "supervision": now.row["supervision"],
             "asks_full": now.row["supervision"] != Supervision.FULL,
-            "measured": _json(target, voi.mask, voi.start),
+            "measured": _measured(target, mask),
             "overlay": str(self.overlay),
             "author": self.author,
         }
 
     def original(self, number: int) -> dict[str, Any]:
         """Mask of the manifest, whatever it was edited to."""
-        voi = self._lesions.voi(number, edited=False)
-        return {"runs": runs_of(voi.mask, voi.start)}
+        return {"runs": runs_of(self._lesions.voi(number, edited=False).whole())}
 
     def save(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Save a mask; returns its hash and what is measured on it.
@@ -186,9 +177,8 @@ class Editor:
         return {
             "number": number,
             "sha256": correction.after,
-            "measured": _json(target, mask, (0, 0, 0)),
+            "measured": _measured(target, mask),
             "overlay": str(self.overlay),
-            "corrections": self.count(),
         }
 
     def _voi(self, number: int) -> Voi:
@@ -210,7 +200,5 @@ class Editor:
         self._lesions.set_edited(number, Edited(shown, self.overlay, patch))
 
 
-def _json(target: Target, mask: NDArray[np.bool_], start: Triple) -> dict[str, Any]:
-    whole = np.zeros(VOI_SHAPE, bool, order="F")
-    whole[tuple(slice(a, a + n) for a, n in zip(start, mask.shape, strict=True))] = mask
-    return {name: finite(value) for name, value in target.measured(whole).items()}
+def _measured(target: Target, mask: NDArray[np.bool_]) -> dict[str, Any]:
+    return {name: finite(value) for name, value in target.measured(mask).items()}

@@ -123,15 +123,9 @@ class TriageServer(GuardedServer):
     def voi(self, number: int) -> dict[str, Any]:
         """One VOI, with its verdict."""
         voi = self.lesions.voi(number)
-        subject = self.lesions.subject(number)
         with self.lock:
-            verdict = self.verdicts.of(subject.key)
-        told = {
-            "state": letter_of(verdict, subject),
-            "note": verdict.note if verdict else "",
-            "reason": verdict.reason if verdict else "",
-        }
-        return {"number": number, "verdict": told, **voi.shown()}
+            verdict = self.verdicts.of(self.lesions.subject(number).key)
+        return {"number": number, "note": verdict.note if verdict else "", **voi.shown()}
 
     def found(self, where: str, column: str | None, descending: bool) -> dict[str, Any]:
         """VOIs that meet an expression, in their order."""

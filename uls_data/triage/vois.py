@@ -36,10 +36,6 @@ PRESETS_HU = WINDOWS_HU | {
 }
 
 
-# Too long to be read.
-_UNSAID = ("affine", "candidate_scores")
-
-
 @dataclass(frozen=True)
 class Voi:
     """A decoded VOI, as far as it could be read.
@@ -72,6 +68,13 @@ class Voi:
     problems: tuple[str, ...]
     why: tuple[str, ...] = ()
 
+    def whole(self) -> NDArray[np.bool_]:
+        """Mask on the grid of the VOI; shape (256, 256, 128), RAS, x fastest in memory."""
+        whole = np.zeros(VOI_SHAPE, bool, order="F")
+        box = zip(self.start, self.mask.shape, strict=True)
+        whole[tuple(slice(first, first + count) for first, count in box)] = self.mask
+        return whole
+
     def slice(self, axis: int, index: int) -> bytes | None:
         """HU of a slice across an axis, little-endian, as `slice_png` turns it; None without image.
 
@@ -95,7 +98,7 @@ class Voi:
             "row": {
                 name: finite(value)
                 for name, value in row.items()
-                if value is not None and name not in _UNSAID
+                if value is not None and name != "affine"
             },
             "affine": finite(row["affine"]),
             "voxel_bytes": 2 if self.image is None else self.image.dtype.itemsize,

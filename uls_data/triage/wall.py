@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from threading import BoundedSemaphore, Lock
 from typing import Any
 
-import numpy as np
-
 from uls_data.errors import ManifestError
 from uls_data.manifest.row import Column, Row
 from uls_data.pictures.stored import stored_thumbnail
@@ -16,7 +14,6 @@ from uls_data.pictures.thumbnail import Planes, thumbnail_path
 from uls_data.pictures.thumbnails import THUMBNAIL_COLUMNS, Subject, make_thumbnail
 from uls_data.triage.shown import Lesions
 from uls_data.triage.vois import Voi, decode, file_below, finite
-from uls_data.voi import VOI_SHAPE
 
 MOST_TILES = 500
 _TILE: tuple[Column, ...] = ("source", "voi_id", "layer", "lesion_type", "long_axis_mm")
@@ -102,8 +99,5 @@ class Wall:
 def _drawn(voi: Voi) -> bytes:
     if not voi.mask.size or (voi.image is None and voi.row["image_path"] is not None):
         raise ManifestError(" ".join(voi.problems) or "the mask is empty")
-    label = np.zeros(VOI_SHAPE, bool)
-    box = tuple(slice(a, a + n) for a, n in zip(voi.start, voi.mask.shape, strict=True))
-    label[box] = voi.mask
-    subject = Subject(voi.mask, voi.start, Planes.of(label))
+    subject = Subject(voi.mask, voi.start, Planes.of(voi.whole()))
     return make_thumbnail(subject, voi.row, voi.image, voi.row["pad_value_hu"])[0]

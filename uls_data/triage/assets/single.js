@@ -41,7 +41,7 @@ export function tell() {
   $("name").textContent = voi.row.voi_id;
   document.title = `${desk.place + 1}/${desk.order.length} ${voi.row.voi_id}`;
   $("verdict").textContent = reason ? `${WORDS[state]}: ${reason}` : WORDS[state];
-  $("note").textContent = voi.verdict.note ? `“${voi.verdict.note}”` : "";
+  $("note").textContent = voi.note ? `“${voi.note}”` : "";
   $("why").replaceChildren(...voi.why.map((words) => element("li", words)));
   $("problems").replaceChildren(...voi.problems.map((words) => element("li", words)));
   for (const button of document.querySelectorAll("#verdicts button")) button.disabled = !voi.judgeable;
@@ -65,7 +65,7 @@ export function seen() {
 // After a verdict that was given here: what was noted, and the next VOI.
 export function given(word, note) {
   const { voi } = planes;
-  voi.verdict.note = word === "none" ? "" : note ?? voi.verdict.note;
+  voi.note = word === "none" ? "" : note ?? voi.note;
   tell();
   say(`${voi.row.voi_id}: ${word === "none" ? "verdict taken away" : wordsOf(voi.number)}`);
   if (word !== undefined && word !== "none" && isJudged(voi.number)) goNextOpen();

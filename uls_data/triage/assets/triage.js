@@ -127,7 +127,7 @@ async function takeBack() {
 
 function note() {
   if (desk.view === "single" ? !single.seen() : !wall.wall.selected.size) return;
-  $("text").value = desk.view === "single" ? planes.planes.voi.verdict.note : "";
+  $("text").value = desk.view === "single" ? planes.planes.voi.note : "";
   $("noting").showModal();
   $("text").select();
 }
@@ -137,7 +137,7 @@ function save() {
   $("noting").close();
   if (desk.view === "wall") { if (words) give(undefined, words); return; }
   if (words || isJudged(single.number())) give(undefined, words);
-  else if (planes.planes.voi.verdict.note) give("none");
+  else if (planes.planes.voi.note) give("none");
 }
 
 // ---- keys ------------------------------------------------------------------------------------
