@@ -24,9 +24,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from statistics import median
 from typing import Any
+
+import psutil
 
 from benchmarks.report import many
 from uls_data.errata import load_overlay
@@ -116,9 +119,8 @@ class Desk:
         )
         self.wait(_READY)
         slow = [sum(frame > limit for frame in found) for limit in (50, 100)]
-        middle = sorted(found)[len(found) // 2]
         return (
-            f"{max(found):6.0f} longest of {len(found)}, median {middle:.0f}, "
+            f"{max(found):6.0f} longest of {len(found)}, median {median(found):.0f}, "
             f"{slow[0]} over 50, {slow[1]} over 100; CPU a frame: "
             f"page {busy:.1f}, browser in all {browser:.1f}, server {server:.1f}"
         )
@@ -148,17 +150,12 @@ class Desk:
 
 def _cpu_s(pid: int) -> float:
     """CPU seconds of a process and of those that it started."""
-    ticks = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(stat.parent.name) == pid:
-            ticks += int(fields[11]) + int(fields[12])
-        elif int(fields[1]) == pid:
-            ticks += round(_cpu_s(int(stat.parent.name)) * os.sysconf("SC_CLK_TCK"))
-    return ticks / os.sysconf("SC_CLK_TCK")
+    process, seconds = psutil.Process(pid), 0.0
+    for one in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            times = one.cpu_times()
+            seconds += times.user + times.system
+    return seconds
 
 
 @contextmanager
@@ -186,8 +183,9 @@ def measure(out: Path, width: int, height: int) -> None:
     overlay = folder / "triage.yaml"
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {width} x {height}; ms")
     try:
-        with _browser(width, height) as browser:
+        with _browser(width, height) as browser, ExitStack() as servers:
             desk = Desk(out, overlay, browser)
+            servers.callback(desk.kill)
             print(f"{'server answers':32}{desk.started_ms:6.0f}")
             print(f"{'first wall':32}{desk.wall_ms():6.0f}")
             print(f"{'  once more':32}{desk.wall_ms():6.0f}")
@@ -196,11 +194,10 @@ def measure(out: Path, width: int, height: int) -> None:
             desk.choose(0)
             print(f"{'verdict on 500':32}{desk.judge_ms('l', '500 VOIs: leak'):6.0f}")
             assert len(load_overlay(overlay).corrections) == _CHOSEN
-            print(f"{'undo':32}{desk.judge_ms('u', '500 VOIs: taken back'):6.0f}")
+            print(f"{'undo':32}{desk.judge_ms('u', '500 VOIs: undone'):6.0f}")
             assert len(load_overlay(overlay).corrections) == 0
             browser.find_element("id", "select-all").click()
-            count = browser.execute_script("return document.querySelectorAll('.tile')[0]"
-                                           ".getAttribute('aria-setsize')")  # fmt: skip
+            count = browser.find_element("class name", "tile").get_attribute("aria-setsize")
             print(f"{'verdict on all':32}{desk.judge_ms('a', f'{count} VOIs: accepted'):6.0f}")
             desk.choose(700)
             print(f"{'verdict on 500 of these':32}{desk.judge_ms('s', '500 VOIs: shifted'):6.0f}")
@@ -209,9 +206,9 @@ def measure(out: Path, width: int, height: int) -> None:
             found = sum(c.reason == "shifted" for c in corrections)
             print(f"{'on disk after kill -9':32}{len(corrections):6}, {found} of them shifted")
             desk = Desk(out, overlay, browser)
+            servers.callback(desk.kill)
             print(f"{'server answers, all judged':32}{desk.started_ms:6.0f}")
             print(f"{'first wall, all judged':32}{desk.wall_ms():6.0f}")
-            desk.kill()
     finally:
         shutil.rmtree(folder)
 

@@ -136,6 +136,8 @@ def test_whole_mask_operations(page: Page, start: Callable[..., Any], out: Path)
     page.wait_for("#now", f"{BALL.sum()} voxels")
     page.press("u", "0")
     page.wait_for("#now", f"{BALL.sum()} voxels")
+    page.press("y")
+    page.wait_for("#message", "Nothing to redo")
     # What would be refused cannot be sent: the click erased, nothing left.
     page.press("]", "]", "]", "]", "e")
     drag(page, (128.5, 128.5))
@@ -187,6 +189,13 @@ def test_triage_leads_there_and_back(page: Page, start: Callable[..., Any], out:
     page.shows(voi_id(0))
     assert page.text("#why") == "The mask was edited, see edits.yaml."
     assert page.errors() == []
+
+
+def test_an_address_of_no_voi_is_told(page: Page, start: Callable[..., Any], out: Path) -> None:
+    address = start(out).address
+    page.open(address)
+    page.browser.get(f"{address.split('/?')[0]}/edit#{SOURCE}/100%")
+    page.wait_for("#problem", "100% is not among the masks shown")
 
 
 def test_masks_of_the_manifest_that_cannot_be_edited(

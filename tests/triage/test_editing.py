@@ -16,7 +16,7 @@ from makers.builds import ball
 from makers.editable import SOURCE, SPACING, comes_back, voi_id, write_editable
 from makers.serving import running
 
-from uls_data.errata import check_errata, load_overlay
+from uls_data.errata import append, check_errata, load_overlay
 from uls_data.errata.mask import patch_file
 from uls_data.io import sha256_voxels
 from uls_data.measure.label import describe_label
@@ -187,6 +187,17 @@ def test_an_edit_is_saved_measured_shown_and_judged(
     with triage_server(written, overlay=server.verdicts.path) as again:
         assert again.lesions.subject(0).sha256 == sha256_voxels(ball(4.0))
         assert again.states()["states"] == ".a"
+
+
+def test_an_edit_is_saved_where_its_verdict_cannot_be_removed(
+    server: TriageServer, client: Client
+) -> None:
+    client.json("/api/verdicts", {"numbers": [0], "word": "accepted"})
+    (verdict,) = load_overlay(server.verdicts.path).corrections
+    append(server.verdicts.path, verdict.model_copy(update={"evidence": "a picture"}))
+    answer = client.json("/api/edits", body_of(client, SMALLER))
+    assert (answer["sha256"], answer["verdict_removed"]) == (sha256_voxels(SMALLER), False)
+    assert client.json("/api/states")["states"] == "s."
 
 
 def test_a_patch_that_is_gone_is_told(server: TriageServer, client: Client, written: Path) -> None:

@@ -10,9 +10,12 @@ from typing import Any
 import nibabel
 from makers.browser import Page
 from makers.serving import running
+from makers.vois import ball, write_voi, write_vois
 
 from uls_data.errata import Kind, load_overlay
 from uls_data.ids import voi_fragment
+from uls_data.io import sha256_voxels
+from uls_data.pictures.thumbnail import thumbnail_path
 from uls_data.triage import TriageServer, triage_server
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -215,6 +218,32 @@ def test_the_wall_chooses_judges_and_takes_back(
     page.wait("document.body.dataset.wall === 'ready'")
     assert page.wait("document.querySelector('.tile.active').title").startswith("c4_")
     assert page.errors() == []
+
+
+def test_a_large_screen_names_all_that_it_shows(page: Page, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    row = write_voi(out, "c0", 8.0, label_voxels_sha256=sha256_voxels(ball(8.0)))
+    write_vois(out, [{**row, "voi_id": f"c{n}", "sample_index": n} for n in range(450)])
+    with triage_server(out) as server:
+        picture = out / thumbnail_path(str(row["label_path"]))
+        picture.parent.mkdir()
+        picture.write_bytes(server.wall.picture(0))
+    size = page.browser.get_window_size()
+    page.browser.set_window_size(3840, 2160)
+    try:
+        with running(triage_server(out)) as server:
+            page.open(server.address)
+            page.press("g")
+            page.browser.execute_script(
+                "const s = document.querySelector('#size'); s.value = 80;"
+                "s.dispatchEvent(new Event('input'));"
+            )
+            page.wait("document.querySelectorAll('.tile').length === 450")
+            page.wait("[...document.querySelectorAll('.tile')].every((tile) => tile.title)")
+            page.wait("document.body.dataset.wall === 'ready'")
+            assert page.errors() == []
+    finally:
+        page.browser.set_window_size(size["width"], size["height"])
 
 
 def test_a_filter_shows_what_meets_it_and_a_view_keeps_it(page: Page, server: TriageServer) -> None:

@@ -37,7 +37,7 @@ def test_own_keys(tmp_path: Path) -> None:
         ("- 1", "expected `keys_version: 1`"),
         ("keys_version: 1", "verdicts: Field required"),
         ("keys_version: 2\nverdicts: []", "keys_version"),
-        (ONE.replace("key: v", "key: a"), "'a' is used by the page"),
+        (ONE.replace("key: v", "key: a"), "'a' is reserved for the page"),
         (ONE.replace("key: v", "key: V"), "verdicts.0.key"),
         (ONE.replace("key: v", "key: vv"), "verdicts.0.key"),
         (ONE.replace("rejected", "deleted"), "verdicts.0.verdict"),

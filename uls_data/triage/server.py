@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ClassVar
@@ -207,15 +208,18 @@ class TriageServer(GuardedServer):
         return self._changed(numbers.values(), refused, clear)
 
     def edit(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Save an edited mask, see `Editor.save`; a verdict on the mask before goes."""
+        """Save an edited mask, see `Editor.save`; a verdict on the previous mask is removed."""
         with self.lock:
             told = self.editor.save(body)
             subject = self.lesions.subject(told["number"])
             verdict = self.verdicts.of(subject.key)
-            stale = verdict is not None and verdict.subject != subject
-            if stale:
-                self.verdicts.clear({subject.key})
-        return {**told, "verdict_removed": stale}
+            removed = False
+            if verdict is not None and verdict.subject != subject:
+                # The edit is saved, whatever becomes of the verdict, which is outdated if it stays.
+                with suppress(ErrataError):
+                    self.verdicts.clear({subject.key})
+                    removed = True
+        return {**told, "verdict_removed": removed}
 
     def undo(self) -> dict[str, Any]:
         """Take back the last step; answers as `judge`."""

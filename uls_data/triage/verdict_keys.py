@@ -20,7 +20,7 @@ from uls_data.errors import UlsDataError
 from uls_data.yaml_text import YamlError, load_yaml
 
 DEFAULT_KEYS = Path(__file__).parent / "assets" / "keys.yaml"
-# What these do on the page stays, whatever a file says.
+# Letters of the page, now or later, whatever a file says.
 RESERVED = "acdefgjkmnortuwx"
 _LONGEST_BYTES = 1 << 14
 _MOST = 10
@@ -57,7 +57,7 @@ class VerdictKey(_Model):
     @classmethod
     def _is_free(cls, key: str) -> str:
         if key in RESERVED:
-            raise ValueError(f"{key!r} is used by the page; these are: {' '.join(RESERVED)}")
+            raise ValueError(f"{key!r} is reserved for the page, as are {' '.join(RESERVED)}")
         return key
 
 
@@ -70,11 +70,9 @@ class VerdictKeys(_Model):
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         for name in ("key", "reason"):
-            (value, count), *_ = Counter(getattr(v, name) for v in self.verdicts).most_common(
-                1
-            ) or [("", 0)]
-            if count > 1:
-                raise ValueError(f"the {name} {value!r} is there {count} times")
+            for value, count in Counter(getattr(v, name) for v in self.verdicts).items():
+                if count > 1:
+                    raise ValueError(f"the {name} {value!r} is there {count} times")
         return self
 
 

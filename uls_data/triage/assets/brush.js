@@ -8,7 +8,7 @@ export const SIZES = [1, 2, 3, 5, 7, 9, 13, 19, 27, 39];
 export const brush = { tool: "paint", size: 3, at: null };
 const figures = [...document.querySelectorAll("#planes figure")];
 
-export const radiusMm = () => SIZES[brush.size] / 2 * Math.min(...planes.voi.spacing_mm.slice(0, 2));
+const radiusMm = () => SIZES[brush.size] / 2 * Math.min(...planes.voi.spacing_mm.slice(0, 2));
 
 const voxel = (index) => {
   const [nx, ny] = desk.session.shape, [x, y, z] = index.map(Math.floor);

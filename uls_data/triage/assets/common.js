@@ -46,6 +46,23 @@ export function shape(name, attributes) {
   return made;
 }
 
+export function scaleBar(figure, side) {
+  figure.querySelector(".scale")?.remove();
+  const long = [200, 100, 50, 20, 10, 5, 2, 1].find((it) => it < side / 3) ?? 1;
+  const made = element("div", "", "scale");
+  made.style.width = `${100 * long / side}%`;
+  made.append(element("span", `${long} mm`));
+  figure.append(made);
+}
+
+// What lies left, right, above and below.
+export function putLetters(figure, letters) {
+  figure.querySelectorAll(".letter").forEach((letter) => letter.remove());
+  ["left", "right", "top", "bottom"].forEach((side, k) => {
+    figure.append(element("span", letters[k], `letter ${side}`));
+  });
+}
+
 export function theme() {
   const dark = document.documentElement.dataset.theme
     ? document.documentElement.dataset.theme === "dark"

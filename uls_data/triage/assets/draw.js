@@ -1,8 +1,8 @@
 // One lesion at a time, on its key slice as it is stored: two clicks for the long axis, two for the
 // short one. Points are column and row of the slice, pixel centres at whole numbers.
 
-import { $, ask, element, listKeys, onKeys, say, shape, theme, wrong } from "./common.js";
-import { GRIP_PX, clamp, length, marksOf, putLetters, scaleBar, strange } from "./lines.js";
+import { $, ask, element, listKeys, onKeys, putLetters, say, scaleBar, shape, theme, wrong } from "./common.js";
+import { GRIP_PX, clamp, length, marksOf, strange } from "./lines.js";
 import { KEYS, NEXT, REASONS, WORDS, stated } from "./words.js";
 
 const ZOOM = 1.25, CLICK_PX = 5;

@@ -6,7 +6,7 @@ import { $, ask, element, filled, listKeys, onKeys, say, theme, wrong } from "./
 import { desk } from "./desk.js";
 import * as masks from "./masks.js";
 import * as planes from "./planes.js";
-import { fragment } from "./single.js";
+import { fragment, named } from "./single.js";
 
 const TOOLS = { b: "paint", e: "erase", k: "component", v: "look" };
 const AS_OPENED = "#ffdc3c";
@@ -19,7 +19,7 @@ const KEYS = [
   ["b e", "paint, erase; the right button erases too"], ["[ ]", "smaller, larger brush"],
   ["k", "keep the part that you click, and remove the rest"], ["v", "look: drag for the window, click to bring the other planes"],
   ["h", "fill holes"], ["g", "grow by a pixel"], ["c", "shrink by a pixel"],
-  ["a", "these three: all slices of the plane, or the one shown"], ["u y", "undo, do again"],
+  ["a", "these three: all slices of the plane, or the one shown"], ["u y", "undo, redo"],
   ["0", "back to the mask of the manifest; it can be undone"], ["s", "save, with a reason"],
   ["↑ ↓", "slice; also the wheel, and PgUp PgDn by five"], ["1 2 3", "which plane is large"],
   ["Shift", "with drag: move the picture"], ["+ −", "zoom; also the wheel with Ctrl"], ["Home", "back to how the VOI opened"],
@@ -73,7 +73,7 @@ function whole(words, act) {
 
 function keep(at) {
   const changed = at < 0 ? null : masks.keepComponent(edit.mask, session.shape, at, opened.parts);
-  if (changed) take("left out beside the part", changed);
+  if (changed) take("other parts removed", changed);
   if (!changed || !changed.length) say(changed ? "There is no other part" : "Click on the mask");
 }
 
@@ -153,7 +153,7 @@ async function save() {
     saved = top;
     compare(answer.measured);
     $("reasoning").close();
-    const also = answer.verdict_removed ? " The verdict on the mask before was taken away." : "";
+    const also = answer.verdict_removed ? " The verdict on the previous mask was removed." : "";
     say(`Saved in ${answer.overlay}.${also}`);
     document.body.dataset.saved = answer.sha256;
   } catch (error) {
@@ -187,33 +187,18 @@ const once = {
   0: original,
   s: ready,
   t: theme,
-  w: () => {
-    const names = Object.keys(session.windows_hu);
-    planes.setPreset(names[(names.indexOf(state.preset) + 1) % names.length]);
-    planes.draw();
-  },
-  o: () => { state.marks = !state.marks; planes.draw(); },
-  Home: () => { planes.home(); planes.draw(); },
   Escape: leave,
   "?": () => $("helping").showModal(),
-  1: () => planes.look(0),
-  2: () => planes.look(1),
-  3: () => planes.look(2),
+  ...planes.once,
 };
 const held = {
   g: () => whole("grown", masks.grow),
   c: () => whole("shrunk", masks.shrink),
   u: () => turn(done, again, "undo"),
-  y: () => turn(again, done, "again"),
+  y: () => turn(again, done, "redo"),
   "[": () => wider(-1),
   "]": () => wider(1),
-  ArrowUp: () => planes.scroll(state.plane, 1),
-  ArrowDown: () => planes.scroll(state.plane, -1),
-  PageUp: () => planes.scroll(state.plane, 5),
-  PageDown: () => planes.scroll(state.plane, -5),
-  "+": () => planes.zoomBy(1.25),
-  "=": () => planes.zoomBy(1.25),
-  "-": () => planes.zoomBy(0.8),
+  ...planes.held,
 };
 
 function listen() {
@@ -225,11 +210,6 @@ function listen() {
     press(button.dataset.key);
   });
   $("size").addEventListener("input", () => { strokes.brush.size = Number($("size").value); tell(); planes.draw(); });
-  $("preset").addEventListener("change", () => {
-    if ($("preset").value) planes.setPreset($("preset").value);
-    $("preset").blur();
-    planes.draw();
-  });
   $("keep").addEventListener("click", save);
   $("reasoning").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && event.target.value !== "cancel") { event.preventDefault(); save(); }
@@ -243,10 +223,7 @@ function listen() {
 async function start() {
   session = desk.session = await ask("api/session");
   desk.view = "single";
-  $("preset").replaceChildren(new Option("Window…", ""), ...Object.keys(session.windows_hu).map((name) => new Option(name)));
-  const parts = location.hash.slice(1).split("/").map(decodeURIComponent);
-  const [source, voi_id, layer] = parts.length === 1 ? ["", ...parts, ""] : parts;
-  const number = await ask(`api/names?${new URLSearchParams({ source, voi_id, layer: layer ?? "" })}`);
+  const { voi_id, found: number } = await named(location.hash.slice(1));
   if (number === null) throw new Error(`${voi_id || "no VOI"} is not among the masks shown`);
   [voi, opened] = await Promise.all([ask(`api/vois/${number}`), ask(`api/masks/${number}`)]);
   $("name").textContent = voi.row.voi_id;
@@ -263,9 +240,9 @@ async function start() {
   compare(null);
   state.layers = [{ outlines: voi.outlines, colour: AS_OPENED, shown: true }];
   state.over = (context, p, b) => strokes.over(context, p, b, edit.mask);
-  planes.load(voi);
   listKeys(KEYS);
   listen();
+  planes.load(voi);
   planes.enlarge(true);
   tell();
   await planes.draw();

@@ -14,7 +14,7 @@ const written = () => ({
   descending: $("descending").getAttribute("aria-pressed") === "true", show: $("show").value,
 });
 
-export function write(query) {
+function write(query) {
   $("where").value = query.where;
   if (![...$("sort").options].some((option) => option.value === query.sort)) $("sort").add(new Option(query.sort));
   $("sort").value = query.sort;
@@ -29,7 +29,7 @@ function direction(descending) {
 }
 
 // Shows the VOIs of a query; false where the server does not take it, which the page then says.
-export async function apply(query = written()) {
+async function apply(query = written()) {
   const mine = ++asked;
   const asking = new URLSearchParams({ where: query.where, descending: Number(query.descending) });
   if (query.sort) asking.set("sort", query.sort);

@@ -1,7 +1,7 @@
 // Two lines on a slice: their lengths, what is strange about them, and how they are drawn. Points are
 // column and row, pixel centres at whole numbers; pictures are in mm from the slice's corner.
 
-import { element, shape } from "./common.js";
+import { shape } from "./common.js";
 
 export const GRIP_PX = 7;
 const COLOURS = ["#ffdc3c", "#5fe3f0"];
@@ -48,21 +48,4 @@ export function marksOf(points, shown, spacing, mmPerPx) {
     made.push(shape("circle", { cx, cy, r: GRIP_PX * mmPerPx, fill: "transparent", class: "grip" }));
   });
   return made;
-}
-
-export function scaleBar(figure, side) {
-  figure.querySelector(".scale")?.remove();
-  const long = [200, 100, 50, 20, 10, 5, 2, 1].find((it) => it < side / 3) ?? 1;
-  const made = element("div", "", "scale");
-  made.style.width = `${100 * long / side}%`;
-  made.append(element("span", `${long} mm`));
-  figure.append(made);
-}
-
-// What lies left, right, above and below.
-export function putLetters(figure, letters) {
-  figure.querySelectorAll(".letter").forEach((letter) => letter.remove());
-  ["left", "right", "top", "bottom"].forEach((side, k) => {
-    figure.append(element("span", letters[k], `letter ${side}`));
-  });
 }

@@ -36,7 +36,7 @@ export function flip(mask, changed) {
 }
 
 // Box that just holds the mask, [low, high), or null.
-export function boxOf(mask, [nx, ny]) {
+function boxOf(mask, [nx, ny]) {
   const first = mask.indexOf(1);
   if (first < 0) return null;
   const slice = nx * ny, last = mask.lastIndexOf(1);

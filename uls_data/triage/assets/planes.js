@@ -1,6 +1,6 @@
 // Three planes of the VOI that is looked at: slices, outlines, level and width, pan, zoom, a ruler.
 
-import { $, element, filled, wrong } from "./common.js";
+import { $, filled, putLetters, scaleBar, wrong } from "./common.js";
 import { desk } from "./desk.js";
 import { draw as drawMarks } from "./marks.js";
 
@@ -23,7 +23,7 @@ let wheel = 0;
 // ---- geometry --------------------------------------------------------------------------------
 
 // Planes are drawn in mm: x and y of a picture run against their axes of the VOI.
-export function frame(p) {
+function frame(p) {
   const [right, down, across] = desk.session.planes[p], mm = planes.voi.spacing_mm, n = desk.session.shape;
   return { right, down, across, sx: mm[right], sy: mm[down], width: n[right], height: n[down],
     x: (index) => (n[right] - index) * mm[right], y: (index) => (n[down] - index) * mm[down] };
@@ -158,12 +158,8 @@ function caption(figure, { f, mm, width }, p) {
   figure.setAttribute("aria-label", `${words} of ${planes.voi.row.voi_id}`);
   figure.querySelector(".window").textContent = planes.voi.has_image
     ? `level ${Math.round((low + high) / 2)} width ${Math.round(high - low)}`.replace("-", "−") : "no image";
-  const scale = figure.querySelector(".scale"), known = filled(planes.voi.row.spacing_x_mm);
-  scale.hidden = !known;
-  if (!known) return;
-  const length = [200, 100, 50, 20, 10, 5, 2, 1].find((one) => one < width * mm / 3) ?? 1;
-  scale.style.width = `${length / mm}px`;
-  scale.firstChild.textContent = `${length} mm`;
+  if (filled(planes.voi.row.spacing_x_mm)) scaleBar(figure, width * mm);
+  else figure.querySelector(".scale")?.remove();
 }
 
 function readout(p, event) {
@@ -199,7 +195,7 @@ export function load(voi) {
   home();
 }
 
-export function home() {
+function home() {
   const [low, high] = planes.voi.box;
   planes.position = [...planes.opened];
   planes.centre = low.map((a, axis) => (a + high[axis]) / 2);
@@ -221,7 +217,7 @@ export function zoomBy(factor, p, event) {
   return draw();
 }
 
-export function setPreset(name) {
+function setPreset(name) {
   planes.preset = name;
   planes.window = [...desk.session.windows_hu[name]];
   $("preset").value = name;
@@ -248,7 +244,7 @@ export function enlarge(large = !planes.large) {
   return draw();
 }
 
-export function arrange() {
+function arrange() {
   $("planes").classList.toggle("large", planes.large);
   $("large").setAttribute("aria-pressed", planes.large);
   figures.forEach((figure, p) => figure.classList.toggle("main", planes.large && p === planes.plane));
@@ -304,11 +300,38 @@ function pressed(p, event) {
   figure.addEventListener("pointercancel", end);
 }
 
+// What every page with planes does with these keys.
+export const once = {
+  w: () => {
+    const names = Object.keys(desk.session.windows_hu);
+    setPreset(names[(names.indexOf(planes.preset) + 1) % names.length]);
+    draw();
+  },
+  o: () => { planes.marks = !planes.marks; draw(); },
+  Home: () => { home(); draw(); },
+  1: () => look(0),
+  2: () => look(1),
+  3: () => look(2),
+};
+export const held = {
+  ArrowUp: () => scroll(planes.plane, 1),
+  ArrowDown: () => scroll(planes.plane, -1),
+  PageUp: () => scroll(planes.plane, 5),
+  PageDown: () => scroll(planes.plane, -5),
+  "+": () => zoomBy(1.25),
+  "=": () => zoomBy(1.25),
+  "-": () => zoomBy(0.8),
+};
+
 export function listen() {
+  $("preset").replaceChildren(new Option("Window…", ""), ...Object.keys(desk.session.windows_hu).map((name) => new Option(name)));
+  $("preset").addEventListener("change", () => {
+    if ($("preset").value) setPreset($("preset").value);
+    $("preset").blur();
+    draw();
+  });
   figures.forEach((figure, p) => {
-    LETTERS[p].forEach((letter, at) => {
-      figure.append(element("span", letter, `letter ${["left", "right", "top", "bottom"][at]}`));
-    });
+    putLetters(figure, LETTERS[p]);
     figure.addEventListener("wheel", (event) => {
       event.preventDefault();
       if (!planes.voi) return;

@@ -11,6 +11,22 @@ let asked = 0;
 export const number = () => desk.order[desk.place];
 export const fragment = (row) => `#${[row.source, row.voi_id, row.layer].map(encodeURIComponent).join("/")}`;
 
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    // Somebody typed a % as it is.
+    return part;
+  }
+}
+
+// The VOI of an address: `source/voi_id/layer`, of which the last may be left out, or `voi_id`.
+export async function named(hash) {
+  const parts = hash.split("/").map(decoded);
+  const [source, voi_id, layer = ""] = parts.length === 1 ? ["", ...parts] : parts;
+  return { voi_id, layer, found: await ask(`api/names?${new URLSearchParams({ source, voi_id })}`) };
+}
+
 export async function show(place) {
   desk.place = place;
   const mine = ++asked;
@@ -67,7 +83,7 @@ export function given(word, note) {
   const { voi } = planes;
   voi.note = word === "none" ? "" : note ?? voi.note;
   tell();
-  say(`${voi.row.voi_id}: ${word === "none" ? "verdict taken away" : wordsOf(voi.number)}`);
+  say(`${voi.row.voi_id}: ${word === "none" ? "verdict removed" : wordsOf(voi.number)}`);
   if (word !== undefined && word !== "none" && isJudged(voi.number)) goNextOpen();
 }
 

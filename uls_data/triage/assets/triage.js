@@ -2,7 +2,7 @@
 // page as text only.
 
 import { $, ask, element, listKeys, say, theme, wrong } from "./common.js";
-import { desk, isJudged, judge, nextOpen, on, take, tell, told, undo } from "./desk.js";
+import { desk, isJudged, judge, nextOpen, on, take, told, undo } from "./desk.js";
 import * as filter from "./filter.js";
 import * as layers from "./layers.js";
 import * as planes from "./planes.js";
@@ -15,14 +15,14 @@ const PLAIN = [
 ];
 const KEYS = [
   ["n", "note: one line, which stays with a later verdict"], ["u", "undo the last step"],
-  ["x", "take away the verdict"], ["g", "wall, single view"], ["/", "filter"], ["j", "order"],
+  ["x", "remove the verdict"], ["g", "wall, single view"], ["/", "filter"], ["j", "order"],
   ["t", "light or dark"], ["?", "this help"],
   ["", "On the wall"],
-  ["arrows", "move; with Shift choose all on the way"], ["click", "choose; with Ctrl one more, with Shift up to there"],
-  ["Ctrl+a", "choose all that are shown"], ["space", "choose or not"], ["Enter", "open; also a double click"],
+  ["arrows", "move; with Shift select along the way"], ["click", "select; with Ctrl one more, with Shift a range"],
+  ["Ctrl+a", "select all that are shown"], ["space", "select or deselect"], ["Enter", "open; also a double click"],
   ["+ −", "size"], ["1 2 3", "plane"],
   ["", "In the single view"],
-  ["→ ←", "next, previous VOI"], ["space", "next VOI that is not judged"],
+  ["→ ←", "next, previous VOI"], ["space", "next VOI without a verdict"],
   ["↑ ↓", "slice; also the wheel, and PgUp PgDn by five"], ["1 2 3", "which plane the arrows scroll"],
   ["e", "edit the mask"], ["f", "one plane large"], ["click", "bring the other planes there"],
   ["drag", "level (up, down) and width (left, right); with Shift pan"], ["m", "ruler; Backspace removes one"],
@@ -91,7 +91,7 @@ function openChosen() {
 
 async function give(word, note, reason) {
   const numbers = targets(), onWall = desk.view === "wall";
-  if (!numbers.length) { say("Choose VOIs first"); return; }
+  if (!numbers.length) { say("Select VOIs first"); return; }
   // Twice the same key on one VOI is one verdict, and the next VOI is not judged unseen.
   if (!onWall && (busy || !single.seen())) return;
   busy = !onWall;
@@ -99,7 +99,7 @@ async function give(word, note, reason) {
     const answer = await judge(numbers, word, note, reason);
     if (!onWall) single.given(word, note);
     else {
-      const words = word === "none" ? "taken away" : reason || word || "noted";
+      const words = word === "none" ? "verdict removed" : reason || word || "noted";
       say(told(answer, `${vois(answer.changed.length)}: ${words}`), answer.refused.length > 0);
     }
   } catch (error) {
@@ -113,12 +113,12 @@ async function takeBack() {
   try {
     const answer = await undo();
     const numbers = answer.changed.map(([number]) => number);
-    const shown = numbers.filter((number) => desk.order.includes(number));
-    if (desk.view === "wall" || numbers.length !== 1) say(`${vois(numbers.length)}: taken back`);
-    else if (!shown.length) say("taken back; it is not among the VOIs shown");
+    const place = desk.order.indexOf(numbers[0]);
+    if (desk.view === "wall" || numbers.length !== 1) say(`${vois(numbers.length)}: undone`);
+    else if (place < 0) say("undone; it is not among the VOIs shown");
     else {
-      await single.show(desk.order.indexOf(numbers[0]));
-      say(`${planes.planes.voi.row.voi_id}: taken back`);
+      await single.show(place);
+      say(`${planes.planes.voi.row.voi_id}: undone`);
     }
   } catch (error) {
     wrong(error);
@@ -157,29 +157,14 @@ const alone = {
   f: () => planes.enlarge(),
   m: () => planes.setTool("ruler"),
   Backspace: () => { planes.planes.rulers.pop(); planes.draw(); },
-  w: () => {
-    const names = Object.keys(desk.session.windows_hu);
-    planes.setPreset(names[(names.indexOf(planes.planes.preset) + 1) % names.length]);
-    planes.draw();
-  },
-  o: () => { planes.planes.marks = !planes.planes.marks; planes.draw(); },
-  Home: () => { planes.home(); planes.draw(); },
-  1: () => planes.look(0),
-  2: () => planes.look(1),
-  3: () => planes.look(2),
+  ...planes.once,
   c: layers.toggleAll,
   ...Object.fromEntries([0, 1, 2, 3, 4, 5].map((at) => [at + 4, () => layers.toggle(at)])),
 };
 const held = {
   ArrowRight: () => single.go(desk.place + 1),
   ArrowLeft: () => single.go(desk.place - 1),
-  ArrowUp: () => planes.scroll(planes.planes.plane, 1),
-  ArrowDown: () => planes.scroll(planes.planes.plane, -1),
-  PageUp: () => planes.scroll(planes.planes.plane, 5),
-  PageDown: () => planes.scroll(planes.planes.plane, -5),
-  "+": () => planes.zoomBy(1.25),
-  "=": () => planes.zoomBy(1.25),
-  "-": () => planes.zoomBy(0.8),
+  ...planes.held,
 };
 
 function press(key, repeated = false) {
@@ -234,11 +219,6 @@ function listen() {
   for (const button of document.querySelectorAll("[data-tool]")) {
     button.addEventListener("click", () => { button.blur(); planes.setTool(button.dataset.tool); });
   }
-  $("preset").addEventListener("change", () => {
-    if ($("preset").value) planes.setPreset($("preset").value);
-    $("preset").blur();
-    planes.draw();
-  });
   $("select-all").addEventListener("click", wall.selectAll);
   $("select-none").addEventListener("click", wall.selectNone);
   $("save").addEventListener("click", save);
@@ -256,25 +236,14 @@ function listen() {
 
 // ---- addresses -------------------------------------------------------------------------------
 
-function decoded(part) {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    // Somebody typed a % as it is.
-    return part;
-  }
-}
-
-// `#wall`, or a VOI: `#source/voi_id/layer`, of which the last may be left out, or `#voi_id`.
+// `#wall`, or a VOI, see `single.named`.
 async function follow() {
   const hash = location.hash.slice(1);
   if (hash === "wall") { toWall(); return; }
   let place = nextOpen(desk.order.length - 1);
   if (hash) {
-    const parts = hash.split("/").map(decoded);
-    const [source, voi_id, layer] = parts.length === 1 ? ["", ...parts, ""] : parts;
-    layers.name(layer ?? "");
-    const found = await ask(`api/names?${new URLSearchParams({ source, voi_id, layer: layer ?? "" })}`);
+    const { voi_id, layer, found } = await single.named(hash);
+    layers.name(layer);
     if (found === null) say(`${voi_id} is not among the masks shown`, true);
     else {
       if (!desk.order.includes(found)) await filter.clear();
@@ -290,7 +259,6 @@ async function start() {
   desk.order = desk.states.map((_, at) => at);
   $("overlay").textContent = desk.session.overlay;
   $("author").textContent = desk.session.author;
-  $("preset").replaceChildren(new Option("Window…", ""), ...Object.keys(desk.session.windows_hu).map((name) => new Option(name)));
   verdictButtons();
   listKeys([...verdicts.map(({ key, verdict, reason }) => [key, reason ? `${reason}: ${verdict}` : verdict]), ...KEYS]);
   listen();

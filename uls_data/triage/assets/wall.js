@@ -1,6 +1,6 @@
 // The wall: a grid of small pictures of which only those in sight are in the page.
 
-import { $, ask, element, filled, say } from "./common.js";
+import { $, ask, element, filled, wrong } from "./common.js";
 import { desk, on, tell, wordsOf } from "./desk.js";
 
 const GAP = 8, CAPTION = 40, SPARE_ROWS = 2, SETTLED_MS = 60, MOST_TILES = 400;
@@ -139,17 +139,18 @@ function below(found) {
 async function askFacts() {
   if (factsOf !== desk.query.sort) facts.clear();
   const sort = factsOf = desk.query.sort;
-  const wanted = [...shown.keys()].map((at) => desk.order[at]).filter((n) => !facts.has(n)).slice(0, MOST_TILES);
-  if (wanted.length) {
-    try {
-      const column = sort ? `&column=${encodeURIComponent(sort)}` : "";
-      const found = await ask(`api/tiles?numbers=${wanted.join(",")}${column}`);
+  const wanted = [...shown.keys()].map((at) => desk.order[at]).filter((n) => !facts.has(n));
+  try {
+    const column = sort ? `&column=${encodeURIComponent(sort)}` : "";
+    // A large screen shows more than the server tells at once.
+    for (let from = 0; from < wanted.length; from += MOST_TILES) {
+      const found = await ask(`api/tiles?numbers=${wanted.slice(from, from + MOST_TILES).join(",")}${column}`);
       if (sort !== desk.query.sort) return;
       for (const one of found) facts.set(one.number, one);
-    } catch (error) {
-      say(error.message, true);
+      redress();
     }
-    redress();
+  } catch (error) {
+    wrong(error);
   }
   ready();
 }
@@ -211,7 +212,7 @@ function move(step, options) {
   reveal(wall.active);
 }
 
-export function reveal(at) {
+function reveal(at) {
   const top = Math.floor(at / columns) * rowHeight(), bottom = top + rowHeight() + GAP;
   if (top < grid.scrollTop) grid.scrollTop = top;
   else if (bottom > grid.scrollTop + grid.clientHeight) grid.scrollTop = bottom - grid.clientHeight;
