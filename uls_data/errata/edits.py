@@ -26,7 +26,7 @@ from uls_data.errata.overlay import (
 )
 from uls_data.geometry import Affine
 from uls_data.io import sha256_voxels
-from uls_data.manifest.by_axis import spacing_of
+from uls_data.manifest.by_axis import known_spacing
 from uls_data.manifest.choice import best, counted, is_of, layer_of
 from uls_data.manifest.parquet import manifest_files, read_table
 from uls_data.manifest.row import Row
@@ -69,8 +69,7 @@ class Target:
     @property
     def spacing_mm(self) -> tuple[float, ...] | None:
         """Voxel size; None where the row does not tell it."""
-        spacing = tuple(mm for mm in spacing_of(self.row) if mm is not None)
-        return spacing if len(spacing) == 3 else None
+        return known_spacing(self.row)
 
     @property
     def overlay(self) -> Path:

@@ -10,6 +10,12 @@ def spacing_of(row: Row) -> tuple[float | None, float | None, float | None]:
     return row["spacing_x_mm"], row["spacing_y_mm"], row["spacing_z_mm"]
 
 
+def known_spacing(row: Row) -> tuple[float, float, float] | None:
+    """Voxel size (x, y, z) in mm; None where the row does not tell all of it."""
+    x, y, z = spacing_of(row)
+    return None if x is None or y is None or z is None else (x, y, z)
+
+
 def click_in_scan(row: Row) -> tuple[int | None, int | None, int | None]:
     """Index (x, y, z) of the click in the scan."""
     return row["click_x_vox"], row["click_y_vox"], row["click_z_vox"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
 from uls_data.io import sha256_bytes, sha256_voxels, write_bytes
-from uls_data.manifest.by_axis import spacing_of
+from uls_data.manifest.by_axis import known_spacing
 from uls_data.manifest.row import Row
 from uls_data.manifest.schema import columns_of
 from uls_data.measure.label import describe_label
@@ -73,8 +73,7 @@ def with_label(row: Row, mask: NDArray[Any], out: Path) -> Row:
     """
     if row["affine"] is None:
         raise CaseError(Reason.BAD_AFFINE, f"{row['voi_id']}: its row has no affine")
-    spacing = tuple(mm for mm in spacing_of(row) if mm is not None)
-    columns, seen = describe_label(mask, spacing if len(spacing) == 3 else None)
+    columns, seen = describe_label(mask, known_spacing(row))
     if row["supervision"] == Supervision.WEAK_2D.value:
         row = {**row, "key_slice_voi": columns["long_axis_slice_voi"]}
     path = f"{row['source']}/labels/{row['layer']}/{row['voi_id']}.nii.gz"

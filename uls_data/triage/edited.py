@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from uls_data.errata.mask import read_patch
 from uls_data.errors import CaseError, UlsDataError
 from uls_data.geometry import Triple, bounding_box
-from uls_data.manifest.by_axis import spacing_of
+from uls_data.manifest.by_axis import known_spacing
 from uls_data.manifest.row import Row
 from uls_data.measure.label import describe_label
 from uls_data.triage.verdicts import Subject
@@ -54,7 +54,6 @@ class Edited:
     def _read(self, row: Row) -> tuple[NDArray[np.bool_], Triple, Row]:
         affine = np.array(row["affine"], float).reshape(4, 4)
         mask = read_patch(self._overlay, self._patch, affine)
-        spacing = tuple(mm for mm in spacing_of(row) if mm is not None)
-        columns, _ = describe_label(mask, spacing if len(spacing) == 3 else None)
+        columns, _ = describe_label(mask, known_spacing(row))
         box, start = bounding_box(mask)
         return box.copy(), start, cast(Row, columns)

@@ -14,7 +14,7 @@ from uls_data.errors import CaseError, ManifestError
 from uls_data.geometry import Triple, bounding_box
 from uls_data.io import sha256_voxels
 from uls_data.manifest.archive import read_voi
-from uls_data.manifest.by_axis import spacing_of
+from uls_data.manifest.by_axis import known_spacing
 from uls_data.manifest.row import Row
 from uls_data.pictures.window import LUNG_WINDOW_HU, SOFT_WINDOW_HU, window_of
 from uls_data.triage.outline import outlines
@@ -122,9 +122,8 @@ def finite(value: Any) -> Any:
 
 def spacing_mm(row: Row) -> list[float]:
     """Voxel size; cubes where it is not known."""
-    sides = spacing_of(row)
-    found = [side for side in sides if side is not None and isfinite(side) and side > 0]
-    return found if len(found) == len(sides) else [1.0, 1.0, 1.0]
+    sides = known_spacing(row) or ()
+    return [*sides] if sides and all(isfinite(mm) and mm > 0 for mm in sides) else [1.0, 1.0, 1.0]
 
 
 def decode(root: Path, row: Row, subject: Subject, why: tuple[str, ...] = ()) -> Voi:
