@@ -218,6 +218,13 @@ def test_channels_of_nnunet(tmp_path: Path, channels: Any, pattern: str, said: s
     assert said in "\n".join([*made.seen, *made.unsure])
 
 
+def test_the_channel_that_is_ct_is_not_there(tmp_path: Path) -> None:
+    raw = write_nnunet_raw(tmp_path / "raw", channel_names={"0": "PET", "1": "CT"})
+    made = propose_recipe("mine", raw)
+    assert not any("is CT" in line for line in made.seen)
+    assert any("channel 1 of 2 is CT, but no names" in line for line in made.unsure)
+
+
 def test_regions_of_nnunet(tmp_path: Path) -> None:
     """A value that several regions hold has the names of all."""
     labels = {"background": 0, "kidney": [1, 2, 3], "masses": [2, 3], "tumor": 2, "ignore": 9}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from uls_data.cli.output import failures, json_line, prose
+from uls_data.cli.output import SHOWN_FAILURES, failures, json_line, prose
 from uls_data.cli.progress_bar import Progress
 from uls_data.errors import ManifestError, SourceError
 
@@ -94,7 +94,7 @@ def view_of(out: Path, options: dict[str, Any], as_json: bool) -> FolderView | N
         )
     else:
         _tell(view)
-    failures(view.built.failures(20), "case_id", view.built.failed)
+    failures(view.built.failures(SHOWN_FAILURES), "case_id", view.built.failed)
     if not view.built.ok:
         raise SourceError(f"{out}: no lesion can be shown: all {view.built.cases} cases are above")
     return view

@@ -1,4 +1,4 @@
-"""Output shared by commands: JSON lines, CSV, plain tables, and progress."""
+"""Output shared by commands: JSON lines, CSV and plain tables."""
 
 from __future__ import annotations
 

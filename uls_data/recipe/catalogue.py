@@ -26,8 +26,8 @@ class LoadedRecipe:
     """A valid recipe, where it came from, and the hash of what it says.
 
     `sha256` covers the validated content in canonical JSON: comments, order and
-    layout of the YAML do not change it, nor does `fetch`: wherever files came from, the
-    same is made of them.
+    layout of the YAML do not change it, nor do `fetch` and `overlaps`: wherever files came
+    from, and whatever else holds them, the same is made of them.
     """
 
     recipe: Recipe

@@ -305,8 +305,8 @@ class Recipe(Part):
     `uls-data split` draws them: the column `source_split`. Whether they may train is said by
     `heldout_patients` alone."""
     overlaps: tuple[Overlap, ...] = ()
-    """Other sources with some of the same scans, each pair in one of the two recipes; no part of
-    what a build makes."""
+    """Other sources with some of the same scans, each pair in one of the two recipes. They do not
+    change what a build makes."""
     expect: Expectation = Expectation.model_construct()
     published: Published = Published.model_construct()
     verified: str = ""

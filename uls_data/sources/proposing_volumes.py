@@ -80,11 +80,15 @@ def _of_ct(made: Proposal, look: Look, found: Pairs, described: DatasetJson) -> 
             f"dataset.json calls the images {names}, not CT: their values are taken for HU"
         )
     elif len(described.channels) > 1:
-        made.seen.append(f"channel {described.ct} of {len(described.channels)} is CT and is read")
-        wanted = _CHANNEL.sub(f"_{described.ct:04d}{{ext}}", found.image.pattern)
-        for it in look.templates:
-            if it.pattern == wanted:
-                return replace(found, image=it)
+        channel = f"channel {described.ct} of {len(described.channels)} is CT"
+        wanted, named = _CHANNEL.subn(f"_{described.ct:04d}{{ext}}", found.image.pattern)
+        images = next((it for it in look.templates if named and it.pattern == wanted), None)
+        if images is not None:
+            made.seen.append(f"{channel} and is read")
+            return replace(found, image=images)
+        made.unsure.append(
+            f"{channel}, but no names of images say so: {found.image.pattern} is read"
+        )
     return found
 
 
