@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -315,7 +316,11 @@ def test_commands(out: Path, tmp_path: Path, capsys: Any) -> None:
 
     to = tmp_path / "it's here"
     code, text, _ = run("edit", voi_id(1), "--to", to)
-    assert code == 0 and "slicer.util.loadSegmentation" in text and f"errata take {to}" in text
+    assert (
+        code == 0
+        and "slicer.util.loadSegmentation" in text
+        and f"errata take {shlex.quote(str(to / voi_id(1)))} --man" in text
+    )
     line = next(line for line in text.splitlines() if line.startswith("  itksnap"))
     told = subprocess.run(
         ["sh", "-c", line.replace("itksnap", "printf '%s\\n'", 1)], capture_output=True, text=True

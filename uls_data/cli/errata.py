@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from uls_data.cli.errata_edit import edit, take
-from uls_data.cli.errata_merge import compare, merge
+from uls_data.cli.errata_edit import edit, manifest_option, take
+from uls_data.cli.errata_merge import compare, merge, overlays_argument
 from uls_data.cli.output import F, json_line, json_option, next_step, table
 from uls_data.cli.progress_bar import Progress
 from uls_data.cli.suggesting import Suggesting
@@ -36,26 +36,7 @@ command.add_command(merge)
 
 
 def _arguments(function: F) -> F:
-    for decorate in (
-        click.option(
-            "--manifest",
-            "manifests",
-            multiple=True,
-            required=True,
-            type=click.Path(path_type=Path),
-            metavar="OUT",
-            help="Manifest or OUT folder of a build or archive; may be repeated.",
-        ),
-        click.argument(
-            "overlays",
-            nargs=-1,
-            required=True,
-            type=click.Path(path_type=Path),
-            metavar="OVERLAY...",
-        ),
-    ):
-        function = decorate(function)
-    return function
+    return overlays_argument(manifest_option(function))
 
 
 @command.command(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,20 @@ _MEASURED = (
 )
 
 
+manifest_option = click.option(
+    "--manifest",
+    "manifests",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="OUT",
+    help="Manifest or OUT folder of a build or archive; may be repeated.",
+)
+
+
 def _arguments(function: F) -> F:
     for decorate in (
-        click.option(
-            "--manifest",
-            "manifests",
-            multiple=True,
-            required=True,
-            type=click.Path(path_type=Path),
-            metavar="OUT",
-            help="Manifest or OUT folder of a build or archive; may be repeated.",
-        ),
+        manifest_option,
         click.option(
             "--overlay",
             type=click.Path(path_type=Path, dir_okay=False),
@@ -91,11 +95,9 @@ def edit(
     click.echo(f"Written: {found.image}, {found.mask}")
     for program, line in found.commands.items():
         click.echo(f"Open in {program}:\n  {line}")
-    where = " ".join(f"--manifest {path}" for path in manifests)
-    also = f" --overlay {overlay}" if overlay is not None else ""
-    next_step(
-        f"uls-data errata take {found.folder} {where}{also} --author NAME --reason 'what was wrong'"
-    )
+    also = [] if overlay is None else ["--overlay", overlay]
+    said = ["--author", "NAME", "--reason", "what was wrong"]
+    _next("take", found.folder, manifests, *also, *said)
     return 0
 
 
@@ -173,9 +175,14 @@ def take(
     for flag in taken.flags:
         click.echo(f"Note: {taken.file.name}: {flag}", err=True)
     click.echo(f"Written: {taken.overlay}")
-    where = " ".join(f"--manifest {path}" for path in manifests)
-    next_step(f"uls-data errata apply {taken.overlay} {where}")
+    _next("apply", taken.overlay, manifests)
     return 0
+
+
+def _next(command: str, what: Path, manifests: Sequence[Path], *more: object) -> None:
+    where = [word for path in manifests for word in ("--manifest", path)]
+    words = ["uls-data", "errata", command, what, *where, *more]
+    next_step(shlex.join(map(str, words)))
 
 
 def _print(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:

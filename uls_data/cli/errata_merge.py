@@ -6,19 +6,13 @@ from pathlib import Path
 
 import click
 
-from uls_data.cli.output import F, json_line, json_option, next_step, table
+from uls_data.cli.output import json_line, json_option, next_step, table
 
 _SHOWN = 20
 
-
-def _overlays(function: F) -> F:
-    return click.argument(
-        "overlays",
-        nargs=-1,
-        required=True,
-        type=click.Path(path_type=Path),
-        metavar="OVERLAY...",
-    )(function)
+overlays_argument = click.argument(
+    "overlays", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="OVERLAY..."
+)
 
 
 @click.command(
@@ -29,7 +23,7 @@ Examples:
   uls-data triage vois --list differ.csv --overlay decisions.yaml --author chair
 """,
 )
-@_overlays
+@overlays_argument
 @click.option(
     "--list",
     "to_list",
@@ -97,7 +91,7 @@ Examples:
   uls-data errata merge ann.yaml ben.yaml --decision decisions.yaml --out both.yaml
 """,
 )
-@_overlays
+@overlays_argument
 @click.option(
     "--decision",
     "decisions",
