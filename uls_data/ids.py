@@ -42,6 +42,13 @@ def readable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def is_file_name(name: str | None) -> bool:
+    """Whether a name from a manifest can be one part of a path, and is not hidden."""
+    if not name or "/" in name or name.startswith("."):
+        return False
+    return name.isprintable()
+
+
 def hash_of(items: Iterable[str]) -> str:
     """SHA-256 (hex) over a sequence of strings, each on a line of its own."""
     return hashlib.sha256("".join(f"{item}\n" for item in items).encode()).hexdigest()

@@ -31,7 +31,7 @@ from uls_data.export.scan_arrays import (
     need_bytes,
     store_scan,
 )
-from uls_data.ids import LAYER_NAME, hash_of
+from uls_data.ids import LAYER_NAME, hash_of, is_file_name
 from uls_data.io import TEMPORARY_PREFIX, remove_temporaries, sha256_file, write_bytes
 from uls_data.io.journal import Journal
 from uls_data.io.lock import LOCK, locked
@@ -164,7 +164,7 @@ def _name(row: Row) -> str:
 
 
 def _check_name(name: str, what: str) -> None:
-    if not name or "/" in name or name.startswith(".") or not name.isprintable():
+    if not is_file_name(name):
         raise ManifestError(f"{name!r} is not a valid name of a {what}")
 
 
@@ -215,7 +215,7 @@ def _kept(
                 kept[name] = made
             else:
                 kept.pop(name, None)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             continue
     return {
         name: made

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from uls_data.errors import UlsDataError
+from uls_data.ids import is_file_name
 from uls_data.io import sha256_file
 from uls_data.manifest.choice import Choice, layer_of
 from uls_data.manifest.parquet import manifest_files, read_table, row_key
@@ -167,7 +168,7 @@ def gather(
 def _row_problem(row: Row) -> str | None:
     """Why an ok row cannot be released, its files apart."""
     voi_id, layer = row["voi_id"], row["layer"]
-    if not voi_id or "/" in voi_id or voi_id.startswith(".") or not voi_id.isprintable():
+    if not is_file_name(voi_id):
         return "not a valid VOI name"
     if not layer or not _LAYER.fullmatch(layer):
         return "its layer has no name that a folder can have"
