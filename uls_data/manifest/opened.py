@@ -144,7 +144,7 @@ def voxels_of(
 ) -> NDArray[np.integer]:
     """HU or label of a row, RAS, [x, y, z]; of a box of it where one is given.
 
-    NIfTI is read whole whatever the box, of a store only the blocks that the box touches.
+    A NIfTI file is read whole, whatever the box; of a store only the blocks that it touches.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Voxels in b2nd files (Blosc2): a part is read at the cost of the blocks that it touches.
 
-Blocks and codec are measured in docs/training.md, section *A store*.
+Why these blocks and this codec: docs/training.md, section *A store*.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class Header:
     values : int
         How many a voxel has: layers of a segmentation.
     notes : dict of str to str
-        What a viewer notes of its segments, as it is there.
+        What a viewer notes about its segments, verbatim.
     """
 
     shape: tuple[int, ...]
