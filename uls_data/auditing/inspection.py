@@ -45,7 +45,7 @@ class AuditReport:
     unread : list of (int, str)
         Rows whose files could not be read for their fingerprints, and why.
     untold : list of Untold
-        Sources with scans in common that were not looked for: voxels alone tell them.
+        Sources with scans in common that were not looked for: only their voxels show which.
     """
 
     rows: list[Row]

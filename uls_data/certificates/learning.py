@@ -157,7 +157,7 @@ def learn(
     others = [mask for mask in ordered if mask.patient not in of_fit]
     score = fit_score(fit)
     if score is None:
-        return NotLearned("no measure is known for 90 % of these masks")
+        return NotLearned("no measure of quality is known for at least 90 % of these masks")
     sequence = _sequence(score, fit, len(patients) / max(1, len(of_fit)) - 1, promise)
     tested = try_thresholds(
         _scores(score, others),

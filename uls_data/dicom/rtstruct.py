@@ -309,7 +309,8 @@ def rasterise(
         if not farthest < _FARTHEST_VOX:
             raise CaseError(
                 Reason.ANNOTATION_MISMATCH,
-                f"a contour lies {farthest:g} voxels from the scan's corner: another scan's",
+                f"a contour lies {farthest:g} voxels from the scan's corner: it belongs to another "
+                "scan",
             )
         at = round(float(np.median(points[:, 2])))
         named = slices.get(contour.sop_uid or "", at)

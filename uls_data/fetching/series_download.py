@@ -26,7 +26,7 @@ _WINDOW_BYTES, _WINDOW_FILES = 1 << 31, 1000
 _LISTED_FIRST, _LISTED_AT_ONCE = 8, 64
 # They wait for the disk, mostly.
 _CHECKERS = 8
-# So many series in a row that the store does not give, or the disk not take: so for all.
+# After so many failures in a row, of the store or of the disk, no further series is tried.
 _PATIENCE = 10
 _TRIES = 2
 _STALLED_S, _LOOK_S = 600.0, 5.0

@@ -3,7 +3,7 @@
 Where each lesion has files of its own, these tell which marks are of it (`join_votes`). Else
 nobody says which marks of two readers are the same lesion. Marks belong to one lesion if they share
 voxels, directly or by way of others (`by_overlap`); where a reader's marks are one mask of the
-whole scan, those are that lie in one component of all readers' masks together (`by_component`).
+whole scan, if they lie in one component of all readers' masks together (`by_component`).
 """
 
 from __future__ import annotations

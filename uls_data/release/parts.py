@@ -22,7 +22,7 @@ from uls_data.io import CHUNK_BYTES, atomic_write
 
 _TIME = 315532800  # 1980-01-01: some programs doubt anything earlier
 _END_BYTES = 2 * tarfile.BLOCKSIZE
-# Our headers are never larger; a tar that claims one is not read further.
+# Our headers are never larger; a tar with a larger one is not read further.
 _LONGEST_READ = 1 << 20
 
 
