@@ -129,16 +129,15 @@ class Desk:
         """Press a key; milliseconds until the page says what was judged."""
         return float(self.browser.execute_async_script(_VERDICT, key, words))
 
-    def choose(self, first: int) -> None:
-        """Choose so many VOIs from a place on."""
+    def choose(self) -> None:
+        """Choose the first 500 VOIs."""
         self.browser.execute_async_script(
-            """const [first, count, done] = arguments;
+            """const [count, done] = arguments;
             Promise.all([import("/wall.js"), import("/desk.js")]).then(([w, { desk, tell }]) => {
-              w.wall.selected = new Set(desk.order.slice(first, first + count));
+              w.wall.selected = new Set(desk.order.slice(0, count));
               tell("selection");
               done();
             });""",
-            first,
             _CHOSEN,
         )
 
@@ -191,7 +190,7 @@ def measure(out: Path, width: int, height: int) -> None:
             print(f"{'  once more':32}{desk.wall_ms():6.0f}")
             for how, steps in (("wheel", 300), ("pages", 120), ("jumps", 300)):
                 print(f"{'scrolled, ' + how:32}{desk.frames(how, steps)}")
-            desk.choose(0)
+            desk.choose()
             print(f"{'verdict on 500':32}{desk.judge_ms('l', '500 VOIs: leak'):6.0f}")
             assert len(load_overlay(overlay).corrections) == _CHOSEN
             print(f"{'undo':32}{desk.judge_ms('u', '500 VOIs: undone'):6.0f}")
@@ -199,7 +198,7 @@ def measure(out: Path, width: int, height: int) -> None:
             browser.find_element("id", "select-all").click()
             count = browser.find_element("class name", "tile").get_attribute("aria-setsize")
             print(f"{'verdict on all':32}{desk.judge_ms('a', f'{count} VOIs: accepted'):6.0f}")
-            desk.choose(700)
+            desk.choose()
             print(f"{'verdict on 500 of these':32}{desk.judge_ms('s', '500 VOIs: shifted'):6.0f}")
             desk.kill()
             corrections = load_overlay(overlay).corrections
@@ -220,6 +219,8 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1920)
     parser.add_argument("--height", type=int, default=1080)
     given = parser.parse_args()
+    if given.vois < _CHOSEN:
+        parser.error(f"--vois: expected at least {_CHOSEN}")
     folder = given.folder or Path(tempfile.mkdtemp())
     try:
         out = folder / "vois"
