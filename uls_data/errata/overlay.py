@@ -277,9 +277,15 @@ def _says(text: str, wanted: Overlay, path: Path) -> bool:
 
 def wrong_field(error: ValidationError) -> str:
     """Name the first field that is not valid, and say what is wrong with it."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    return wrong_fields(error)[0]
+
+
+def wrong_fields(error: ValidationError, whole: str = "") -> list[str]:
+    """Name each field that is not valid (`whole`: all together), and say what is wrong with it."""
+    found = error.errors(include_url=False, include_input=False)
+    places = (".".join(str(part) for part in one["loc"]) or whole for one in found)
+    words = (one["msg"].removeprefix("Value error, ") for one in found)
+    return [f"{at}: {said}" if at else said for at, said in zip(places, words, strict=True)]
 
 
 def _dumped(content: Any) -> str:
@@ -312,12 +318,8 @@ def _checked(content: dict[Any, Any], path: Path) -> Overlay:
     try:
         return Overlay.model_validate(content)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        lines = [
-            f"{'.'.join(str(part) for part in p['loc']) or 'overlay'}: "
-            f"{p['msg'].removeprefix('Value error, ')}"
-            for p in problems[:_SHOWN_PROBLEMS]
-        ]
+        problems = wrong_fields(error, "overlay")
+        lines = problems[:_SHOWN_PROBLEMS]
         if len(problems) > _SHOWN_PROBLEMS:
             lines.append(f"... and {len(problems) - _SHOWN_PROBLEMS} more")
         raise ErrataError("\n  ".join([f"{path}:", *lines])) from error

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from uls_data.errata.overlay import wrong_fields
 from uls_data.errors import UlsDataError
 from uls_data.yaml_text import YamlError, load_yaml
 
@@ -98,9 +99,4 @@ def load_keys(path: str | Path = DEFAULT_KEYS) -> VerdictKeys:
     try:
         return VerdictKeys.model_validate(content)
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(part) for part in p['loc']) or 'keys'}: "
-            f"{p['msg'].removeprefix('Value error, ')}"
-            for p in error.errors(include_url=False, include_input=False)
-        ]
-        raise KeysError("\n  ".join([f"{path}:", *lines])) from error
+        raise KeysError("\n  ".join([f"{path}:", *wrong_fields(error, "keys")])) from error

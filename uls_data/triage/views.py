@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
+from uls_data.errata.overlay import wrong_field
 from uls_data.errors import UlsDataError
 from uls_data.io import write_bytes
 from uls_data.io.shared import SharedFile
@@ -88,7 +89,7 @@ class Views:
         try:
             view = View.model_validate(content)
         except ValidationError as error:
-            raise ViewsError(f"no view: {_first(error)}") from error
+            raise ViewsError(f"no view: {wrong_field(error)}") from error
         self._replace(view.name, [view])
 
     def remove(self, name: str) -> None:
@@ -118,10 +119,4 @@ class Views:
         try:
             self._views = _LIST.validate_json(data)
         except ValidationError as error:
-            raise ViewsError(f"{self.path}: no saved views: {_first(error)}") from error
-
-
-def _first(error: ValidationError) -> str:
-    one = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in one["loc"])
-    return f"{where}: {one['msg']}" if where else one["msg"]
+            raise ViewsError(f"{self.path}: no saved views: {wrong_field(error)}") from error
