@@ -299,6 +299,13 @@ def test_an_array_is_not_believed(store: Path, tmp_path: Path) -> None:
         refuse("unreadable")
     put((140, 260, 270), np.float64)
     refuse("unreadable")
+    # Blocks larger than their chunk: sizes in the header are msgpack, four bytes behind 0xd2.
+    put((140, 260, 270), chunks=(32, 64, 64), blocks=(8, 32, 16))
+    said = b"".join(b"\xd2" + n.to_bytes(4, "big") for n in (8, 32, 16))
+    data = path.read_bytes()
+    assert data.count(said) == 1
+    path.write_bytes(data.replace(said, said.replace(b"\x08", b"\x48")))
+    refuse("too_large")
 
 
 def test_code_in_a_file_is_not_run(store: Path, tmp_path: Path) -> None:

@@ -164,16 +164,24 @@ def open_blocks(path: Path) -> Blocks:
         )
         if not isinstance(array, blosc2.NDArray):
             raise ValueError("it is not an array")
-        shape, chunk = tuple(map(int, array.shape)), tuple(map(int, array.chunks))
+        shape, chunk, block = (
+            tuple(map(int, sizes)) for sizes in (array.shape, array.chunks, array.blocks)
+        )
         said = array.schunk.meta[_SAID]
         frame, origin = said["frame"], said["origin"]
         dtype = np.dtype(array.dtype)
     except Exception as error:
         # On damaged headers the library raises whatever its own code trips over.
         raise _unreadable(path, error) from error
-    if prod(shape) > LARGEST_VOXELS or prod(chunk) > _LARGEST_CHUNK:
+    if (
+        prod(shape) > LARGEST_VOXELS
+        or prod(chunk) > _LARGEST_CHUNK
+        or any(inner > outer for inner, outer in zip(block, chunk, strict=True))
+    ):
         raise CaseError(
-            Reason.TOO_LARGE, f"{path.name}: {shape} voxels in chunks of {chunk} are not a scan's"
+            Reason.TOO_LARGE,
+            f"{path.name}: {shape} voxels in chunks of {chunk} and blocks of {block} are not a "
+            "scan's",
         )
     if (
         len(shape) != 3
