@@ -26,7 +26,7 @@ _MAXIMUM_BYTES = 1 << 24
 
 
 def patch_file(overlay: Path, sha256: str) -> Path:
-    """File of a patch: it is beside the overlay and is called after its hash."""
+    """File of a patch: beside the overlay, named after its hash."""
     return overlay.parent / _FOLDER / f"{sha256}.nii.gz"
 
 

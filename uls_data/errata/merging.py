@@ -54,7 +54,7 @@ def merge_errata(
     """Merge overlays; same inputs, same bytes.
 
     What one curator says alone is taken, and what several say alike, once. Where they differ the
-    VOI is left out, unless a decision tells what holds: that wins, whatever the others say.
+    VOI is left out, unless a decision settles it: that wins, whatever the others say.
 
     Parameters
     ----------
