@@ -117,7 +117,7 @@ def test_recipe_new_and_check(uls: Any, tmp_path: Path, monkeypatch: pytest.Monk
     assert "source: mine" in (tmp_path / "mine.yaml").read_text(encoding="utf-8")
     (tmp_path / "wrong.yaml").write_text(text.replace("title:", "titel:"), encoding="utf-8")
     wrong = uls("recipe", "check", "wrong.yaml")
-    assert wrong.code == 2 and "Did you mean `title`" in wrong.out + wrong.err
+    assert wrong.code == 2 and "Did you mean title?" in wrong.out + wrong.err
     problems = uls("recipe", "check", "wrong.yaml", "--json")
     assert problems.code == 2 and all("problem" in line for line in problems.json())
 
