@@ -127,6 +127,21 @@ def test_nnunet_raw(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("alone", "reason"),
+    [("labelsTr/other.nii.gz", "image_missing"), ("imagesTr/other_0000.nii.gz", "mask_missing")],
+)
+def test_a_name_unlike_the_others_is_a_case_too(tmp_path: Path, alone: str, reason: str) -> None:
+    raw = tmp_path / "raw"
+    for number in (1, 2):
+        write_nifti(raw / f"imagesTr/mine_{number:03}_0000.nii.gz", image(number), AFFINE)
+        write_nifti(raw / f"labelsTr/mine_{number:03}.nii.gz", mask(1), AFFINE)
+    write_nifti(raw / alone, mask(1) if reason == "image_missing" else image(3), AFFINE)
+    made, _ = proposed(tmp_path, raw)
+    assert f"by this recipe: 3 cases; 1 {reason}" in made.seen
+    assert build(tmp_path / "mine.yaml", raw, tmp_path / "out").failed == 1
+
+
+@pytest.mark.parametrize(
     "labels",
     [
         {"\ud800 tumour": 1, "\x1b[2Jtumour": 2},

@@ -61,13 +61,25 @@ def propose_pairs(made: Proposal, look: Look) -> bool:
         "    - name: as_found",
         f"      image: {quoted(found.image.pattern)}",
         f"      mask: {quoted(found.mask.pattern)}",
-        f"  case: {quoted(shape_of(made, common, loose=True))}",
+        f"  case: {quoted(shape_of(made, common | _alone(found), loose=True))}",
         *segments,
         *_PATIENT,
     ]
     made.unsure.append(_PATIENTS)
     fill(made, reader, rule)
     return True
+
+
+def _alone(found: Pairs) -> set[str]:
+    """Names that only an image or only a mask has: the recipe selects these cases too."""
+    image, mask, *others = (found.image, found.mask, *found.others)
+    taken = frozenset().union(*(it.paths for it in others))
+    return {
+        case
+        for one, other in ((image, mask), (mask, image))
+        for case, path in one.files.items()
+        if path not in other.paths | taken
+    }
 
 
 def _of_ct(made: Proposal, look: Look, found: Pairs, described: DatasetJson) -> Pairs:
