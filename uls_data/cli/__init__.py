@@ -20,40 +20,56 @@ from uls_data.errors import UlsDataError
 
 _MOMENT_S = 0.02
 # Commands are imported when used: `--help` must not wait for pandas.
-_COMMANDS = {
-    "recipe": ("recipe", "List, show, check and start recipes, which describe each source."),
-    "fetch": ("fetch", "Download what a recipe pins; resumable, checked."),
-    "build": ("build", "Turn the raw data of one source into VOIs and a manifest."),
-    "evaluate-2d": ("evaluate_2d", "Score 2D pseudo-masks on lesions with full masks."),
-    "filter": ("filter", "Keep the pseudo-masks that meet a rule."),
-    "evaluate": ("evaluate", "Score 3D masks with the challenge's measures; compare two models."),
-    "export": ("export", "Write VOIs in the layout of another program."),
-    "audit": ("audit", "Find scans and patients on both sides of the split, under any name."),
-    "errata": ("errata", "Correct lesions with small text files, as a separate layer."),
-    "blame": ("blame", "List every change to a VOI, in order."),
-    "explain": ("explain", "Follow a VOI's chain of hashes from the raw file to its mask."),
-    "calibrate": ("calibrate", "Learn how good the jury's 2D masks are on your own lesions."),
-    "certify": ("certify", "State a risk of 3D pseudo-masks, and mark the rows that meet it."),
-    "contact-sheet": ("contact_sheet", "Draw slice, lines and masks of any set of lesions."),
-    "index": ("index", "Write the manifest of an existing archive of VOIs."),
-    "columns": ("columns", "List the columns of manifests, or describe one."),
-    "query": ("query", "Print the rows of manifests that meet an expression."),
-    "mine": ("mine", "Find measured lesions in radiology reports; English and Dutch."),
-    "passport": ("passport", "Print what trained a model: lesions, series, patients, hashes."),
-    "predict": ("predict", "Make 3D pseudo-masks of VOIs with a trained network; resumable."),
-    "selftrain": ("selftrain", "Train, predict, filter, again (the paper's Figure 3); resumable."),
-    "train": ("train", "Train the segmentation network on manifests; resumable."),
-    "doctor": ("doctor", "Report what this machine can do, and what will be slow."),
-    "lndb-prep": (
-        "lndb_prep",
-        "Make the LNDb part of the set from your own download.",
-    ),
-    "release": ("release", "Build, verify and compare releases."),
-    "report": ("report", "Write one page about a build: counts, figures, outliers, pictures."),
-    "stats": ("stats", "Print the paper's Table 1 of any manifest."),
-    "split": ("split", "Draw a part of a set by patient, balanced by a column."),
-    "triage": ("triage", "Look at VOIs in a browser; judge and edit their masks."),
+_SECTIONS = {
+    "Get and build": {
+        "recipe": ("recipe", "List, show, check and start recipes, which describe each source."),
+        "fetch": ("fetch", "Download what a recipe pins; resumable, checked."),
+        "build": ("build", "Turn the raw data of one source into VOIs and a manifest."),
+        "mine": ("mine", "Find measured lesions in radiology reports; English and Dutch."),
+        "index": ("index", "Write the manifest of an existing archive of VOIs."),
+        "lndb-prep": ("lndb_prep", "Make the LNDb part of the set from your own download."),
+    },
+    "Look and ask": {
+        "report": ("report", "Write one page about a build: counts, figures, outliers, pictures."),
+        "triage": ("triage", "Look at VOIs in a browser; judge and edit their masks."),
+        "contact-sheet": ("contact_sheet", "Draw slice, lines and masks of any set of lesions."),
+        "query": ("query", "Print the rows of manifests that meet an expression."),
+        "columns": ("columns", "List the columns of manifests, or describe one."),
+        "stats": ("stats", "Print the paper's Table 1 of any manifest."),
+    },
+    "Correct and trace": {
+        "errata": ("errata", "Correct lesions with small text files, as a separate layer."),
+        "blame": ("blame", "List every change to a VOI, in order."),
+        "explain": ("explain", "Follow a VOI's chain of hashes from the raw file to its mask."),
+    },
+    "Masks from measurements": {
+        "evaluate-2d": ("evaluate_2d", "Score 2D pseudo-masks on lesions with full masks."),
+        "calibrate": ("calibrate", "Learn how good the jury's 2D masks are on your own lesions."),
+        "train": ("train", "Train the segmentation network on manifests; resumable."),
+        "predict": ("predict", "Make 3D pseudo-masks of VOIs with a trained network; resumable."),
+        "filter": ("filter", "Keep the pseudo-masks that meet a rule."),
+        "selftrain": (
+            "selftrain",
+            "Train, predict, filter, again (the paper's Figure 3); resumable.",
+        ),
+        "evaluate": (
+            "evaluate",
+            "Score 3D masks with the challenge's measures; compare two models.",
+        ),
+        "certify": ("certify", "State a risk of 3D pseudo-masks, and mark the rows that meet it."),
+    },
+    "Hand over": {
+        "split": ("split", "Draw a part of a set by patient, balanced by a column."),
+        "export": ("export", "Write VOIs in the layout of another program."),
+        "release": ("release", "Build, verify and compare releases."),
+        "audit": ("audit", "Find scans and patients on both sides of the split, under any name."),
+        "passport": ("passport", "Print what trained a model: lesions, series, patients, hashes."),
+    },
+    "This machine": {
+        "doctor": ("doctor", "Report what this machine can do, and what will be slow."),
+    },
 }
+_COMMANDS = {name: entry for some in _SECTIONS.values() for name, entry in some.items()}
 
 _INTERRUPTED = "Interrupted. Run the same command again to continue."
 
@@ -70,8 +86,12 @@ class _Commands(Suggesting):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, short) for name, (_, short) in _COMMANDS.items()])
+        widest = max(map(len, _COMMANDS))
+        for title, some in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name.ljust(widest), short) for name, (_, short) in some.items()]
+                )
 
 
 @click.group(
