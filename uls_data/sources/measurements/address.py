@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from uls_data.dicom.elements import Header, Tag
 from uls_data.dicom.header import read_header
@@ -19,6 +20,7 @@ from uls_data.sources.scans import Scans
 
 _SERIES_NUMBER = 0x00200011
 _SHOWN = 3
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,40 @@ class Directory:
         return found
 
     @cached_property
-    def _numbers(self) -> dict[str, int]:
-        """SeriesNumbers of the CT series that have one, by UID."""
-        found: dict[str, int] = {}
+    def _ct_by_number(self) -> dict[int, set[str]]:
+        """UIDs of the CT series that have a SeriesNumber, by that."""
         wanted = frozenset((_SERIES_NUMBER,))
-        for one in self.scans.ct:
+
+        def number_of(one: SeriesFiles) -> Iterator[int]:
             with suppress(CaseError, OSError, ValueError):
                 file = one.files[0]
                 header, _ = read_header(self.root / file, readable(file.as_posix()), wanted)
-                found[one.series_instance_uid] = int(header.text(_SERIES_NUMBER))
+                yield int(header.text(_SERIES_NUMBER))
+
+        return self._ct_by(number_of)
+
+    @cached_property
+    def _ct_by_study(self) -> dict[str, set[str]]:
+        return self._ct_by(lambda one: (one.study_instance_uid,))
+
+    @cached_property
+    def _ct_by_frame(self) -> dict[str, set[str]]:
+        return self._ct_by(lambda one: (one.frame_of_reference_uid,))
+
+    @cached_property
+    def _ct_by_name(self) -> dict[str, set[str]]:
+        """UIDs of CT series by the names of the folders that they lie in: the names of cases."""
+        return self._ct_by(lambda one: {name for file in one.files[:1] for name in file.parts[:-1]})
+
+    @cached_property
+    def _ct_below(self) -> dict[Path, set[str]]:
+        return self._ct_by(lambda one: {above for file in one.files[:1] for above in file.parents})
+
+    def _ct_by(self, keys_of: Callable[[SeriesFiles], Iterable[Key]]) -> dict[Key, set[str]]:
+        found: dict[Key, set[str]] = {}
+        for one in self.scans.ct:
+            for key in keys_of(one):
+                found.setdefault(key, set()).add(one.series_instance_uid)
         return found
 
     def series_of(self, one: Statement) -> str:
@@ -92,42 +119,28 @@ class Directory:
 
     def _told(self, place: Place) -> set[str]:
         """CT series that fit all that is said about the place, where that is anything."""
-        told: list[Iterable[SeriesFiles]] = []
-        if (number := place.series_number) is not None:
-            numbers = self._numbers
-            told.append(
-                one for one in self.scans.ct if numbers.get(one.series_instance_uid) == number
-            )
+        told = []
+        if place.series_number is not None:
+            told.append(self._ct_by_number.get(place.series_number, set()))
         if place.study:
-            told.append(one for one in self.scans.ct if one.study_instance_uid == place.study)
+            told.append(self._ct_by_study.get(place.study, set()))
         if place.case:
-            told.append(one for one in self.scans.ct if self._is_case(one, place.case))
+            told.append(self._ct_by_name.get(place.case, set()))
         if place.frame:
-            told.append(one for one in self.scans.ct if one.frame_of_reference_uid == place.frame)
+            told.append(self._ct_by_frame.get(place.frame, set()))
         if not told and place.folder is not None:
             told.append(self._beside(place.folder))
-        sets = [{one.series_instance_uid for one in some} for some in told]
-        found = set.intersection(*sets) if sets else set()
+        found = set.intersection(*told) if told else set()
         for name in place.names if len(found) > 1 else ():
-            named = {one.series_instance_uid for one in self.scans.ct if self._is_case(one, name)}
-            found = found & named or found
+            found = found & self._ct_by_name.get(name, set()) or found
         return found
 
-    def _is_case(self, series: SeriesFiles, case: str) -> bool:
-        """Whether a series goes by this name, which is that of a folder that it lies in."""
-        return any(case in file.parts[:-1] for file in series.files[:1])
-
-    def _beside(self, folder: Path) -> list[SeriesFiles]:
+    def _beside(self, folder: Path) -> set[str]:
         """CT series below the nearest folder, at or above this one, that holds any."""
         for above in (folder, *folder.parents):
-            found = [
-                one
-                for one in self.scans.ct
-                if any(file.is_relative_to(above) for file in one.files[:1])
-            ]
-            if found:
+            if found := self._ct_below.get(above):
                 return found
-        return []
+        return set()
 
     def _unresolved(self, one: Statement, names: set[str], found: set[str]) -> CaseError:
         what = f"{readable(one.source.as_posix())}, {one.source_lesion_id}"
@@ -156,12 +169,9 @@ class Directory:
             )
         return CaseError(Reason.IMAGE_MISSING, detail)
 
-    def _of_case(self, place: Place) -> list[SeriesFiles]:
-        return [one for one in self.scans.ct if place.case and self._is_case(one, place.case)]
-
     def _said(self, place: Place) -> str:
         """Say what a row tells of its scan; a name that no folder of a scan has stays untold."""
-        said = [f"case {place.case}"] if self._of_case(place) else []
+        said = [f"case {place.case}"] if place.case in self._ct_by_name else []
         said += [f"series {place.series_number}"] if place.series_number is not None else []
         return f" ({', '.join(said)})" if said else ""
 
@@ -169,10 +179,10 @@ class Directory:
         """Say what there is in the place of a scan that is not there."""
         if not place.case:
             return ""
-        uids = [one.series_instance_uid for one in self._of_case(place)]
+        uids = self._ct_by_name.get(place.case, set())
         if not uids:
             return ": no folder of a CT series has the name of its case"
-        numbers = sorted({self._numbers[uid] for uid in uids if uid in self._numbers})
+        numbers = sorted(number for number, some in self._ct_by_number.items() if uids & some)
         shown = ", ".join(map(str, numbers)) or "none"
         return f": the case has {len(uids)} CT series, with the numbers {shown}"
 
