@@ -187,7 +187,7 @@ def test_many_of_an_archive_without_hashes_of_files_are_looked_at(
 
 def test_layers_of_a_voi_and_what_they_share(layered: Path, tmp_path: Path) -> None:
     with triage_server(layered, 'layer == "jury"', overlay=tmp_path / "t.yaml") as server:
-        told = server.lesions.layers(0)
+        told = server.layers(0)
         names = [one["layer"] for one in told["layers"]]
         assert names == ["jury", "annotated", "ellipsoid"], "the judged one first, then the best"
         masks = [ball(radius) for radius in (10.0, 12.0, 14.0)]
@@ -195,7 +195,7 @@ def test_layers_of_a_voi_and_what_they_share(layered: Path, tmp_path: Path) -> N
         assert told["dice"] == [[pytest.approx(dice(a, b)) for b in masks] for a in masks]
         assert [one["judged"] for one in told["layers"]] == [True, False, False]
         assert told["layers"][0]["outlines"] == server.lesions.voi(0).shown()["outlines"]
-        assert len(server.lesions.layers(1)["layers"]) == 2
+        assert len(server.layers(1)["layers"]) == 2
 
 
 def test_a_voi_with_one_mask_has_no_layers_to_compare(client: Client) -> None:
@@ -209,7 +209,7 @@ def test_a_layer_that_cannot_be_read_says_why(layered: Path, tmp_path: Path) -> 
     path.unlink()
     path.symlink_to("/etc/passwd")
     with triage_server(here) as server:
-        told = server.lesions.layers(0)
+        told = server.layers(0)
         (problem,) = (one["problem"] for one in told["layers"] if one["layer"] == "jury")
         assert "outside of" in problem
         assert told["dice"][0][1] is None and told["dice"][0][2] > 0

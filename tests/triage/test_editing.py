@@ -16,10 +16,11 @@ from makers.builds import ball
 from makers.editable import SOURCE, SPACING, comes_back, voi_id, write_editable
 from makers.serving import running
 
-from uls_data.errata import append, check_errata, load_overlay
+from uls_data.errata import ErrataError, append, check_errata, load_overlay
 from uls_data.errata.mask import patch_file
 from uls_data.io import sha256_voxels
 from uls_data.measure.label import describe_label
+from uls_data.pictures.thumbnail import thumbnail_numbers
 from uls_data.triage import TriageServer, triage_server
 from uls_data.triage.editing import LONGEST_EDIT, mask_of, runs_of
 from uls_data.triage.guarded import RefusalError
@@ -242,3 +243,35 @@ def test_an_edit_reaches_release_blame_and_training(
     out = Path(shutil.copytree(written, tmp_path / "out"))
     assert SOURCE in load_overlay(edits_of(server)).corrections[0].source
     comes_back(out, edits_of(server), 0, SMALLER, "ann", "too large")
+
+
+def test_the_wall_shows_the_edited_mask_also_after_a_restart(written: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "mine.yaml"
+    with running(triage_server(written, overlay=overlay)) as server:
+        client = Client(server.address)
+        run = client.json("/api/session")["run"]
+        built = server.wall.picture(0)
+        large = ball(9.0)
+        client.json("/api/edits", body_of(client, large))
+        sha256 = sha256_voxels(large)
+        assert client.json("/api/states")["edited"] == {"0": sha256}
+        status, headers, edited = client.ask(f"/thumbnails/{run}/0/{sha256}")
+        assert status == 200 and "immutable" in headers["Cache-Control"]
+        assert thumbnail_numbers(edited)["voxels"] == large.sum()
+        # A page that does not know of the edit yet may not keep what it gets.
+        status, headers, data = client.ask(f"/thumbnails/{run}/0")
+        assert (headers["Cache-Control"], data) == ("no-store", edited) and edited != built
+        (tile,) = client.json("/api/tiles?numbers=0&column=mask_voxels")
+        assert tile["value"] == large.sum()
+        assert tile["long_axis_mm"] == describe_label(large, SPACING)[0]["long_axis_mm"]
+    with running(triage_server(written, overlay=overlay)) as server:
+        assert Client(server.address).json("/api/session")["edited"] == {"0": sha256}
+        assert server.wall.picture(0) == edited
+        assert thumbnail_numbers(server.wall.picture(1))["voxels"] == ball(7.0).sum()
+        # The patch is gone: the VOI has no picture, rather than one of another mask.
+        patch = load_overlay(edits_of(server)).corrections[0].patch
+        patch_file(edits_of(server), str(patch)).unlink()
+    with triage_server(written, overlay=overlay) as server:
+        with pytest.raises(ErrataError, match="no patches/"):
+            server.wall.picture(0)
+        assert server.wall.tiles([0])[0]["number"] == 0

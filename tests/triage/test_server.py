@@ -219,6 +219,7 @@ def test_verdicts_fit_the_data_and_the_page_sees_them(
     assert client.json("/api/states") == {
         "states": "arnf",
         "reasons": {"1": "leak", "3": "wrong type"},
+        "edited": {},
     }
     assert client.json("/api/vois/1")["note"] == "into the wall"
     fits = check_errata(server.verdicts.path, out)

@@ -20,7 +20,7 @@ overlays_argument = click.argument(
     epilog="""\b
 Examples:
   uls-data errata compare ann.yaml ben.yaml --list differ.csv
-  uls-data triage vois --list differ.csv --overlay decisions.yaml --author chair
+  uls-data triage vois --adjudicate ann.yaml --adjudicate ben.yaml --author chair
 """,
 )
 @overlays_argument
@@ -64,8 +64,9 @@ def compare(overlays: tuple[Path, ...], to_list: Path | None, as_json: bool) -> 
             ("question", "n", pair.first, pair.second, "agree", "kappa"),
         )
     _differ([(one.voi_id, one.words) for one in found.disagreements])
-    if to_list is not None and found.disagreements:
-        next_step(f"uls-data triage OUT --list {to_list} --overlay decisions.yaml --author NAME")
+    if found.disagreements:
+        them = " ".join(f"--adjudicate {path}" for path in overlays)
+        next_step(f"uls-data triage OUT {them} --author NAME")
     return 0
 
 

@@ -26,6 +26,7 @@ Examples:
   uls-data triage vois --where 'agreement_level > 1' --sort -uncertainty
   uls-data triage vois --list vois/report-files/outliers.csv
   uls-data triage vois --port 8765 --overlay fixes/round1.yaml --author reader-1
+  uls-data triage vois --adjudicate ann.yaml --adjudicate ben.yaml --author chair
   uls-data triage vois --draw raw --author reader-1
   uls-data triage nnUNet_raw/Dataset007_Mine --values 2 --limit 20
 """
@@ -74,6 +75,14 @@ Examples:
     "[default: leak, shifted, wrong type, two lesions, not a lesion]",
 )
 @click.option(
+    "--adjudicate",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Overlay of a curator; repeat it for each. Shows the VOIs on which they differ, with the "
+    "masks that they edited as layers; your decisions go to OUT/errata/decisions.yaml.",
+)
+@click.option(
     "--draw",
     "raw",
     type=click.Path(path_type=Path),
@@ -97,6 +106,7 @@ def command(
     overlay: Path | None,
     author: str | None,
     keys: Path | None,
+    adjudicate: tuple[Path, ...],
     raw: Path | None,
     lines: Path | None,
     as_json: bool,
@@ -124,7 +134,7 @@ def command(
     """
     if raw is not None:
         verdicts = {"--sort": sort, "--list": listed, "--overlay": overlay, "--keys": keys}
-        for name, value in verdicts.items():
+        for name, value in {**verdicts, "--adjudicate": adjudicate or None}.items():
             if value is not None:
                 raise click.UsageError(f"{name} is for verdicts, not for --draw")
         if author is None:
@@ -135,7 +145,8 @@ def command(
     view = view_of(out, folder, as_json)
     if view is not None:
         out = view.out
-        overlay = view.outside(overlay or Path(f"{view.source}-triage.yaml"))
+        what = "decisions" if adjudicate else "triage"
+        overlay = view.outside(overlay or Path(f"{view.source}-{what}.yaml"))
     from uls_data.triage import triage_server
 
     with triage_server(
@@ -146,11 +157,12 @@ def command(
         overlay=overlay,
         author=author or "curator",
         keys=keys,
+        adjudicate=adjudicate,
     ) as server:
-        return _judge(server, out, as_json)
+        return _judge(server, out, adjudicate, as_json)
 
 
-def _judge(server: TriageServer, out: Path, as_json: bool) -> int:
+def _judge(server: TriageServer, out: Path, adjudicate: tuple[Path, ...], as_json: bool) -> int:
     path, count, unknown = server.verdicts.path, len(server.lesions), server.lesions.unknown
     edits = server.editor.overlay
     where_to = {"vois": count, "overlay": str(path), "edits": str(edits)}
@@ -172,7 +184,10 @@ def _judge(server: TriageServer, out: Path, as_json: bool) -> int:
     _say_counts(f"{count} VOIs", counts, where_to, as_json)
     # Verdicts are about the edited masks.
     written = [str(overlay) for overlay in (edits, path) if overlay.is_file()]
-    if written and not as_json:
+    if written and adjudicate and not as_json:
+        merged = " ".join([*map(str, adjudicate), *(f"--decision {one}" for one in written)])
+        click.echo(f"Next: uls-data errata merge {merged} --out both.yaml")
+    elif written and not as_json:
         click.echo(f"Next: uls-data errata check {' '.join(written)} --manifest {out}")
     return 0
 

@@ -82,9 +82,16 @@ class Opinion:
 
     def words(self) -> str:
         """Return the opinion in words, such as `reader-1: rejected (leak)`."""
-        why = ", ".join(self.reasons) or self.steps[-1].reason
+        return f"{self.overlay}: {self.said()}"
+
+    def said(self) -> str:
+        """Return the decision and its reason in words, such as `rejected (leak)`."""
         what = self.decision or "no decision"
-        return f"{self.overlay}: {what}" if why == what else f"{self.overlay}: {what} ({why})"
+        # Who edits a mask and then accepts it says why with the edit.
+        edits = [step for step in self.steps if step.kind is Kind.REPLACE]
+        last = edits[-1] if edits and what == EDITED else self.steps[-1]
+        why = ", ".join(self.reasons) or last.reason
+        return what if why == what else f"{what} ({why})"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ into an errata overlay. Nothing that was built is changed.
 """
 
 from uls_data.triage.drawing import DrawingServer, drawing_server
-from uls_data.triage.server import TriageServer, triage_server
+from uls_data.triage.server import TriageServer
+from uls_data.triage.serving import triage_server
 from uls_data.triage.verdicts import Verdict, Verdicts
 
 __all__ = [

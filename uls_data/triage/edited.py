@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,43 @@ from uls_data.manifest.row import Row
 from uls_data.measure.label import describe_label
 from uls_data.triage.verdicts import Subject
 from uls_data.triage.vois import Voi
+
+
+class Held(NamedTuple):
+    """A mask of a patch.
+
+    Attributes
+    ----------
+    mask : ndarray, bool
+        The box that just holds it, RAS.
+    start : tuple of 3 int
+        VOI index of its first voxel.
+    measured : dict
+        Columns of the manifest that are measured on it.
+    """
+
+    mask: NDArray[np.bool_]
+    start: Triple
+    measured: Row
+
+
+def read_held(overlay: Path, patch: str, row: Row) -> Held:
+    """Read the mask of a patch beside an overlay.
+
+    Parameters
+    ----------
+    row : dict
+        Of the VOI, with `affine` and voxel size.
+
+    Raises
+    ------
+    ErrataError, CaseError
+        It cannot be read, see `read_patch`.
+    """
+    mask = read_patch(overlay, patch, np.array(row["affine"], float).reshape(4, 4))
+    columns, _ = describe_label(mask, known_spacing(row))
+    box, start = bounding_box(mask)
+    return Held(box.copy(), start, cast(Row, columns))
 
 
 class Edited:
@@ -33,14 +70,18 @@ class Edited:
 
     def __init__(self, subject: Subject, overlay: Path, patch: str) -> None:
         self.subject, self._overlay, self._patch = subject, overlay, patch
-        self._held: tuple[NDArray[np.bool_], Triple, Row] | None = None
+        self._held: Held | None = None
+
+    def held(self, row: Row) -> Held:
+        """Mask, and what is measured on it; parameters and errors as of `read_held`."""
+        if self._held is None:
+            self._held = read_held(self._overlay, self._patch, row)
+        return self._held
 
     def on(self, voi: Voi) -> Voi:
         """VOI with this mask and what is measured on it."""
         try:
-            if self._held is None:
-                self._held = self._read(voi.row)
-            mask, start, measured = self._held
+            mask, start, measured = self.held(voi.row)
         except UlsDataError as error:
             words = error.detail if isinstance(error, CaseError) else str(error)
             problems = (*voi.problems, f"Edited mask: {words}")
@@ -50,10 +91,3 @@ class Edited:
         return replace(
             voi, row=voi.row | measured, mask=mask, start=start, subject=subject, why=why
         )
-
-    def _read(self, row: Row) -> tuple[NDArray[np.bool_], Triple, Row]:
-        affine = np.array(row["affine"], float).reshape(4, 4)
-        mask = read_patch(self._overlay, self._patch, affine)
-        columns, _ = describe_label(mask, known_spacing(row))
-        box, start = bounding_box(mask)
-        return box.copy(), start, cast(Row, columns)

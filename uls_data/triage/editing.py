@@ -21,7 +21,9 @@ from uls_data.errata import (
     save_edit,
 )
 from uls_data.errata.edits import does_not_follow, patch_of, steps_by_voi
+from uls_data.errata.mask import read_patch
 from uls_data.outcome import Flag, Supervision
+from uls_data.triage.curators import Taken
 from uls_data.triage.edited import Edited
 from uls_data.triage.guarded import CSS, HTML, SCRIPT, RefusalError
 from uls_data.triage.shown import Lesions
@@ -36,6 +38,7 @@ EDIT_PAGES = {
 }
 LONGEST_EDIT = 1 << 22
 EVIDENCE = "edited in triage, over the image"
+_LONGEST_LINE = 1000
 _VOXELS = VOI_SHAPE[0] * VOI_SHAPE[1] * VOI_SHAPE[2]
 
 
@@ -169,15 +172,42 @@ class Editor:
         ):
             raise RefusalError(HTTPStatus.BAD_REQUEST, "expected before, reason, full and runs")
         mask = mask_of(body.get("runs"))
+        return self._save(number, Edit(mask, before, self.author, reason, EVIDENCE, bool(full)))
+
+    def take(self, number: int, taken: Taken | None, name: str) -> None:
+        """Save the mask of a curator, or the manifest's, as an edit of the one that is judged.
+
+        Parameters
+        ----------
+        taken : Taken or None
+            None: the manifest's.
+        name : str
+            Of the curator.
+
+        Raises
+        ------
+        ErrataError, CaseError
+            It cannot be read, is refused, or cannot be written.
+        """
+        before = str(self._lesions.subject(number).sha256)
+        if taken is None:
+            mask, full = self._lesions.voi(number, edited=False).whole(), False
+            reason, evidence = "the mask that was built", "chosen in triage"
+        else:
+            mask = read_patch(taken.overlay, taken.patch, self._target(number).affine)
+            reason, full = f"mask of {name}", taken.full
+            evidence = f"chosen in triage, see {name}: {taken.words}"[:_LONGEST_LINE]
+        self._save(number, Edit(mask, before, self.author, reason, evidence, full))
+
+    def _save(self, number: int, edit: Edit) -> dict[str, Any]:
         self._voi(number)
         target = self._target(number)
-        edit = Edit(mask, before, self.author, reason, EVIDENCE, bool(full))
         correction = save_edit(target, edit, self.overlay)
-        self._show(number, self._lesions.subject(number), [correction])
+        self._show(number, self._lesions.built(number), [correction])
         return {
             "number": number,
             "sha256": correction.after,
-            "measured": _measured(target, mask),
+            "measured": _measured(target, edit.mask),
             "overlay": str(self.overlay),
         }
 
@@ -192,9 +222,16 @@ class Editor:
         return find_target(subject.voi_id, self._out, source=subject.source, layer=subject.layer)
 
     def _show(self, number: int, subject: Subject, steps: list[Correction]) -> None:
-        """Show the mask that some corrections led to."""
+        """Show the mask that some corrections led to.
+
+        Parameters
+        ----------
+        subject : Subject
+            The manifest's.
+        """
         patch, after = patch_of(steps), steps[-1].after
         if patch is None or after == subject.sha256:
+            self._lesions.set_edited(number, None)
             return
         shown = Subject(subject.source, subject.voi_id, subject.layer, after)
         self._lesions.set_edited(number, Edited(shown, self.overlay, patch))

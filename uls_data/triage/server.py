@@ -5,58 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from http import HTTPStatus
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from uls_data.errata import ErrataError
-from uls_data.errata.edits import FILE as EDITS
 from uls_data.errata.evidence import NOTED
 from uls_data.errors import ManifestError
 from uls_data.manifest.query import unknown_words
-from uls_data.manifest.schema import column_names
-from uls_data.triage.editing import EDIT_PAGES, LONGEST_EDIT, Editor
-from uls_data.triage.guarded import (
-    COMMON,
-    CSS,
-    HTML,
-    SCRIPT,
-    GuardedHandler,
-    GuardedServer,
-    RefusalError,
-)
-from uls_data.triage.listing import read_list
+from uls_data.triage.curators import Curators
+from uls_data.triage.editing import Editor
+from uls_data.triage.guarded import GuardedServer
+from uls_data.triage.handler import Handler
 from uls_data.triage.outline import PLANES
 from uls_data.triage.shown import Lesions
 from uls_data.triage.states import JUDGED, KEPT, STATES, UNDECIDED, letter_of, meets
-from uls_data.triage.verdict_keys import VerdictKeys, load_keys
+from uls_data.triage.verdict_keys import VerdictKeys
 from uls_data.triage.verdicts import Key, Subject, Verdicts
 from uls_data.triage.views import Views
+from uls_data.triage.voi_layers import compared
 from uls_data.triage.vois import PRESETS_HU
-from uls_data.triage.wall import MOST_TILES, Wall
+from uls_data.triage.wall import Wall
 from uls_data.voi import VOI_SHAPE
-
-_PAGES = {
-    "/": ("triage.html", HTML),
-    "/desk.css": ("desk.css", CSS),
-    **{
-        f"/{name}.js": (f"{name}.js", SCRIPT)
-        for name in (
-            "triage",
-            "desk",
-            "wall",
-            "filter",
-            "single",
-            "planes",
-            "marks",
-            "layers",
-            "facts",
-        )
-    },
-    **EDIT_PAGES,
-    **COMMON,
-}
-_FOR_THIS_RUN = "private, max-age=3600, immutable"
 
 
 class TriageServer(GuardedServer):
@@ -72,6 +40,8 @@ class TriageServer(GuardedServer):
     keys : VerdictKeys
     saved : Views
     editor : Editor
+    curators : Curators
+        Whose masks are shown, for the person who adjudicates.
     """
 
     def __init__(
@@ -81,12 +51,13 @@ class TriageServer(GuardedServer):
         keys: VerdictKeys,
         editor: Editor,
         port: int = 0,
+        curators: Curators | None = None,
     ) -> None:
         self.lesions, self.verdicts, self.keys = lesions, verdicts, keys
-        self.editor = editor
+        self.editor, self.curators = editor, curators or Curators()
         self.wall = Wall(lesions)
         self.saved = Views(verdicts.path.with_name(f"{verdicts.path.stem}-views.json"))
-        super().__init__(_Handler, port)
+        super().__init__(Handler, port)
 
     def counts(self) -> Counter[str]:
         """How many of the VOIs shown are accepted, rejected and noted."""
@@ -96,7 +67,7 @@ class TriageServer(GuardedServer):
         return counts
 
     def states(self) -> dict[str, Any]:
-        """One letter for each VOI, and the reasons of those that have one."""
+        """One letter for each VOI, the reasons of those that have one, and which were edited."""
         with self.lock:
             verdicts = self.verdicts.all()
         letters = bytearray(UNDECIDED.encode() * len(self.lesions))
@@ -106,7 +77,7 @@ class TriageServer(GuardedServer):
             letters[number] = ord(letter_of(verdict, self.lesions.subject(number)))
             if verdict.reason:
                 reasons[number] = verdict.reason
-        return {"states": letters.decode(), "reasons": reasons}
+        return {"states": letters.decode(), "reasons": reasons, "edited": self.lesions.edited()}
 
     def session(self) -> dict[str, Any]:
         """Return what the page asks for first."""
@@ -119,6 +90,7 @@ class TriageServer(GuardedServer):
             "keys": [key.model_dump() for key in self.keys.verdicts],
             "overlay": str(self.verdicts.path),
             "author": self.verdicts.author,
+            "curators": self.curators.names,
         }
 
     def voi(self, number: int) -> dict[str, Any]:
@@ -127,6 +99,11 @@ class TriageServer(GuardedServer):
         with self.lock:
             verdict = self.verdicts.of(self.lesions.subject(number).key)
         return {"number": number, "note": verdict.note if verdict else "", **voi.shown()}
+
+    def layers(self, number: int) -> dict[str, Any]:
+        """All masks of a VOI, those of the curators last, see `compared`."""
+        found = self.lesions.layers(number)
+        return compared([*found, *self.curators.layers(self.lesions.built(number), found[0].row)])
 
     def found(self, where: str, column: str | None, descending: bool) -> dict[str, Any]:
         """VOIs that meet an expression, in their order."""
@@ -211,15 +188,37 @@ class TriageServer(GuardedServer):
         """Save an edited mask, see `Editor.save`; a verdict on the previous mask is removed."""
         with self.lock:
             told = self.editor.save(body)
-            subject = self.lesions.subject(told["number"])
-            verdict = self.verdicts.of(subject.key)
-            removed = False
-            if verdict is not None and verdict.subject != subject:
-                # The edit is saved, whatever becomes of the verdict, which is outdated if it stays.
-                with suppress(ErrataError):
-                    self.verdicts.clear({subject.key})
-                    removed = True
-        return {**told, "verdict_removed": removed}
+            return {**told, "verdict_removed": self._remove_outdated(told["number"])}
+
+    def take_mask(self, number: int, name: str) -> dict[str, Any]:
+        """Judge the mask of a curator instead, or the one that was built where `name` is empty.
+
+        Answers as `judge`. It is an edit, see `edit`.
+
+        Raises
+        ------
+        ErrataError, CaseError
+            The curator has no mask of that VOI, or it is refused.
+        """
+        taken = self.curators.mask(name, self.lesions.built(number)) if name else None
+
+        def take() -> None:
+            self.editor.take(number, taken, name)
+            self._remove_outdated(number)
+
+        return self._changed([number], {}, take) | {"reload": True}
+
+    def _remove_outdated(self, number: int) -> bool:
+        """Remove a verdict on the mask before; whether there was one."""
+        subject = self.lesions.subject(number)
+        verdict = self.verdicts.of(subject.key)
+        if verdict is None or verdict.subject == subject:
+            return False
+        # The edit is saved, whatever becomes of the verdict, which is outdated if it stays.
+        with suppress(ErrataError):
+            self.verdicts.clear({subject.key})
+            return True
+        return False
 
     def undo(self) -> dict[str, Any]:
         """Take back the last step; answers as `judge`."""
@@ -248,146 +247,3 @@ class TriageServer(GuardedServer):
             reason = verdict.reason if verdict else ""
             changed.append((number, letter_of(verdict, subject), reason))
         return {"changed": changed, "refused": [*refused.items()], "reload": reload}
-
-
-class _Handler(GuardedHandler):
-    pages = _PAGES
-    longest_body = 1 << 18
-    longer_bodies: ClassVar[Mapping[str, int]] = {"/api/edits": LONGEST_EDIT}
-    server: TriageServer
-
-    def answer(self, path: str, asked: Mapping[str, str]) -> None:
-        lesions = self.server.lesions
-        match path.split("/"):
-            case ["", "api", "session"]:
-                self.send_json(self.server.session())
-            case ["", "api", "states"]:
-                self.send_json(self.server.states())
-            case ["", "api", "found"]:
-                column, descending = asked.get("sort"), asked.get("descending") == "1"
-                self.send_json(self.server.found(asked.get("where", ""), column, descending))
-            case ["", "api", "views"]:
-                self.send_json(self.server.views())
-            case ["", "api", "columns"]:
-                self.send_json(lesions.columns())
-            case ["", "api", "names"]:
-                self.send_json(lesions.named(asked.get("voi_id", ""), asked.get("source", "")))
-            case ["", "api", "tiles"]:
-                numbers = [self._number(n) for n in asked.get("numbers", "").split(",")]
-                column = asked.get("column")
-                if len(numbers) > MOST_TILES or column not in (None, *column_names()):
-                    raise RefusalError(HTTPStatus.NOT_FOUND, "no such tiles")
-                self.send_json(self.server.wall.tiles(numbers, column))
-            case ["", "api", "vois", number]:
-                self.send_json(self.server.voi(self._number(number)))
-            case ["", "api", "vois", number, "layers"]:
-                self.send_json(lesions.layers(self._number(number)))
-            case ["", "api", "masks", number]:
-                self.send_json(self.server.editor.opened(self._number(number)))
-            case ["", "api", "masks", number, "original"]:
-                self.send_json(self.server.editor.original(self._number(number)))
-            case ["", "voxels", run, number, axis, index] if run == self.server.run:
-                self._slice(self._number(number), axis, index)
-            case ["", "thumbnails", run, number] if run == self.server.run:
-                self.send_content(
-                    self.server.wall.picture(self._number(number)), "image/jpeg", _FOR_THIS_RUN
-                )
-            case _:
-                raise RefusalError(HTTPStatus.NOT_FOUND, "no such page")
-
-    def _slice(self, number: int, axis: str, index: str) -> None:
-        if axis not in ("0", "1", "2"):
-            raise RefusalError(HTTPStatus.NOT_FOUND, "no such slice")
-        at = self.below(index, VOI_SHAPE[int(axis)])
-        voxels = self.server.lesions.voi(number).slice(int(axis), at)
-        if voxels is None:
-            raise RefusalError(HTTPStatus.NOT_FOUND, "no image")
-        self.send_content(voxels, "application/octet-stream", _FOR_THIS_RUN)
-
-    def take(self, path: str, body: dict[str, Any]) -> None:
-        if path == "/api/undo":
-            self.send_json(self.server.undo())
-        elif path == "/api/views":
-            self.send_json(self.server.keep_view(body))
-        elif path == "/api/edits":
-            self.send_json(self.server.edit(body))
-        elif path == "/api/verdicts":
-            self.send_json(self.server.judge(*self._verdict(body)))
-        else:
-            raise RefusalError(HTTPStatus.NOT_FOUND, "no such page")
-
-    def _verdict(self, body: dict[str, Any]) -> tuple[list[int], str | None, str | None, str]:
-        numbers, word, note = (body.get(name) for name in ("numbers", "word", "note"))
-        reason = body.get("reason", "")
-        known = [(word, "") for word in (None, "none", *STATES)]
-        known += [(key.verdict, key.reason) for key in self.server.keys.verdicts]
-        count = len(self.server.lesions)
-        if (
-            not isinstance(numbers, list)
-            or not numbers
-            or not all(type(n) is int and 0 <= n < count for n in numbers)
-            or (word, reason) not in known
-            or not isinstance(note, str | None)
-        ):
-            raise RefusalError(HTTPStatus.BAD_REQUEST, "no verdict on VOIs shown here")
-        return [*dict.fromkeys(numbers)], word, note, reason
-
-    def _number(self, text: str) -> int:
-        return self.below(text, len(self.server.lesions))
-
-
-def triage_server(
-    out: str | Path,
-    where: str = "",
-    *,
-    sort: str | None = None,
-    listed: str | Path | None = None,
-    port: int = 0,
-    overlay: str | Path | None = None,
-    author: str = "curator",
-    keys: str | Path | None = None,
-) -> TriageServer:
-    """Make a server that shows VOIs, on a wall or one by one, and takes verdicts.
-
-    It listens on 127.0.0.1 alone, and answers only those who know its token. Call `serve_forever`
-    on it, and `server_close` in the end; it is a context manager.
-
-    Parameters
-    ----------
-    out : path
-        OUT folder of a build or archive, or one manifest of it.
-    where : str
-        As `query` takes it; of the layers that meet it the first one of a VOI is judged.
-    sort : str, optional
-        Manifest column; the smallest values come first.
-    listed : path, optional
-        CSV table: only its VOIs, in its order, see `read_list`.
-    port : int
-        0 takes a free one.
-    overlay : path, optional
-        Errata overlay for the verdicts; default: `errata/triage.yaml` below `out`. Edited masks go
-        to `errata/edits.yaml`, or to `<overlay>-edits.yaml` beside an overlay that is named.
-    author : str
-        Name or handle that signs; no address.
-    keys : path, optional
-        YAML file of the verdicts with a reason, see `load_keys`.
-
-    Raises
-    ------
-    ManifestError
-        Not a manifest or a list, or no mask meets the expression and the list.
-    ErrataError
-        The overlay is none, or the author cannot sign.
-    KeysError
-        The file of keys is none.
-    SourceError
-        The port is taken.
-    """
-    offered = load_keys() if keys is None else load_keys(keys)
-    entries = None if listed is None else read_list(Path(listed))
-    lesions = Lesions(Path(out), where, sort, entries)
-    path = Path(overlay) if overlay is not None else lesions.root / "errata" / "triage.yaml"
-    verdicts = Verdicts(path, author)
-    edits = path.with_name(f"{path.stem}-edits.yaml") if overlay else lesions.root / EDITS
-    editor = Editor(Path(out), lesions, edits, author)
-    return TriageServer(lesions, verdicts, offered, editor, port)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from uls_data.errata.chain import root_of
-from uls_data.errors import ManifestError
+from uls_data.errors import ManifestError, UlsDataError
 from uls_data.io import sha256_file
 from uls_data.manifest.choice import counting, layer_of, rank
 from uls_data.manifest.held import codes_of
@@ -24,10 +24,10 @@ from uls_data.manifest.query import query, unknown_words
 from uls_data.manifest.row import Column, Row
 from uls_data.manifest.schema import arrow_schema
 from uls_data.manifest.sorting import order, sorting
-from uls_data.triage.edited import Edited
+from uls_data.triage.edited import Edited, Held
 from uls_data.triage.listing import Entry, by_name
 from uls_data.triage.verdicts import Key, Subject
-from uls_data.triage.voi_layers import layers_of
+from uls_data.triage.voi_layers import Layer, read_layer
 from uls_data.triage.vois import Voi, decode, file_below
 
 # A VOI takes 17 to 42 MB: the one shown, those before and behind it, and one more.
@@ -39,7 +39,7 @@ _REPEATED = ("source", "layer", "parent_layer")
 _FILES: tuple[Column, ...] = ("label_path", "image_path", "label_sha256")
 _LAYER: tuple[Column, ...] = (
     *("source", "voi_id", "layer", "parent_layer", "label_path", "annotator"),
-    *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm"),
+    *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "affine"),
 )
 # Ranks above that count alike; ellipsoids, which rank no higher than this, are not shown.
 _HIGHEST, _LOWEST = 1 << 40, -2
@@ -151,6 +151,10 @@ class Lesions:
         """Mask of a VOI, by its number in the order in which they are shown."""
         if (edited := self._edited.get(number)) is not None:
             return edited.subject
+        return self.built(number)
+
+    def built(self, number: int) -> Subject:
+        """Mask of the manifest, whatever it was edited to."""
         if (known := self._subjects.get(number)) is not None:
             return known
         row: Row = self._names.slice(number, 1).to_pylist()[0]
@@ -209,9 +213,21 @@ class Lesions:
             if not pa.types.is_nested(field.type) and _differ(self._column(field.name))
         ]
 
-    def set_edited(self, number: int, edited: Edited) -> None:
-        """Show and judge this mask of a VOI instead of the manifest's."""
-        self._edited[number] = edited
+    def edited(self) -> dict[int, str]:
+        """Hashes of the masks that VOIs were edited to, by the numbers of the VOIs."""
+        return {number: str(one.subject.sha256) for number, one in self._edited.items()}
+
+    def held(self, number: int, row: Row) -> Held | None:
+        """Mask that a VOI was edited to, see `Edited.held`; None where it was not edited."""
+        edited = self._edited.get(number)
+        return None if edited is None else edited.held(row)
+
+    def set_edited(self, number: int, edited: Edited | None) -> None:
+        """Show and judge this mask of a VOI instead of the manifest's; None: the manifest's."""
+        if edited is None:
+            self._edited.pop(number, None)
+        else:
+            self._edited[number] = edited
 
     def voi(self, number: int, *, edited: bool = True) -> Voi:
         """Decode a VOI, once for all who ask while it is kept.
@@ -265,26 +281,30 @@ class Lesions:
             raise ManifestError("the manifest was changed: start `uls-data triage` again")
         return {by_row[at]: row for at, row in zip(sorted(by_row), found, strict=True)}
 
-    def layers(self, number: int) -> dict[str, Any]:
-        """All masks of a VOI that count, whatever was asked for, see `layers_of`.
+    def layers(self, number: int) -> list[Layer]:
+        """All masks of a VOI that count, whatever was asked for: the judged one, then the best.
 
-        None is told where there is one alone: it is the VOI's own.
+        If it was edited, the edited mask is first, and the one that was built is second.
         """
-        subject = self.subject(number)
+        subject = self.built(number)
         judged: Row = self._names.slice(number, 1).to_pylist()[0]
         if self._voi_ids is None:
             column = read_table(self._files, ["voi_id"])["voi_id"]
             self._voi_ids = column.take(pa.array(self._counting))
         at = pc.indices_nonzero(pc.equal(self._voi_ids, subject.voi_id)).to_numpy()
         rows = read_rows(self._files, self._counting[at].tolist(), _LAYER).to_pylist()
-        of_source = [row for row in rows if row["source"] == subject.source]
-        if len(of_source) < 2:
-            return {"layers": [], "dice": []}
-        edited = None
-        if number in self._edited:
-            voi = self.voi(number)
-            edited = voi.mask, voi.start
-        return layers_of(self.root, of_source, judged["layer"], edited)
+        rows = [row for row in rows if row["source"] == subject.source]
+        rows.sort(key=lambda row: (row["layer"] != judged["layer"], -rank(row), row["layer"]))
+        found = [read_layer(self.root, row) for row in rows]
+        if (edited := self._edited.get(number)) is not None:
+            first = found[0]
+            found[0] = replace(first, name=f"{first.name}, as built", offered="")
+            try:
+                mask, start, _ = edited.held(first.row)
+                found.insert(0, Layer(first.name, first.row, mask, start, words="edited"))
+            except UlsDataError as error:
+                found.insert(0, Layer(first.name, first.row, problem=str(error)))
+        return found
 
     def described(self, numbers: Sequence[int]) -> dict[int, Subject | str]:
         """Masks that are as the manifest describes them, by the hashes of their files.

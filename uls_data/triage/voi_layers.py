@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from uls_data.errors import CaseError, ManifestError
 from uls_data.geometry import Triple
-from uls_data.manifest.choice import rank
 from uls_data.manifest.row import Row
 from uls_data.triage.outline import outlines
 from uls_data.triage.vois import read_mask, spacing_mm, words_of
 from uls_data.voi import VOI_SHAPE
+
+
+def _nothing() -> NDArray[np.bool_]:
+    return np.zeros((0, 0, 0), bool)
 
 
 @dataclass(frozen=True)
@@ -25,19 +28,29 @@ class Layer:
 
     Attributes
     ----------
+    name : str
     row : dict
+        Of the manifest, with the voxel size.
     mask : ndarray, bool
         The box that just holds the mask, RAS; empty where it cannot be read.
     start : tuple of 3 int
         VOI index of its first voxel.
     problem : str
         Why it cannot be read; empty where it can.
+    words : str
+        What the page says of it beside its size.
+    offered : str or None
+        Where it can be taken instead of the judged one: the curator who edited it, or empty for
+        the mask that was built.
     """
 
+    name: str
     row: Row
-    mask: NDArray[np.bool_]
-    start: Triple
-    problem: str
+    mask: NDArray[np.bool_] = field(default_factory=_nothing)
+    start: Triple = (0, 0, 0)
+    problem: str = ""
+    words: str = ""
+    offered: str | None = None
 
     @property
     def voxels(self) -> int:
@@ -66,56 +79,47 @@ class Layer:
         total = self.voxels + other.voxels
         return 1.0 if total == 0 else 2 * self.shared(other) / total
 
+    def shown(self, *, judged: bool) -> dict[str, Any]:
+        """Return what a page draws and says of it."""
+        return {
+            "layer": self.name,
+            "annotator": self.words or self.row["annotator"],
+            "judged": judged,
+            "offered": self.offered,
+            "voxels": self.voxels,
+            "volume_mm3": self.voxels * prod(spacing_mm(self.row)),
+            "outlines": outlines(self.mask, self.start, VOI_SHAPE) if self.mask.size else [{}] * 3,
+            "problem": self.problem,
+        }
 
-def layers_of(
-    root: Path,
-    rows: list[Row],
-    judged: str,
-    edited: tuple[NDArray[np.bool_], Triple] | None = None,
-) -> dict[str, Any]:
-    """Masks of a VOI as a page draws them.
+
+def read_layer(root: Path, row: Row) -> Layer:
+    """Read the mask of a row.
 
     Parameters
     ----------
     root : Path
         Folder that no file may lie outside of.
-    rows : list of dict
-        One for each mask of the VOI.
-    judged : str
-        `layer` of the row that is judged, which comes first; then by preference.
-    edited : (mask, start), optional
-        Mask that the judged one was edited to, and where its box starts.
+    """
+    try:
+        mask, start, _ = read_mask(root, row)
+    except (CaseError, ManifestError) as error:
+        return Layer(row["layer"], row, problem=words_of(error))
+    return Layer(row["layer"], row, mask, start)
+
+
+def compared(layers: list[Layer]) -> dict[str, Any]:
+    """Masks of a VOI as a page draws them, the judged one first.
 
     Returns
     -------
     dict
-        `layers`: name, outlines and size of each; `dice`: of each pair.
+        `layers`: name, outlines and size of each; `dice`: of each pair. Both are empty where there
+        is one mask alone, which is the VOI's own.
     """
-    rows = sorted(rows, key=lambda row: (row["layer"] != judged, -rank(row), row["layer"]))
-    found = [_read(root, row) for row in rows]
-    if edited is not None and rows[0]["layer"] == judged:
-        found[0] = Layer(rows[0], *edited, "")
+    if len(layers) < 2:
+        return {"layers": [], "dice": []}
     return {
-        "layers": [
-            {
-                "layer": one.row["layer"],
-                "parent_layer": one.row["parent_layer"],
-                "annotator": one.row["annotator"],
-                "judged": one.row["layer"] == judged,
-                "voxels": one.voxels,
-                "volume_mm3": one.voxels * prod(spacing_mm(one.row)),
-                "outlines": outlines(one.mask, one.start, VOI_SHAPE) if one.mask.size else [{}] * 3,
-                "problem": one.problem,
-            }
-            for one in found
-        ],
-        "dice": [[one.dice(other) for other in found] for one in found],
+        "layers": [one.shown(judged=at == 0) for at, one in enumerate(layers)],
+        "dice": [[one.dice(other) for other in layers] for one in layers],
     }
-
-
-def _read(root: Path, row: Row) -> Layer:
-    try:
-        mask, start, _ = read_mask(root, row)
-    except (CaseError, ManifestError) as error:
-        return Layer(row, np.zeros((0, 0, 0), bool), (0, 0, 0), words_of(error))
-    return Layer(row, mask, start, "")

@@ -4,6 +4,8 @@ import { ask } from "./common.js";
 
 export const desk = {
   session: null, states: [], reasons: new Map(),
+  // Hashes of the masks that VOIs were edited to.
+  edited: {},
   // Numbers of the VOIs that the filter shows, in their order, and the place of the one looked at.
   order: [], place: 0, view: "single",
   query: { where: "", sort: "", descending: false, show: "all" },
@@ -30,8 +32,9 @@ export function meets(number, show) {
   return WORDS[state] === show;
 }
 
-export function take({ states, reasons }) {
+export function take({ states, reasons, edited }) {
   desk.states = [...states];
+  desk.edited = edited;
   desk.reasons = new Map(Object.entries(reasons).map(([number, reason]) => [Number(number), reason]));
 }
 
@@ -57,6 +60,8 @@ async function send(path, body) {
 // What changed, and what could not be judged.
 export const judge = (numbers, word, note, reason) => change("api/verdicts", { numbers, word, note, reason });
 export const undo = () => change("api/undo", {});
+// Of a curator; as built where that is empty.
+export const takeMask = (number, curator) => change("api/masks", { number, take: curator });
 
 // The next VOI that is not judged, from place `from` on and round; `from` where there is none.
 export function nextOpen(from) {

@@ -1,15 +1,19 @@
 // All masks of the VOI that is looked at: colours, which are shown, what they share.
 
-import { $, ask, element, wrong } from "./common.js";
+import { $, ask, element, say, wrong } from "./common.js";
+import { desk, takeMask, tell as tellAll } from "./desk.js";
 import { draw, planes } from "./planes.js";
 
 // Colours that people who see fewer of them can tell apart (Okabe and Ito), the judged mask first.
 const COLOURS = ["#56b4e9", "#e69f00", "#cc79a7", "#009e73", "#f0e442", "#d55e00", "#8f7be8", "#ffffff"];
 // Layers that were switched on or off stay so from one VOI to the next.
 const chosen = new Map();
-let named = "";
+let named = "", told = false;
 
-const isShown = ({ layer, judged }) => chosen.get(layer) ?? (judged || layer === named);
+// Who adjudicates wants to see what the curators made; the mask that was built only after an edit.
+const isShown = (one) => chosen.get(nameOf(one)) ?? (one.judged || Boolean(one.offered) || one.layer === named);
+// A curator may be called like a layer.
+const nameOf = ({ layer, offered }) => (offered ? `${layer} (curator)` : layer);
 
 // An address may name a layer that is not the judged one.
 export const name = (layer) => { named = layer; };
@@ -18,6 +22,17 @@ export function first(voi) {
   const { layer } = voi.row;
   planes.layers = [{ layer, judged: true, outlines: voi.outlines, colour: COLOURS[0], shown: chosen.get(layer) ?? true }];
   $("layers").hidden = true;
+}
+
+// Curators keep their colours, whatever other masks a VOI has.
+function coloursOf(layers) {
+  const { curators } = desk.session;
+  let next = curators.length + 1;
+  return layers.map(({ judged, offered }) => {
+    const at = judged ? 0 : offered ? 1 + curators.indexOf(offered) : next;
+    if (!judged && !offered) next += 1;
+    return COLOURS[at % COLOURS.length];
+  });
 }
 
 // Asked for once the VOI is on the screen.
@@ -30,7 +45,8 @@ export async function load(voi) {
     return;
   }
   if (voi !== planes.voi || !found.layers.length) return;
-  planes.layers = found.layers.map((layer, at) => ({ ...layer, colour: COLOURS[at % COLOURS.length], shown: isShown(layer) }));
+  const colours = coloursOf(found.layers);
+  planes.layers = found.layers.map((layer, at) => ({ ...layer, colour: colours[at], shown: isShown(layer) }));
   tell(found.dice);
   await draw();
 }
@@ -39,7 +55,7 @@ export function toggle(at, shown = !planes.layers[at]?.shown) {
   const layer = planes.layers[at];
   if (!layer) return;
   layer.shown = shown;
-  chosen.set(layer.layer, shown);
+  chosen.set(nameOf(layer), shown);
   const box = document.querySelector(`#layer-list input[data-at="${at}"]`);
   if (box) box.checked = shown;
   draw();
@@ -63,6 +79,8 @@ function tell(dice) {
     return row;
   }));
   $("dice-of").hidden = layers.length < 3;
+  if (!told && desk.session.curators.length) $("dice-of").open = true;
+  told = true;
 }
 
 function line(layer, at, dice) {
@@ -81,5 +99,26 @@ function line(layer, at, dice) {
   label.append(box, swatch, element("b", layer.layer), element("span", words, layer.problem ? "problem" : ""));
   made.append(label);
   if (at < 6) made.append(element("kbd", String(at + 4)));
+  if (layer.offered !== null) made.append(taking(layer));
+  return made;
+}
+
+// A button that puts a mask in the place of the judged one.
+function taking({ layer, offered }) {
+  const made = element("button", "Take"), { voi } = planes;
+  made.type = "button";
+  made.title = "Put this mask in the place of the judged one";
+  made.setAttribute("aria-label", `Take the mask of ${layer}`);
+  made.addEventListener("click", async () => {
+    made.disabled = true;
+    try {
+      await takeMask(voi.number, offered);
+      tellAll("taken");
+      say(`${voi.row.voi_id}: the mask of ${layer} is judged now`);
+    } catch (error) {
+      made.disabled = false;
+      wrong(error);
+    }
+  });
   return made;
 }

@@ -230,6 +230,7 @@ function listen() {
   on("selection", selection);
   on("order", () => { order(); if (desk.view === "single") toSingle(); });
   on("open", openChosen);
+  on("taken", () => single.show(desk.place).catch(wrong));
   wall.listen();
   planes.listen();
 }

@@ -3,7 +3,7 @@
 import { $, ask, element, filled, wrong } from "./common.js";
 import { desk, on, tell, wordsOf } from "./desk.js";
 
-const GAP = 8, CAPTION = 40, SPARE_ROWS = 2, SETTLED_MS = 60, MOST_TILES = 400;
+const GAP = 8, CAPTION = 40, SPARE_ROWS = 2, SETTLED_MS = 60, MOST_TILES = 400, MOST_EDITED = 12;
 // Faster than this nobody sees pictures, which would only delay those where the scrolling ends.
 const FAST_PX_PER_MS = 3;
 const PLANES = ["axial", "coronal", "sagittal", "all"];
@@ -92,7 +92,8 @@ function put(at) {
   tile.dataset.at = at;
   tile.setAttribute("aria-posinset", at + 1);
   tile.setAttribute("aria-setsize", desk.order.length);
-  tile.source = `thumbnails/${desk.session.run}/${number}`;
+  const edited = desk.edited[number];
+  tile.source = `thumbnails/${desk.session.run}/${number}${edited ? `/${edited}` : ""}`;
   if (!fast) load(tile);
   else tile.img.removeAttribute("src");
   if (!tile.isConnected) sheet.append(tile);
@@ -136,15 +137,22 @@ function below(found) {
   return filled(found.long_axis_mm) ? `${found.long_axis_mm.toFixed(1)} mm` : found.voi_id;
 }
 
+// A large screen shows more than the server tells at once.
+function inParts(numbers, most) {
+  return Array.from({ length: Math.ceil(numbers.length / most) }, (_, at) => numbers.slice(at * most, (at + 1) * most));
+}
+
 async function askFacts() {
   if (factsOf !== desk.query.sort) facts.clear();
   const sort = factsOf = desk.query.sort;
   const wanted = [...shown.keys()].map((at) => desk.order[at]).filter((n) => !facts.has(n));
+  // What was edited is measured first, which takes its time: a few at once, after all others.
+  const parts = [...inParts(wanted.filter((n) => !desk.edited[n]), MOST_TILES),
+    ...inParts(wanted.filter((n) => desk.edited[n]), MOST_EDITED)];
   try {
     const column = sort ? `&column=${encodeURIComponent(sort)}` : "";
-    // A large screen shows more than the server tells at once.
-    for (let from = 0; from < wanted.length; from += MOST_TILES) {
-      const found = await ask(`api/tiles?numbers=${wanted.slice(from, from + MOST_TILES).join(",")}${column}`);
+    for (const part of parts) {
+      const found = await ask(`api/tiles?numbers=${part.join(",")}${column}`);
       if (sort !== desk.query.sort) return;
       for (const one of found) facts.set(one.number, one);
       redress();
