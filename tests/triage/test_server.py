@@ -268,9 +268,9 @@ def test_kill_9_loses_no_verdict(serve: Callable[..., Any], tmp_path: Path) -> N
     assert served.end(signal.SIGKILL)[0] == -signal.SIGKILL
     served = serve(overlay)
     client = Client(served.address)
-    assert client.json("/api/session")["states"] == "a.rr"
+    assert client.json("/api/session")["states"] == "a..."
     client.json("/api/undo", {})
-    assert client.json("/api/session")["states"] == "a.r."
+    assert client.json("/api/session")["states"] == "a..."
     code, rest = served.end(signal.SIGINT)
     assert code == 0
     summary = json.loads(rest)

@@ -209,6 +209,9 @@ def test_the_wall_chooses_judges_and_takes_back(
     page.browser.get_log("browser")
     page.open(serve(overlay).address)
     page.wait_for("#counts", "4 of 4 judged · 0 accepted · 0 rejected · 4 noted")
+    page.press("u")  # the step on all of them, which the first server took
+    page.wait_for("#message", "4 VOIs: undone")
+    assert load_overlay(overlay).corrections == ()
     # Opened from the wall, and back to the same place.
     page.press("g", "home", "right", "right", "enter")
     page.shows("c3_")

@@ -222,7 +222,6 @@ def test_the_file_says_what_a_simple_model_says(
         match step:
             case "restart":
                 verdicts = Verdicts(path, "r")
-                done = [(name, None) for name in model]
             case "undo":
                 keys = verdicts.undo()
                 assert bool(keys) == bool(done)
@@ -248,3 +247,117 @@ def test_the_file_says_what_a_simple_model_says(
                 model[name] = word, said
     found = [Verdict.of(c) for c in (load_overlay(path).corrections if path.exists() else ())]
     assert [(v.subject.voi_id, (v.word, v.note)) for v in found if v] == list(model.items())
+
+
+def test_after_a_crash_a_step_on_many_is_taken_back_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "triage.yaml"
+    verdicts = Verdicts(path, "ann")
+    verdicts.give(subject("a"), "accepted", "fine")
+    first = path.read_bytes()
+    verdicts.give_all([subject(name) for name in "abcd"], "rejected", None, "leak")
+    second = path.read_bytes()
+    verdicts.clear([("s", name) for name in "bc"])
+    verdicts.give(subject("e"), "accepted")
+    verdicts.undo()
+    # Somebody else continues: what is taken back is as Ann wrote it.
+    again = Verdicts(path, "ben")
+    assert {*again.undo()} == {("s", "b"), ("s", "c")}
+    assert sorted(load_overlay(path).corrections, key=lambda c: c.voi_id) == sorted(
+        overlay_of(second, tmp_path), key=lambda c: c.voi_id
+    )
+    third = Verdicts(path, "ben")
+    assert {*third.undo()} == {("s", name) for name in "abcd"}
+    assert path.read_bytes() == first
+    assert third.undo() == [("s", "a")] and third.undo() == []
+
+
+def overlay_of(data: bytes, folder: Path) -> tuple[Correction, ...]:
+    path = folder / "triage-copy.yaml"
+    path.write_bytes(data)
+    return load_overlay(path).corrections
+
+
+def test_a_crash_between_journal_and_overlay_leaves_a_step_that_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "triage.yaml"
+    Verdicts(path, "r").give_all([subject("a"), subject("b")], "accepted")
+    whole = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("uls_data.triage.verdicts.write_bytes", full)
+    broken = Verdicts(path, "r")
+    with pytest.raises(ErrataError, match="No space left"):
+        broken.give_all([subject("a"), subject("b"), subject("c")], "rejected")
+    monkeypatch.undo()
+    assert path.read_bytes() == whole
+    assert {*Verdicts(path, "r").undo()} == {("s", "a"), ("s", "b")}
+    path.write_bytes(whole)
+    assert {*broken.undo()} == {("s", "a"), ("s", "b")}
+    assert load_overlay(path).corrections == ()
+
+
+def test_steps_of_an_overlay_that_somebody_edited_are_taken_back_as_far_as_they_hold(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "triage.yaml"
+    verdicts = Verdicts(path, "r")
+    verdicts.give_all([subject("a"), subject("b")], "accepted")
+    verdicts.give_all([subject("c"), subject("d")], "rejected")
+    path.write_text(path.read_text().replace("reason: accepted", "reason: good", 1))
+    again = Verdicts(path, "r")
+    assert {*again.undo()} == {("s", "c"), ("s", "d")}
+    assert again.undo() == [("s", "b")], "alone, as its step does not lead here"
+    assert again.undo() == [("s", "a")] and again.undo() == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{",
+        b"[1]",
+        b'{"step": 5}',
+        b'{"step": "x", "before": [["s", "a"]], "after": "y"}',
+        b'{"step": "x", "before": {"s": "a"}, "after": "y"}',
+        b'{"undone": ["x"]}',
+        b"\xff" * 100,
+    ],
+)
+def test_a_journal_that_is_spoilt_costs_no_verdict(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "triage.yaml"
+    Verdicts(path, "r").give_all([subject("a"), subject("b")], "accepted")
+    journal = tmp_path / "triage-steps.jsonl"
+    journal.write_bytes(line + b"\n" + journal.read_bytes() + line)
+    verdicts = Verdicts(path, "r")
+    assert len(verdicts.all()) == 2
+    assert {*verdicts.undo()} == {("s", "a"), ("s", "b")}
+
+
+def test_what_a_journal_says_was_there_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "triage.yaml"
+    verdicts = Verdicts(path, "r")
+    verdicts.give(subject("a"), "accepted")
+    verdicts.give(subject("a"), "rejected")
+    journal = tmp_path / "triage-steps.jsonl"
+    journal.write_text(journal.read_text().replace("kind: note", "kind: !!python/name:os.system x"))
+    held = path.read_bytes()
+    with pytest.raises(ErrataError, match="the last step cannot be taken back"):
+        Verdicts(path, "r").undo()
+    assert path.read_bytes() == held
+
+
+def test_a_long_journal_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "triage.yaml"
+    verdicts = Verdicts(path, "r")
+    for _ in range(50):
+        verdicts.give_all([subject("a"), subject("b")], "accepted")
+        verdicts.undo()
+    verdicts.give_all([subject("a"), subject("b")], "accepted")
+    monkeypatch.setattr("uls_data.triage.steps._LONGEST_BYTES", 1000)
+    journal = tmp_path / "triage-steps.jsonl"
+    assert len(journal.read_bytes().splitlines()) > 100
+    Verdicts(path, "r")
+    assert len(journal.read_bytes().splitlines()) == 1
+    assert {*Verdicts(path, "r").undo()} == {("s", "a"), ("s", "b")}

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from uls_data.manifest.schema import column_names
 from uls_data.triage.editing import EDIT_PAGES, LONGEST_EDIT
 from uls_data.triage.guarded import COMMON, CSS, HTML, SCRIPT, GuardedHandler, RefusalError
+from uls_data.triage.server import TriageServer
 from uls_data.triage.states import STATES
 from uls_data.triage.wall import MOST_TILES
 from uls_data.voi import VOI_SHAPE
-
-if TYPE_CHECKING:
-    from uls_data.triage.server import TriageServer
 
 _PAGES = {
     "/": ("triage.html", HTML),
@@ -97,7 +95,7 @@ class Handler(GuardedHandler):
         """Send a picture of the mask that counts; `mask`: hash of the one that is asked for."""
         picture = self.server.wall.picture(number)
         now = self.server.lesions.edited().get(number, "")
-        # Whoever asks for the mask before an edit asks again the next time.
+        # A page that asks for the mask before an edit asks again the next time.
         self.send_content(picture, "image/jpeg", _FOR_THIS_RUN if mask == now else "no-store")
 
     def take(self, path: str, body: dict[str, Any]) -> None:  # noqa: D102

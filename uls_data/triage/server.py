@@ -13,13 +13,13 @@ from uls_data.errors import ManifestError
 from uls_data.manifest.query import unknown_words
 from uls_data.triage.curators import Curators
 from uls_data.triage.editing import Editor
-from uls_data.triage.guarded import GuardedServer
-from uls_data.triage.handler import Handler
+from uls_data.triage.guarded import GuardedHandler, GuardedServer
 from uls_data.triage.outline import PLANES
 from uls_data.triage.shown import Lesions
 from uls_data.triage.states import JUDGED, KEPT, STATES, UNDECIDED, letter_of, meets
+from uls_data.triage.steps import Key
 from uls_data.triage.verdict_keys import VerdictKeys
-from uls_data.triage.verdicts import Key, Subject, Verdicts
+from uls_data.triage.verdicts import Subject, Verdicts
 from uls_data.triage.views import Views
 from uls_data.triage.voi_layers import compared
 from uls_data.triage.vois import PRESETS_HU
@@ -50,14 +50,15 @@ class TriageServer(GuardedServer):
         verdicts: Verdicts,
         keys: VerdictKeys,
         editor: Editor,
+        curators: Curators,
+        handler: type[GuardedHandler],
         port: int = 0,
-        curators: Curators | None = None,
     ) -> None:
         self.lesions, self.verdicts, self.keys = lesions, verdicts, keys
-        self.editor, self.curators = editor, curators or Curators()
+        self.editor, self.curators = editor, curators
         self.wall = Wall(lesions)
         self.saved = Views(verdicts.path.with_name(f"{verdicts.path.stem}-views.json"))
-        super().__init__(Handler, port)
+        super().__init__(handler, port)
 
     def counts(self) -> Counter[str]:
         """How many of the VOIs shown are accepted, rejected and noted."""

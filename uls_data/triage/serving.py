@@ -9,6 +9,7 @@ from uls_data.errata import ErrataError
 from uls_data.errata.edits import FILE as EDITS
 from uls_data.triage.curators import Curators
 from uls_data.triage.editing import Editor
+from uls_data.triage.handler import Handler
 from uls_data.triage.listing import read_list
 from uls_data.triage.server import TriageServer
 from uls_data.triage.shown import Lesions
@@ -81,4 +82,4 @@ def triage_server(
     if overlay is None and not curators:
         edits = lesions.root / EDITS
     editor = Editor(Path(out), lesions, edits, author)
-    return TriageServer(lesions, verdicts, offered, editor, port, curators)
+    return TriageServer(lesions, verdicts, offered, editor, curators, Handler, port)

@@ -26,7 +26,8 @@ from uls_data.manifest.schema import arrow_schema
 from uls_data.manifest.sorting import order, sorting
 from uls_data.triage.edited import Edited, Held
 from uls_data.triage.listing import Entry, by_name
-from uls_data.triage.verdicts import Key, Subject
+from uls_data.triage.steps import Key
+from uls_data.triage.verdicts import Subject
 from uls_data.triage.voi_layers import Layer, read_layer
 from uls_data.triage.vois import Voi, decode, file_below
 

@@ -16,11 +16,12 @@ from uls_data.errata.evidence import NOTED, REJECTED, evidence_of, verdict_of
 from uls_data.errata.overlay import MAXIMUM_BYTES, MAXIMUM_CORRECTIONS, wrong_field
 from uls_data.io import write_bytes
 from uls_data.io.shared import SharedFile
+from uls_data.triage.steps import Key, Steps
+from uls_data.yaml_text import YamlError, load_yaml
 
 TITLE = "Verdicts of triage"
 # libyaml's emitter takes a quarter of the time.
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ class Verdicts:
     A VOI has one verdict: a newer one replaces it, at the end of the file. What people wrote into
     the overlay by hand stays. `errata.append` reads and checks the whole overlay for each
     correction; here its text is kept, so that the thousandth verdict is as fast as the first.
-    A kill at any instant leaves the old file or the new one. Not safe for several threads.
+    A kill at any instant leaves the old file or the new one. Steps that can be taken back are kept
+    beside it, so that a crash forgets none. Not safe for several threads.
 
     Parameters
     ----------
@@ -162,10 +164,9 @@ class Verdicts:
                 "those and _ . - in it"
             ) from error
         self._file.read()
+        self._steps = Steps(path.with_name(f"{path.stem}-steps.jsonl"))
         # After a crash, what was decided before it can still be taken back.
-        self._done: list[dict[Key, Verdict | None]] = [
-            {entry.key: None} for entry in self._entries if entry.verdict is not None
-        ]
+        self._steps.recall({e.key: e.text for e in self._entries if e.verdict is not None})
 
     def of(self, key: Key) -> Verdict | None:
         """Verdict of a VOI, if there is one."""
@@ -234,7 +235,7 @@ class Verdicts:
                 raise ErrataError(next(iter(refused.values()), "no VOI is named"))
             return made
 
-        self._done.append(self._write(wanted, decide))
+        self._write(wanted, decide)
         return refused
 
     def clear(self, keys: Iterable[Key]) -> dict[Key, str]:
@@ -251,8 +252,7 @@ class Verdicts:
                 raise ErrataError(self._by_hand)
             return made
 
-        if before := self._write(set(keys), decide):
-            self._done.append(before)
+        self._write(set(keys), decide)
         return refused
 
     def undo(self) -> list[Key]:
@@ -263,20 +263,31 @@ class Verdicts:
         list of Key
             VOIs that it was about; none where no step is left.
         """
-        if not self._done:
+        if not self._steps:
             return []
-        step = self._done[-1]
+        before = self._steps.last.before
 
         def decide(_: Mapping[Key, Verdict], by_hand: Collection[Key]) -> _Changes:
             if by_hand:
                 raise ErrataError(self._by_hand)
-            return {key: None if v is None else self._entry(v) for key, v in step.items()}
+            return {
+                key: None if text is None else self._entry_of(text) for key, text in before.items()
+            }
 
-        self._write(step, decide)
-        return list(self._done.pop())
+        self._write(before, decide, undoes=True)
+        return [*before]
 
     def _entry(self, verdict: Verdict) -> _Entry:
         return _Entry(_dumped(verdict.correction(self.author)), verdict.subject.key, verdict)
+
+    def _entry_of(self, text: str) -> _Entry:
+        """Entry as it was in the overlay before a step."""
+        try:
+            (content,) = load_yaml(text.encode(), str(self.path), MAXIMUM_BYTES)
+            correction = Correction.model_validate(content)
+        except (YamlError, ValueError, TypeError) as error:
+            raise ErrataError(f"{self.path}: the last step cannot be taken back") from error
+        return _Entry(text, (correction.source, correction.voi_id), Verdict.of(correction))
 
     @property
     def _by_hand(self) -> str:
@@ -289,30 +300,41 @@ class Verdicts:
         self,
         keys: Collection[Key],
         decide: Callable[[Mapping[Key, Verdict], Collection[Key]], _Changes],
-    ) -> dict[Key, Verdict | None]:
-        """Replace verdicts of VOIs by what is decided; returns those before.
+        *,
+        undoes: bool = False,
+    ) -> None:
+        """Replace verdicts of VOIs by what is decided: a step, or one that `undoes` the last.
 
         To decide, the verdicts that there are and the VOIs with corrections by hand are told.
         """
         try:
             with self._file.replacing():
-                before = {key: verdict for key, verdict in self.all().items() if key in keys}
+                held = {e.key: e for e in self._entries if e.verdict is not None and e.key in keys}
                 by_hand = {e.key for e in self._entries if e.verdict is None and e.key in keys}
-                made = decide(before, by_hand)
+                told = {key: e.verdict for key, e in held.items() if e.verdict is not None}
+                made = decide(told, by_hand)
                 if not made:
-                    return {}
+                    return
                 kept = [e for e in self._entries if e.verdict is None or e.key not in made]
-                self._replace([*kept, *(entry for entry in made.values() if entry is not None)])
-                return {key: before.get(key) for key in made}
+                entries = [*kept, *(entry for entry in made.values() if entry is not None)]
+                data = self._checked(entries)
+                if undoes:
+                    write_bytes(self.path, data)
+                    self._steps.undone()
+                else:
+                    before = {key: held[key].text if key in held else None for key in made}
+                    after = {key: None if new is None else new.text for key, new in made.items()}
+                    with self._steps.adding(before, after):
+                        write_bytes(self.path, data)
+                self._entries = entries
         except OSError as error:
             raise ErrataError(f"{self.path}: cannot be written: {error.strerror}") from error
 
-    def _replace(self, entries: list[_Entry]) -> None:
+    def _checked(self, entries: list[_Entry]) -> bytes:
         data = (self._head + _list(entries)).encode()
         if len(entries) > MAXIMUM_CORRECTIONS or len(data) > MAXIMUM_BYTES:
             raise ErrataError(f"{self.path} is full: continue in another file with --overlay")
-        write_bytes(self.path, data)
-        self._entries = entries
+        return data
 
     def _take(self) -> None:
         self.readings += 1

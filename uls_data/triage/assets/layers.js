@@ -24,7 +24,7 @@ export function first(voi) {
   $("layers").hidden = true;
 }
 
-// Curators keep their colours, whatever other masks a VOI has.
+// Curators keep their colours, whatever else is there.
 function coloursOf(layers) {
   const { curators } = desk.session;
   let next = curators.length + 1;
