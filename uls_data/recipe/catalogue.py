@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from uls_data.errors import RecipeError, did_you_mean
 from uls_data.recipe.model import Recipe
+from uls_data.recipe.part import build_parts
 from uls_data.resources import shipped
 from uls_data.yaml_text import YamlError, load_yaml
 
@@ -175,6 +176,8 @@ def _short(found: Any) -> str:
 @cache
 def _schema() -> dict[str, Any]:
     """JSON Schema of recipes: made once, for it reads the source of every part."""
+    # Before version 2.13 pydantic cannot describe a default whose class is not built yet.
+    build_parts()
     return Recipe.model_json_schema()
 
 

@@ -43,6 +43,13 @@ class Part(BaseModel):
         return schema
 
 
+def build_parts(part: type[Part] = Part) -> None:
+    """Make the validators of a part and of all that derive from it, now."""
+    part.model_rebuild()
+    for derived in part.__subclasses__():
+        build_parts(derived)
+
+
 def _meanings(part: type) -> dict[str, str]:
     """Docstrings of the fields of a class, those that it inherits too; none without its source."""
     meanings: dict[str, str] = {}
