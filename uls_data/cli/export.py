@@ -109,15 +109,20 @@ def _dataset_options(function: F) -> F:
 
 
 @command.command(
+    short_help="Write a dataset of nnU-Net.",
     epilog="""\b
 Examples:
   uls-data export nnunet vois --to nnUNet_raw --id 100 --name ULS --link
   nnUNetv2_plan_and_preprocess -d 100 --verify_dataset_integrity
-  cp nnUNet_raw/Dataset100_ULS/splits_final.json nnUNet_preprocessed/Dataset100_ULS/
-"""
+  uls-data export nnunet vois --to nnUNet_preprocessed --preprocessed
+  nnUNetv2_train 100 3d_fullres 0 -p baseline
+""",
 )
 @click.option(
-    "--to", required=True, type=click.Path(path_type=Path), help="Folder nnUNet_raw, or another."
+    "--to",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder nnUNet_raw (or nnUNet_preprocessed), or another.",
 )
 @click.option("--id", "number", default=100, show_default=True, help="Number of the dataset.")
 @click.option("--name", default="ULS", show_default=True, help="Name of the dataset.")
@@ -129,19 +134,48 @@ Examples:
     help="Masks of one slice; ignore: nnU-Net's loss leaves out all other slices.",
 )
 @click.option("--link", is_flag=True, help="Hard links to the build's files instead of copies.")
+@click.option(
+    "--preprocessed",
+    is_flag=True,
+    help="Write what nnUNetv2_train starts from, with VOIs at their own spacing.",
+)
+@click.option(
+    "--plan",
+    default="baseline",
+    show_default=True,
+    help="With --preprocessed: network and normalisation; baseline, small or a file.",
+)
+@click.option(
+    "--workers", default=1, show_default=True, help="With --preprocessed: worker processes."
+)
 @_dataset_options
 def nnunet(
-    manifests: tuple[Path, ...], layers: tuple[str, ...], as_json: bool, **options: Any
+    manifests: tuple[Path, ...],
+    layers: tuple[str, ...],
+    as_json: bool,
+    preprocessed: bool,
+    plan: str,
+    number: int,
+    **options: Any,
 ) -> int:
-    """Write a raw dataset of nnU-Net v2, with folds by patient.
+    """Write a dataset of nnU-Net v2, with folds by patient.
 
-    Held-out patients go to imagesTs and labelsTs, and are in no fold. Copy splits_final.json to
-    nnUNet_preprocessed; otherwise nnU-Net makes its own folds, by VOI.
+    Held-out patients are in imagesTs and labelsTs, and in no fold. nnU-Net's planning takes over
+    splits_final.json.
+
+    With --preprocessed, planning and preprocessing are done: VOIs are normalised but not resampled,
+    and held-out patients are left out. This needs the extra uls-data[store].
     """
     from uls_data.export import export_nnunet
+    from uls_data.network.plan import load_plan
 
-    then = "nnUNetv2_plan_and_preprocess, then copy splits_final.json beside what it made"
-    return _export(export_nnunet, then, list(manifests), as_json, layers=layers, **options)
+    then = f"nnUNetv2_plan_and_preprocess -d {number}"
+    if preprocessed:
+        then = f"nnUNetv2_train {number} 3d_fullres FOLD -p {load_plan(plan).name}"
+    chosen = {"preprocessed": preprocessed, "plan": plan, "number": number}
+    return _export(
+        export_nnunet, then, list(manifests), as_json, layers=layers, **chosen, **options
+    )
 
 
 @command.command(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.errors import ManifestError, SourceError
-from uls_data.ids import draw
+from uls_data.ids import draw, is_file_name
 from uls_data.manifest.example import Example
 from uls_data.manifest.patients import patient_groups, patient_key
 from uls_data.manifest.row import Row
@@ -132,7 +132,8 @@ def choose(
     Raises
     ------
     ManifestError
-        Nothing to train on, two VOIs of one name, or a fold without a patient.
+        Nothing to train on, two VOIs of one name, a name that no file can have, or a fold without
+        a patient.
     SourceError
         Fewer than two folds.
     """
@@ -147,6 +148,9 @@ def choose(
             left_out["of one slice only (see --weak)"] += len(part) - len(full)
         parts.append(full)
     names = Counter(example.row["voi_id"] for part in parts for example in part)
+    for name in names:
+        if not is_file_name(name):
+            raise ManifestError(f"{name!r} is not a valid name of a VOI")
     name, count = max(names.items(), key=lambda item: item[1], default=("", 0))
     if count > 1:
         raise ManifestError(f"{count} rows are called {name}: say --layer, or export them apart")

@@ -1,39 +1,35 @@
-"""nnU-Net v2's raw dataset, with folds by patient.
+"""nnU-Net v2's datasets, with folds by patient: the raw one here, and the preprocessed one.
 
 DatasetNNN_NAME/imagesTr/<voi_id>_0000.nii.gz, labelsTr/<voi_id>.nii.gz
 DatasetNNN_NAME/imagesTs/..., labelsTs/...      held-out patients
-DatasetNNN_NAME/dataset.json
-DatasetNNN_NAME/splits_final.json               for nnUNet_preprocessed/DatasetNNN_NAME
+DatasetNNN_NAME/dataset.json, splits_final.json
 """
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
-import numpy as np
-
 from uls_data.errors import CaseError, SourceError
 from uls_data.export.common import failure, refuse_others, writing_to
-from uls_data.export.dataset import FOLDS, DatasetExport, choose
-from uls_data.geometry import Affine
-from uls_data.io import atomic_write, write_bytes
-from uls_data.manifest.archive import opened
+from uls_data.export.dataset import FOLDS, Dataset, DatasetExport, choose
+from uls_data.export.nnunet_files import (
+    ENDING,
+    WEAK,
+    dataset_json,
+    put_image,
+    put_label,
+    splits_json,
+    write_json,
+)
+from uls_data.export.nnunet_preprocessed import export_preprocessed
 from uls_data.manifest.example import Example
-from uls_data.nifti_writer import nifti_gz
-from uls_data.outcome import Reason, Supervision
-from uls_data.voi import VOI_SHAPE
-from uls_data.volumes import Volume, read_volume
-from uls_data.volumes.nifti import read_gzipped
+from uls_data.network.plan import Plan, as_plan
 
-WEAK = ("leave-out", "ignore", "background")
-_IGNORE = 2
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_ONLY_RAW = "of held-out patients, whom nnU-Net has no use for in this form"
 
 
 def export_nnunet(
@@ -46,19 +42,23 @@ def export_nnunet(
     weak: str = "leave-out",
     folds: int = FOLDS,
     link: bool = False,
+    preprocessed: bool = False,
+    plan: str | Path | Plan = "baseline",
+    workers: int = 0,
     started: Callable[[int], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> DatasetExport:
-    """Write VOIs as a raw dataset of nnU-Net v2.
+    """Write VOIs as a dataset of nnU-Net v2.
 
-    The same call again continues an interrupted one.
+    The same call again continues an interrupted one. Same VOIs, same bytes, whatever the number of
+    workers; those of the preprocessed form with the same version of blosc2.
 
     Parameters
     ----------
     manifest : path or sequence of paths
         Of builds with images.
     to : path
-        What nnU-Net calls `nnUNet_raw`; the dataset is a folder in it.
+        What nnU-Net calls `nnUNet_raw`, or `nnUNet_preprocessed`; the dataset is a folder in it.
     number, name
         Of the dataset: `Dataset100_ULS`.
     layers : collection of str
@@ -70,12 +70,22 @@ def export_nnunet(
         Of `splits_final.json`; a patient's VOIs share one.
     link : bool
         Hard links to the build's files instead of copies.
+    preprocessed : bool
+        Write what nnU-Net's preprocessing would make of the raw form, so that `nnUNetv2_train`
+        can start. VOIs keep their spacing; those of held-out patients are left out.
+    plan : str, path or Plan
+        Network and normalisation of the preprocessed form, as in `train`.
+    workers : int
+        Processes that write the preprocessed form; 0: this one.
+    started, progress : callable, optional
+        Called with the number of VOIs, and after each; for the preprocessed form twice, as each is
+        read before the first is written.
 
     Raises
     ------
-    ManifestError, SourceError
-        Nothing to train on, a fold without a patient, other files in the dataset's folder, or it
-        cannot be written.
+    ManifestError, ModelError, SourceError
+        Nothing to train on, a fold without a patient, no such plan or one that nnU-Net cannot
+        follow, other files in the dataset's folder, or it cannot be written.
     """
     if not _NAME.fullmatch(name) or not 1 <= number <= 999:
         raise SourceError(f"--id {number} --name {name}: expected 1 to 999 and a word")
@@ -83,43 +93,51 @@ def export_nnunet(
         raise SourceError(f"--weak {weak}: expected {', '.join(WEAK)}")
     dataset = choose(manifest, layers=layers, weak=weak != "leave-out", folds=folds)
     folder = Path(to) / f"Dataset{number:03d}_{name}"
+    with writing_to(to):
+        if not preprocessed:
+            return _export_raw(dataset, folder, name, weak, link, started, progress)
+        written, failed = export_preprocessed(
+            dataset,
+            folder,
+            as_plan(plan),
+            weak=weak,
+            link=link,
+            workers=workers,
+            started=started,
+            progress=progress,
+        )
+    if dataset.heldout:
+        dataset.left_out[_ONLY_RAW] += len(dataset.heldout)
+    return DatasetExport(folder, len(written), 0, failed, dataset.left_out)
+
+
+def _export_raw(
+    dataset: Dataset,
+    folder: Path,
+    name: str,
+    weak: str,
+    link: bool,
+    started: Callable[[int], None] | None,
+    progress: Callable[[int], None] | None,
+) -> DatasetExport:
     parts = {"Tr": dataset.train, "Ts": dataset.heldout}
     if started is not None:
         started(sum(map(len, parts.values())))
     failed: list[dict[str, Any]] = []
     written: dict[str, list[Example]] = {}
-    with writing_to(to):
-        _refuse_others(folder, parts)
-        for part, examples in parts.items():
-            written[part] = []
-            for example in examples:
-                try:
-                    _write(example, folder, part, weak, link)
-                    written[part].append(example)
-                except CaseError as error:
-                    failed.append(failure(example, error))
-                if progress is not None:
-                    progress(1)
-        labels = {"background": 0, "lesion": 1}
-        if weak == "ignore":
-            labels["ignore"] = _IGNORE
-        content = {
-            "name": name,
-            "description": "Click-centred volumes of interest of lesions in CT, by uls-data",
-            "channel_names": {"0": "CT"},
-            "labels": labels,
-            "numTraining": len(written["Tr"]),
-            "file_ending": ".nii.gz",
-        }
-        splits = [
-            {
-                "train": [e.row["voi_id"] for e in written["Tr"] if dataset.fold(e) != fold],
-                "val": [e.row["voi_id"] for e in written["Tr"] if dataset.fold(e) == fold],
-            }
-            for fold in range(folds)
-        ]
-        _write_json(folder / "splits_final.json", splits)
-        _write_json(folder / "dataset.json", content)
+    _refuse_others(folder, parts)
+    for part, examples in parts.items():
+        written[part] = []
+        for example in examples:
+            try:
+                _write(example, folder, part, weak, link)
+                written[part].append(example)
+            except CaseError as error:
+                failed.append(failure(example, error))
+            if progress is not None:
+                progress(1)
+    write_json(folder / "splits_final.json", splits_json(dataset, written["Tr"]))
+    write_json(folder / "dataset.json", dataset_json(name, weak, len(written["Tr"])))
     counts = (len(written["Tr"]), len(written["Ts"]))
     return DatasetExport(folder, *counts, failed, dataset.left_out)
 
@@ -127,89 +145,20 @@ def export_nnunet(
 def _refuse_others(folder: Path, parts: dict[str, list[Example]]) -> None:
     """Refuse VOIs of another export, which nnU-Net would take for part of this one."""
     for part, examples in parts.items():
-        for kind, ending in (("images", "_0000.nii.gz"), ("labels", ".nii.gz")):
+        for kind, ending in (("images", f"_0000{ENDING}"), ("labels", ENDING)):
             names = {f"{example.row['voi_id']}{ending}" for example in examples}
             refuse_others(folder / f"{kind}{part}", "*", names)
 
 
 def _write(example: Example, folder: Path, part: str, weak: str, link: bool) -> None:
-    image, label = example.image, example.label
     name = example.row["voi_id"]
-    images, labels = (
-        folder / f"images{part}" / f"{name}_0000.nii.gz",
-        folder / f"labels{part}" / f"{name}.nii.gz",
-    )
+    image = folder / f"images{part}" / f"{name}_0000{ENDING}"
+    label = folder / f"labels{part}" / f"{name}{ENDING}"
     try:
-        _put(image, images, link)
-        if weak == "ignore" and example.row["supervision"] == Supervision.WEAK_2D:
-            voxels = np.full(VOI_SHAPE, _IGNORE, np.uint8, order="F")
-            mask = _read(label).ras != 0
-            seen = mask.any(axis=(0, 1))
-            voxels[:, :, seen] = mask[:, :, seen]
-            write_bytes(labels, nifti_gz(voxels, _affine(example)))
-        else:
-            _put(label, labels, link, example)
+        put_image(example, image, link)
+        put_label(example, label, weak, link)
     except CaseError:
         # nnU-Net takes every image that it finds for one with a label.
-        images.unlink(missing_ok=True)
-        labels.unlink(missing_ok=True)
+        image.unlink(missing_ok=True)
+        label.unlink(missing_ok=True)
         raise
-
-
-def _put(source: Path, target: Path, link: bool, label_of: Example | None = None) -> None:
-    """Place a file; a label that nnU-Net cannot read as it is, is converted."""
-    if label_of is not None and not _is_plain(source):
-        mask = np.asfortranarray(_read(source).ras != 0).view(np.uint8)
-        write_bytes(target, nifti_gz(mask, _affine(label_of)))
-        return
-    if not _is_plain(source):
-        raise CaseError(Reason.VOI_SHAPE, f"{source.name}: expected a .nii.gz of {VOI_SHAPE}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if link:
-        if not (target.exists() and target.samefile(source)):
-            target.unlink(missing_ok=True)
-            try:
-                target.hardlink_to(source.resolve())
-            except OSError as error:
-                raise SourceError(
-                    f"{target}: cannot be linked to {source} ({error.strerror}); leave --link out"
-                ) from error
-    else:
-        with atomic_write(target) as temporary:
-            shutil.copyfile(source, temporary)
-
-
-def _is_plain(path: Path) -> bool:
-    if not path.name.endswith(".nii.gz"):
-        return False
-    try:
-        image = nibabel.load(path)
-        return bool(image.shape == VOI_SHAPE and image.get_data_dtype().kind in "iu")
-    except FileNotFoundError as error:
-        raise CaseError(Reason.IO_ERROR, f"{path.name}: no such file") from error
-    except Exception as error:
-        # On damaged headers nibabel raises whatever its own code trips over.
-        raise CaseError(Reason.UNREADABLE, f"{path.name}: {error}") from error
-
-
-def _read(path: Path) -> Volume:
-    try:
-        if path.suffix == ".zip":
-            with opened(path) as (file, size):
-                volume = read_gzipped(file, path.name, size)
-        else:
-            volume = read_volume(path, path.parent)
-    except OSError as error:
-        raise CaseError(Reason.IO_ERROR, f"{path.name}: {error.strerror}") from error
-    if volume.ras.shape != VOI_SHAPE:
-        raise CaseError(Reason.VOI_SHAPE, f"{path.name}: expected {VOI_SHAPE}")
-    return volume
-
-
-def _affine(example: Example) -> Affine:
-    """Affine of the image, which its label shares to the last bit."""
-    return np.asarray(nibabel.load(example.image).affine, np.float64)
-
-
-def _write_json(path: Path, content: Any) -> None:
-    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())

@@ -22,8 +22,12 @@ _MADE_OF: dict[str, set[str | None]] = {
     "nonlin": {"LeakyReLU"},
     "dropout_op": {None},
 }
-# nnU-Net 2.8 ships it; older versions need a function of that name to predict from files.
+# nnU-Net has it from 2.6.2 on. Older versions train without it, and refuse to predict from files
+# rather than resample them: `spacing` is not that of the VOIs.
 _RESAMPLING = "no_resampling_hack"
+# Every version has it. Predictions have the size of their images, which it leaves as they are.
+_BACK = "resample_data_or_seg_to_shape"
+_BACK_KWARGS = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
 _MAXIMUM_BYTES = 1 << 26
 
 
@@ -57,11 +61,12 @@ def nnunet_plans(plan: Plan, intensities: Intensities) -> dict[str, Any]:
                 "spacing": [1.0, 1.0, 1.0],
                 "normalization_schemes": ["CTNormalization"],
                 "use_mask_for_norm": [False],
-                **{
-                    f"resampling_fn_{what}{end}": value
-                    for what in ("data", "seg", "probabilities")
-                    for end, value in (("", _RESAMPLING), ("_kwargs", {}))
-                },
+                "resampling_fn_data": _RESAMPLING,
+                "resampling_fn_data_kwargs": {},
+                "resampling_fn_seg": _RESAMPLING,
+                "resampling_fn_seg_kwargs": {},
+                "resampling_fn_probabilities": _BACK,
+                "resampling_fn_probabilities_kwargs": _BACK_KWARGS,
                 "batch_dice": False,
                 "architecture": {
                     "network_class_name": f"{_MODULE}.{_CLASSES[architecture.kind]}",

@@ -231,10 +231,20 @@ class Fingerprint:
         """Count one VOI."""
         wanted = VALID | LESION
         hu = region.hu[(region.marks & wanted) == wanted]
+        self.add_counts(*np.unique(hu, return_counts=True))
+
+    def add_counts(self, hu: NDArray[np.integer], counts: NDArray[np.integer]) -> None:
+        """Count one VOI, of which it is known how many voxels each HU has.
+
+        Parameters
+        ----------
+        hu : ndarray of int, shape (n,)
+            Within int16, each once; none for a VOI without lesion voxels.
+        counts : ndarray of int, shape (n,)
+        """
         if hu.size == 0:
             return
-        counts = np.bincount(hu.astype(np.int64) - _LOWEST, minlength=self._share.size)
-        self._share += counts / hu.size
+        self._share[hu.astype(np.int64) - _LOWEST] += counts / counts.sum()
         self.vois += 1
 
     def intensities(self) -> Intensities:
