@@ -268,14 +268,14 @@ def test_kill_9_loses_no_verdict(serve: Callable[..., Any], tmp_path: Path) -> N
     assert served.end(signal.SIGKILL)[0] == -signal.SIGKILL
     served = serve(overlay)
     client = Client(served.address)
-    assert client.json("/api/session")["states"] == "a..."
+    assert client.json("/api/session")["states"] == "a.rr"
     client.json("/api/undo", {})
     assert client.json("/api/session")["states"] == "a..."
     code, rest = served.end(signal.SIGINT)
     assert code == 0
     summary = json.loads(rest)
-    assert (summary["accepted"], summary["rejected"], summary["vois"]) == (1, 1, 4)
-    assert [c.kind for c in load_overlay(overlay).corrections] == [Kind.NOTE, Kind.DROP]
+    assert (summary["accepted"], summary["rejected"], summary["vois"]) == (1, 0, 4)
+    assert [c.kind for c in load_overlay(overlay).corrections] == [Kind.NOTE]
 
 
 @pytest.fixture
