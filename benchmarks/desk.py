@@ -7,7 +7,7 @@ in DIR, where they are found again). Then, in Chromium without a window: the fir
 address to the last picture in sight; frames while the wall is scrolled by hand, by pages and by
 jumps; a verdict on 500 and its undo, from the key to the page's answer, which comes when the
 overlay is on disk; the same in an overlay that holds verdicts on all others; then the server is
-killed (-9), and what it had answered is looked for on disk. Prints milliseconds; on a busy
+killed (-9), what it had answered is looked for on disk, and the next one undoes the last step. Prints milliseconds; on a busy
 machine the CPU time of a frame says more than its length. Needs Chromium,
 its driver and selenium.
 """
@@ -208,6 +208,8 @@ def measure(out: Path, width: int, height: int) -> None:
             servers.callback(desk.kill)
             print(f"{'server answers, all judged':32}{desk.started_ms:6.0f}")
             print(f"{'first wall, all judged':32}{desk.wall_ms():6.0f}")
+            print(f"{'undo of the step before':32}{desk.judge_ms('u', '500 VOIs: undone'):6.0f}")
+            assert not any(c.reason == "shifted" for c in load_overlay(overlay).corrections)
     finally:
         shutil.rmtree(folder)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import nibabel
+import numpy as np
 from makers.browser import Page
 from makers.serving import running
 from makers.vois import ball, write_voi, write_vois
@@ -315,6 +317,15 @@ def test_layers_are_drawn_in_colours_and_compared(
         assert page.wait(f"{shown}.map((path) => path.getAttribute('stroke'))") == ["#56b4e9"]
         page.press("5")
         page.wait(f"{shown}.length === 2")
+        # Dashes run round the outline, which is one line: the edges of a ball, end to end.
+        dashed = page.wait(f"{shown}[1].getAttribute('d')")
+        assert dashed.count("M") == 1
+        corners = dashed.removeprefix("M").split("L")
+        assert corners[0] == corners[-1] and len({*corners}) == len(corners) - 1
+        mask = ball(10.0)[:, :, 64]
+        ends = [tuple(map(int, corner.split())) for corner in corners]
+        length = sum(abs(a - c) + abs(b - d) for (a, b), (c, d) in pairwise(ends))
+        assert length == sum(int((np.diff(mask.astype(int), axis=a) != 0).sum()) for a in (0, 1))
         page.press("right")
         page.shows("c2_")
         page.wait("document.querySelectorAll('#layer-list li').length === 2")

@@ -21,7 +21,7 @@ export const name = (layer) => { named = layer; };
 export function first(voi) {
   const { layer } = voi.row;
   planes.layers = [{ layer, judged: true, outlines: voi.outlines, colour: COLOURS[0], shown: chosen.get(layer) ?? true }];
-  $("layers").hidden = true;
+  $("layers").classList.add("stale");
 }
 
 // Curators keep their colours, whatever else is there.
@@ -41,10 +41,15 @@ export async function load(voi) {
   try {
     found = await ask(`api/vois/${voi.number}/layers`);
   } catch (error) {
-    if (voi === planes.voi) wrong(error);
+    if (voi !== planes.voi) return;
+    $("layers").hidden = true;
+    wrong(error);
     return;
   }
-  if (voi !== planes.voi || !found.layers.length) return;
+  if (voi !== planes.voi) return;
+  $("layers").classList.remove("stale");
+  $("layers").hidden = !found.layers.length;
+  if (!found.layers.length) return;
   const colours = coloursOf(found.layers);
   planes.layers = found.layers.map((layer, at) => ({ ...layer, colour: colours[at], shown: isShown(layer) }));
   tell(found.dice);
@@ -68,7 +73,6 @@ export function toggleAll() {
 
 function tell(dice) {
   const { layers } = planes;
-  $("layers").hidden = false;
   $("layer-list").replaceChildren(...layers.map((layer, at) => line(layer, at, dice[0][at])));
   const head = document.createElement("tr");
   head.append(element("td", ""), ...layers.map((_, at) => element("th", String(at + 1))));

@@ -2,6 +2,7 @@
 
 import { filled, shape } from "./common.js";
 
+const MOST_JOINS = 500, joins = new Map();
 const LINES = "#ffdc3c", PLACE = "#ff5c5c", RULER = "#7dffb0";
 
 const stroke = (name, colour, width, more) => shape(name, {
@@ -15,9 +16,10 @@ export function draw(planes, p, { f, mm, x, y, width, height }) {
     planes.layers.forEach((layer, at) => {
       const path = layer.shown && layer.outlines[p][k];
       if (!path) return;
-      // Dashes let equal outlines be seen through each other.
-      const dash = layer.judged ? {} : { "stroke-dasharray": "9 5", "stroke-dashoffset": 5 * at };
-      scaled.append(stroke("path", layer.colour, 2, { d: path, "stroke-linecap": layer.judged ? "square" : "butt", ...dash }));
+      const more = layer.judged ? { d: path, "stroke-linecap": "square" }
+        // Dashes let equal outlines be seen through each other.
+        : { d: joined(path), "stroke-dasharray": "9 5", "stroke-dashoffset": 5 * at };
+      scaled.append(stroke("path", layer.colour, 2, more));
     });
     drawn.push(scaled);
     if (p === 0) drawn.push(...lines(planes, f, k));
@@ -25,6 +27,31 @@ export function draw(planes, p, { f, mm, x, y, width, height }) {
   }
   for (const ruler of planes.rulers) if (ruler.p === p && ruler.k === k && ruler.end) drawn.push(...measured(planes, ruler, f, mm));
   return drawn;
+}
+
+// Edges end to end, so that dashes run along the whole outline.
+function joined(path) {
+  if (joins.has(path)) return joins.get(path);
+  const next = new Map();
+  const link = (from, to) => (next.get(from) ?? next.set(from, []).get(from)).push(to);
+  for (const [, x, y, way, length] of path.matchAll(/M(-?\d+) (-?\d+)([hv])(\d+)/g)) {
+    const from = `${x} ${y}`;
+    const to = way === "h" ? `${Number(x) + Number(length)} ${y}` : `${x} ${Number(y) + Number(length)}`;
+    link(from, to);
+    link(to, from);
+  }
+  let made = "";
+  for (const start of next.keys()) {
+    for (let at = start, to = next.get(at).pop(); to; to = next.get(at).pop()) {
+      made += at === start ? `M${start}L${to}` : `L${to}`;
+      const back = next.get(to);
+      back.splice(back.indexOf(at), 1);
+      at = to;
+    }
+  }
+  if (joins.size > MOST_JOINS) joins.clear();
+  joins.set(path, made);
+  return made;
 }
 
 function lines(planes, f, k) {

@@ -261,6 +261,11 @@ async function start() {
   $("overlay").textContent = desk.session.overlay;
   $("author").textContent = desk.session.author;
   verdictButtons();
+  // Who adjudicates compares the masks first.
+  if (desk.session.curators.length) {
+    document.body.classList.add("adjudicates");
+    $("judge").before($("layers"));
+  }
   listKeys([...verdicts.map(({ key, verdict, reason }) => [key, reason ? `${reason}: ${verdict}` : verdict]), ...KEYS]);
   listen();
   progress();
