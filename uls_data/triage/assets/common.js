@@ -40,6 +40,14 @@ export function element(name, words, kind) {
   return made;
 }
 
+// Those who listen hear the key of a button as a key, and not as part of its name.
+function hearKeys() {
+  for (const one of document.querySelectorAll("button kbd, label kbd")) one.ariaHidden = "true";
+  for (const one of document.querySelectorAll("button[data-key]")) {
+    one.setAttribute("aria-keyshortcuts", one.dataset.key === " " ? "Space" : one.dataset.key);
+  }
+}
+
 export function shape(name, attributes) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -85,7 +93,9 @@ export function onKeys(once, held, ready) {
   return press;
 }
 
+// For the help, once a page has all its buttons.
 export function listKeys(keys) {
+  hearKeys();
   $("keys").replaceChildren(...keys.flatMap(([names, words]) => {
     if (!names) return [element("dt", words, "heading")];
     const shown = document.createElement("dt");

@@ -115,8 +115,7 @@ function tell() {
   $("size").value = strokes.brush.size;
   $("width").textContent = `${strokes.SIZES[strokes.brush.size]} px`
     + (known ? `, ${strokes.widthMm()} mm` : "");
-  $("scope").textContent = all ? "All slices" : "This slice";
-  $("scope").append(" ", element("kbd", "a"));
+  $("scope").querySelector("span").textContent = all ? "All slices" : "This slice";
 }
 
 const shown = (value) => (!filled(value) ? "–" : Number.isInteger(value) ? String(value) : value.toFixed(1));

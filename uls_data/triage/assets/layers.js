@@ -93,6 +93,7 @@ function line(layer, at, dice) {
   box.type = "checkbox";
   box.checked = layer.shown;
   box.dataset.at = at;
+  if (at < 6) box.setAttribute("aria-keyshortcuts", String(at + 4));
   box.addEventListener("change", () => { toggle(at, box.checked); box.blur(); });
   // Not an attribute `style`, which the page's policy refuses.
   swatch.style.background = layer.colour;

@@ -307,7 +307,11 @@ export const once = {
     setPreset(names[(names.indexOf(planes.preset) + 1) % names.length]);
     draw();
   },
-  o: () => { planes.marks = !planes.marks; draw(); },
+  o: () => {
+    planes.marks = !planes.marks;
+    document.querySelector("button[data-key=o]").setAttribute("aria-pressed", planes.marks);
+    draw();
+  },
   Home: () => { home(); draw(); },
   1: () => look(0),
   2: () => look(1),

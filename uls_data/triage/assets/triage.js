@@ -195,10 +195,10 @@ function verdictButtons() {
   verdicts = [...PLAIN, ...desk.session.keys.map((one) => ({ ...one, words: one.reason }))];
   for (const place of [$("verdicts"), $("bulk-verdicts")]) {
     place.replaceChildren(...verdicts.map(({ key, verdict, words }) => {
-      const button = element("button", `${words} `, verdict === "rejected" ? "reject" : verdict === "accepted" ? "accept" : "");
+      const button = element("button", words, verdict === "rejected" ? "reject" : verdict === "accepted" ? "accept" : "");
       button.type = "button";
       button.dataset.key = key;
-      button.append(element("kbd", key));
+      button.append(" ", element("kbd", key));
       return button;
     }));
   }
