@@ -7,6 +7,7 @@ libyaml's composer. Here its parser's events, which do not recurse, are put toge
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
@@ -25,6 +26,22 @@ _TAG = "tag:yaml.org,2002:"
 
 class YamlError(UlsDataError):
     """A text is not YAML, or says more than one of our files needs to say."""
+
+
+def read_yaml(path: Path, maximum_bytes: int) -> Any:
+    """Read a file as `load_yaml` does.
+
+    Raises
+    ------
+    YamlError
+        Missing or unreadable, too.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(maximum_bytes + 1)
+    except OSError as error:
+        raise YamlError(f"{path}: cannot be read: {error.strerror}") from error
+    return load_yaml(data, str(path), maximum_bytes)
 
 
 def load_yaml(text: str | bytes, what: str, maximum_bytes: int) -> Any:

@@ -17,7 +17,7 @@ from uls_data.errors import RecipeError, did_you_mean
 from uls_data.recipe.model import Recipe
 from uls_data.recipe.part import build_parts
 from uls_data.resources import shipped
-from uls_data.yaml_text import YamlError, load_yaml
+from uls_data.yaml_text import YamlError, read_yaml
 
 MAXIMUM_RECIPE_BYTES = 1 << 20
 
@@ -101,11 +101,7 @@ def load_recipe(name_or_file: str) -> LoadedRecipe:
 def _content(path: Path) -> dict[str, Any]:
     """Fields of a recipe file, of which nothing is checked yet."""
     try:
-        with path.open("rb") as file:
-            text = file.read(MAXIMUM_RECIPE_BYTES + 1)
-        content = load_yaml(text, str(path), MAXIMUM_RECIPE_BYTES)
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
+        content = read_yaml(path, MAXIMUM_RECIPE_BYTES)
     except YamlError as error:
         raise RecipeError(str(error)) from error
     if not isinstance(content, dict):

@@ -18,7 +18,7 @@ from pydantic import (
 
 from uls_data.errata.overlay import wrong_fields
 from uls_data.errors import UlsDataError
-from uls_data.yaml_text import YamlError, load_yaml
+from uls_data.yaml_text import YamlError, read_yaml
 
 DEFAULT_KEYS = Path(__file__).parent / "assets" / "keys.yaml"
 # Letters of the page, now or later, whatever a file says.
@@ -87,11 +87,7 @@ def load_keys(path: str | Path = DEFAULT_KEYS) -> VerdictKeys:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            data = file.read(_LONGEST_BYTES + 1)
-        content = load_yaml(data, str(path), _LONGEST_BYTES)
-    except OSError as error:
-        raise KeysError(f"{path}: cannot be read: {error.strerror}") from error
+        content = read_yaml(path, _LONGEST_BYTES)
     except YamlError as error:
         raise KeysError(str(error)) from error
     if not isinstance(content, dict):

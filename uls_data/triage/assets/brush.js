@@ -2,11 +2,10 @@
 
 import { desk } from "./desk.js";
 import * as masks from "./masks.js";
-import { draw, indexAt, planes } from "./planes.js";
+import { draw, figures, indexAt, planes } from "./planes.js";
 
 export const SIZES = [1, 2, 3, 5, 7, 9, 13, 19, 27, 39];
 export const brush = { tool: "paint", size: 3, at: null };
-const figures = [...document.querySelectorAll("#planes figure")];
 
 const radiusMm = () => SIZES[brush.size] / 2 * Math.min(...planes.voi.spacing_mm.slice(0, 2));
 

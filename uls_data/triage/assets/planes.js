@@ -1,6 +1,6 @@
 // Three planes of the VOI that is looked at: slices, outlines, level and width, pan, zoom, a ruler.
 
-import { $, filled, putLetters, scaleBar, wrong } from "./common.js";
+import { $, element, filled, putLetters, shape, scaleBar, wrong } from "./common.js";
 import { desk } from "./desk.js";
 import { draw as drawMarks } from "./marks.js";
 
@@ -8,7 +8,8 @@ export const PLANES = ["Axial", "Coronal", "Sagittal"];
 // What lies left, right, above and below in each plane.
 const LETTERS = [["R", "L", "A", "P"], ["R", "L", "H", "F"], ["A", "P", "H", "F"]];
 const MARGIN = 1.7, LEAST_MM = 36, MOST_SLICES = 60, STILL_PX = 4, NARROWEST_HU = 2;
-const figures = [...document.querySelectorAll("#planes figure")];
+export const figures = PLANES.map(figureOf);
+$("planes").replaceChildren(...figures);
 const slices = new Map();
 
 export const planes = {
@@ -19,6 +20,16 @@ export const planes = {
 };
 const painted = figures.map(() => ({ picture: document.createElement("canvas"), of: "" }));
 let wheel = 0;
+
+function figureOf(name) {
+  const figure = element("figure", "");
+  figure.tabIndex = 0;
+  figure.role = "img";
+  figure.ariaLabel = `${name} plane`;
+  figure.append(element("canvas", ""), shape("svg", {}), element("figcaption", ""), element("p", "", "window"), element("p", "", "cursor"));
+  for (const drawn of figure.querySelectorAll("canvas, svg")) drawn.ariaHidden = "true";
+  return figure;
+}
 
 // ---- geometry --------------------------------------------------------------------------------
 
