@@ -7,9 +7,9 @@ in DIR, where they are found again). Then, in Chromium without a window: the fir
 address to the last picture in sight; frames while the wall is scrolled by hand, by pages and by
 jumps; a verdict on 500 and its undo, from the key to the page's answer, which comes when the
 overlay is on disk; the same in an overlay that holds verdicts on all others; then the server is
-killed (-9), what it had answered is looked for on disk, and the next one undoes the last step. Prints milliseconds; on a busy
-machine the CPU time of a frame says more than its length. Needs Chromium,
-its driver and selenium.
+killed (-9), what it had answered is looked for on disk, and the next one undoes the last step.
+Prints milliseconds; on a busy machine the CPU time of a frame says more than its length. Needs
+Chromium, its driver and selenium.
 """
 
 from __future__ import annotations
