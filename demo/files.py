@@ -55,7 +55,7 @@ def seed_of(seed: int, *name: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes | bytearray) -> None:
     """Write a file and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)

@@ -158,6 +158,18 @@ def test_voxel_hashes_are_as_documented(values: list[int], stored: str) -> None:
     assert sha256_voxels(mixed) == hashlib.sha256(plain).hexdigest()
 
 
+@pytest.mark.parametrize("zeros", [0, 1 << 20, (3 << 20) - 1, 3 << 20, 20 << 20])
+def test_zeros_at_the_start_of_a_label_count(zeros: int) -> None:
+    label = np.zeros((1 << 10, 1 << 10, 20), np.uint8, order="F")
+    label.ravel(order="K")[zeros:] = 1
+    data = b"1024,1024,20\n" + bytes(zeros) + b"\1" * (label.size - zeros)
+    assert sha256_voxels(label) == hashlib.sha256(data).hexdigest()
+    assert (
+        sha256_voxels(label[:, :, :5])
+        == hashlib.sha256(b"1024,1024,5\n" + data[13 : 13 + (5 << 20)]).hexdigest()
+    )
+
+
 def test_a_list_hashes_by_item_and_order() -> None:
     hashes = {hash_of(items) for items in (["a", "b"], ["b", "a"], ["ab"], ["a"], ["a", "", "b"])}
     assert len(hashes) == 5

@@ -40,6 +40,15 @@ def test_runs_of_every_length(value: int) -> None:
         check(run)
 
 
+@pytest.mark.parametrize("size", [1 << 15, (1 << 16) + 1, 100_000])
+def test_changes_at_the_borders_of_what_is_looked_at_together(size: int) -> None:
+    for first in {0, 1, size // 2, (1 << 15) - 1, 1 << 15, (1 << 15) + 1, size - 1} - {size}:
+        for length in (1, 2, 1 << 15, size):
+            voxels = np.zeros(size, np.uint8)
+            voxels[first : first + length] = 1
+            check(voxels)
+
+
 def test_masks_of_any_kind() -> None:
     rng = np.random.default_rng(0)
     for share in (0.0005, 0.01, 0.5, 0.999):

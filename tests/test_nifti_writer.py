@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from uls_data.geometry import LPS_TO_RAS
 from uls_data.nifti_writer import nifti_gz, stored_affine
-from uls_data.volumes.nifti_header import scanner_header
+from uls_data.volumes.nifti_header import room_for, scanner_header
 
 SHAPE = (7, 5, 4)
 STRAIGHT = np.array([[0.7, 0, 0, -180.5], [0, 0.8, 0, -97.25], [0, 0, 2.5, 1203.1], [0, 0, 0, 1]])
@@ -105,6 +105,22 @@ def test_same_voxels_and_affine_same_bytes(affine: NDArray[np.float64]) -> None:
     other[1, 2, 3] ^= 1
     assert nifti_gz(other, affine) != data
     assert nifti_gz(voxels, affine + np.eye(4) * [0.01, 0, 0, 0]) != data
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32])
+def test_voxels_in_a_files_memory_are_encoded_there_and_stay_as_they_are(dtype: type) -> None:
+    voxels = voxels_of(dtype)
+    placed = room_for(voxels.shape, dtype)
+    placed[...] = voxels
+    assert nifti_gz(placed, STRAIGHT) == nifti_gz(voxels, STRAIGHT)
+    np.testing.assert_array_equal(placed, voxels)
+    memory = placed.base
+    assert isinstance(memory, np.ndarray)
+    assert memory.tobytes() == gzip.decompress(nifti_gz(voxels, STRAIGHT))
+    # Parts of it, and other views of it, are not such a file.
+    for view in (placed[:, :, 1:], placed[::-1], placed.T):
+        assert nifti_gz(view, STRAIGHT) == nifti_gz(view.copy(), STRAIGHT)
+    np.testing.assert_array_equal(placed, voxels)
 
 
 def test_a_sheared_affine_survives_in_the_sform(tmp_path: Path) -> None:

@@ -12,7 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from uls_data.errors import CaseError
 from uls_data.outcome import Flag, Reason
-from uls_data.voi import Box, VoiImage, box_around, box_at, cut_image, cut_label, scan_minimum_hu
+from uls_data.voi import (
+    Box,
+    VoiImage,
+    box_around,
+    box_at,
+    cut_image,
+    cut_label,
+    extent,
+    scan_minimum_hu,
+)
 from uls_data.volumes.volume import Volume
 
 SHAPE = (256, 256, 128)
@@ -126,6 +135,10 @@ def test_a_scan_stored_the_other_way_gives_the_same_voi(rng: np.random.Generator
         ("uint16", 40_000, 65_535, 1.0, -50_000.0, np.int16),
         ("int16", 20_000, 32_767, 2.0, 0.0, np.int32),
         ("int16", -1000, 1000, -1.0, 0.0, np.int16),
+        # The shift itself does not fit into int16, what it makes of the voxels does.
+        ("int16", -32_768, -20_000, 1.0, 40_000.0, np.int16),
+        (">u2", 35_000, 65_535, 1.0, -40_000.0, np.int16),
+        ("int16", -100, 100, 1.0, 100_000.0, np.int32),
         ("int32", -1024, 3071, 1.0, 0.0, np.int16),
         ("int32", -70_000, 70_000, 1.0, 0.0, np.int32),
         ("int64", -1024, 3071, 1.0, 0.0, np.int16),
@@ -294,3 +307,18 @@ def test_a_given_pad_value_above_all_voxels_widens_too() -> None:
 def test_the_scan_minimum_is_in_hu(slope: float, expected: int) -> None:
     stored = np.array([-1024, 0, 3000], dtype=np.int16).reshape(3, 1, 1)
     assert scan_minimum_hu(scan_of(stored, slope, -100.0)) == expected
+
+
+@given(
+    st.lists(st.tuples(*[st.integers(0, 399)] * 3), min_size=1, max_size=6),
+    st.tuples(*[st.integers(0, 399)] * 3),
+)
+def test_a_label_holds_nothing_outside_its_extent(
+    places: list[tuple[int, int, int]], click: tuple[int, int, int]
+) -> None:
+    voxels, box = np.array(places, np.int32), box_around(click, (400, 400, 400))
+    label, (low, high) = cut_label(voxels, box), extent(voxels, box)
+    inside = label[tuple(map(slice, low, high))]
+    assert np.count_nonzero(inside) == np.count_nonzero(label)
+    if len(places) == 1 and label.any():
+        assert inside.shape == (1, 1, 1)

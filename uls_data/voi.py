@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
 from uls_data.outcome import Flag, Reason
+from uls_data.volumes.nifti_header import room_for
 from uls_data.volumes.volume import Volume
 
 VOI_SHAPE: Triple = (256, 256, 128)
@@ -123,9 +124,19 @@ def cut_image(scan: Volume, box: Box, pad_value_hu: int | None = None) -> VoiIma
     CaseError
         `not_finite`, or `hu_out_of_range` where int32 cannot hold the values.
     """
-    # One copy with x fastest: all that follows runs over memory in its order.
-    hu, flags = hounsfield(np.asfortranarray(scan.ras[box.covered]), scan.slope, scan.intercept)
-    low, high = int(hu.min()), int(hu.max())
+    stored = scan.ras[box.covered]
+    voxels = room_for(VOI_SHAPE, np.int16)
+    real: NDArray[np.integer] = voxels[box.inside]
+    flags: tuple[Flag, ...] = ()
+    shift = _whole_shift(scan, stored.dtype)
+    if shift is None:
+        # One copy with x fastest: all that follows runs over memory in its order.
+        real, flags = hounsfield(np.asfortranarray(stored), scan.slope, scan.intercept)
+        shift = 0
+    else:
+        real = real.view(stored.dtype.newbyteorder("="))
+        real[...] = stored
+    low, high = int(real.min()) + shift, int(real.max()) + shift
     pad = low - 1 if pad_value_hu is None else pad_value_hu
     padded = any(box.pad_before) or any(box.pad_after)
     lowest, highest = (min(low, pad), max(high, pad)) if padded else (low, high)
@@ -133,16 +144,35 @@ def cut_image(scan: Volume, box: Box, pad_value_hu: int | None = None) -> VoiIma
         raise CaseError(
             Reason.HU_OUT_OF_RANGE, f"values from {low} to {high} with padding {pad}: no int32 HU"
         )
-    fits = _INT16.min <= lowest and highest <= _INT16.max
-    dtype = np.int16 if fits else np.int32
-    if padded:
-        voxels = np.full(VOI_SHAPE, pad, dtype, order="F")
-        voxels[box.inside] = hu
-    else:
-        voxels = hu.astype(dtype, order="F", copy=False)
-    if not fits:
+    if lowest < _INT16.min or highest > _INT16.max:
         flags = (*flags, Flag.HU_INT32)
+        voxels = room_for(VOI_SHAPE, np.int32)
+    inside = voxels[box.inside]
+    if not np.shares_memory(inside, real):
+        inside[...] = real
+    if shift:
+        # Whatever wraps around on the way: both ends of the range are known to fit.
+        inside += np.array(shift).astype(inside.dtype)
+    if padded:
+        _pad(voxels, box, pad)
     return VoiImage(voxels, pad, low, high, (lowest, highest), flags)
+
+
+def _whole_shift(scan: Volume, dtype: np.dtype[Any]) -> int | None:
+    """Difference between HU and stored integers of 16 bits; None where it is not that simple."""
+    simple = dtype.kind in "iu" and dtype.itemsize == 2 and scan.slope == 1
+    simple = simple and scan.intercept.is_integer() and abs(scan.intercept) < 1 << 20
+    return int(scan.intercept) if simple else None
+
+
+def _pad(voxels: NDArray[np.signedinteger], box: Box, value: int) -> None:
+    """Fill what lies around the scan, no voxel twice."""
+    left: list[slice] = [slice(None)] * 3
+    for axis in (2, 1, 0):  # the last is slowest in memory
+        inside = box.inside[axis]
+        for part in (slice(0, inside.start), slice(inside.stop, None)):
+            voxels[(*left[:axis], part, *left[axis + 1 :])] = value
+        left[axis] = inside
 
 
 def hounsfield(
@@ -186,6 +216,19 @@ def scan_minimum_hu(scan: Volume) -> int:
     return int(hounsfield(extremes, scan.slope, scan.intercept)[0].min())
 
 
+def extent(voxels: NDArray[np.int32], box: Box) -> tuple[Triple, Triple]:
+    """First VOI index, and one past the last, between which a label can hold anything.
+
+    Parameters
+    ----------
+    voxels : ndarray, shape (n, 3), int32
+        RAS indices of the lesion in the scan, at least one.
+    """
+    ends = [voxels.min(axis=0), voxels.max(axis=0) + 1]
+    (i, j, k), (x, y, z) = np.clip(ends - np.array(box.origin), 0, VOI_SHAPE).tolist()
+    return (i, j, k), (x, y, z)
+
+
 def cut_label(voxels: NDArray[np.int32], box: Box) -> NDArray[np.uint8]:
     """Label of one lesion in a VOI.
 
@@ -198,7 +241,8 @@ def cut_label(voxels: NDArray[np.int32], box: Box) -> NDArray[np.uint8]:
     -------
     ndarray, shape (256, 256, 128), uint8 {0, 1}, x fastest in memory
     """
-    label = np.zeros(VOI_SHAPE, dtype=np.uint8, order="F")
+    label: NDArray[np.uint8] = room_for(VOI_SHAPE, np.uint8)
+    label[...] = 0
     local = voxels - np.array(box.origin, dtype=np.int32)
     inside = ((local >= 0) & (local < np.array(VOI_SHAPE, dtype=np.int32))).all(axis=1)
     label[tuple(local[inside].T)] = 1

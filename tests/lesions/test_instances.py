@@ -287,6 +287,16 @@ def test_boxes_hold_the_choice_and_no_empty_plane(mask: NDArray[np.bool_], codes
     np.testing.assert_array_equal(rebuilt, mask)
 
 
+@EVERY_ORIENTATION
+def test_other_values_part_lesions_and_background_can_be_one(codes: str) -> None:
+    mask = np.zeros((4, 5, 6), dtype=np.uint8)
+    mask[1, 1, 1], mask[1, 1, 2], mask[1, 1, 3], mask[3, 3, 3] = 1, 2, 1, 2
+    found = find_lesions(volume(mask, codes), components(1), "m")
+    assert [lesion.voxels.tolist() for lesion in found] == [[[1, 1, 1]], [[1, 1, 3]]]
+    (rest,) = find_lesions(volume(mask, codes), components(0), "m")
+    assert len(rest.voxels) == mask.size - 4
+
+
 SHAPE = (5, 4, 3)
 
 

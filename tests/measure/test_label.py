@@ -27,6 +27,17 @@ def label_of(*parts: Place) -> NDArray[np.uint8]:
 BODY: Place = (slice(124, 133), slice(126, 131), slice(63, 66))
 
 
+@pytest.mark.parametrize("margin", [0, 1, 60])
+def test_the_same_wherever_it_is_looked_for(margin: int) -> None:
+    low, high = (124, 126, 63), (133, 131, 66)
+    within = (
+        (low[0] - margin, low[1] - margin, low[2] - margin),
+        (high[0] + margin, high[1] + margin, high[2] + margin),
+    )
+    expected = describe_label(label_of(BODY), SPACING)
+    assert describe_label(label_of(BODY), SPACING, within) == expected
+
+
 def test_columns_of_a_lesion_in_the_middle() -> None:
     arm_x: Place = (slice(124, 133), 128, 64)
     arm_y: Place = (128, slice(125, 132), 64)

@@ -167,7 +167,7 @@ def _npy(voxels: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+def _add(tar: tarfile.TarFile, name: str, data: bytes | bytearray) -> None:
     # Of a new member, time, owner and group are zero.
     member = tarfile.TarInfo(name)
     member.size = len(data)

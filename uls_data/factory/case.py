@@ -44,6 +44,7 @@ from uls_data.voi import (
     box_at,
     cut_image,
     cut_label,
+    extent,
     scan_minimum_hu,
 )
 
@@ -342,11 +343,11 @@ class _Case:
                 row, layer.problem.reason.status, layer.problem.reason, layer.problem.detail
             )
         voxels = layer.voxels
-        label = cut_label(voxels, box)
-        if not label.any():
+        label, within = cut_label(voxels, box), extent(voxels, box)
+        if not label[tuple(map(slice, *within))].any():
             detail = f"the mask of {layer.name} lies outside the VOI"
             return ended(row, Status.SKIPPED, Reason.NO_LESION, detail)
-        columns, seen = describe_label(label, self.spacing_mm)
+        columns, seen = describe_label(label, self.spacing_mm, within)
         outside = 1 - columns["mask_voxels"] / len(voxels)
         if outside > 0:
             seen.add(Flag.CUT_BY_VOI)
@@ -359,8 +360,7 @@ class _Case:
         path = f"labels/{layer.name}/{row['voi_id']}.nii.gz"
         self._put([row], "label", path, label, affine, (0, 1))
         if image is not None:
-            local = voxels - np.array(box.origin, dtype=np.int32)
-            picture = thumbnail_later(label, local, row, image.voxels, image.pad_value_hu)
+            picture = thumbnail_later(label, within, row, image.voxels, image.pad_value_hu)
             self.writer.put_picture(f"{self.options.recipe.source}/{thumbnail_path(path)}", picture)
         return row
 

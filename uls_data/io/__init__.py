@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import deflate
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 TEMPORARY_PREFIX = ".tmp-"
 CHUNK_BYTES = 1 << 20
+# Zeros at the start of labels that are hashed once for all of them.
+_MOST_ZEROS = 16 * CHUNK_BYTES
 # libdeflate's output depends on its input and level alone, not on the CPU
 # (isal and zlib-ng are faster but choose their hash by instruction set), so a
 # tree can be rebuilt to the byte on another machine. Level 1 measured on a CT VOI:
@@ -79,9 +82,10 @@ def remove_temporaries_of(path: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def gzip(data: bytes | bytearray) -> bytes:
+def gzip(data: bytes | bytearray | memoryview) -> bytes | bytearray:
     """Compress to one gzip member without time or name: same bytes for same data."""
-    return bytes(deflate.gzip_compress(data, GZIP_LEVEL))
+    packed: bytearray = deflate.gzip_compress(data, GZIP_LEVEL)
+    return packed
 
 
 def sha256_file(path: Path) -> str:
@@ -118,7 +122,20 @@ def sha256_voxels(voxels: NDArray[np.integer], limits: tuple[int, int] | None = 
         for dtype in ("u1", "<i2", "<i4")
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max
     )
-    digest = hashlib.sha256((",".join(map(str, voxels.shape)) + "\n").encode("ascii"))
-    flat = voxels.astype(dtype, order="F", copy=False).ravel(order="F")
-    digest.update(flat.view(np.uint8).data)
+    data = voxels.astype(dtype, order="F", copy=False).ravel(order="F").view(np.uint8)
+    zeros, most = 0, min(len(data), _MOST_ZEROS)
+    while zeros + CHUNK_BYTES <= most and not data[zeros : zeros + CHUNK_BYTES].any():
+        zeros += CHUNK_BYTES
+    digest = _begun(voxels.shape, zeros).copy()
+    digest.update(data[zeros:].data)
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=2 * _MOST_ZEROS // CHUNK_BYTES)
+def _begun(shape: tuple[int, ...], zeros: int) -> hashlib._Hash:
+    """Hash of a shape and the zeros that most labels begin with, which need no second look."""
+    if zeros:
+        digest = _begun(shape, zeros - CHUNK_BYTES).copy()
+        digest.update(bytes(CHUNK_BYTES))
+        return digest
+    return hashlib.sha256((",".join(map(str, shape)) + "\n").encode("ascii"))

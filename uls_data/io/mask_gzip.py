@@ -36,14 +36,16 @@ _TABLE_ORDER = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15
 _MOST_ZEROS, _LEAST_ZEROS = 138, 11
 # A lesion has two runs per row that it touches, and each run takes about 80 bytes of memory here.
 _MOST_RUNS = 1 << 20
+# Voxels that are looked at together for whether any is 1.
+_PIECE = 1 << 15
 
 
-def gzip_mask(data: bytearray, start: int) -> bytes | None:
+def gzip_mask(data: bytearray | NDArray[np.uint8], start: int) -> bytes | None:
     """Compress a header and the voxels behind it to one gzip member, without time or name.
 
     Parameters
     ----------
-    data : bytearray
+    data : bytearray or ndarray, uint8
         Header and voxels, one byte each.
     start : int
         Bytes of the header, fewer than 65,536.
@@ -53,22 +55,35 @@ def gzip_mask(data: bytearray, start: int) -> bytes | None:
     bytes or None
         None where there is no voxel, one that is neither 0 nor 1, or noise instead of runs.
     """
-    voxels = np.frombuffer(data, np.uint8, offset=start)
-    if not voxels.size or voxels.max() > 1:
+    whole = np.frombuffer(data, np.uint8)
+    voxels = whole[start:]
+    if not voxels.size:
         return None
-    changed = voxels[1:] != voxels[:-1]
-    if np.count_nonzero(changed) >= _MOST_RUNS:
+    pieces = np.maximum.reduceat(voxels, np.arange(0, len(voxels), _PIECE))
+    if pieces.max() > 1:
+        return None
+    changes = _changes(voxels, np.flatnonzero(pieces))
+    if len(changes) >= _MOST_RUNS:
         return None
     size = start.to_bytes(2, "little")
-    stored = b"\0" + size + bytes(255 - byte for byte in size) + data[:start]
+    stored = b"\0" + size + bytes(255 - byte for byte in size) + whole[:start].tobytes()
     end = deflate.crc32(data).to_bytes(4, "little") + (len(data) % (1 << 32)).to_bytes(4, "little")
-    return b"".join([_HEADER, stored, _deflated(voxels, changed), end])
+    return b"".join([_HEADER, stored, _deflated(voxels, changes), end])
 
 
-def _deflated(voxels: NDArray[np.uint8], changed: NDArray[np.bool_]) -> bytes:
+def _changes(voxels: NDArray[np.uint8], marked: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where voxels differ from those before, looked for in and beside pieces that hold any 1."""
+    if not len(marked):
+        return np.empty(0, np.int64)
+    first, last = int(marked[0]) * _PIECE, (int(marked[-1]) + 1) * _PIECE + 1
+    first = max(first - 1, 0)
+    part = voxels[first:last]
+    return np.flatnonzero(part[1:] != part[:-1]) + first + 1
+
+
+def _deflated(voxels: NDArray[np.uint8], changes: NDArray[np.int64]) -> bytes:
     """One last block of voxels that are 0 or 1 (RFC 1951, section 3.2.7)."""
     opening, value_codes, tails, tail_bits, end = _codes()
-    changes = np.flatnonzero(changed) + 1
     lengths = np.diff(changes, prepend=0, append=len(voxels))
     values = (np.arange(len(lengths)) + voxels[0]) % 2
     # Of each run one value, the longest matches, which are zero bits, and what remains.

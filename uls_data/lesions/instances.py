@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import cc3d
@@ -121,9 +122,11 @@ def find_lesions(mask: Volume, recipe: Recipe, name: str) -> list[Lesion]:
     rule = recipe.instances
     allowed = Quirk.FLOAT_MASK in recipe.quirks
     if isinstance(rule, Components):
-        chosen = _voxels_of(mask, rule, name, allowed)
+        numbers = _whole_numbers(mask, name, allowed)
+        if rule.allowed is not None:
+            _check_values(numbers, rule.allowed, name)
         groups: list[NDArray[np.int32]] = []
-        for box, start in ras_boxes(mask, chosen):
+        for box, start in ras_boxes(mask, numbers, partial(_holding, rule.values)):
             labels = cc3d.connected_components(box, connectivity=rule.connectivity)
             groups += [voxels for _, voxels in _split(labels, start, name)]
             _check_count(len(groups), name)
@@ -147,7 +150,7 @@ def find_lesions(mask: Volume, recipe: Recipe, name: str) -> list[Lesion]:
         numbers = _whole_numbers(mask, name, allowed)
         by_number: dict[int, list[NDArray[np.int32]]] = {}
         whole = mask.orientation.apply(numbers)
-        for inside, start in ras_boxes(mask, numbers != 0):
+        for inside, start in ras_boxes(mask, numbers):
             part = tuple(slice(at, at + n) for at, n in zip(start, inside.shape, strict=True))
             box = np.ascontiguousarray(whole[part])
             low, high = int(box.min()), int(box.max())
@@ -186,14 +189,16 @@ def marks_in(
     return marks
 
 
-def _voxels_of(mask: Volume, rule: Components, name: str, float_allowed: bool) -> NDArray[np.bool_]:
-    """Voxels that hold a lesion value, in stored order; the values of the mask are checked."""
-    numbers = _whole_numbers(mask, name, float_allowed)
-    if rule.allowed is not None:
-        _check_values(numbers, rule.allowed, name)
-    chosen: NDArray[np.bool_] = numbers == rule.values[0]
-    for value in rule.values[1:]:
+def _holding(values: tuple[int, ...], numbers: NDArray[Any]) -> NDArray[np.bool_]:
+    """Voxels that hold one of some values."""
+    chosen: NDArray[np.bool_] = numbers == values[0]
+    for value in values[1:]:
         chosen |= numbers == value
+    return chosen
+
+
+def _not_zero(numbers: NDArray[Any]) -> NDArray[np.bool_]:
+    chosen: NDArray[np.bool_] = numbers != 0
     return chosen
 
 
@@ -268,27 +273,41 @@ def _whole_numbers(mask: Volume, name: str, float_allowed: bool) -> NDArray[Any]
 
 
 def ras_boxes(
-    volume: Volume, chosen: NDArray[np.bool_]
+    volume: Volume,
+    numbers: NDArray[Any],
+    choose: Callable[[NDArray[Any]], NDArray[np.bool_]] = _not_zero,
 ) -> Iterator[tuple[NDArray[np.bool_], Triple]]:
-    """RAS crops (C order) that hold all voxels chosen in stored order, and where each starts.
+    """RAS crops (C order) that hold all voxels chosen, and where each starts.
 
     Crops are parted wherever a whole plane is empty: no component crosses such a
     plane, and the empty space between lesions is most of a scan.
+
+    Parameters
+    ----------
+    numbers : ndarray
+        Values of the volume's voxels, in stored order.
+    choose : callable
+        Which voxels of a part of them count; by default, those that are not 0.
     """
-    # Stored arrays run x fastest: the first look goes along memory.
-    blocks = chosen.T
-    for z in _runs(blocks.reshape(len(blocks), -1).any(axis=1)):
-        for spans in _parted(blocks, (z, slice(0, blocks.shape[1]), slice(0, blocks.shape[2]))):
+    # Stored arrays run x fastest: the first look goes along memory, and only planes that hold
+    # anything are looked at again.
+    blocks = numbers.T
+    background = not choose(np.zeros(1, numbers.dtype)).any()
+    hits = blocks.any(axis=(1, 2)) if background else np.ones(len(blocks), bool)
+    for z in _runs(hits):
+        chosen = choose(numbers[:, :, z])
+        for spans in _parted(chosen.T, tuple(slice(0, n) for n in chosen.T.shape)):
             stored = spans[::-1]
             start = []
             for axis, flip in zip(volume.orientation.axes, volume.orientation.flips, strict=True):
-                span = stored[axis]
-                start.append(chosen.shape[axis] - span.stop if flip else span.start)
+                offset = z.start if axis == 2 else 0
+                first, last = stored[axis].start + offset, stored[axis].stop + offset
+                start.append(numbers.shape[axis] - last if flip else first)
             box = volume.orientation.apply(chosen[stored])
             yield np.ascontiguousarray(box), (start[0], start[1], start[2])
 
 
-_Spans = tuple[slice, slice, slice]
+_Spans = tuple[slice, ...]
 
 
 def _parted(blocks: NDArray[np.bool_], spans: _Spans) -> Iterator[_Spans]:
@@ -301,7 +320,7 @@ def _parted(blocks: NDArray[np.bool_], spans: _Spans) -> Iterator[_Spans]:
         for run in runs:
             smaller = list(spans)
             smaller[axis] = slice(span.start + run.start, span.start + run.stop)
-            yield from _parted(blocks, (smaller[0], smaller[1], smaller[2]))
+            yield from _parted(blocks, tuple(smaller))
         return
     yield spans
 

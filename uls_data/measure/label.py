@@ -8,10 +8,10 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data.geometry import bounding_box
+from uls_data.geometry import Triple, bounding_box
 from uls_data.measure import axes
 from uls_data.outcome import Flag
-from uls_data.voi import CENTRE
+from uls_data.voi import CENTRE, VOI_SHAPE
 
 _LOW = (Flag.TOUCHES_X_LOW, Flag.TOUCHES_Y_LOW, Flag.TOUCHES_Z_LOW)
 _HIGH = (Flag.TOUCHES_X_HIGH, Flag.TOUCHES_Y_HIGH, Flag.TOUCHES_Z_HIGH)
@@ -32,7 +32,9 @@ class LabelColumns(TypedDict):
 
 
 def describe_label(
-    label: NDArray[Any], spacing_mm: tuple[float, ...] | None
+    label: NDArray[Any],
+    spacing_mm: tuple[float, ...] | None,
+    within: tuple[Triple, Triple] = ((0, 0, 0), VOI_SHAPE),
 ) -> tuple[LabelColumns, set[Flag]]:
     """Columns of the group `lesion` that a label gives, and its flags.
 
@@ -41,8 +43,13 @@ def describe_label(
     label : ndarray, shape (256, 256, 128), RAS; non-zero is lesion, at least one voxel
     spacing_mm : tuple of 3 float, or None
         None leaves the mm columns null.
+    within : tuple of 2 tuples of 3 int
+        First index, and one past the last, where it is known that all else is 0.
     """
-    box, start = bounding_box(label != 0)
+    low, high = within
+    part = label[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    box, found_at = bounding_box(part != 0)
+    start = tuple(a + b for a, b in zip(low, found_at, strict=True))
     stop = tuple(a + n for a, n in zip(start, box.shape, strict=True))
     flags = {flag for flag, at in zip(_LOW, start, strict=True) if at == 0}
     flags |= {flag for flag, at, size in zip(_HIGH, stop, label.shape, strict=True) if at == size}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -41,17 +41,16 @@ class Subject:
     planes: Planes
 
     @staticmethod
-    def of(
-        label: NDArray[Any], low: Sequence[int] = (0, 0, 0), high: Sequence[int] = VOI_SHAPE
-    ) -> Subject:
+    def of(label: NDArray[Any], within: tuple[Triple, Triple] = ((0, 0, 0), VOI_SHAPE)) -> Subject:
         """Take what is needed of a label.
 
         Parameters
         ----------
         label : ndarray, shape (256, 256, 128), RAS; non-zero is lesion, at least one voxel
-        low, high : sequence of 3 int
-            Where it is known that no voxel of the mask lies outside.
+        within : tuple of 2 tuples of 3 int
+            First index, and one past the last, where it is known that all else is 0.
         """
+        low, high = within
         x, y, z = low
         part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         inside = label[part]
@@ -100,18 +99,21 @@ def make_thumbnail(
 
 
 def thumbnail_later(
-    label: NDArray[Any], near: NDArray[Any], row: Row, image: NDArray[Any], pad_value_hu: int
+    label: NDArray[Any],
+    within: tuple[Triple, Triple],
+    row: Row,
+    image: NDArray[Any],
+    pad_value_hu: int,
 ) -> Callable[[], bytes]:
     """Take what a thumbnail needs of a label, and return what makes it.
 
     Parameters
     ----------
-    near : ndarray, shape (n, 3)
-        VOI indices that hold those of the mask; some may lie outside the VOI.
+    within : tuple of 2 tuples of 3 int
+        As for `Subject.of`.
     label, row, image, pad_value_hu
         As for `make_thumbnail`; the label and the row may change afterwards.
     """
-    low, high = np.clip([near.min(axis=0), near.max(axis=0) + 1], 0, VOI_SHAPE).tolist()
-    subject = Subject.of(label, low, high)
+    subject = Subject.of(label, within)
     shown = cast(Row, {name: row.get(name) for name in THUMBNAIL_COLUMNS})
     return lambda: make_thumbnail(subject, shown, image, pad_value_hu)[0]

@@ -6,6 +6,7 @@ ask nibabel.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -51,6 +52,8 @@ _FIELDS: dict[int, dict[str, tuple[str, int]]] = {
     },
 }
 SIZES = tuple(_FIELDS)
+# Where voxels begin in a file that is written: a header of 348 bytes, and no extension.
+VOXELS_AT = 352
 _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
 _TYPES |= {1024: "i8", 1280: "u8"}
 _CODES = {np.dtype(name): code for code, name in _TYPES.items()}
@@ -146,8 +149,25 @@ class NiftiHeader:
         return affine
 
 
+def room_for(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Voxels of a file that is to be written, x fastest in memory, their values not set.
+
+    Memory in front of them has room for the header: `uls_data.nifti_writer` copies nothing.
+
+    Parameters
+    ----------
+    shape : tuple of 3 int
+    dtype : dtype
+        Uint8, int16 or int32.
+    """
+    little = np.dtype(dtype).newbyteorder("<")
+    memory = np.empty(VOXELS_AT + math.prod(shape) * little.itemsize, np.uint8)
+    voxels: NDArray[Any] = memory[VOXELS_AT:].view(little).reshape(shape, order="F")
+    return voxels
+
+
 def scanner_header(shape: tuple[int, ...], dtype: np.dtype[Any], affine: Affine) -> bytearray:
-    """Little-endian NIfTI-1 header of voxels that are not scaled and follow at byte 352.
+    """Little-endian NIfTI-1 header of voxels that are not scaled and follow at `VOXELS_AT`.
 
     sform = qform with code 1 (scanner), millimetres. A sheared affine cannot be a qform: it gets
     the nearest rotation.
@@ -164,7 +184,7 @@ def scanner_header(shape: tuple[int, ...], dtype: np.dtype[Any], affine: Affine)
     header["datatype"] = _CODES[np.dtype(dtype.type)]
     header["bitpix"] = 8 * dtype.itemsize
     header["pixdim"] = [handedness, *zooms, 1, 1, 1, 1]
-    header["vox_offset"] = 352
+    header["vox_offset"] = VOXELS_AT
     header["scl_slope"] = 1
     header["xyzt_units"] = _MM
     header["qform_code"] = header["sform_code"] = 1

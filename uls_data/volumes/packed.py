@@ -9,11 +9,11 @@ from typing import Any, BinaryIO
 from isal import igzip_lib
 
 from uls_data.errors import CaseError
-from uls_data.io import CHUNK_BYTES
 from uls_data.outcome import Reason
 
 _IsalError: Any = igzip_lib.error
-_PIECE_BYTES = 4 * CHUNK_BYTES
+# Small enough to stay in a processor's cache until it is hashed, decoded and put in its place.
+_PIECE_BYTES = 1 << 18
 # Bytes that one can become at most: deflate's own limit is about 1032; a block of bzip2 is
 # 900,000 bytes, each of them up to 52 equal ones, in some 45 bytes.
 MAXIMUM_RATIO = {"gzip": 1040, "zlib": 1040, "bzip2": 1_100_000}
@@ -114,7 +114,7 @@ class PackedReader:
 
     def _fill(self) -> bytes:
         left = self._left
-        data = self._file.read(CHUNK_BYTES if left is None else min(left, CHUNK_BYTES))
+        data = self._file.read(_PIECE_BYTES if left is None else min(left, _PIECE_BYTES))
         if left is not None:
             self._left = left - len(data)
         self._digest.update(data)
