@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from makers.planted import cropped, cut, flood, leak, shifted
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from uls_data.measure.shape import measure_hu, measure_mask
+from uls_data.measure.shape import _grown, core_of, measure_hu, measure_mask
 from uls_data.pictures.thumbnails import Subject
 from uls_data.voi import CENTRE, VOI_SHAPE
 
@@ -105,3 +107,10 @@ def test_padding_is_no_tissue(rng: np.random.Generator) -> None:
     found: dict[str, Any] = measure_hu(mask, start, image, -1025)
     assert found["hu_inside"] == found["hu_around"] == 40
     assert found["edge_gain"] == 0  # the edge of the scan is not an edge of a lesion
+
+
+@given(hnp.arrays(bool, st.tuples(*[st.integers(1, 9)] * 2)), st.integers(1, 4))
+def test_masks_shrink_and_grow_as_scipy_has_it(mask: NDArray[np.bool_], reach: int) -> None:
+    np.testing.assert_array_equal(core_of(mask), ndimage.binary_erosion(mask))
+    square = np.ones([2 * reach + 1] * 2, bool)
+    np.testing.assert_array_equal(_grown(mask, reach), ndimage.binary_dilation(mask, square))

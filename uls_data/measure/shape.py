@@ -238,7 +238,8 @@ def measure_hu(
         if void.any():
             gradient[_grown(void, 1)] = 0
         # Room for every move; what lies beyond the part looked at has no edge.
-        room = np.pad(gradient, _FARTHEST)
+        room = np.zeros([n + 2 * _FARTHEST for n in gradient.shape], gradient.dtype)
+        room[_FARTHEST:-_FARTHEST, _FARTHEST:-_FARTHEST] = gradient
         first = (x + _FARTHEST) * room.shape[1] + y + _FARTHEST
         steps = np.array([dx * room.shape[1] + dy for dx, dy in moves])
         strength += room.ravel()[first[:, None] + steps].sum(axis=0)
@@ -263,18 +264,24 @@ def measure_hu(
 def _grown(inside: Bools, reach: int) -> Bools:
     """Pixels with one of a mask at most so many rows and columns away."""
     for _ in range(2):
-        padded = np.pad(inside, ((reach, reach), (0, 0)))
         grown = inside.copy()
-        for at in range(2 * reach + 1):
-            grown |= padded[at : at + len(inside)]
+        for step in range(1, min(reach + 1, len(inside))):
+            grown[step:] |= inside[:-step]
+            grown[:-step] |= inside[step:]
         inside = np.ascontiguousarray(grown.T)
     return inside
 
 
+def core_of(mask: Bools) -> Bools:
+    """Pixels of a mask, shape (rows, columns), with all four neighbours in it."""
+    core = np.zeros_like(mask)
+    middle = mask[1:-1, 1:-1]
+    core[1:-1, 1:-1] = middle & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+    return core
+
+
 def _outline(inside: Bools) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Pixels of a mask that have a neighbour outside it; of many, evenly chosen ones."""
-    grown = np.pad(inside, 1)
-    core = grown[:-2, 1:-1] & grown[2:, 1:-1] & grown[1:-1, :-2] & grown[1:-1, 2:]
-    x, y = np.nonzero(inside & ~core)
+    x, y = np.nonzero(inside & ~core_of(inside))
     step = max(1, len(x) // _MOST_PIXELS)
     return x[::step], y[::step]

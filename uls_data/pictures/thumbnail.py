@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uls_data.measure.shape import core_of
 from uls_data.pictures.window import window_of
 from uls_data.voi import CENTRE
 
@@ -203,24 +204,32 @@ def _draw_panel(
     pad_value_hu: int | None,
 ) -> None:
     columns, rows = view.sampled(0), view.sampled(1)
-    within = np.ix_(rows >= 0, columns >= 0)
-    seen = np.ix_(columns[columns >= 0], rows[rows >= 0])
+    within = _block(rows), _block(columns)
     covered = np.zeros(panel.shape, bool)
-    covered[within] = mask[seen].T
+    covered[within] = _seen(mask, columns[within[1]], rows[within[0]])
     if hu is None:
         panel[within] = _NO_IMAGE
         panel[covered] = _COVERED
     else:
         _draw_grey(panel, view, hu, window)
-        padded = hu[seen].transpose() == pad_value_hu
+        padded = _seen(hu, columns[within[1]], rows[within[0]]) == pad_value_hu
         if padded.any():
             part = panel[within]
             part[padded] = _PADDING
             part[padded & _STRIPES[within]] = _HATCH
-            panel[within] = part
-    grown = np.pad(covered, 1)
-    core = grown[:-2, 1:-1] & grown[2:, 1:-1] & grown[1:-1, :-2] & grown[1:-1, 2:]
-    panel[covered & ~core] = _OUTLINE
+    panel[covered & ~core_of(covered)] = _OUTLINE
+
+
+def _block(sampled: NDArray[np.int64]) -> slice:
+    """Pixels along an axis behind which there are voxels: they lie together."""
+    inside = np.flatnonzero(sampled >= 0)
+    return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
+
+
+def _seen(plane: NDArray[Any], columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
+    """Voxels behind the pixels of a panel, shape (rows, columns)."""
+    seen: NDArray[Any] = plane.T[rows][:, columns]
+    return seen
 
 
 def _draw_grey(

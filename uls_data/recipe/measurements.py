@@ -179,7 +179,8 @@ class Measurements(DicomReader):
     axis of the usual share (0.74) across its middle, flagged `axis_assumed`."""
     slices_apart: int = Field(default=1, ge=0, le=5)
     """Measurements this many slices apart can be of one lesion."""
-    policy: DicomPolicy = DicomPolicy(lone_slice="keep")
+    # Not validated: that would make validators, which a worker does not need.
+    policy: DicomPolicy = DicomPolicy.model_construct(lone_slice="keep")
 
     @field_validator("images")
     @classmethod

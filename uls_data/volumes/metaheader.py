@@ -11,8 +11,6 @@ from pathlib import Path
 from uls_data.errors import CaseError
 from uls_data.outcome import Reason
 from uls_data.volumes.header_text import Encoding, Header, shown, unreadable
-from uls_data.volumes.metaimage import parse_metaimage
-from uls_data.volumes.nrrd import parse_nrrd
 from uls_data.volumes.volume import check_file
 
 _MOSTLY_BYTES, _HEADER_BYTES = 1 << 16, 1 << 20
@@ -32,7 +30,11 @@ def read_header(path: Path, *, layered: bool = False) -> Header:
     CaseError
         With the reason, and what was expected and found.
     """
-    parse = parse_nrrd if path.suffix.lower() in (".nrrd", ".nhdr") else parse_metaimage
+    # Most workers meet neither.
+    if path.suffix.lower() in (".nrrd", ".nhdr"):
+        from uls_data.volumes.nrrd import parse_nrrd as parse
+    else:
+        from uls_data.volumes.metaimage import parse_metaimage as parse
     with path.open("rb") as file:
         data = b""
         for most in (_MOSTLY_BYTES, _HEADER_BYTES):

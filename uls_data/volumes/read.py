@@ -11,7 +11,6 @@ from uls_data.errors import CaseError
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Quirk
 from uls_data.volumes.advice import check_start
-from uls_data.volumes.metaheader import declared_size
 from uls_data.volumes.nifti import nifti_size, read_nifti
 from uls_data.volumes.volume import SUFFIXES, Volume, check_file, suffix_of
 
@@ -107,4 +106,6 @@ def decoded_size(path: Path) -> tuple[int, int]:
     check_file(path)
     if suffix_of(path) in (".nii", ".nii.gz"):
         return nifti_size(path)
+    from uls_data.volumes.metaheader import declared_size
+
     return declared_size(path)
