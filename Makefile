@@ -77,6 +77,7 @@ docs: $(VENV)/.docs  ## the documentation as a site: site/index.html
 
 bench: $(VENV)/.bench  ## speed and memory against a MONAI pipeline, growth to 1,000 VOIs, a large scan
 	$(BIN)/python -m benchmarks.voi
+	$(BIN)/python -m benchmarks.cpu
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.increment
 	$(BIN)/python -m benchmarks.fetch

@@ -1,9 +1,10 @@
 """Whether a build writes the same bytes on other processors, which qemu emulates.
 
-Run as `python -m tools.processors [--models NAME ...] [--sources NAME ...]`. It makes small
-archives, builds them here and on every emulated processor (`qemu-x86_64`, Debian's package
+Run as `python -m tools.processors [--models NAME ...] [--sources NAME ...] [--codecs]`. It makes
+small archives, builds them here and on every emulated processor (`qemu-x86_64`, Debian's package
 qemu-user), compares all files, and ends with exit code 1 where any differ. A build takes some ten
 times as long under emulation. qemu has no AVX-512: that generation is this machine's, if it has it.
+`--codecs` compares what the gzip encoders write, of which only libdeflate is used to write.
 """
 
 from __future__ import annotations
@@ -30,6 +31,18 @@ PHANTOM, SLANTED = "phantom", "slanted"
 # Masks of volumes; of DICOM series and contours; made of lines.
 SOURCES = (PHANTOM, SLANTED, "kits21", "lidc_idri", "deeplesion")
 ROOT = Path(__file__).resolve().parents[1]
+# Without SSE4.2, so without NumPy: only the encoders run there.
+OLD_MODEL = "Opteron_G2"
+CODECS = """\
+import hashlib, sys
+import deflate
+from isal import isal_zlib
+data = open(sys.argv[1], "rb").read()
+packed = {f"ISA-L {level}": isal_zlib.compress(data, level) for level in range(4)}
+packed["libdeflate 1"] = deflate.gzip_compress(data, 1)
+for name, text in packed.items():
+    print(f"{name}: {hashlib.sha256(text).hexdigest()[:8]}", end="  ")
+"""
 
 
 def make(folder: Path, sources: tuple[str, ...]) -> dict[str, tuple[str, Path]]:
@@ -39,7 +52,7 @@ def make(folder: Path, sources: tuple[str, ...]) -> dict[str, tuple[str, Path]]:
     for name, raw in make_archives(folder, 0, demo).items():
         own = raw / f"{name}.yaml"
         made[name] = (str(own) if own.is_file() else name, raw)
-    for name in set(sources) - set(demo):
+    for name in sorted(set(sources) - set(demo)):
         raw = folder / name
         make_phantom(raw, 2, 1, (96, 80, 48))
         if name == SLANTED:
@@ -122,14 +135,34 @@ def compare(models: tuple[str, ...], sources: tuple[str, ...], folder: Path) -> 
     return count
 
 
+def codecs(models: tuple[str, ...], folder: Path) -> None:
+    """Print a line for each model: hashes of what each encoder makes of the same noise."""
+    noise = np.random.default_rng(0).normal(40, 15, 1 << 19)
+    data = folder / "noise"
+    data.write_bytes(noise.astype("<i2").tobytes())
+    for model in (None, *models, OLD_MODEL):
+        emulator = [] if model is None else [EMULATOR, "-cpu", model]
+        done = subprocess.run(
+            [*emulator, sys.executable, "-c", CODECS, str(data)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        print(f"{model or 'this machine':14} {done.stdout.strip()}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=MODELS, help="of `qemu-x86_64 -cpu help`")
     parser.add_argument("--sources", nargs="+", default=SOURCES)
+    parser.add_argument("--codecs", action="store_true")
     arguments = parser.parse_args()
     if shutil.which(EMULATOR) is None:
         raise SystemExit(f"{EMULATOR} is not installed: apt-get install qemu-user")
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.codecs:
+            codecs(tuple(arguments.models), Path(folder))
+            return
         count = compare(tuple(arguments.models), tuple(arguments.sources), Path(folder))
     raise SystemExit(1 if count else 0)
 
