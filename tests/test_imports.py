@@ -40,7 +40,7 @@ def test_nothing_heavy_is_imported(code: str) -> None:
     ("module", "absent"),
     [
         ("uls_data.factory.run", {"nibabel"}),
-        ("uls_data.factory.case", {"nibabel", "pyarrow", "click", "psutil"}),
+        ("uls_data.factory.case", {"nibabel", "pyarrow", "click", "psutil", "yaml", "email"}),
         ("uls_data.__main__", {"numpy", "click"}),  # all workers import it
     ],
     ids=["a build", "a worker", "main"],
@@ -53,6 +53,22 @@ def test_a_build_and_its_workers_start_lightly(module: str, absent: set[str]) ->
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert not {name.split(".")[0] for name in result.stdout.split()} & absent
+
+
+def test_a_command_does_not_look_for_plugins_of_pydantic() -> None:
+    # It would open every package that is installed.
+    watched = (
+        "import sys\nopened = []\n"
+        "sys.addaudithook(lambda event, about: event == 'open' and opened.append(str(about[0])))\n"
+    )
+    recipe = HELP.format("'recipe', 'check', 'lits'")
+    code = f"{watched}{recipe}\nprint(*opened, sep='\\n')"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    names = [Path(line).name for line in result.stdout.splitlines()]
+    assert "recipe.yaml" in names
+    assert "entry_points.txt" not in names
 
 
 @pytest.fixture(scope="module")

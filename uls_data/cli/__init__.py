@@ -143,6 +143,8 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.unraisablehook = swallowed
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
+    # Pydantic would look for plugins in every installed package: a tenth of a short command.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         code = cli.main(args=arguments, prog_name="uls-data", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uls_data.measure.shape import core_of
 from uls_data.pictures.window import window_of
 from uls_data.voi import CENTRE
 
@@ -217,6 +216,8 @@ def _draw_panel(
             part = panel[within]
             part[padded] = _PADDING
             part[padded & _STRIPES[within]] = _HATCH
+    from uls_data.measure.shape import core_of
+
     panel[covered & ~core_of(covered)] = _OUTLINE
 
 
