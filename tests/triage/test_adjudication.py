@@ -205,6 +205,23 @@ def test_who_cannot_adjudicate_is_told_why(desks: Desks) -> None:
     assert told.exit_code == 2 and "--adjudicate is for verdicts" in told.output
 
 
+def test_the_command_says_how_to_go_on(desks: Desks, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, ann, ben = desks
+
+    def decide(server: TriageServer) -> None:
+        server.take_mask(1, "ann-all")
+        server.judge([0, 1], "accepted")
+
+    monkeypatch.setattr(TriageServer, "serve_forever", decide)
+    both = ["--adjudicate", str(ann), "--adjudicate", str(ben)]
+    told = CliRunner().invoke(command, [str(out), *both])
+    decisions = [
+        f"--decision {out}/errata/{name}.yaml" for name in ("decisions-edits", "decisions")
+    ]
+    assert told.exit_code == 0
+    assert f"errata merge {ann} {ben} {' '.join(decisions)} --out both.yaml" in told.output
+
+
 def test_the_decision_is_made_by_looking(
     page: Page, start: Callable[..., Any], desks: Desks
 ) -> None:
