@@ -93,7 +93,7 @@ def test_the_list_opens_in_triage(tmp_path: Path, capsys: Any) -> None:
         main(["errata", "compare", *map(str, paths), "--list", str(table)])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    assert "They differ on 1 VOIs" in text and "triage OUT --list" in text
+    assert "They differ on 1 VOIs" in text and "triage OUT --adjudicate" in text
     (entry,) = read_list(table)
     assert (entry.voi_id, entry.source, entry.layer) == ("v000", "own", "annotated")
     assert entry.why == ["disagreement: ann: accepted; ben: rejected (leak)"]
