@@ -215,6 +215,21 @@ def test_one_slice_still_shows_a_difference_in_spacing() -> None:
     assert geometry.affine_difference_mm(one, one, (4, 4, 1)) == 0.0
 
 
+@given(
+    st.tuples(*[st.integers(1, 5)] * 3).flatmap(
+        lambda shape: st.tuples(
+            st.just(shape), *(st.tuples(st.integers(0, n), st.integers(0, n)) for n in shape)
+        )
+    )
+)
+def test_fill_outside(drawn: tuple[tuple[int, ...], ...]) -> None:
+    shape, *ends = drawn
+    box = tuple(slice(min(pair), max(pair)) for pair in ends)
+    array = np.zeros(shape, int)
+    geometry.fill_outside(array, box, 7)
+    assert (array[box] == 0).all() and np.count_nonzero(array) == array.size - array[box].size
+
+
 @given(hnp.arrays(bool, st.tuples(*[st.integers(1, 5)] * 3)))
 def test_bounding_box(mask: NDArray[np.bool_]) -> None:
     box, start = geometry.bounding_box(mask)

@@ -217,6 +217,15 @@ def bounding_box(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Triple]:
     return mask, (start[0], start[1], start[2])
 
 
+def fill_outside(array: NDArray[Any], box: tuple[slice, ...], value: Any) -> None:
+    """Set what lies outside a box of an array; what lies inside is not touched."""
+    for axis, part in enumerate(box):
+        across = (slice(None),) * axis
+        array[(*across, slice(0, part.start))] = value
+        array[(*across, slice(part.stop, None))] = value
+        array = array[(*across, part)]
+
+
 def describe(affine: Affine) -> str:
     """One line with the numbers of an affine, for messages."""
     return " ".join("[" + " ".join(f"{v:g}" for v in row) + "]" for row in affine[:3])

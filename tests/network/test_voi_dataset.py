@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -42,6 +43,25 @@ def test_an_item_is_the_voi_about_its_click(vois: Path) -> None:
     assert (outside == ~voi.valid.T).all() and outside.any()
     assert (whole["image"][0].numpy()[outside] == voi.image[voi.valid].min()).all()
     assert [VoiDataset(vois, split="heldout").row(0)["case_id"]] == ["p9"]
+
+
+@pytest.mark.parametrize("pads", ["known", "by value"])
+def test_padding_holds_the_smallest_value_of_the_scan(tmp_path: Path, pads: str) -> None:
+    """Padding is a box at the edge, or, where a row does not say how much, anything."""
+    unknown = dict.fromkeys(f"pad_{side}_x_vox" for side in ("before", "after"))
+    row = write_voi(tmp_path, "p1", pad_z=60, **(unknown if pads == "by value" else {}))
+    path = tmp_path / row["image_path"]
+    image = np.asarray(nibabel.load(path).dataobj).copy()
+    if pads == "by value":
+        image[100, 100, 60] = row["pad_value_hu"]
+    nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), path)
+    write_vois(tmp_path, [row])
+    item = VoiDataset(tmp_path, crop=(64, 64, 64))[0]
+    part = image[96:160, 96:160, 32:96].T
+    valid = part != row["pad_value_hu"]
+    assert (item["valid"][0].numpy() == valid).all() and (part[valid] > part.min()).all()
+    expected = np.where(valid, part, part[valid].min())
+    assert (item["image"][0].numpy() == expected).all()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -44,7 +44,7 @@ from uls_data.outcome import Status
 from uls_data.volumes.b2nd import check_blosc2
 
 RECORD, SUMS = "store.jsonl", "SHA256SUMS"
-_FORMAT = "uls-data store 1"
+_FORMAT = "uls-data store 2"
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,11 @@ from uls_data.manifest.choice import COLUMNS, Choice, best, is_of, lesion_of, vo
 from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.manifest.parquet import read_table
 from uls_data.manifest.row import Row
-from uls_data.manifest.scan_view import SUFFIX, stored_image, stored_mask
+from uls_data.manifest.scan_view import SUFFIX, Box, stored_image, stored_mask, stored_part
 from uls_data.outcome import Reason
 from uls_data.voi import VOI_SHAPE, hounsfield
 from uls_data.volumes import read_volume
 
-Box = tuple[slice, slice, slice]
 _WHOLE: Box = (slice(0, VOI_SHAPE[0]), slice(0, VOI_SHAPE[1]), slice(0, VOI_SHAPE[2]))
 
 
@@ -156,6 +155,44 @@ def voxels_of(
     CaseError
         The file is missing, unreadable, or no VOI.
     """
+    path, root = _file_of(example, column)
+    if path.suffix == SUFFIX:
+        stored = stored_image if column == "image_path" else stored_mask
+        return stored(path, example.row, box)
+    volume = read_volume(path, root)
+    if volume.ras.shape != VOI_SHAPE:
+        found = volume.ras.shape
+        raise CaseError(
+            Reason.VOI_SHAPE, f"{example.row[column]}: expected {VOI_SHAPE}, found {found}"
+        )
+    return hounsfield(volume.ras[box], volume.slope, volume.intercept)[0]
+
+
+def mask_part(example: Example, box: Box = _WHOLE) -> tuple[NDArray[np.integer], Box]:
+    """Label of a row in a box of its VOI, as far as its file holds it.
+
+    Of a store that is the part about the lesion: the rest of the box is background.
+
+    Returns
+    -------
+    ndarray, [x, y, z]
+    tuple of 3 slice
+        Which part of the box it is.
+
+    Raises
+    ------
+    CaseError
+        As `voxels_of`.
+    """
+    path, _ = _file_of(example, "label_path")
+    if path.suffix == SUFFIX:
+        return stored_part(path, example.row, box)
+    x, y, z = (slice(0, part.stop - part.start) for part in box)
+    return voxels_of(example, "label_path", box), (x, y, z)
+
+
+def _file_of(example: Example, column: Literal["image_path", "label_path"]) -> tuple[Path, Path]:
+    """File that a row names, which exists, and the folder that it must lie in."""
     named = example.row[column]
     reason = Reason.IMAGE_MISSING if column == "image_path" else Reason.MASK_MISSING
     if named is None:
@@ -168,14 +205,7 @@ def voxels_of(
         raise CaseError(Reason.PATH_LEAVES_ROOT, f"{named}: leads out of {root}")
     if not path.is_file():
         raise CaseError(reason, f"{named}: no such file; build or unpack the VOIs first")
-    if path.suffix == SUFFIX:
-        stored = stored_image if column == "image_path" else stored_mask
-        return stored(path, example.row, box)
-    volume = read_volume(path, root)
-    if volume.ras.shape != VOI_SHAPE:
-        found = volume.ras.shape
-        raise CaseError(Reason.VOI_SHAPE, f"{named}: expected {VOI_SHAPE}, found {found}")
-    return hounsfield(volume.ras[box], volume.slope, volume.intercept)[0]
+    return path, root
 
 
 def validity(hu: NDArray[Any], row: Row, box: Box = _WHOLE) -> NDArray[np.bool_]:

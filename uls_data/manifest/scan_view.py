@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
-from uls_data.geometry import Triple
+from uls_data.geometry import Triple, fill_outside
 from uls_data.manifest.by_axis import origin_of, padding_by_axis, scan_box
 from uls_data.manifest.row import Row
 from uls_data.outcome import Reason
@@ -17,7 +17,7 @@ from uls_data.voi import VOI_SHAPE
 from uls_data.volumes.b2nd import SUFFIX, open_blocks
 
 Box = tuple[slice, slice, slice]
-__all__ = ["SUFFIX", "is_placed", "stored_image", "stored_mask"]
+__all__ = ["SUFFIX", "Box", "is_placed", "stored_image", "stored_mask", "stored_part"]
 
 
 def is_placed(row: Row) -> bool:
@@ -50,17 +50,22 @@ def stored_image(path: Path, row: Row, box: Box) -> NDArray[np.integer]:
     CaseError
         The file is damaged, or does not belong to this VOI.
     """
-    return _view(path, row, box, row.get("pad_value_hu"))
+    found, target = _held(path, row, box)
+    return _filled(found, target, box, row.get("pad_value_hu"), path)
 
 
 def stored_mask(path: Path, row: Row, box: Box) -> NDArray[np.integer]:
     """Mask of a box of a VOI, as `stored_image` gives the image; beyond what is stored it is 0."""
-    return _view(path, row, box, 0, whole=False)
+    found, target = stored_part(path, row, box)
+    return _filled(found, target, box, 0, path)
 
 
-def _view(
-    path: Path, row: Row, box: Box, fill: int | None, *, whole: bool = True
-) -> NDArray[np.integer]:
+def stored_part(path: Path, row: Row, box: Box) -> tuple[NDArray[np.integer], Box]:
+    """Read what is stored of a mask in a box of a VOI; returns also which part of it that is."""
+    return _held(path, row, box, whole=False)
+
+
+def _held(path: Path, row: Row, box: Box, *, whole: bool = True) -> tuple[NDArray[np.integer], Box]:
     blocks = open_blocks(path)
     start: Triple | tuple[int | None, ...] = (0, 0, 0)
     inside: Box = tuple(slice(0, n) for n in VOI_SHAPE)  # type: ignore[assignment]
@@ -83,21 +88,22 @@ def _view(
         low, high = held[0], max(held)
         source.append(slice(low + offset, high + offset))
         target.append(slice(low - part.start, high - part.start))
-    shape = tuple(part.stop - part.start for part in box)
     found = blocks.read((source[0], source[1], source[2]))
-    if found.shape == shape:
-        return found
-    return _filled(found, tuple(target), shape, fill, path)
+    return found, (target[0], target[1], target[2])
 
 
 def _filled(
-    found: NDArray[np.integer], at: tuple[slice, ...], shape: tuple[int, ...], fill: Any, path: Path
+    found: NDArray[np.integer], at: Box, box: Box, fill: Any, path: Path
 ) -> NDArray[np.integer]:
+    shape = tuple(part.stop - part.start for part in box)
+    if found.shape == shape:
+        return found
     limits = np.iinfo(found.dtype)
     if fill is None or not limits.min <= fill <= limits.max:
         raise CaseError(
             Reason.VOI_SHAPE, f"{path.name}: the row has no pad_value_hu that {found.dtype} holds"
         )
-    result = np.full(shape, fill, found.dtype, order="F")
+    result = np.empty(shape, found.dtype, order="F")
     result[at] = found
+    fill_outside(result, at, fill)
     return result

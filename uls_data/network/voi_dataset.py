@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from uls_data.errors import ManifestError
-from uls_data.geometry import Triple, bounding_box
+from uls_data.geometry import Triple, fill_outside
 from uls_data.ids import draw
 from uls_data.manifest.row import Row
 from uls_data.network.examples import find_examples
@@ -22,6 +22,8 @@ from uls_data.network.voxels import LESION, SUPERVISED, VALID, WEAK, Region, Wea
 
 Split = Literal["train", "heldout"]
 _VOXELS = ("image", "lesion", "known", "valid")
+# As many as stay in a processor's cache while their marks are told apart.
+_SLAB_VOXELS = 1 << 16
 
 
 class VoiDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is untyped here
@@ -159,26 +161,41 @@ class VoiDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is unt
         Blocks of a smaller size are given back to the system after each item and fetched again
         page by page, which takes as long as the reading.
         """
-        channels = np.empty((len(_VOXELS), *region.hu.shape), np.float32)
-        valid = (region.marks & VALID).view(bool)
-        hu = channels[0]
-        hu[...] = region.hu if valid.all() else _without_padding(region.hu, valid)
-        for channel, bit in zip(channels[1:], (LESION, SUPERVISED, VALID), strict=True):
-            np.copyto(channel, (region.marks & np.uint8(bit)) != 0)
+        marks = region.marks
+        channels = np.empty((len(_VOXELS), *marks.shape), np.float32)
+        depth = max(1, _SLAB_VOXELS // (marks.shape[1] * marks.shape[2]))
+        for z in range(0, len(marks), depth):
+            slab = slice(z, z + depth)
+            for channel, bit in zip(channels[1:], (LESION, SUPERVISED, VALID), strict=True):
+                np.not_equal(marks[slab] & np.uint8(bit), 0, out=channel[slab])
+        _put_hu(channels[0], region.hu, (marks & np.uint8(VALID)).view(bool))
         if self.window_hu is not None:
             low, high = self.window_hu
+            hu = channels[0]
             np.clip(hu, low, high, out=hu)
             hu -= np.float32((low + high) / 2)
             hu /= np.float32((high - low) / 2)
         return channels
 
 
-def _without_padding(hu: NDArray[np.int16], valid: NDArray[np.bool_]) -> NDArray[np.int16]:
-    """HU whose padding holds the smallest value of the scan, or 0 where all is padding."""
-    scan, start = bounding_box(valid)
-    box = tuple(slice(at, at + n) for at, n in zip(start, scan.shape, strict=True))
-    if not scan.all():
-        return np.where(valid, hu, hu[valid].min())
-    filled = np.full_like(hu, hu[box].min() if scan.size else 0)
-    filled[box] = hu[box]
-    return filled
+def _put_hu(image: NDArray[np.float32], hu: NDArray[np.int16], valid: NDArray[np.bool_]) -> None:
+    """Fill in HU; padding gets the smallest value of the scan, or 0 where all is padding."""
+    box = _box_of(valid)
+    if box is None:
+        np.copyto(image, hu)
+        image[~valid] = hu[valid].min()
+        return
+    scan = hu[box]
+    image[box] = scan
+    fill_outside(image, box, scan.min() if scan.size else 0)
+
+
+def _box_of(mask: NDArray[np.bool_]) -> tuple[slice, ...] | None:
+    """Box that a mask is, or None where it is none; an empty one gives an empty box."""
+    z, y, x = (int(at) for at in np.unravel_index(int(mask.argmax()), mask.shape))
+    edges = mask[z:, y, x], mask[z, y:, x], mask[z, y, x:]
+    box = tuple(
+        slice(at, at + np.count_nonzero(edge)) for at, edge in zip((z, y, x), edges, strict=True)
+    )
+    inside = mask[box]
+    return box if inside.size == np.count_nonzero(mask) and inside.all() else None

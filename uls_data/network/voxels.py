@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError
 from uls_data.geometry import Triple
 from uls_data.manifest.example import Example
-from uls_data.manifest.opened import validity, voxels_of
+from uls_data.manifest.opened import mask_part, validity, voxels_of
 from uls_data.manifest.row import Row
 from uls_data.network.plan import VOI_ZYX, Intensities
 from uls_data.outcome import AnnotationScope, Reason, Supervision
@@ -116,8 +116,18 @@ def read_mask(example: Example, shape: Triple = VOI_ZYX) -> NDArray[np.bool_]:
     CaseError
         The file is missing, unreadable, or no VOI.
     """
-    mask: NDArray[np.bool_] = voxels_of(example, "label_path", _box(shape)[::-1]).T != 0
+    part, at = _mask_part(example, shape)
+    if part.shape == shape:
+        return part
+    mask = np.zeros(shape, bool)
+    mask[at] = part
     return mask
+
+
+def _mask_part(example: Example, shape: Triple) -> tuple[NDArray[np.bool_], tuple[slice, ...]]:
+    """Mask of a row where its file holds it, and which part of the region that is, z, y, x."""
+    part, at = mask_part(example, _box(shape)[::-1])
+    return part.T != 0, at[::-1]
 
 
 def read_region(example: Example, weak: Weak, shape: Triple = VOI_ZYX) -> Region:
@@ -139,19 +149,21 @@ def read_region(example: Example, weak: Weak, shape: Triple = VOI_ZYX) -> Region
     region = read_image(example, shape)
     apart, flat = _partly(example.row, weak)
     # What is known depends on the whole mask, else the part is enough.
-    label = read_mask(example, VOI_ZYX if apart or flat else shape)
+    label, at = _mask_part(example, VOI_ZYX if apart or flat else shape)
     if not label.any() and (apart or flat or not read_mask(example).any()):
         raise CaseError(Reason.EMPTY_MASK, f"{example.row['label_path']}: no lesion voxel")
     marks = region.marks
     if not (apart or flat):
         # In place: to make and free arrays for each item costs more than what is done to them.
         lesion = label.view(np.uint8)
-        marks |= np.multiply(lesion, np.uint8(LESION), out=lesion)
+        marks[at] |= np.multiply(lesion, np.uint8(LESION), out=lesion)
         marks |= np.uint8(SUPERVISED)
         return region
+    whole = np.zeros(VOI_ZYX, bool)
+    whole[at] = label
     box = _box(shape)
-    marks |= label[box] * np.uint8(LESION)
-    marks[_known(label, example.row, apart, flat)[box]] |= np.uint8(SUPERVISED)
+    marks |= whole[box] * np.uint8(LESION)
+    marks[_known(whole, example.row, apart, flat)[box]] |= np.uint8(SUPERVISED)
     return region
 
 
