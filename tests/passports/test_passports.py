@@ -18,8 +18,9 @@ from uls_data.errors import UlsDataError
 from uls_data.io import sha256_bytes, sha256_file, sha256_voxels
 from uls_data.manifest.parquet import write_manifest
 from uls_data.passports import Passport, PassportError, passport_from, read_passport, seen_by
-from uls_data.passports.document import write_passport
+from uls_data.passports.document import schema, write_passport
 from uls_data.passports.seen import KINDS
+from uls_data.passports.stages import stage_of
 from uls_data.recipe import load_recipe
 
 
@@ -104,6 +105,39 @@ def test_the_numbers_of_many_rows_are_those_of_few(tmp_path: Path) -> None:
         "same_series": 10001,
         "same_patient": 10002,
     }
+
+
+def test_rows_are_in_the_order_of_their_keys(tmp_path: Path) -> None:
+    """By role, then by key, nulls last, whatever the order of the manifests; as Arrow sorts."""
+    rows = [
+        hashed("b", lesion_index=10),
+        hashed("b", lesion_index=9),
+        hashed("a", source="z"),
+        hashed("a", lesion_index=None, layer=None),
+        hashed("é"),
+        hashed("Z", image_sha256=None, image_voxels_sha256="G" * 64),
+        hashed("X", image_sha256=sha("x").upper(), patient_id=None),
+    ]
+    roles = {"a": "trained", "b": "heldout", "é": "left_out", "Z": "trained", "X": "trained"}
+    files = [manifest(tmp_path / f"{n}.parquet", one) for n, one in enumerate(rows)]
+    stage, found = stage_of(
+        files,
+        lambda table: [roles[c] for c in table["case_id"].to_pylist()],
+        kind="given",
+        name="n",
+    )
+    table = pa.concat_tables(found.numbered(3))
+    assert table.schema == schema() and set(table["stage"].to_pylist()) == {3}
+    names = ("role", "source", "case_id", "lesion_index", "sample_index", "layer")
+    assert table.equals(table.sort_by([(name, "ascending") for name in names]))
+    cases = table.select(["case_id", "lesion_index"]).to_pylist()
+    assert [tuple(case.values()) for case in cases] == [
+        *(("b", 9), ("b", 10), ("é", 1), ("X", 1), ("Z", 1), ("a", None), ("a", 1)),
+    ]
+    assert stage.rows == {"heldout": 2, "left_out": 1, "trained": 4}
+    hashes = table["image_sha256"].to_pylist()
+    assert hashes[0].hex() == sha("image_sha256b") and hashes[3:5] == [None, None]
+    assert table["image_voxels_sha256"][4].as_py() is None
 
 
 def test_same_bytes_and_another_order(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from uls_data.passports.document import (
     union,
     write_passport,
 )
-from uls_data.passports.stages import Role, numbered, stage_of
+from uls_data.passports.stages import Role, stage_of
 
 _IDENTITY = ("source", "case_id", "lesion_index", "sample_index", "layer")
 _TOLD = ("seed", "steps", "weak", "include_heldout", "init_sha256", "software_version", "request")
@@ -86,7 +86,7 @@ class Given:
         stages, others = union(before, [*unknown, own])
         if unknown:
             stages[-1] = own.model_copy(update={"after": (0,)})
-        tables = chain(others, numbered(rows, len(stages) - 1))
+        tables = chain(others, rows.numbered(len(stages) - 1))
         return write_passport(stages, tables, folder / NAME)
 
     def _roles(self) -> Role:

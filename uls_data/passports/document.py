@@ -38,7 +38,7 @@ COLUMNS = (
 )
 _KEY = b"uls_data.passport"
 _MOST_ROWS = 1 << 28
-_MOST_GROUP_ROWS = 1 << 17
+MOST_GROUP_ROWS = 1 << 17
 _MOST_GROUP_BYTES = 1 << 30
 _MOST_HEADER_BYTES = 16 << 20
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -169,7 +169,7 @@ def write_passport(stages: Sequence[Stage], tables: Iterable[pa.Table], path: Pa
     Parameters
     ----------
     tables : iterable of Table
-        In the order of their stages, each stage in the order of `sorted_rows`.
+        In the order of their stages, each stage in the order of `StageRows`.
     """
     header = Stages(stages=tuple(stages)).text()
     own = schema().with_metadata({_KEY: header})
@@ -187,7 +187,7 @@ def write_passport(stages: Sequence[Stage], tables: Iterable[pa.Table], path: Pa
         ) as writer,
     ):
         for table in tables:
-            writer.write_table(table.select(own.names).cast(own), row_group_size=_MOST_GROUP_ROWS)
+            writer.write_table(table.select(own.names).cast(own), row_group_size=MOST_GROUP_ROWS)
     return sha256_file(path)
 
 
@@ -234,7 +234,7 @@ def _checked(file: pq.ParquetFile, path: Path) -> tuple[Stage, ...]:
         raise PassportError(f"{path}: not the columns of a passport: {wrong[0][:200]}")
     groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
     if file.metadata.num_rows > _MOST_ROWS or any(
-        group.num_rows > _MOST_GROUP_ROWS or group.total_byte_size > _MOST_GROUP_BYTES
+        group.num_rows > MOST_GROUP_ROWS or group.total_byte_size > _MOST_GROUP_BYTES
         for group in groups
     ):
         raise PassportError(f"{path}: larger than a passport can be")

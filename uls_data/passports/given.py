@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from uls_data.passports.document import (
     schema,
     write_passport,
 )
-from uls_data.passports.stages import numbered, sorted_rows, stage_of
+from uls_data.passports.stages import StageRows, ordered, stage_of
 
 _MOST_BYTES = 1 << 28
 _SUFFIXES = (".nii.gz", ".nii", ".nii.gz.zip", ".mha", ".nrrd")
@@ -104,7 +103,7 @@ def passport_from(
     if not len(rows):
         raise PassportError(f"{given}: names nothing that could have trained a model")
     try:
-        write_passport([stage], chain(numbered(rows, 0)), out)
+        write_passport([stage], rows.numbered(0), out)
     except OSError as error:
         raise PassportError(f"--out {out}: cannot be written: {error.strerror}") from error
     return read_passport(out), unread
@@ -122,7 +121,7 @@ def _of_images(
     workers: int,
     started: Callable[[int], None] | None,
     progress: Callable[[int], None] | None,
-) -> tuple[Stage, pa.Table, list[tuple[str, str]]]:
+) -> tuple[Stage, StageRows, list[tuple[str, str]]]:
     listed = _of_folder(given) if given.is_dir() else _of_datalist(given)
     images = sorted({path for _, path, _ in listed})
     if started is not None:
@@ -137,7 +136,7 @@ def _of_images(
     names = Names("auto")
     rows = [_row(names, role, path, found[path], said) for role, path, said in listed]
     unread = [(path.name, read.problem) for path, read in sorted(found.items()) if read.problem]
-    table = sorted_rows(pa.Table.from_pylist(rows, schema=schema()))
+    table = ordered(pa.Table.from_pylist(rows, schema=schema()))
     counts: dict[Any, int] = {
         role: sum(row["role"] == role for row in rows) for role in (HELDOUT, TRAINED)
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache
@@ -145,39 +146,47 @@ def keys_of(table: pa.Table) -> Keys:
 
 def hash_bytes(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     """Hashes of 64 hexadecimal digits as 32 bytes each; null where there is no such hash."""
-    digits, good = _digits(column, _SHA256_DIGITS)
-    octets = (digits[:, ::2] << 4 | digits[:, 1::2]).tobytes()
+    if column.null_count == len(column):
+        return pa.nulls(len(column), pa.binary(32))
+    octets, good = _octets(column, _SHA256_DIGITS)
     packed = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(32), len(digits), [None, pa.py_buffer(octets)]
+        pa.binary(32), len(good), [None, pa.py_buffer(octets)]
     )
-    return pc.if_else(pa.array(good), packed, pa.scalar(None, pa.binary(32)))
+    return (
+        packed if good.all() else pc.if_else(pa.array(good), packed, pa.scalar(None, packed.type))
+    )
 
 
-def _digits(
-    column: pa.ChunkedArray | pa.Array, count: int
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """First digits of each hash, as numbers, and which rows have a hash."""
+def _octets(column: pa.ChunkedArray | pa.Array, count: int) -> tuple[bytes, NDArray[np.bool_]]:
+    """First digits of each hash, two a byte, and which rows have a hash."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     good = pc.fill_null(pc.equal(pc.binary_length(array), _SHA256_DIGITS), False)
     text = array if good.false_count == 0 else pc.if_else(good, array, "0" * _SHA256_DIGITS)
     offsets = np.frombuffer(text.buffers()[1], np.int32)[text.offset : text.offset + len(text) + 1]
     start, stop = (int(offsets[0]), int(offsets[-1])) if len(text) else (0, 0)
     letters = np.frombuffer(text.buffers()[2] or b"", np.uint8)[start:stop]
-    digits = _DIGITS[letters.reshape(len(text), _SHA256_DIGITS)[:, :count]]
-    there = np.array(good.to_numpy(zero_copy_only=False), bool) & (digits != _NO_DIGIT).all(axis=1)
-    return digits, there
+    letters = np.ascontiguousarray(letters.reshape(len(text), _SHA256_DIGITS)[:, :count])
+    there = np.array(good.to_numpy(zero_copy_only=False), bool)
+    # Hashes are written in small letters.
+    if not (letters & np.uint8(0x60) == 0x40).any():
+        try:
+            return unhexlify(letters.tobytes()), there
+        except ValueError:
+            pass
+    digits = _DIGITS[letters]
+    octets = np.ascontiguousarray(digits[:, ::2] << 4 | digits[:, 1::2])
+    return octets.tobytes(), there & (digits != _NO_DIGIT).all(axis=1)
 
 
 def _digests(column: pa.ChunkedArray) -> Numbers:
     """First 64 bits of each hash."""
     array = column.combine_chunks()
+    if array.null_count == len(array):
+        return np.zeros(len(array), np.uint64)
     if not pa.types.is_fixed_size_binary(array.type):
-        digits, there = _digits(array, 16)
-        octets = np.ascontiguousarray(digits[:, ::2] << 4 | digits[:, 1::2])
-        keys = np.maximum(octets.view(np.uint64).ravel(), np.uint64(1))
+        first, there = _octets(array, 16)
+        keys = np.maximum(np.frombuffer(first, np.uint64), np.uint64(1))
         return np.where(there, keys, _ABSENT)
-    if len(array) == 0:
-        return np.empty(0, np.uint64)
     octets = np.frombuffer(array.buffers()[1], np.uint8).reshape(-1, 32)
     octets = octets[array.offset : array.offset + len(array)]
     keys = np.ascontiguousarray(octets[:, :8]).view(np.uint64).ravel()
