@@ -136,7 +136,7 @@ def _of_images(
     names = Names("auto")
     rows = [_row(names, role, path, found[path], said) for role, path, said in listed]
     unread = [(path.name, read.problem) for path, read in sorted(found.items()) if read.problem]
-    table = ordered(pa.Table.from_pylist(rows, schema=schema()))
+    table = ordered([pa.Table.from_pylist(rows, schema=schema())])
     counts: dict[Any, int] = {
         role: sum(row["role"] == role for row in rows) for role in (HELDOUT, TRAINED)
     }

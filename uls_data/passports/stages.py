@@ -86,7 +86,7 @@ def stage_of(files: Sequence[Path], role: Role, **about: Any) -> tuple[Stage, St
             fixed = rows.filter(pc.fill_null(pc.equal(rows["layer"], CORRECTED), False))
             for detail in fixed["detail"].to_pylist():
                 corrections.update(line[:4096] for line in (detail or "").splitlines())
-    found = ordered(pa.concat_tables(tables) if tables else schema().empty_table())
+    found = ordered(tables or [schema().empty_table()])
     stage = Stage(
         rows=dict(sorted(counts.items())),
         files=tuple(
@@ -129,8 +129,10 @@ class StageRows:
             yield pa.table([number, *columns], schema=schema())
 
 
-def ordered(table: pa.Table) -> StageRows:
-    """Rows of a stage, in any order."""
+def ordered(tables: list[pa.Table]) -> StageRows:
+    """Rows of a stage, in any order; empties the list, for there may be millions."""
+    table = pa.concat_tables(tables)
+    tables.clear()
     columns = {}
     for name in table.column_names:
         column = table[name]
