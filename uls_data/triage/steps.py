@@ -38,8 +38,8 @@ class Steps:
     """The steps behind an overlay, in a journal beside it.
 
     The overlay alone says what was decided: a step that does not lead to what is there, because
-    a crash came between or somebody edited the file, is not one. Call all of it with the overlay
-    locked.
+    a crash came between or somebody edited the file, is not one. Several processes may add steps,
+    each with the overlay locked.
 
     Parameters
     ----------
