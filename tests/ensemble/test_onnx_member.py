@@ -35,7 +35,9 @@ def subject(**changes: Any) -> Subject:
 
 
 def save(path: Path, nodes: list[Any], inputs: dict[str, Any], shape: list[Any]) -> Path:
-    onnx = pytest.importorskip("onnx", reason="needs onnx, to make a model")
+    onnx = pytest.importorskip(
+        "onnx", reason="needs onnx, to make a model: pip install -e '.[consumers]'"
+    )
     pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'uls-data[onnx]'")
     helper, kind = onnx.helper, onnx.TensorProto
     types = {"key_slice": kind.INT64}
@@ -91,7 +93,9 @@ def test_prompts_are_in_the_image_s_indices(
 ) -> None:
     """Says lesion everywhere if the prompt sums up to what it should, else nowhere."""
     size = [1, 1, 8, 20, 20]
-    onnx = pytest.importorskip("onnx", reason="needs onnx, to make a model")
+    onnx = pytest.importorskip(
+        "onnx", reason="needs onnx, to make a model: pip install -e '.[consumers]'"
+    )
     known = {"want": float(total), "near": 1e-3, "nothing": 0.0}
     nodes = [
         ("Constant", [], [name], {"value": onnx.helper.make_tensor(name, 1, [1], [value])})
