@@ -11,11 +11,13 @@ import nibabel
 import numpy as np
 import pytest
 from makers.dataset import AFFINE, PATIENTS, name_of, write_dataset
+from makers.shared import linked
 
 from uls_data.cli import main
 from uls_data.errors import SourceError
-from uls_data.export import export_monai
-from uls_data.export.nnunet import export_nnunet
+from uls_data.export import export_croissant, export_monai, export_nnunet, export_webdataset
+from uls_data.manifest import read_table, write_manifest
+from uls_data.network.examples import find_examples
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +83,30 @@ def test_weak_masks_and_missing_files(built: Path, tmp_path: Path, capsys: Any) 
     assert {item["supervision"] for item in items} == {"full", "weak_2d"} and len(items) == 6
     with pytest.raises(SourceError, match="--folds 1"):
         export_monai(copy, tmp_path, folds=1)
+
+
+def test_masks_that_a_certificate_keeps(built: Path, tmp_path: Path) -> None:
+    """The same in every export to train on, and in a training's own examples."""
+    out = linked(built, tmp_path / "build")
+    rows = read_table(out).to_pylist()
+    for row in rows:
+        if row["voi_id"] in (name_of(0), name_of(2)):
+            row |= {"supervision": "pseudo_3d", "layer": "pseudo3d-r1"}
+            row |= {"certified": row["voi_id"] == name_of(2)}
+    (out / "manifest" / "own.parquet").unlink()
+    write_manifest(rows, out / "manifest" / "own.parquet")
+    expected = [name_of(number) for number in (1, 2, 3, 4, 5)]
+    found = find_examples(out, certified=True)
+    assert [example.row["voi_id"] for example in found.train] == expected
+    assert found.left_out["pseudo-masks that no certificate keeps"] == 2  # and one of one slice
+    for export in (export_monai, export_nnunet, export_webdataset, export_croissant):
+        to = tmp_path / export.__name__
+        assert export(out, to, folds=2).train == 6, export
+        again = export(out, tmp_path / f"{export.__name__}-certified", folds=2, certified=True)
+        assert again.train == 5, export
+    command = ["export", "monai", str(out), "--to", str(tmp_path / "cli"), "--folds", "2"]
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--certified"])
+    assert caught.value.code == 0
+    content = json.loads((tmp_path / "cli" / "dataset.json").read_text())
+    assert [item["voi_id"] for item in content["training"]] == expected

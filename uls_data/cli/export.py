@@ -100,6 +100,11 @@ def _dataset_options(function: F) -> F:
         click.option(
             "--layer", "layers", multiple=True, help="Masks to take; default: the best of each VOI."
         ),
+        click.option(
+            "--certified",
+            is_flag=True,
+            help="Of pseudo-masks take only those that a certificate keeps.",
+        ),
         click.argument(
             "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
         ),

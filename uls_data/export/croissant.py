@@ -97,6 +97,7 @@ def export_croissant(
     to: str | Path,
     *,
     layers: Collection[str] = (),
+    certified: bool = False,
     weak: bool = False,
     folds: int = FOLDS,
     started: Callable[[int], None] | None = None,
@@ -114,6 +115,8 @@ def export_croissant(
         Folder, which holds no other Parquet files.
     layers : collection of str
         Of the masks; default: the best of each VOI, as for training.
+    certified : bool
+        Of pseudo-masks take only those that a certificate keeps (`certify --manifest-out`).
     weak : bool
         Whether masks of one slice are taken; only their `key_slice_voi` is known.
     folds : int
@@ -125,7 +128,10 @@ def export_croissant(
         Nothing to train on, a fold without a patient, files of another export in the folder, or
         it cannot be written.
     """
-    dataset, to = choose(manifest, layers=layers, weak=weak, folds=folds), Path(to)
+    dataset, to = (
+        choose(manifest, layers=layers, certified=certified, weak=weak, folds=folds),
+        Path(to),
+    )
     parts = {"train": dataset.train, "heldout": dataset.heldout}
     if started is not None:
         started(sum(map(len, parts.values())))

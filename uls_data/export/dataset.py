@@ -117,6 +117,7 @@ def choose(
     manifests: str | Path | Sequence[str | Path],
     *,
     layers: Collection[str] = (),
+    certified: bool = False,
     weak: bool = False,
     folds: int = FOLDS,
 ) -> Dataset:
@@ -126,6 +127,8 @@ def choose(
     ----------
     layers : collection of str
         Layers to take the mask from. Default: the best of each VOI.
+    certified : bool
+        Of pseudo-masks take only those that a certificate keeps (`certify --manifest-out`).
     weak : bool
         Whether masks of one slice are taken.
 
@@ -139,7 +142,7 @@ def choose(
     """
     if folds < 2:
         raise SourceError(f"--folds {folds}: expected 2 or more")
-    found = find_examples(manifests, layers=layers)
+    found = find_examples(manifests, layers=layers, certified=certified)
     left_out = Counter(found.left_out)
     parts: list[list[Example]] = []
     for part in (found.train, found.heldout):

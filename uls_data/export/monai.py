@@ -24,6 +24,7 @@ def export_monai(
     to: str | Path,
     *,
     layers: Collection[str] = (),
+    certified: bool = False,
     weak: bool = False,
     pairs: bool = False,
     folds: int = FOLDS,
@@ -43,6 +44,8 @@ def export_monai(
         Folder; the list is `dataset.json` in it.
     layers : collection of str
         Of the masks; default: the best of each VOI, as for training.
+    certified : bool
+        Of pseudo-masks take only those that a certificate keeps (`certify --manifest-out`).
     weak : bool
         Whether masks of one slice are listed; only their `key_slice_voi` is known.
     pairs : bool
@@ -56,7 +59,7 @@ def export_monai(
     ManifestError, SourceError
         Nothing to train on, a fold without a patient, or the list cannot be written.
     """
-    dataset = choose(manifest, layers=layers, weak=weak, folds=folds)
+    dataset = choose(manifest, layers=layers, certified=certified, weak=weak, folds=folds)
     to = Path(to)
     if pairs and not priors(dataset.train):
         raise SourceError(

@@ -39,6 +39,7 @@ def export_nnunet(
     number: int = 100,
     name: str = "ULS",
     layers: Collection[str] = (),
+    certified: bool = False,
     weak: str = "leave-out",
     folds: int = FOLDS,
     link: bool = False,
@@ -63,6 +64,8 @@ def export_nnunet(
         Of the dataset: `Dataset100_ULS`.
     layers : collection of str
         Of the masks; default: the best of each VOI, as for training.
+    certified : bool
+        Of pseudo-masks take only those that a certificate keeps (`certify --manifest-out`).
     weak : str
         Masks of one slice: `leave-out`; `ignore`: all other slices get the label that nnU-Net's
         loss leaves out; `background`: they are written as they are.
@@ -91,7 +94,9 @@ def export_nnunet(
         raise SourceError(f"--id {number} --name {name}: expected 1 to 999 and a word")
     if weak not in WEAK:
         raise SourceError(f"--weak {weak}: expected {', '.join(WEAK)}")
-    dataset = choose(manifest, layers=layers, weak=weak != "leave-out", folds=folds)
+    dataset = choose(
+        manifest, layers=layers, certified=certified, weak=weak != "leave-out", folds=folds
+    )
     folder = Path(to) / f"Dataset{number:03d}_{name}"
     with writing_to(to):
         if not preprocessed:

@@ -37,6 +37,7 @@ def export_webdataset(
     to: str | Path,
     *,
     layers: Collection[str] = (),
+    certified: bool = False,
     weak: bool = False,
     folds: int = FOLDS,
     shard_size: int = SHARD_SIZE,
@@ -57,6 +58,8 @@ def export_webdataset(
         Folder of the shards, which holds no others.
     layers : collection of str
         Of the masks; default: the best of each VOI, as for training.
+    certified : bool
+        Of pseudo-masks take only those that a certificate keeps (`certify --manifest-out`).
     weak : bool
         Whether masks of one slice are taken; only their `key_slice_voi` is known.
     folds : int
@@ -72,7 +75,10 @@ def export_webdataset(
     """
     if shard_size < 1:
         raise SourceError(f"--shard-size {shard_size}: expected 1 or more")
-    dataset, to = choose(manifest, layers=layers, weak=weak, folds=folds), Path(to)
+    dataset, to = (
+        choose(manifest, layers=layers, certified=certified, weak=weak, folds=folds),
+        Path(to),
+    )
     if started is not None:
         started(len(dataset.train) + len(dataset.heldout))
     shards = dict(_shards(dataset, shard_size))

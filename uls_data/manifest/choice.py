@@ -31,6 +31,7 @@ REPLACED = "replaced by a correction"
 UNCHANGED = "a correction that changes nothing"
 # Why one that counts does not train.
 UNNAMED = "ellipsoids of lines, which train only where their layer is named"
+UNCERTIFIED = "pseudo-masks that no certificate keeps"
 # Columns of a row that the choice depends on.
 COLUMNS: tuple[Column, ...] = (
     *("source", "case_id", "lesion_index", "sample_index", "layer", "parent_layer", "status"),

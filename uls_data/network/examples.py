@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.errors import ManifestError
-from uls_data.manifest.choice import UNNAMED, Choice, best, is_ellipsoid, is_of
+from uls_data.manifest.choice import UNCERTIFIED, UNNAMED, Choice, best, is_ellipsoid, is_of
 from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.manifest.patients import patient_key, patient_space
-from uls_data.outcome import LEAKS, Status
+from uls_data.outcome import LEAKS, Status, Supervision
 from uls_data.recipe import load_recipe, recipe_names
 
 COLUMNS = (
@@ -63,6 +63,7 @@ def find_examples(
     manifests: str | Path | Sequence[str | Path],
     *,
     layers: Collection[str] = (),
+    certified: bool = False,
     include_heldout: bool = False,
     leave_out: Collection[str] = (),
 ) -> Examples:
@@ -78,6 +79,8 @@ def find_examples(
     layers : collection of str
         Layers to take. Default: the preferred one of each VOI; ellipsoids of lines are taken
         only where they are named.
+    certified : bool
+        Of pseudo-masks only those that a certificate keeps.
     include_heldout : bool
         Train on held-out patients too, as the paper's final training does.
     leave_out : collection of str
@@ -118,6 +121,9 @@ def find_examples(
         row, key = example.row, patient_key(example.row)
         held = key in heldout
         unknown = row["patient_id"] is None and patient_space(row["source"]) in spaces
+        if certified and row["supervision"] != Supervision.FULL and not row["certified"]:
+            left_out[UNCERTIFIED] += 1
+            continue
         if held:
             found.heldout.append(example)
         if key in leave_out:

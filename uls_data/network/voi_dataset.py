@@ -97,10 +97,8 @@ class VoiDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is unt
             raise ManifestError(f"window_hu {window_hu}: expected the lower HU first")
         if augment and window_hu is None:
             raise ManifestError("augment changes images of unit scale: give window_hu too")
-        found = find_examples(manifests, layers=layers)
+        found = find_examples(manifests, layers=layers, certified=certified)
         examples = found.train if split == "train" else found.heldout
-        if certified:
-            examples = [e for e in examples if e.row["supervision"] == "full" or e.row["certified"]]
         if not examples:
             raise ManifestError(f"no {split} row to take; left out: {dict(found.left_out)}")
         self.examples, self.left_out = examples, found.left_out
