@@ -42,6 +42,11 @@ class Orientation:
     axes: Triple
     flips: tuple[bool, bool, bool]
 
+    @property
+    def is_ras(self) -> bool:
+        """Whether the stored axes are RAS axes already."""
+        return self.axes == (0, 1, 2) and not any(self.flips)
+
     def apply(self, stored: NDArray[Any]) -> NDArray[Any]:
         """View of a stored 3-D array in RAS order; no voxel is copied."""
         view = stored.transpose(self.axes)

@@ -13,6 +13,7 @@ import nibabel
 import numpy as np
 import pytest
 from makers.dataset import PATIENTS, name_of, write_dataset
+from makers.shared import linked
 
 from uls_data.cli import main
 from uls_data.errors import ManifestError, SourceError
@@ -120,6 +121,31 @@ def test_labels_as_published_are_written_anew(built: Path, tmp_path: Path) -> No
     assert written.shape == voxels.shape and written.get_data_dtype() == np.uint8
     assert np.array_equal(np.asarray(written.dataobj), voxels)
     assert np.array_equal(written.affine, mask.affine)
+
+
+@pytest.mark.parametrize("kind", ["float", "lps"])
+def test_other_images_are_written_anew(built: Path, tmp_path: Path, kind: str) -> None:
+    """Image and label stay on one grid, in the order of axes that both forms have."""
+    copy = linked(built, tmp_path / "build")
+    image, label = (copy / f"own/{part}s/{name_of(0)}.nii.gz" for part in ("image", "label"))
+    before = [nibabel.load(built / path.relative_to(copy)) for path in (image, label)]
+    for path, volume in zip((image, label), before, strict=True):
+        if kind == "lps":
+            turned = volume.as_reoriented(np.array([[0, -1], [1, -1], [2, 1]]))
+        else:
+            turned = nibabel.Nifti1Image(np.asarray(volume.dataobj, np.float32), volume.affine)
+        path.unlink()
+        path.write_bytes(gzip.compress(turned.to_bytes(), 1))
+    folder = export_nnunet(copy, tmp_path, folds=2).path
+    for path, volume in zip(
+        (folder / f"imagesTr/{name_of(0)}_0000.nii.gz", folder / f"labelsTr/{name_of(0)}.nii.gz"),
+        before,
+        strict=True,
+    ):
+        written = nibabel.load(path)
+        assert written.get_data_dtype() == volume.get_data_dtype()
+        assert np.array_equal(np.asarray(written.dataobj), np.asarray(volume.dataobj))
+        assert np.allclose(written.affine, volume.affine, atol=1e-4)
 
 
 def test_bad_vois_are_in_no_list(built: Path, tmp_path: Path, capsys: Any) -> None:

@@ -11,6 +11,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
+from uls_data.export.nnunet_files import voxel_size
 from uls_data.geometry import Affine, Triple, bounding_box, spacing_mm
 from uls_data.network.plan import Intensities
 
@@ -47,7 +48,6 @@ def shape_of(hu: NDArray[np.integer]) -> Triple:
 def preprocessed(
     hu: NDArray[np.integer],
     label: NDArray[np.uint8],
-    spacing: list[float],
     affine: Affine,
     intensities: Intensities,
     *,
@@ -58,8 +58,6 @@ def preprocessed(
     Parameters
     ----------
     hu, label : ndarray, shape (x, y, z)
-    spacing : list of 3 float
-        Voxel size in mm, z, y, x.
     affine : ndarray, 4x4, RAS, mm
     ignores : bool
         Whether the dataset has a label to ignore; then locations of all that is annotated are
@@ -80,8 +78,8 @@ def preprocessed(
     if ignores:
         classes.append((_OUTSIDE, 0, 1))
     properties = {
-        "sitk_stuff": _geometry(affine, spacing),
-        "spacing": spacing,
+        "sitk_stuff": _geometry(affine),
+        "spacing": voxel_size(affine),
         "shape_before_cropping": image.shape,
         "bbox_used_for_cropping": box,
         "shape_after_cropping_and_before_resampling": data.shape,
@@ -141,12 +139,12 @@ def _locations(
     return found
 
 
-def _geometry(affine: Affine, spacing: list[float]) -> dict[str, tuple[float, ...]]:
+def _geometry(affine: Affine) -> dict[str, tuple[float, ...]]:
     """Where the image lies, in SimpleITK's terms: x, y, z, and LPS instead of RAS."""
     to_lps = np.diag([-1.0, -1.0, 1.0])
     direction = to_lps @ affine[:3, :3] / np.array(spacing_mm(affine))
     return {
-        "spacing": tuple(spacing[::-1]),
+        "spacing": tuple(voxel_size(affine)[::-1]),
         "origin": tuple(map(float, to_lps @ affine[:3, 3])),
         "direction": tuple(map(float, direction.ravel())),
     }

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError, SourceError
 from uls_data.export.dataset import Dataset
 from uls_data.export.sample import affine_of
+from uls_data.geometry import Affine, orientation_to_ras, spacing_mm
 from uls_data.io import atomic_write, write_bytes
 from uls_data.manifest.archive import opened
 from uls_data.manifest.example import Example
@@ -27,6 +28,7 @@ from uls_data.volumes.nifti import read_gzipped
 WEAK = ("leave-out", "ignore", "background")
 IGNORE = 2
 ENDING = ".nii.gz"
+_INT16 = np.iinfo(np.int16)
 
 
 def image_of(example: Example) -> NDArray[np.integer]:
@@ -35,9 +37,8 @@ def image_of(example: Example) -> NDArray[np.integer]:
     Raises
     ------
     CaseError
-        No file that nnU-Net could read as it is.
+        The file is missing, unreadable, or no VOI.
     """
-    _check_plain(example.image)
     volume = _read(example.image)
     return hounsfield(volume.ras, volume.slope, volume.intercept)[0]
 
@@ -62,19 +63,24 @@ def label_of(example: Example, weak: str) -> NDArray[np.uint8]:
 
 
 def put_image(example: Example, target: Path, link: bool) -> None:
-    """Place the file of an image.
+    """Place the file of an image; one that is no .nii.gz of whole numbers in RAS is converted.
 
     Raises
     ------
     CaseError
-        It is not one that nnU-Net could read as it is.
+        The file is missing, unreadable, or no VOI.
     """
-    _check_plain(example.image)
-    _put(example.image, target, link)
+    if _is_plain(example.image):
+        _put(example.image, target, link)
+        return
+    hu = image_of(example)
+    fits = _INT16.min <= hu.min() and hu.max() <= _INT16.max
+    voxels: NDArray[np.integer] = np.asfortranarray(hu, np.int16 if fits else np.int32)
+    write_bytes(target, nifti_gz(voxels, affine_of(example)))
 
 
 def put_label(example: Example, target: Path, weak: str, link: bool) -> None:
-    """Place the file of a label; one that nnU-Net cannot read as it is, is converted.
+    """Place the file of a label; one that is no .nii.gz of whole numbers in RAS is converted.
 
     Raises
     ------
@@ -87,9 +93,9 @@ def put_label(example: Example, target: Path, weak: str, link: bool) -> None:
         write_bytes(target, nifti_gz(label_of(example, weak), affine_of(example)))
 
 
-def header_spacing(example: Example) -> list[float]:
-    """Voxel size in mm, z, y, x, as nnU-Net reads it from the header of an image that is there."""
-    return [float(mm) for mm in nibabel.load(example.image).header.get_zooms()[2::-1]]
+def voxel_size(affine: Affine) -> list[float]:
+    """Voxel size in mm, z, y, x, as the header of an image of this affine has it (float32)."""
+    return [float(np.float32(mm)) for mm in spacing_mm(affine)[::-1]]
 
 
 def dataset_json(name: str, weak: str, training: int) -> dict[str, Any]:
@@ -144,17 +150,13 @@ def _put(source: Path, target: Path, link: bool) -> None:
             shutil.copyfile(source, temporary)
 
 
-def _check_plain(path: Path) -> None:
-    if not _is_plain(path):
-        raise CaseError(Reason.VOI_SHAPE, f"{path.name}: expected a .nii.gz of {VOI_SHAPE}")
-
-
 def _is_plain(path: Path) -> bool:
     if not path.name.endswith(ENDING):
         return False
     try:
         image = nibabel.load(path)
-        return bool(image.shape == VOI_SHAPE and image.get_data_dtype().kind in "iu")
+        whole = image.shape == VOI_SHAPE and image.get_data_dtype().kind in "iu"
+        return bool(whole and orientation_to_ras(image.affine).is_ras)
     except FileNotFoundError as error:
         raise CaseError(Reason.IO_ERROR, f"{path.name}: no such file") from error
     except Exception as error:

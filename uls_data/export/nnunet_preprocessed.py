@@ -26,11 +26,11 @@ from uls_data.export.nnunet_case import pickled, preprocessed, shape_of
 from uls_data.export.nnunet_files import (
     ENDING,
     dataset_json,
-    header_spacing,
     image_of,
     label_of,
     put_label,
     splits_json,
+    voxel_size,
     write_json,
 )
 from uls_data.export.sample import affine_of
@@ -222,14 +222,18 @@ def _look(task: _Task) -> _Measured:
     example = task.example
     try:
         hu, label = image_of(example), label_of(example, task.weak)
-        spacing, affine = header_spacing(example), affine_of(example)
+        affine = affine_of(example)
     except CaseError as error:
         return _Measured(failed=failure(example, error))
     of_lesion = hu[(label == 1) & validity(hu, example.row)]
     values, counts = np.unique(np.clip(of_lesion, _INT16.min, _INT16.max), return_counts=True)
-    voxels = [sha256_voxels(hu), sha256_voxels(label), repr(spacing), repr(affine.tolist())]
+    voxels = [sha256_voxels(hu), sha256_voxels(label), repr(affine.tolist())]
     return _Measured(
-        hash_of(voxels), spacing, shape_of(hu), values.astype(np.int16), counts.astype(np.int32)
+        hash_of(voxels),
+        voxel_size(affine),
+        shape_of(hu),
+        values.astype(np.int16),
+        counts.astype(np.int32),
     )
 
 
@@ -241,7 +245,6 @@ def _write(task: _Task) -> dict[str, Any] | None:
         case = preprocessed(
             image_of(example),
             label_of(example, task.weak),
-            header_spacing(example),
             affine_of(example),
             task.intensities,
             ignores=task.weak == "ignore",

@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 
 from uls_data.export.dataset import Dataset
-from uls_data.geometry import Affine
+from uls_data.geometry import Affine, orientation_to_ras
 from uls_data.io import sha256_file
 from uls_data.manifest.by_axis import spacing_of
 from uls_data.manifest.example import Example
@@ -47,6 +47,10 @@ def inputs_of(example: Example) -> list[str]:
 
 def affine_of(example: Example) -> Affine:
     """Affine of an image that was read before: from voxel indices (RAS) to mm."""
-    if example.image.name.endswith(".nii.gz"):
-        return np.asarray(nibabel.load(example.image).affine, np.float64)
-    return read_volume(example.image, example.image.parent).affine
+    if not example.image.name.endswith(".nii.gz"):
+        return read_volume(example.image, example.image.parent).affine
+    header = nibabel.load(example.image)
+    affine = np.asarray(header.affine, np.float64)
+    orientation = orientation_to_ras(affine)
+    # Of RAS, to the last bit.
+    return affine if orientation.is_ras else orientation.apply_affine(affine, header.shape)
