@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from uls_data.engine.memory import limit_memory, trim_memory
+from uls_data.engine.memory import keep_memory, limit_memory, trim_memory
 from uls_data.errors import SourceError
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
@@ -215,6 +215,7 @@ def serve(pipe_fd: int, life_fd: int, stderr_fd: int | None) -> None:
             pipe.send((False, SourceError(said)))
         return
     limit_memory(limit_bytes)
+    keep_memory()
     if stderr_fd is not None:
         os.dup2(stderr_fd, 2)
         os.close(stderr_fd)
