@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from uls_data.manifest.arrays import arrow_array
+from uls_data.manifest.arrays import arrow_array, arrow_scalar, numpy_values
 from uls_data.manifest.schema import arrow_schema
 
 _SCORE = {"candidate": "ellipse", "measure": "dice", "value": 0.5}
@@ -54,6 +55,19 @@ def test_equal_to_arrows_own(column: str) -> None:
 def test_what_does_not_fit_is_refused(column: str, value: object) -> None:
     with pytest.raises((TypeError, ValueError, OverflowError)):
         arrow_array([None, value], arrow_schema().field(column).type)
+
+
+@pytest.mark.parametrize("kind", [pa.bool_(), pa.int32(), pa.int64(), pa.float64()])
+@pytest.mark.parametrize("start", [0, 3, 9])
+def test_numpy_values_are_arrows_own(kind: pa.DataType, start: int) -> None:
+    some = [value if kind != pa.bool_() else value % 3 == 0 for value in range(21)]
+    for values in (some, [*some, None, *some], []):
+        array = pa.array(values, kind)[start:]
+        filled = array.fill_null(arrow_scalar(kind.to_pandas_dtype()(0).item(), kind))
+        for given in (array, pa.chunked_array([array[:5], array[5:]])):
+            found = numpy_values(given)
+            assert np.array_equal(found, np.array(filled.to_pylist(), found.dtype))
+            assert found.dtype == kind.to_pandas_dtype()
 
 
 def test_pandas_is_not_loaded_to_write_a_manifest(tmp_path: Path) -> None:

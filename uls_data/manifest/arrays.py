@@ -9,9 +9,32 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 _NUMPY = {pa.int32(): "<i4", pa.int64(): "<i8", pa.float32(): "<f4", pa.float64(): "<f8"}
 _MOST_BYTES = (1 << 31) - 1
+
+
+def arrow_scalar(value: Any, kind: pa.DataType) -> pa.Scalar:
+    """One value, as `arrow_array` takes it: `pa.scalar` would load pandas too."""
+    return arrow_array([value], kind)[0]
+
+
+def numpy_values(array: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
+    """Booleans or numbers of an Arrow array, 0 where it is null; `to_numpy` would load pandas."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if array.null_count:
+        array = pc.fill_null(
+            array, arrow_scalar(False if array.type == pa.bool_() else 0, array.type)
+        )
+    here = slice(array.offset, array.offset + len(array))
+    buffer = array.buffers()[1] or b""
+    if array.type == pa.bool_():
+        bits = np.frombuffer(buffer, np.uint8)
+        return np.unpackbits(bits, count=here.stop, bitorder="little")[here].view(bool)
+    return np.frombuffer(buffer, array.type.to_pandas_dtype())[here]
 
 
 def arrow_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

@@ -218,7 +218,9 @@ def read_rows(
     """
     wanted = _known(columns)
     numbers = np.asarray(rows, np.int64)
-    tables = [arrow_schema().empty_table().select(wanted)]
+    # `empty_table`, and taking by numbers of NumPy, import pandas.
+    kinds = pa.schema([arrow_schema().field(name) for name in wanted])
+    tables = [pa.table([pa.nulls(0, kind) for kind in kinds.types], schema=kinds)]
     start = 0
     for path in manifest_files(paths):
         try:
@@ -229,7 +231,8 @@ def read_rows(
                     low, high = numbers.searchsorted([start, stop])
                     if low < high:
                         table = file.read_row_group(group, columns=there)
-                        table = table.take(numbers[low:high] - start)
+                        some = arrow_array((numbers[low:high] - start).tolist(), pa.int64())
+                        table = table.take(some)
                         tables.append(_completed(table, wanted))
                     start = stop
         except (pa.ArrowException, OSError) as error:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from uls_data.manifest.arrays import arrow_array, arrow_scalar, numpy_values
 from uls_data.manifest.patients import patient_space
 from uls_data.recipe import load_recipe, recipe_names
 
@@ -160,13 +161,15 @@ def hash_bytes(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 def _octets(column: pa.ChunkedArray | pa.Array, count: int) -> tuple[bytes, NDArray[np.bool_]]:
     """First digits of each hash, two a byte, and which rows have a hash."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    good = pc.fill_null(pc.equal(pc.binary_length(array), _SHA256_DIGITS), False)
-    text = array if good.false_count == 0 else pc.if_else(good, array, "0" * _SHA256_DIGITS)
+    whole = arrow_scalar(_SHA256_DIGITS, pa.int32())
+    good = pc.fill_null(pc.equal(pc.binary_length(array), whole), arrow_scalar(False, pa.bool_()))
+    none = arrow_scalar("0" * _SHA256_DIGITS, pa.string())
+    text = array if good.false_count == 0 else pc.if_else(good, array, none)
     offsets = np.frombuffer(text.buffers()[1], np.int32)[text.offset : text.offset + len(text) + 1]
     start, stop = (int(offsets[0]), int(offsets[-1])) if len(text) else (0, 0)
     letters = np.frombuffer(text.buffers()[2] or b"", np.uint8)[start:stop]
     letters = np.ascontiguousarray(letters.reshape(len(text), _SHA256_DIGITS)[:, :count])
-    there = np.array(good.to_numpy(zero_copy_only=False), bool)
+    there = numpy_values(good)
     # Hashes are written in small letters.
     if not (letters & np.uint8(0x60) == 0x40).any():
         try:
@@ -202,14 +205,14 @@ def words(column: pa.ChunkedArray, named: object = None) -> Numbers:
     keys = np.array([hash(word) & 0xFFFFFFFFFFFFFFFF for word in words], np.uint64)
     if not words:
         return np.zeros(len(column), np.uint64)
-    at = pc.fill_null(coded.indices, 0).to_numpy()
+    at = numpy_values(coded.indices)
     return _masked(keys[at], coded.indices)
 
 
 def _masked(keys: Numbers, array: pa.Array) -> Numbers:
     keys = np.maximum(keys, np.uint64(1))
     if array.null_count:
-        keys[np.array(array.is_null().to_numpy(zero_copy_only=False), bool)] = _ABSENT
+        keys[numpy_values(array.is_null())] = _ABSENT
     return keys
 
 
@@ -231,7 +234,8 @@ def _crosswalk() -> _Crosswalk:
     """Return published names, series and patients of the crosswalks of all shipped recipes."""
     rows = list(_entries())
     space, case, series, patient = (
-        words(pa.chunked_array([[row[at] for row in rows]], pa.string())) for at in range(4)
+        words(pa.chunked_array([arrow_array([row[at] for row in rows], pa.string())]))
+        for at in range(4)
     )
     scan, person = _pair(space, case), _pair(space, patient)
     by_scan, by_series = np.argsort(scan), np.argsort(series)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from uls_data.manifest.arrays import arrow_scalar, numpy_values
 from uls_data.manifest.parquet import count_rows, iterate_tables, manifest_files, read_rows
 from uls_data.manifest.row import Row
 from uls_data.outcome import Status
@@ -70,12 +71,23 @@ class Seen:
 
     def rows(self, which: Mask) -> Iterator[tuple[Row, list[str]]]:
         """Read some rows, and name the kinds of what they share with the model's."""
-        numbers = np.flatnonzero(which)
-        for start in range(0, len(numbers), _AT_A_TIME):
-            some = numbers[start : start + _AT_A_TIME]
+        for some in _numbers(which):
             rows = read_rows(self.files, some.tolist(), _SHOWN).to_pylist()
             for number, row in zip(some, rows, strict=True):
                 yield row, [kind for kind, found in self.kinds.items() if found[number]]
+
+
+def _numbers(which: Mask) -> Iterator[NDArray[np.intp]]:
+    """Numbers of rows, some at a time: those of all would take eight bytes a row."""
+    waiting = np.empty(0, np.intp)
+    for start in range(0, len(which), _ROWS_AT_A_TIME):
+        here = np.flatnonzero(which[start : start + _ROWS_AT_A_TIME]) + start
+        waiting = np.concatenate([waiting, here])
+        while len(waiting) >= _AT_A_TIME:
+            yield waiting[:_AT_A_TIME]
+            waiting = waiting[_AT_A_TIME:]
+    if len(waiting):
+        yield waiting
 
 
 def seen_by(passport: Passport, manifests: str | Path | Sequence[str | Path]) -> Seen:
@@ -99,7 +111,7 @@ def seen_by(passport: Passport, manifests: str | Path | Sequence[str | Path]) ->
     for table in _ahead(_tables(files)):
         here = slice(start, start + len(table))
         keys = keys_of(table)
-        ok[here] = np.array(pc.equal(table["status"], Status.OK.value), bool)
+        ok[here] = numpy_values(pc.equal(table["status"], _word(Status.OK.value)))
         unnamed[here] = keys.nameless
         for found in (ours, apart):
             found.look(keys, here)
@@ -132,13 +144,17 @@ def _of_model(passport: Passport) -> tuple[Known, Known, int]:
     nameless = 0
     for table in _ahead(passport.tables((*COLUMNS, "role", "stage"))):
         keys = keys_of(table)
-        of_training = np.array(pc.equal(table["role"], TRAINED), bool)
+        of_training = numpy_values(pc.equal(table["role"], _word(TRAINED)))
         if not of_training.all():
             others.append(keys.chosen(~of_training).compact())
             keys = keys.chosen(of_training)
         nameless += int(keys.nameless.sum())
         trained.append(keys.compact())
     return known(trained), known(others), nameless
+
+
+def _word(word: str) -> pa.Scalar:
+    return arrow_scalar(word, pa.string())
 
 
 class _Found:
