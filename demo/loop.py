@@ -1,7 +1,13 @@
-"""The model in the loop on hard made-up lesions, and what its masks are worth."""
+"""`python -m demo.loop FOLDER`: the model in the loop on hard made-up lesions.
+
+The part of `python -m demo` that trains networks, by itself: what are the masks worth that they
+make, and what the networks that learn from those?
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
@@ -20,8 +26,8 @@ ELLIPSOID, LINES = "the ellipsoid of the lines", "a teacher told the lines"
 def run_loop(folder: Path, workers: int, seed: int, say: Callable[[str], None]) -> list[str]:
     """Make two archives, build them, run the paper's Figure 3 on them, and score it.
 
-    Beside the loop, whose teachers see a click, a teacher is trained that is told the lines, and
-    a student that sees a click on its masks.
+    Beside the loop, whose teachers see a click, a teacher is trained that is told the lines (as
+    long, on the full masks alone), and a student that sees a click on its masks.
 
     Parameters
     ----------
@@ -66,7 +72,7 @@ def run_loop(folder: Path, workers: int, seed: int, say: Callable[[str], None]) 
         names = {str(row["voi_id"]) for row in trial.heldout()}
         students[before] = evaluate(examined, trial.full, vois=names).rows
         before = f"masks of {name}"
-    teacher = trial.network("teacher told the lines", prompted(demo_plan()), "jury", seed=seed)
+    teacher = trial.told("teacher told the lines", prompted(demo_plan()), seed)
     manifest, judged = trial.teach(teacher, "pseudo3d-r1")
     masks[LINES] = judged.rows
     kept.append(_kept(LINES, manifest, judged.rows))
@@ -94,3 +100,19 @@ def _kept(name: str, manifest: Path, scores: list[Record]) -> str:
     ]
     good, bad = (f"{len(part)} ({fmean(part):.3f})" if part else "0" for part in both)
     return f"  {name}: the filter keeps {good}, rejects {bad}"
+
+
+def main() -> int:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m demo.loop", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    given = vars(parser.parse_args())
+    for line in run_loop(**given, say=lambda text: print(text, flush=True)):
+        print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -55,7 +55,7 @@ def run(
     for seed in range(seeds):
         # The teacher that sees a click is the student of the 2D masks.
         click = trial.network(f"flat-{seed}", plan, "jury", seed=seed)
-        lines = trial.network(f"told-{seed}", prompted(plan), "jury", seed=seed)
+        lines = trial.told(f"told-{seed}", prompted(plan), seed)
         solid = trial.network(f"ellipsoid-{seed}", plan, "ellipsoid", seed=seed)
         trained = {FLAT: click, ELLIPSOID: solid}
         for name, teacher in ((CLICK, click), (LINES, lines)):

@@ -40,7 +40,8 @@ def demo_plan() -> Plan:
 
 def prompted(plan: Plan) -> Plan:
     """Return a plan for a teacher that is told the lines, with as many voxels to look at."""
-    told = {"name": f"{plan.name}-prompted", "prompt": Prompt()}
+    prompt = Prompt(channels=("radius", "key", "lines", "ends", "likeness"))
+    told = {"name": f"{plan.name}-prompted", "prompt": prompt}
     return plan.model_copy(update={**told, "crop": plan.network_shape, "pool": (1, 1, 1)})
 
 
@@ -100,6 +101,24 @@ class Trial:
         )
         self.say(f"  {name}: fine-tune on full masks")
         return train(self.full, folder / "model", init=first.model, **common).model
+
+    def told(self, name: str, plan: Plan, seed: int = 0) -> Path:
+        """Network that is told the lines, trained on full masks alone, for as many steps.
+
+        As `selftrain` trains such a teacher: it is told the 2D masks of measured lesions, so there
+        is nothing else for it to learn from them.
+        """
+        self.say(f"  {name}: train on full masks")
+        training = plan.training
+        return train(
+            self.full,
+            self.folder / "networks" / name / "model",
+            plan=plan,
+            epochs=training.epochs + training.fine_tune_epochs,
+            device="cpu",
+            seed=seed,
+            workers=self.workers,
+        ).model
 
     def teach(self, model: Path, layer: str) -> tuple[Path, VolumeEvaluation]:
         """Masks of a teacher: the manifest with those that are kept, and the scores of all."""

@@ -221,6 +221,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--tta", action="store_true")
     parser.add_argument("--key-slice", default="auto")
@@ -242,6 +243,7 @@ def main(arguments: list[str]) -> int:
                 seed=given.seed,
                 device=given.device,
                 workers=given.workers,
+                precision=given.precision,
                 progress=_told(given.steps),
             )
             print(report.validation, report.failed)

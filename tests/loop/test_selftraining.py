@@ -122,6 +122,11 @@ def test_a_student_that_sees_a_click_learns_from_a_teacher_that_is_told_the_line
     report = run(data, tmp_path, plan=longer, teacher=teacher, rounds=1, rule="mask_voxels > 0")
     (made,) = report.rounds
     assert made.teacher_prompt == "lines" and made.heldout == []
+    # It is told the 2D masks of the six, so it learned from the full masks alone.
+    (model,) = made.models
+    assert made.teacher_saw == 0
+    assert set(load_model(model).record["patients"]) == {f"s/p{n}" for n in range(3)}
+    assert load_model(model).record["steps"] == 2 * teacher.training.steps_per_epoch
     assert made.predicted["ok"] == made.filtered.kept == 7
     rows = load_manifest(tmp_path)
     assert set(rows["teacher_prompt"]) == {"lines"} and set(rows["layer"]) == {"pseudo3d-r1"}

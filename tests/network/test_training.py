@@ -127,6 +127,18 @@ def test_workers_and_cache_do_not_matter(vois: Path, model: Path, tmp_path: Path
     assert same(tmp_path, model)
 
 
+def test_precision_is_on_record(vois: Path, model: Path, tmp_path: Path) -> None:
+    assert run(vois, model, precision="float32").done == 9  # what a CPU does anyway
+    with pytest.raises(ModelError, match="another training"):
+        run(vois, model, precision="bfloat16")
+    run(vois, tmp_path, precision="bfloat16")
+    assert load_model(tmp_path).record["precision"] == "bfloat16"
+    half, full = weights(tmp_path), weights(model)
+    assert all(half[name].dtype == torch.float32 for name in half)
+    assert not same(tmp_path, model)
+    assert all(torch.allclose(half[name], full[name], atol=0.1) for name in full)
+
+
 def test_heldout_patients_are_on_record(vois: Path, model: Path, tmp_path: Path) -> None:
     record = load_model(model).record
     assert record["heldout_seen"] is False and record["include_heldout"] is False
@@ -178,6 +190,8 @@ def test_bad_files_do_not_stop_it(tmp_path: Path) -> None:
 def test_wrong_calls(vois: Path, tmp_path: Path) -> None:
     for options, words in [
         ({"device": "tpu"}, "expected auto, cpu or cuda"),
+        ({"precision": "int8"}, "expected one of auto, float32, bfloat16, float16"),
+        ({"precision": "float16"}, "training on a CPU takes float32 or bfloat16"),
         ({"epochs": 1, "steps": 1}, "not both"),
         ({"steps": 0}, "at least 1"),
         ({"weak": "maybe"}, "expected one of"),

@@ -24,7 +24,7 @@ precision_option = click.option(
     type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
     default="auto",
     show_default=True,
-    help="Precision of prediction; auto: bfloat16 on a GPU that has it, float16 on an older one, "
+    help="Precision of the network; auto: bfloat16 on a GPU that has it, float16 on an older one, "
     "float32 on a CPU.",
 )
 tta_option = click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.model_options import device_option, threads_option
+from uls_data.cli.model_options import device_option, precision_option, threads_option
 from uls_data.cli.output import failures, json_line, json_option, next_step, table
 from uls_data.cli.progress_bar import Progress
 from uls_data.errors import UlsDataError
@@ -69,6 +69,7 @@ Examples:
 @click.option(
     "--seed", default=0, show_default=True, help="Random seed for weights, order and augmentation."
 )
+@precision_option
 @threads_option
 @click.option("--dry-run", is_flag=True, help="Say what would be trained; write nothing.")
 @json_option

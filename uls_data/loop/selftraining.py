@@ -18,13 +18,15 @@ from uls_data.loop.rounds import LoopReport, Round
 from uls_data.loop.stage import Stage, Told
 from uls_data.manifest.parquet import write_manifest
 from uls_data.manifest.patients import patient_groups, patient_key
+from uls_data.network.device import Precision
 from uls_data.network.examples import find_vois, heldout_patients
-from uls_data.network.inference import Precision, Rule, Settings
+from uls_data.network.inference import Rule, Settings
 from uls_data.network.plan import ModelError, Plan, as_plan
 from uls_data.network.prediction import predict_vois
 from uls_data.network.prediction_report import PredictReport
 from uls_data.network.training import train
 from uls_data.network.voxels import Weak
+from uls_data.outcome import Supervision
 from uls_data.scoring.comparison import compare
 from uls_data.scoring.volumes import VolumeEvaluation, evaluate, evaluate_ellipsoids
 
@@ -58,7 +60,9 @@ def selftrain(
     """Pre-train on weak lesions, fine-tune on full masks, predict, filter, again.
 
     Round 1 pre-trains a network on the 2D masks, each later round a new one on the masks that the
-    round before kept (paper section 4.1, Figure 3; it has two networks). The same call continues
+    round before kept (paper section 4.1, Figure 3; it has two networks). A teacher that is told
+    the lines is told the 2D masks too, and would learn nothing else from them: in round 1 it
+    trains on full masks alone, for as many epochs as both trainings. The same call continues
     wherever an earlier one ended, after `kill -9` too, to the same files (on a CPU).
 
     OUT holds `manifest/pseudo3d-rN.parquet` and the labels of each round, `round-N/` with its
@@ -175,6 +179,7 @@ class _Loop:
         self.group_of = patient_groups([*rows, *weak_rows])
         self.full_patients = {patient_key(row) for row in rows}
         self.weak_patients = {patient_key(row) for row in weak_rows} - self.full_patients
+        self.flat = all(row["supervision"] == Supervision.WEAK_2D.value for row in weak_rows)
         self.folds: list[set[str]] = []
 
     def deal(self, folds: int) -> None:
@@ -275,6 +280,20 @@ class _Loop:
         common = {**self.training, "leave_out": fold | self.left_out}
         title = name.replace("round-", "round ").replace("/", ", ")
         seed = draw(1 << 31, self.seed, *_identity(name))
+        if plan.prompt is not None and self.flat and base == [self.weak]:
+            told = Told(self.stage(f"{title}: train"))
+            alone = train(
+                self.full,
+                folder / "model",
+                plan=plan,
+                epochs=plan.training.epochs + plan.training.fine_tune_epochs,
+                seed=seed,
+                **told.steps(),
+                **common,
+            )
+            told.end()
+            self.failed += alone.failed
+            return alone.model
         told = Told(self.stage(f"{title}: pre-train"))
         pretrained = train(
             base,

@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 
 from uls_data.network.architecture import deep_logits
 from uls_data.network.checkpoint import Model
+from uls_data.network.device import Precision, usable_precision
 from uls_data.network.fused import Replayed, fused_margin
 from uls_data.network.norm import keep_layout
 from uls_data.network.plan import ModelError
 from uls_data.network.voxels import VALID, Region, channels_of
 
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
-PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16", "float16")
 Rule = Literal["auto", "replace", "blend", "leave"]
 RULES: tuple[Rule, ...] = ("auto", "replace", "blend", "leave")
 Item = TypeVar("Item")
@@ -95,7 +94,7 @@ class Predictor:
     ) -> None:
         self.model, self.device = model, device
         self.on_gpu = device.type == "cuda"
-        self.precision = self._chosen(precision)
+        self.precision = usable_precision(precision, device)
         self._views = _MIRRORS if mirror else _MIRRORS[:1]
         self._count = len(self._views) * len(model.networks)
         dtype = getattr(torch, self.precision)
@@ -124,15 +123,6 @@ class Predictor:
             return logits[:, 1].float() - logits[:, 0].float()
 
         return margin
-
-    def _chosen(self, precision: Precision) -> str:
-        if precision not in PRECISIONS:
-            raise ModelError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
-        if precision != "auto":
-            return precision
-        if not self.on_gpu:
-            return "float32"
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
     def answers(
         self,

@@ -1,4 +1,4 @@
-"""One step of training: SGD as nnU-Net does it, mixed precision on a GPU."""
+"""One step of training: SGD as nnU-Net does it, in mixed precision on a GPU or if asked for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from uls_data.ids import draw
 from uls_data.network.architecture import build_network, deep_logits
 from uls_data.network.checkpoint import load_weights
+from uls_data.network.device import Precision, training_precision
 from uls_data.network.loss import deep_loss
 from uls_data.network.norm import keep_layout
 from uls_data.network.plan import Intensities, ModelError, Plan
@@ -35,6 +36,8 @@ class Learner:
         First learning rate.
     weights : dict, optional
         State of a network to start from.
+    precision : str
+        Of the convolutions; see `training_precision`. Weights and loss are float32.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Learner:
         steps: int,
         rate: float,
         weights: dict[str, Any] | None = None,
+        precision: Precision = "auto",
     ) -> None:
         if not isinstance(plan.intensities, Intensities):
             raise ModelError(f"plan {plan.name}: no intensities yet")
@@ -67,10 +71,10 @@ class Learner:
             weight_decay=training.weight_decay,
             nesterov=training.momentum > 0,
         )
+        chosen = training_precision(precision, device)
+        self._precision = None if chosen == "float32" else getattr(torch, chosen)
         # bfloat16 has float32's range; float16 needs its losses scaled.
-        half = self._on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False)
-        self._precision = torch.float16 if half else torch.bfloat16
-        self.scaler = torch.amp.GradScaler("cuda") if half else None
+        self.scaler = torch.amp.GradScaler("cuda") if chosen == "float16" else None
         self._augmentation: Augmentation | None = None
         if training.augment:
             from uls_data.network import augmentation  # MONAI takes seconds to load
@@ -107,7 +111,8 @@ class Learner:
         images, lesion, known = self._tensors(batch, step)
         self.optimizer.zero_grad(set_to_none=True)
         self.network.decoder.deep_supervision = True
-        with torch.autocast("cuda", self._precision) if self._on_gpu else nullcontext():
+        half = self._precision
+        with torch.autocast(self.device.type, half) if half is not None else nullcontext():
             outputs = deep_logits(self.network, self.plan, images)
         self.network.decoder.deep_supervision = False
         loss = deep_loss(outputs, lesion, known)

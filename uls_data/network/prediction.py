@@ -25,10 +25,10 @@ from uls_data.manifest.example import Example
 from uls_data.manifest.parquet import write_manifest
 from uls_data.manifest.row import Row
 from uls_data.network.checkpoint import Model, load_model
-from uls_data.network.device import usable_device
+from uls_data.network.device import Precision, usable_device
 from uls_data.network.drawn import respected, rule_of, votes
 from uls_data.network.examples import find_vois
-from uls_data.network.inference import Answer, Precision, Predictor, Rule, Settings
+from uls_data.network.inference import Answer, Predictor, Rule, Settings
 from uls_data.network.plan import VOI_ZYX, ModelError
 from uls_data.network.prediction_report import PredictReport
 from uls_data.network.progress import Progress

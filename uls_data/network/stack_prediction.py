@@ -14,8 +14,8 @@ from uls_data.errors import CaseError, ManifestError
 from uls_data.geometry import Triple
 from uls_data.manifest.row import Row
 from uls_data.network.checkpoint import load_model
-from uls_data.network.device import usable_device
-from uls_data.network.inference import Answer, Precision, Predictor
+from uls_data.network.device import Precision, usable_device
+from uls_data.network.inference import Answer, Predictor
 from uls_data.network.lesion import find_lesion
 from uls_data.network.plan import ModelError
 from uls_data.network.sampling import read_ahead

@@ -28,7 +28,7 @@ from uls_data.network.checkpoint import (
     write_model_files,
 )
 from uls_data.network.curves import Board, write_curves
-from uls_data.network.device import usable_device
+from uls_data.network.device import Precision, training_precision, usable_device
 from uls_data.network.examples import Examples, find_examples, split_by
 from uls_data.network.learner import Learner
 from uls_data.network.plan import Intensities, ModelError, Plan, as_plan
@@ -55,6 +55,7 @@ def train(
     steps: int | None = None,
     seed: int = 0,
     workers: int = 2,
+    precision: Precision = "auto",
     dry_run: bool = False,
     started: Callable[[int, int], None] | None = None,
     progress: Callable[[int, float], None] | None = None,
@@ -82,6 +83,9 @@ def train(
         Instead of the plan's length; not both.
     workers : int
         Threads that read ahead.
+    precision : str
+        `auto` (float32 on a CPU), `float32`, `bfloat16` or `float16` (GPU only). On a CPU that
+        multiplies bfloat16 matrices (AMX), `bfloat16` halves the time of a step.
     dry_run : bool
         Only say what would be trained; nothing is touched.
     started : callable, optional
@@ -114,6 +118,10 @@ def train(
         "include_heldout": include_heldout,
         **_seen(found, start),
     }
+    where = usable_device(device)
+    numbers = training_precision(precision, where)
+    if numbers != training_precision("auto", where):
+        record["precision"] = numbers
     record["request"] = hash_of(
         [
             chosen.model_dump_json(exclude={"prompt"} if chosen.prompt is None else None),
@@ -123,7 +131,7 @@ def train(
     )
     record["software_version"] = __version__
     given = Given(manifests, found, layers, init)
-    run = _Run(Path(out), chosen, start, found, record, given, usable_device(device))
+    run = _Run(Path(out), chosen, start, found, record, given, where)
     if dry_run:
         run.resume()
         return run.report()
@@ -263,7 +271,15 @@ class _Run:
         if last is not None:
             weights = last["network_weights"]
         seed = int(self.record["seed"])
-        self.learner = Learner(self.plan, self.device, seed, self.total, rate, weights)
+        self.learner = Learner(
+            self.plan,
+            self.device,
+            seed,
+            self.total,
+            rate,
+            weights,
+            self.record.get("precision", "auto"),
+        )
         if last is not None:
             self.learner.resume(last)
         write_model_files(self.folder, self.plan, len(self.found.train))
