@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 _NUMPY = {pa.int32(): "<i4", pa.int64(): "<i8", pa.float32(): "<f4", pa.float64(): "<f8"}
@@ -26,9 +25,8 @@ def numpy_values(array: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     if array.null_count:
-        array = pc.fill_null(
-            array, arrow_scalar(False if array.type == pa.bool_() else 0, array.type)
-        )
+        empty = arrow_scalar(False if array.type == pa.bool_() else 0, array.type)
+        array = array.fill_null(empty)
     here = slice(array.offset, array.offset + len(array))
     buffer = array.buffers()[1] or b""
     if array.type == pa.bool_():
