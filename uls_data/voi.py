@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
-from uls_data.geometry import Triple
+from uls_data.geometry import Triple, fill_outside
 from uls_data.outcome import Flag, Reason
 from uls_data.volumes.nifti_header import room_for
 from uls_data.volumes.volume import Volume
@@ -154,7 +154,8 @@ def cut_image(scan: Volume, box: Box, pad_value_hu: int | None = None) -> VoiIma
         # Whatever wraps around on the way: both ends of the range are known to fit.
         inside += np.array(shift).astype(inside.dtype)
     if padded:
-        _pad(voxels, box, pad)
+        # The last axis is the slowest in memory.
+        fill_outside(voxels.T, box.inside[::-1], pad)
     return VoiImage(voxels, pad, low, high, (lowest, highest), flags)
 
 
@@ -163,16 +164,6 @@ def _whole_shift(scan: Volume, dtype: np.dtype[Any]) -> int | None:
     simple = dtype.kind in "iu" and dtype.itemsize == 2 and scan.slope == 1
     simple = simple and scan.intercept.is_integer() and abs(scan.intercept) < 1 << 20
     return int(scan.intercept) if simple else None
-
-
-def _pad(voxels: NDArray[np.signedinteger], box: Box, value: int) -> None:
-    """Fill what lies around the scan, no voxel twice."""
-    left: list[slice] = [slice(None)] * 3
-    for axis in (2, 1, 0):  # the last is slowest in memory
-        inside = box.inside[axis]
-        for part in (slice(0, inside.start), slice(inside.stop, None)):
-            voxels[(*left[:axis], part, *left[axis + 1 :])] = value
-        left[axis] = inside
 
 
 def hounsfield(

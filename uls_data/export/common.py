@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from uls_data.errors import CaseError, SourceError
+from uls_data.errors import CaseError, ManifestError, SourceError
+from uls_data.ids import is_file_name
 from uls_data.io import remove_temporaries
 from uls_data.manifest.choice import best
 from uls_data.manifest.example import Example
@@ -20,6 +21,17 @@ def failure(example: Example, error: CaseError) -> dict[str, Any]:
         "reason": error.reason.value,
         "detail": error.detail,
     }
+
+
+def check_name(name: str | None, what: str) -> None:
+    """Refuse a name of a manifest that no file can have; `what` it names.
+
+    Raises
+    ------
+    ManifestError
+    """
+    if not is_file_name(name):
+        raise ManifestError(f"{name!r} is not a valid name of a {what}")
 
 
 def best_of(masks: list[Example]) -> Example:

@@ -128,10 +128,8 @@ def export_croissant(
         Nothing to train on, a fold without a patient, files of another export in the folder, or
         it cannot be written.
     """
-    dataset, to = (
-        choose(manifest, layers=layers, certified=certified, weak=weak, folds=folds),
-        Path(to),
-    )
+    dataset = choose(manifest, layers=layers, certified=certified, weak=weak, folds=folds)
+    to = Path(to)
     parts = {"train": dataset.train, "heldout": dataset.heldout}
     if started is not None:
         started(sum(map(len, parts.values())))

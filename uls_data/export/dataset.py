@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.errors import ManifestError, SourceError
-from uls_data.ids import draw, is_file_name
+from uls_data.export.common import check_name
+from uls_data.ids import draw
 from uls_data.manifest.example import Example
 from uls_data.manifest.patients import patient_groups, patient_key
 from uls_data.manifest.row import Row
@@ -152,8 +153,7 @@ def choose(
         parts.append(full)
     names = Counter(example.row["voi_id"] for part in parts for example in part)
     for name in names:
-        if not is_file_name(name):
-            raise ManifestError(f"{name!r} is not a valid name of a VOI")
+        check_name(name, "VOI")
     name, count = max(names.items(), key=lambda item: item[1], default=("", 0))
     if count > 1:
         raise ManifestError(f"{count} rows are called {name}: say --layer, or export them apart")

@@ -19,7 +19,7 @@ from typing import Any
 
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import ManifestError, SourceError
-from uls_data.export.common import writing_to
+from uls_data.export.common import check_name, writing_to
 from uls_data.export.sample import inputs_of
 from uls_data.export.scan_arrays import (
     Place,
@@ -31,7 +31,7 @@ from uls_data.export.scan_arrays import (
     need_bytes,
     store_scan,
 )
-from uls_data.ids import LAYER_NAME, hash_of, is_file_name
+from uls_data.ids import LAYER_NAME, hash_of
 from uls_data.io import TEMPORARY_PREFIX, remove_temporaries, sha256_file, write_bytes
 from uls_data.io.journal import Journal
 from uls_data.io.lock import LOCK, locked
@@ -142,10 +142,10 @@ def _tasks(examples: Sequence[Example], to: Path) -> list[ScanTask]:
     vois: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for example in sorted(examples, key=lambda e: row_key(e.row)):
         row = example.row
-        _check_name(str(row["source"]), "source")
+        check_name(str(row["source"]), "source")
         if row["status"] != Status.OK or (row["image_path"] is None and row["label_path"] is None):
             continue
-        _check_name(str(row["voi_id"]), "VOI")
+        check_name(str(row["voi_id"]), "VOI")
         if row["label_path"] is not None and not LAYER_NAME.fullmatch(str(row["layer"])):
             raise ManifestError(f"{row['voi_id']}: {row['layer']!r} is not a valid layer name")
         voi = voi_of(row)
@@ -161,11 +161,6 @@ def _tasks(examples: Sequence[Example], to: Path) -> list[ScanTask]:
 
 def _name(row: Row) -> str:
     return f"{row['source']}/{row['voi_id']}"
-
-
-def _check_name(name: str, what: str) -> None:
-    if not is_file_name(name):
-        raise ManifestError(f"{name!r} is not a valid name of a {what}")
 
 
 def _files(tasks: Sequence[ScanTask]) -> set[str]:

@@ -75,10 +75,8 @@ def export_webdataset(
     """
     if shard_size < 1:
         raise SourceError(f"--shard-size {shard_size}: expected 1 or more")
-    dataset, to = (
-        choose(manifest, layers=layers, certified=certified, weak=weak, folds=folds),
-        Path(to),
-    )
+    dataset = choose(manifest, layers=layers, certified=certified, weak=weak, folds=folds)
+    to = Path(to)
     if started is not None:
         started(len(dataset.train) + len(dataset.heldout))
     shards = dict(_shards(dataset, shard_size))

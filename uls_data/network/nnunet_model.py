@@ -25,7 +25,7 @@ _MADE_OF: dict[str, set[str | None]] = {
 # nnU-Net has it from 2.6.2 on. Older versions train without it, and refuse to predict from files
 # rather than resample them: `spacing` is not that of the VOIs.
 _RESAMPLING = "no_resampling_hack"
-# Every version has it. Predictions have the size of their images, which it leaves as they are.
+# All versions have this one. Predictions already have the size of their images: it changes nothing.
 _BACK = "resample_data_or_seg_to_shape"
 _BACK_KWARGS = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
 _MAXIMUM_BYTES = 1 << 26
