@@ -40,9 +40,10 @@ def run_on_cluster(
     from distributed import Client
     from distributed.comm import resolve_address
 
+    # What they tell of lost connections is said here, once, in plain words.
     for name in ("distributed", "distributed.client", "distributed.core", "tornado"):
-        # What they tell of lost connections is said here, once, in plain words.
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").addFilter(_tells_more)
     try:
         # A client made with an address of no known kind would keep this process from ending.
         resolve_address(address)
@@ -56,6 +57,12 @@ def run_on_cluster(
         yield from flow.results()
     finally:
         flow.end()
+
+
+def _tells_more(record: logging.LogRecord) -> bool:
+    """Keep back the traceback of a question that a lost scheduler left without an answer."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, OSError) or type(error).__module__.startswith("distributed"))
 
 
 def _died(times: int) -> str:
