@@ -109,9 +109,17 @@ def iterate_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[R
 
 
 def iterate_tables(
-    path: Path, columns: Sequence[str] | None = None, rows: int = _ROWS_PER_GROUP
+    path: Path,
+    columns: Sequence[str] | None = None,
+    rows: int = _ROWS_PER_GROUP,
+    coded: Sequence[str] = (),
 ) -> Iterator[pa.Table]:
     """Rows of one manifest as Arrow tables of so many rows, in its order.
+
+    Parameters
+    ----------
+    coded : sequence of str
+        Columns of text to give as codes and their dictionary, which are quicker to read.
 
     Raises
     ------
@@ -119,11 +127,20 @@ def iterate_tables(
         Not a readable manifest.
     """
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        # Buffers filled ahead would be those of the whole file.
+        with pq.ParquetFile(
+            path, page_checksum_verification=True, pre_buffer=False, read_dictionary=list(coded)
+        ) as file:
             wanted = columns or arrow_schema().names
-            there = _check_schema(file.schema_arrow, path, wanted)
-            for batch in file.iter_batches(batch_size=rows, columns=there):
-                yield _completed(pa.Table.from_batches([batch]), wanted)
+            stored = file.metadata.schema.to_arrow_schema()
+            there = _check_schema(stored, path, wanted)
+            # A batch ends with its row group at the latest.
+            batches = file.iter_batches(batch_size=rows, columns=there)
+            for batch in batches:
+                some = [batch]
+                while sum(map(len, some)) < rows and (more := next(batches, None)) is not None:
+                    some.append(more)
+                yield _completed(pa.Table.from_batches(some), wanted)
     except (pa.ArrowException, OSError) as error:
         raise ManifestError(f"{path}: not a readable manifest: {error}") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binascii import unhexlify
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cache
 
@@ -17,10 +17,8 @@ from uls_data.manifest.patients import patient_space
 from uls_data.recipe import load_recipe, recipe_names
 
 # Columns of manifest and passport that say which image a row shows, and of whom.
-COLUMNS = (
-    *("image_sha256", "image_voxels_sha256", "image_source_sha256", "series_instance_uid"),
-    *("source", "case_id", "patient_id"),
-)
+TEXTS = ("series_instance_uid", "source", "case_id", "patient_id")
+COLUMNS = ("image_sha256", "image_voxels_sha256", "image_source_sha256", *TEXTS)
 Numbers = NDArray[np.uint64]
 # 64 bits are enough: of five million rows compared with five million others, two different ones
 # have equal keys in about one of 700,000 such comparisons.
@@ -31,6 +29,8 @@ _NO_DIGIT = 255
 _DIGITS = np.full(256, _NO_DIGIT, np.uint8)
 _DIGITS[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
 _SHA256_DIGITS = 64
+# How many keys one may be behind the first with its leading bits before that place is searched for.
+_LOOKS = 16
 
 
 @dataclass(frozen=True)
@@ -72,24 +72,73 @@ class Keys:
         return Keys(*(keys[keys != _ABSENT] for keys in found))
 
 
+class Index:
+    """Keys to look among.
+
+    Keys are spread evenly, so their leading bits tell where in the order one must be: that takes
+    one look where a binary search takes twenty, each of which waits for memory.
+
+    Parameters
+    ----------
+    parts : list of ndarray of uint64
+        Keys, with repeats and missing ones. The list is emptied: they are many.
+    """
+
+    def __init__(self, parts: list[Numbers]) -> None:
+        keys = np.concatenate([np.empty(0, np.uint64), *parts])
+        parts.clear()
+        keys.sort()
+        first = keys != _ABSENT
+        first[1:] &= keys[1:] != keys[:-1]
+        self._keys: Numbers = keys[first]
+        bits = max(1, len(self._keys).bit_length() - 1)
+        self._shift = np.uint64(64 - bits)
+        leading = (self._keys >> self._shift).view(np.int64)
+        counts = np.bincount(leading, minlength=1 << bits)
+        self._starts = (np.cumsum(counts) - counts).astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def has(self, keys: Numbers) -> NDArray[np.bool_]:
+        """Whether each key is there; a missing one is not."""
+        if not len(self._keys):
+            return np.zeros(len(keys), bool)
+        words, rows = runs(keys)
+        last = len(self._keys) - 1
+        at = np.minimum(self._starts[words >> self._shift], last)
+        found = self._keys[at]
+        left = np.flatnonzero((found < words) & (at < last))
+        for _ in range(_LOOKS):
+            if not len(left):
+                break
+            at[left] += 1
+            found[left] = self._keys[at[left]]
+            left = left[(found[left] < words[left]) & (at[left] < last)]
+        if len(left):  # keys that are not spread evenly
+            place = np.minimum(np.searchsorted(self._keys, words[left]), last)
+            found[left] = self._keys[place]
+        return np.asarray((found == words)[rows])
+
+
 @dataclass(frozen=True)
 class Known:
-    """Keys to look among: each once and in order, none missing.
+    """Keys to look among.
 
     Attributes
     ----------
-    file, voxels, scan_file, series, scan : ndarray of uint64
+    file, voxels, scan_file, series, scan : Index
         As of `Keys`.
-    people : ndarray of uint64
+    people : Index
         Patients, by rows and by crosswalks.
     """
 
-    file: Numbers
-    voxels: Numbers
-    scan_file: Numbers
-    series: Numbers
-    scan: Numbers
-    people: Numbers
+    file: Index
+    voxels: Index
+    scan_file: Index
+    series: Index
+    scan: Index
+    people: Index
 
     def __bool__(self) -> bool:
         return any(len(getattr(self, field.name)) for field in fields(self))
@@ -103,18 +152,7 @@ def known(parts: list[Keys]) -> Known:
         for name, of in lists.items():
             of += [part.patient, part.listed] if name == "people" else [getattr(part, name)]
         del part
-    return Known(**{name: joined(lists.pop(name)) for name in list(lists)})
-
-
-def joined(parts: list[Numbers]) -> Numbers:
-    """Keys of several lists, each once and in order, without missing ones."""
-    keys = np.concatenate([np.empty(0, np.uint64), *parts])
-    parts.clear()
-    keys.sort()
-    first = keys != _ABSENT
-    first[1:] &= keys[1:] != keys[:-1]
-    found: Numbers = keys[first]
-    return found
+    return Known(**{name: Index(lists.pop(name)) for name in list(lists)})
 
 
 def runs(keys: Numbers) -> tuple[Numbers, NDArray[np.intp]]:
@@ -196,17 +234,22 @@ def _digests(column: pa.ChunkedArray) -> Numbers:
     return _masked(keys, array)
 
 
-def words(column: pa.ChunkedArray, named: object = None) -> Numbers:
+def words(column: pa.ChunkedArray, named: Callable[[str], str] | None = None) -> Numbers:
     """Key of each word of a column of text; 0 for null. Equal words have one, in this process."""
-    coded = column.combine_chunks().dictionary_encode()
-    words = coded.dictionary.to_pylist()
-    if callable(named):
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    # Part by part: merging dictionaries takes longer than hashing all their words.
+    return np.concatenate([np.empty(0, np.uint64), *(_coded(p, named) for p in column.chunks)])
+
+
+def _coded(part: pa.DictionaryArray, named: Callable[[str], str] | None) -> Numbers:
+    words = part.dictionary.to_pylist()
+    if not words:
+        return np.zeros(len(part), np.uint64)
+    if named is not None:
         words = [named(word) for word in words]
     keys = np.array([hash(word) & 0xFFFFFFFFFFFFFFFF for word in words], np.uint64)
-    if not words:
-        return np.zeros(len(column), np.uint64)
-    at = numpy_values(coded.indices)
-    return _masked(keys[at], coded.indices)
+    return _masked(keys[numpy_values(part.indices)], part.indices)
 
 
 def _masked(keys: Numbers, array: pa.Array) -> Numbers:

@@ -17,7 +17,7 @@ from uls_data.manifest.parquet import count_rows, iterate_tables, manifest_files
 from uls_data.manifest.row import Row
 from uls_data.outcome import Status
 from uls_data.passports.document import TRAINED, Passport
-from uls_data.passports.keys import COLUMNS, Keys, Known, Numbers, joined, keys_of, known, runs
+from uls_data.passports.keys import COLUMNS, TEXTS, Index, Keys, Known, keys_of, known, runs
 
 SAME_FILE, SAME_VOXELS, SAME_SERIES, SAME_PATIENT = (
     *("same_file", "same_voxels", "same_series", "same_patient"),
@@ -126,7 +126,7 @@ def seen_by(passport: Passport, manifests: str | Path | Sequence[str | Path]) ->
 
 def _tables(files: Sequence[Path]) -> Iterator[pa.Table]:
     for file in files:
-        yield from iterate_tables(file, (*COLUMNS, "status"), _ROWS_AT_A_TIME)
+        yield from iterate_tables(file, (*COLUMNS, "status"), _ROWS_AT_A_TIME, TEXTS)
 
 
 def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -142,7 +142,7 @@ def _of_model(passport: Passport) -> tuple[Known, Known, int]:
     """Keys of what trained it, of what it held or left out, and how many of it have but a name."""
     trained, others = [], []
     nameless = 0
-    for table in _ahead(passport.tables((*COLUMNS, "role", "stage"))):
+    for table in _ahead(passport.tables((*COLUMNS, "role", "stage"), TEXTS)):
         keys = keys_of(table)
         of_training = numpy_values(pc.equal(table["role"], _word(TRAINED)))
         if not of_training.all():
@@ -170,14 +170,12 @@ class _Found:
         if not self._known:
             return
         of, masks = self._known, self._masks
-        masks[SAME_FILE][here] = _among(keys.file, of.file)
-        masks[SAME_VOXELS][here] = _among(keys.voxels, of.voxels)
+        masks[SAME_FILE][here] = of.file.has(keys.file)
+        masks[SAME_VOXELS][here] = of.voxels.has(keys.voxels)
         masks[SAME_SERIES][here] = (
-            _among(keys.scan_file, of.scan_file)
-            | _among(keys.series, of.series)
-            | _among(keys.scan, of.scan)
+            of.scan_file.has(keys.scan_file) | of.series.has(keys.series) | of.scan.has(keys.scan)
         )
-        masks[SAME_PATIENT][here] = _among(keys.patient, of.people) | _among(keys.listed, of.people)
+        masks[SAME_PATIENT][here] = of.people.has(keys.patient) | of.people.has(keys.listed)
         self._patient[here] = keys.patient
 
     def kinds(self, rows: Mask) -> dict[str, Mask]:
@@ -188,25 +186,10 @@ class _Found:
         found = {kind: mask & rows for kind, mask in self._masks.items()}
         matched = found[SAME_FILE] | found[SAME_VOXELS] | found[SAME_SERIES]
         if matched.any():
-            people = joined([self._patient[matched]])
+            people = Index([runs(self._patient[matched])[0]])
             whose = np.zeros_like(matched)
             for start in range(0, len(rows), _ROWS_AT_A_TIME):
                 some = slice(start, start + _ROWS_AT_A_TIME)
-                whose[some] = _among(self._patient[some], people)
+                whose[some] = people.has(self._patient[some])
             found[SAME_PATIENT] |= rows & (matched | whose)
         return found
-
-
-def _among(keys: Numbers, table: Numbers) -> Mask:
-    """Whether each key is one of a table in order; a missing one is not."""
-    if not len(table):
-        return np.zeros(len(keys), bool)
-    words, at = runs(keys)
-    # In order: a search at random would wait for memory at every step.
-    order = np.argsort(words)
-    words = words[order]
-    place = np.minimum(np.searchsorted(table, words), len(table) - 1)
-    there = np.empty(len(words), bool)
-    there[order] = table[place] == words
-    found: Mask = there[at]
-    return found
