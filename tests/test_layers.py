@@ -51,7 +51,7 @@ ONLY = {
     "skimage": {"pseudomask"},
     "torch": {"network"},
     "triton": {"network"},
-    "monai": {"network"},
+    "monai": set[str](),
     "dynamic_network_architectures": {"network"},
     "onnxruntime": {"ensemble"},
     "blosc2": {"volumes"},

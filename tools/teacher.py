@@ -12,7 +12,8 @@ per patient holds `CT_image.nii.gz` and `CT_mask.nii.gz`.
 
 Models are independent of each other: train on another machine, bring OUT/models/ back, score.
 With `build --made-up 160` there are made-up lesions too (`tools/madeup.py`), and `train --made-up`
-learns from both; `--init OUT/models/seed0` starts from another training.
+learns from both; `--init OUT/models/seed0` starts from another training. `train --all` learns
+from the even-numbered patients too, for scores on other sets (`tools/elsewhere.py`).
 """
 
 from __future__ import annotations
@@ -218,6 +219,9 @@ def main(arguments: list[str]) -> int:
         default=0,
         help="build: so many made-up lesions; train: learn from them too.",
     )
+    parser.add_argument(
+        "--all", action="store_true", help="train: even-numbered patients too, for other sets."
+    )
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
@@ -239,6 +243,7 @@ def main(arguments: list[str]) -> int:
                 given.to / "models" / name,
                 plan=plan_of(given.plan),
                 init=given.init,
+                include_heldout=given.all,
                 steps=given.steps,
                 seed=given.seed,
                 device=given.device,

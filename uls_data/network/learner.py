@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from uls_data.ids import draw
 from uls_data.network.architecture import build_network, deep_logits
+from uls_data.network.augmentation import Augmentation
 from uls_data.network.checkpoint import load_weights
 from uls_data.network.device import Precision, training_precision
 from uls_data.network.loss import deep_loss
 from uls_data.network.norm import keep_layout
 from uls_data.network.plan import Intensities, ModelError, Plan
 from uls_data.network.voxels import LESION, SUPERVISED, Region, channels_of
-
-if TYPE_CHECKING:
-    from uls_data.network.augmentation import Augmentation
 
 
 class Learner:
@@ -77,10 +75,8 @@ class Learner:
         self.scaler = torch.amp.GradScaler("cuda") if chosen == "float16" else None
         self._augmentation: Augmentation | None = None
         if training.augment:
-            from uls_data.network import augmentation  # MONAI takes seconds to load
-
             also = {} if plan.prompt is None else {"prompt": "bilinear"}
-            self._augmentation = augmentation.Augmentation(also)
+            self._augmentation = Augmentation(also)
 
     def resume(self, checkpoint: dict[str, Any]) -> None:
         """Take momentum and loss scale over from a checkpoint of the same training."""

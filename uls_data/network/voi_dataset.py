@@ -15,6 +15,7 @@ from uls_data.errors import ManifestError
 from uls_data.geometry import Triple, fill_outside
 from uls_data.ids import draw
 from uls_data.manifest.row import Row
+from uls_data.network.augmentation import Augmentation
 from uls_data.network.examples import find_examples
 from uls_data.network.plan import VOI_ZYX
 from uls_data.network.sampling import other_click
@@ -106,8 +107,6 @@ class VoiDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is unt
         self.window_hu, self.epoch = window_hu, 0
         self._augmentation: Any = None
         if augment:
-            from uls_data.network.augmentation import Augmentation  # MONAI takes seconds to load
-
             self._augmentation = Augmentation(also={"valid": "nearest"})
         self._margin: Triple = tuple(n // 4 if reclick else 0 for n in crop)  # type: ignore[assignment]
         self._shape: Triple = tuple(  # type: ignore[assignment]

