@@ -1,4 +1,4 @@
-"""Make the jury's `network.json` and `quality.json` again, from public CT and made-up lesions.
+"""Fit a `network.json` and a `quality.json` for the jury, from public CT and made-up lesions.
 
     python -m tools.fit_jury DATA --to FOLDER --workers 3
 
@@ -9,6 +9,7 @@ from masks by networks that did not see their patient (FOLDS parts), and from ma
 An interrupted run continues after the last fit. Draws depend only on the identity of what they
 are for, so the same command writes the same bytes, for any number of workers; with another
 numpy, or on another kind of processor, sums round differently and last digits differ.
+The files in the package are older than this driver: it cannot write them again to the byte.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The shipped network and calibration can be fitted again, to the same bytes."""
+"""Fitting a network and a calibration for the jury: the same command writes the same bytes."""
 
 from __future__ import annotations
 
