@@ -26,6 +26,8 @@ from uls_data.errors import SourceError
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _END_S = 5.0
 _MOST_SAID = 1 << 16
+# numpy's pool of threads for large matrices, which no task has, takes 40 ms to start.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 # By this a worker is known among the processes of a machine.
 _START = (
     "import sys; sys.path[:] = {path!r}; from uls_data.engine.process import serve; "
@@ -82,6 +84,7 @@ class Worker:
                     stdin=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
                     pass_fds=handed,
+                    env={**_ONE_THREAD, **os.environ},
                 )
         except OSError:
             self.pipe.close()
