@@ -176,7 +176,7 @@ def test_labels_alone_have_the_same_lesions_and_grid(archive: Path) -> None:
             assert np.array_equal(bare.reference.affine, full.reference.affine)
             assert bare.flags == full.flags
             for one, other in zip(bare.lesions, full.lesions, strict=True):
-                assert replace(one, voxels=other.voxels) == other
+                assert replace(one, voxels=None) == replace(other, voxels=None)
 
 
 def test_the_published_archive_has_the_first_row_of_a_key_slice(archive: Path) -> None:

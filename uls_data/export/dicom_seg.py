@@ -28,6 +28,7 @@ from uls_data.export.common import best_of, failure, writing_to
 from uls_data.geometry import Triple
 from uls_data.ids import hash_of, readable
 from uls_data.io import write_bytes
+from uls_data.io.links import real_path
 from uls_data.manifest.by_axis import origin_of
 from uls_data.manifest.choice import ANNOTATED, CORRECTED, Choice, is_of, lesion_of, voi_of
 from uls_data.manifest.example import Example, read_examples
@@ -192,7 +193,12 @@ def _drawn_on(lesions: Sequence[Example], raw: Path) -> DrawnOn | None:
     def named() -> NamedSlices:
         found = NamedSlices()
         for one in sorted(objects):
-            if not (raw / one).resolve().is_relative_to(raw.resolve()):
+            try:
+                inside = real_path(raw / one).is_relative_to(raw.resolve())
+            except OSError as error:
+                detail = f"{readable(one)}: {error.strerror}"
+                raise CaseError(Reason.UNREADABLE, detail) from error
+            if not inside:
                 raise CaseError(Reason.PATH_LEAVES_ROOT, f"{readable(one)}: not below --raw")
             found |= slices_named(raw / one, kind_of(raw / one))
         return found

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from uls_data.errors import CaseError
 from uls_data.ids import readable
+from uls_data.io.links import real_path
 from uls_data.mining.docx import docx_text
 from uls_data.mining.hl7 import is_hl7, messages
 from uls_data.outcome import Reason
@@ -67,15 +68,15 @@ def read_reports(path: Path, root: Path) -> list[str]:
 
 def _bytes(path: Path, root: Path, name: str) -> bytes:
     try:
-        if not path.resolve().is_relative_to(root.resolve()):
+        if not real_path(path).is_relative_to(root.resolve()):
             raise CaseError(
                 Reason.PATH_LEAVES_ROOT, f"{name}: a link out of the folder; copy the file into it"
             )
         check_file(path)
         with path.open("rb") as file:
             data = file.read(MAXIMUM_BYTES + 1)
-    except (OSError, RuntimeError) as error:
-        what = getattr(error, "strerror", None) or type(error).__name__
+    except OSError as error:
+        what = error.strerror or type(error).__name__
         raise CaseError(Reason.IO_ERROR, f"{name}: {what}") from error
     if len(data) > MAXIMUM_BYTES:
         raise CaseError(Reason.TOO_LARGE, f"{name}: expected at most {MAXIMUM_BYTES:,} bytes")

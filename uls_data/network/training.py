@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from uls_data._version import __version__
@@ -339,7 +340,7 @@ class _Run:
         training = self.plan.training
         number = -(-self.step // training.steps_per_epoch)
         last = self.step == self.total
-        loss = sum(losses) / len(losses)
+        loss = fmean(losses)
         at = {"epoch": number, "step": self.step}
         rate = float(self.learner.optimizer.param_groups[0]["lr"])
         self.epochs.append({**at, "learning_rate": rate, "loss": loss, "seconds": seconds})

@@ -14,6 +14,7 @@ from uls_data.factory import BuildReport, build
 from uls_data.factory.state import State
 from uls_data.geometry import spacing_mm
 from uls_data.io import sha256_file, sha256_voxels
+from uls_data.io.links import real_path
 from uls_data.manifest.parquet import write_manifest
 from uls_data.manifest.row import Column, Row
 from uls_data.outcome import Reason, Status
@@ -131,7 +132,12 @@ def _compare_file(link: Link, raw: Path) -> None:
     if name is None:
         return
     path = raw / name
-    if not path.resolve().is_relative_to(raw.resolve()):
+    try:
+        inside = real_path(path).is_relative_to(raw.resolve())
+    except OSError as error:
+        link.differs(f"{name} cannot be read: {error.strerror}")
+        return
+    if not inside:
         link.differs(f"{name} leads out of the raw root")
     elif not path.exists():
         link.differs(f"{name} is not below the raw root")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from uls_data.errors import CaseError
 from uls_data.ids import readable
+from uls_data.io.links import real_path
 from uls_data.outcome import Flag, Reason
 from uls_data.sources.measurement import Measurement, StackSpec
 
@@ -91,8 +92,8 @@ def check_inside(path: Path, root: Path) -> None:
     """
     name = readable(path.as_posix())
     try:
-        inside = (root / path).resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError) as error:
+        inside = real_path(root / path).is_relative_to(root.resolve())
+    except OSError as error:
         detail = f"{name} is a link that leads back to itself"
         raise CaseError(Reason.UNREADABLE, detail) from error
     if not inside:

@@ -18,6 +18,7 @@ from uls_data.dicom.stack import ACCEPTED
 from uls_data.errors import CaseError, ManifestError, SourceError
 from uls_data.geometry import axis_codes, spacing_mm
 from uls_data.ids import REQUEST
+from uls_data.io.links import real_path
 from uls_data.manifest.parquet import manifest_files
 from uls_data.manifest.query import query_pieces
 from uls_data.manifest.row import Row
@@ -195,9 +196,9 @@ class AskedLesions:
             detail = "the build did not look at the image (--labels-only); build without that"
             raise CaseError(Reason.IMAGE_MISSING, detail)
         try:
-            folder = (self.raw / image_source).resolve()
+            folder = real_path(self.raw / image_source)
             inside, there = folder.is_relative_to(self.raw), folder.is_dir()
-        except (OSError, ValueError, RuntimeError):
+        except (OSError, ValueError):
             inside = there = False
         if not (inside and there):
             detail = f"{image_source}: no such folder below --draw; was the build of another one?"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError, ManifestError
 from uls_data.geometry import Triple, bounding_box
 from uls_data.io import sha256_voxels
+from uls_data.io.links import real_path
 from uls_data.manifest.archive import read_voi
 from uls_data.manifest.by_axis import known_spacing
 from uls_data.manifest.row import Row
@@ -196,12 +197,12 @@ def file_below(root: Path, relative: str) -> Path:
         It does not, or is not there.
     """
     try:
-        path = (root / relative).resolve()
+        path = real_path(root / relative)
         if not path.is_relative_to(root):
             raise ManifestError(f"{relative}: lies outside of {root.name}")
         if not path.is_file():
             raise ManifestError(f"{relative}: no such file")
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError) as error:
         raise ManifestError(f"{relative}: cannot be read: {error}") from error
     return path
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from uls_data.errors import CaseError
+from uls_data.io.links import real_path
 from uls_data.outcome import Reason
 from uls_data.volumes.header_text import Encoding, Header, shown, unreadable
 from uls_data.volumes.volume import check_file
@@ -92,9 +93,9 @@ def _inside(header: Header, path: Path, root: Path) -> Path:
     if name is None:
         return path
     try:
-        target = (path.parent / name).resolve()
+        target = real_path(path.parent / name)
         inside = target.is_relative_to(root.resolve())
-    except RuntimeError as error:  # links that lead back to themselves
+    except OSError as error:  # links that lead back to themselves
         raise unreadable(path.name, f"its voxel file {shown(name)} leads nowhere") from error
     if not inside:
         raise CaseError(

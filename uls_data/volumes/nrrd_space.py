@@ -60,8 +60,12 @@ def affine_of(fields: Fields, sizes: tuple[int, ...], domain: list[int]) -> tupl
     directions = _directions(fields, len(sizes), domain, axes)
     affine = np.eye(4)
     for axis, vector in enumerate(directions[:3]):
-        length = math.sqrt(sum(value * value for value in vector))
-        # In the order of ITK's own arithmetic: the same to the last bit.
+        # In the order of ITK's own arithmetic: the same to the last bit. `sum` rounds otherwise
+        # since Python 3.12.
+        squares = 0.0
+        for value in vector:
+            squares += value * value
+        length = math.sqrt(squares)
         unit = [(1.0 / length if length else math.inf) * value for value in vector]
         affine[:3, axis] = [sign * x * length for sign, x in zip(signs, unit, strict=False)]
     if "space origin" in fields:

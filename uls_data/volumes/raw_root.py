@@ -8,6 +8,7 @@ from os import DirEntry, scandir
 from pathlib import Path
 
 from uls_data.errors import SourceError
+from uls_data.io.links import real_path
 from uls_data.volumes.volume import suffix_of
 
 
@@ -62,13 +63,13 @@ class RawRoot:
             prefix = folders.pop() if folders else links.pop()
             folder = self.path / prefix
             try:
-                real = folder.resolve()
+                real = real_path(folder)
                 if prefix and (real in seen or not real.is_relative_to(inside)):
                     continue
                 seen.add(real)
                 entries = list(scandir(folder))
-            except (OSError, RuntimeError) as error:
-                reason = getattr(error, "strerror", None) or "a link that leads back to itself"
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
                 if not prefix:
                     raise SourceError(f"--raw {self.path}: cannot be read: {reason}") from error
                 self.unlisted[prefix.rstrip("/")] = reason
