@@ -241,8 +241,9 @@ def _on_scan(
     assert np.abs(to_scan[:3, 3] - start).max() < 0.05, "between voxels"
     places = np.tensordot(turn, np.indices(mask.shape), 1) + start[:, None, None, None]
     whole = np.zeros(shape, mask.dtype)
-    assert (places >= 0).all(), "beyond the scan"
-    whole[tuple(places)] = mask
+    inside = ((places >= 0) & (places < np.reshape(shape, (3, 1, 1, 1)))).all(axis=0)
+    assert not mask[~inside].any(), "it marks voxels beyond the scan"
+    whole[tuple(places[:, inside])] = mask[inside]
     return whole
 
 
