@@ -237,6 +237,18 @@ def test_wrong_questions(made: Path, tmp_path: Path) -> None:
     assert found.broken is found.links[0] and "is not below the raw root" in found.broken.detail
 
 
+@pytest.mark.parametrize(
+    ("target", "told"), [("loop", "leads back to itself"), ("..", "leads out of the raw root")]
+)
+def test_links_of_a_raw_file(made: Path, tmp_path: Path, target: str, told: str) -> None:
+    row, raw = rows_of(made)[0], tmp_path / "raw"
+    link = raw / row["image_source"]
+    link.parent.mkdir(parents=True)
+    link.symlink_to(link if target == "loop" else tmp_path)
+    found = explain(row["voi_id"], made / "out", raw=raw, recipe=made / "raw" / "mine.yaml")
+    assert found.broken is found.links[0] and told in found.broken.detail
+
+
 def test_commands(
     copy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

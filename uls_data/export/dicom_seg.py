@@ -26,9 +26,8 @@ from uls_data.dicom.seg_writing import Segment, check_highdicom, write_seg
 from uls_data.errors import CaseError, ManifestError
 from uls_data.export.common import best_of, failure, writing_to
 from uls_data.geometry import Triple
-from uls_data.ids import hash_of, readable
+from uls_data.ids import hash_of
 from uls_data.io import write_bytes
-from uls_data.io.links import real_path
 from uls_data.manifest.by_axis import origin_of
 from uls_data.manifest.choice import ANNOTATED, CORRECTED, Choice, is_of, lesion_of, voi_of
 from uls_data.manifest.example import Example, read_examples
@@ -36,7 +35,7 @@ from uls_data.manifest.opened import voxels_of
 from uls_data.manifest.row import Row
 from uls_data.outcome import Flag, Reason, Supervision
 from uls_data.voi import box_at
-from uls_data.volumes.raw_root import RawRoot
+from uls_data.volumes.raw_root import RawRoot, check_inside
 
 _UNFIT = re.compile(r"[^\x20-\x5b\x5d-\x7e]")
 _LONGEST = 64
@@ -193,13 +192,7 @@ def _drawn_on(lesions: Sequence[Example], raw: Path) -> DrawnOn | None:
     def named() -> NamedSlices:
         found = NamedSlices()
         for one in sorted(objects):
-            try:
-                inside = real_path(raw / one).is_relative_to(raw.resolve())
-            except OSError as error:
-                detail = f"{readable(one)}: {error.strerror}"
-                raise CaseError(Reason.UNREADABLE, detail) from error
-            if not inside:
-                raise CaseError(Reason.PATH_LEAVES_ROOT, f"{readable(one)}: not below --raw")
+            check_inside(Path(one), raw)
             found |= slices_named(raw / one, kind_of(raw / one))
         return found
 

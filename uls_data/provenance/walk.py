@@ -14,7 +14,6 @@ from uls_data.factory import BuildReport, build
 from uls_data.factory.state import State
 from uls_data.geometry import spacing_mm
 from uls_data.io import sha256_file, sha256_voxels
-from uls_data.io.links import real_path
 from uls_data.manifest.parquet import write_manifest
 from uls_data.manifest.row import Column, Row
 from uls_data.outcome import Reason, Status
@@ -25,6 +24,7 @@ from uls_data.recipe import Recipe, load_recipe
 from uls_data.sources.find import find_cases
 from uls_data.sources.open import open_case
 from uls_data.voi import hounsfield
+from uls_data.volumes.raw_root import check_inside
 
 _OF_THE_IMAGE = frozenset({Reason.IMAGE_MISSING, Reason.NOT_CT, Reason.MISSING_SLICES})
 _SAME_MM = 1e-3
@@ -131,15 +131,13 @@ def _compare_file(link: Link, raw: Path) -> None:
     name, stated = link.states[f"{link.name.removeprefix('raw ')}_source"], link.sha256
     if name is None:
         return
-    path = raw / name
     try:
-        inside = real_path(path).is_relative_to(raw.resolve())
-    except OSError as error:
-        link.differs(f"{name} cannot be read: {error.strerror}")
+        check_inside(Path(name), raw)
+    except CaseError as error:
+        link.differs(error.detail)
         return
-    if not inside:
-        link.differs(f"{name} leads out of the raw root")
-    elif not path.exists():
+    path = raw / name
+    if not path.exists():
         link.differs(f"{name} is not below the raw root")
     elif path.is_file() and path.name.endswith((".nii", ".nii.gz", ".mha", ".nrrd")):
         there = sha256_file(path)

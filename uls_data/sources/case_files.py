@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from uls_data.errors import CaseError
-from uls_data.ids import readable
-from uls_data.io.links import real_path
 from uls_data.outcome import Flag, Reason
 from uls_data.sources.measurement import Measurement, StackSpec
 
@@ -80,25 +77,6 @@ class CaseFiles:
             yield from self.files()
         yield from self.annotations
         yield from self.beside
-
-
-def check_inside(path: Path, root: Path) -> None:
-    """Refuse a path below the raw root that is a link out of it.
-
-    Raises
-    ------
-    CaseError
-        `path_leaves_root`; `unreadable`: the link leads to itself.
-    """
-    name = readable(path.as_posix())
-    try:
-        inside = real_path(root / path).is_relative_to(root.resolve())
-    except OSError as error:
-        detail = f"{name} is a link that leads back to itself"
-        raise CaseError(Reason.UNREADABLE, detail) from error
-    if not inside:
-        detail = f"{name} is a link that leads out of the raw root"
-        raise CaseError(Reason.PATH_LEAVES_ROOT, detail)
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

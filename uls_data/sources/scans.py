@@ -19,8 +19,9 @@ from uls_data.dicom.inventory import SeriesFiles, find_series
 from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
-from uls_data.sources.case_files import CaseFiles, check_inside, natural_key
+from uls_data.sources.case_files import CaseFiles, natural_key
 from uls_data.sources.format import Search
+from uls_data.volumes.raw_root import check_inside
 
 Strays = dict[Path, tuple[Reason, str]]
 _MOST_NAMES = 20

@@ -1,4 +1,4 @@
-"""A raw root, and the look through it."""
+"""A raw root, the look through it, and what leads out of it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from os import DirEntry, scandir
 from pathlib import Path
 
-from uls_data.errors import SourceError
+from uls_data.errors import CaseError, SourceError
+from uls_data.ids import readable
 from uls_data.io.links import real_path
+from uls_data.outcome import Reason
 from uls_data.volumes.volume import suffix_of
 
 
@@ -85,3 +87,22 @@ class RawRoot:
                     (links if entry.is_symlink() else folders).append(f"{prefix}{entry.name}/")
                 else:
                     yield f"{prefix}{entry.name}", entry
+
+
+def check_inside(path: Path, root: Path) -> None:
+    """Refuse a path that leads out of the raw root, by its name or by links.
+
+    Raises
+    ------
+    CaseError
+        `path_leaves_root`; `unreadable`: the link leads to itself.
+    """
+    name = readable(path.as_posix())
+    try:
+        inside = real_path(root / path).is_relative_to(root.resolve())
+    except OSError as error:
+        detail = f"{name} is a link that leads back to itself"
+        raise CaseError(Reason.UNREADABLE, detail) from error
+    if not inside:
+        detail = f"{name} leads out of the raw root, by a link or by its name"
+        raise CaseError(Reason.PATH_LEAVES_ROOT, detail)

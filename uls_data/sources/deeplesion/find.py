@@ -18,12 +18,12 @@ from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
 from uls_data.recipe.reader import DeepLesion
-from uls_data.sources.case_files import CaseFiles, check_inside, natural_key
+from uls_data.sources.case_files import CaseFiles, natural_key
 from uls_data.sources.deeplesion.table import LARGEST_NUMBER, KeySliceRows, read_table
 from uls_data.sources.format import Search
 from uls_data.sources.measurement import StackSpec
 from uls_data.sources.patterns import split_suffix
-from uls_data.volumes.raw_root import RawRoot
+from uls_data.volumes.raw_root import RawRoot, check_inside
 
 # In a folder for each series, as NIH's archives have them, or all in one, as copies elsewhere.
 _SLICE = re.compile(

@@ -17,12 +17,12 @@ from uls_data.errors import CaseError, SourceError
 from uls_data.ids import readable
 from uls_data.outcome import Reason
 from uls_data.recipe.reader import Lndb
-from uls_data.sources.case_files import CaseFiles, check_inside
+from uls_data.sources.case_files import CaseFiles
 from uls_data.sources.format import Search
 from uls_data.sources.lndb import table as lndb_tables
 from uls_data.sources.lndb.table import Finding, MergedFinding
 from uls_data.tables import read_bytes
-from uls_data.volumes.raw_root import RawRoot
+from uls_data.volumes.raw_root import RawRoot, check_inside
 from uls_data.volumes.volume import suffix_of
 
 # The two that lesions are made of; the others tell what to expect.

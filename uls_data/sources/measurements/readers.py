@@ -14,12 +14,12 @@ from uls_data.io import sha256_file
 from uls_data.outcome import Reason
 from uls_data.recipe.measurements import LineColumns, LineTable, Measurements
 from uls_data.recipe.part import Coordinates
-from uls_data.sources.case_files import check_inside
 from uls_data.sources.format import Search
 from uls_data.sources.measurements.requests import answered
 from uls_data.sources.measurements.statement import Statement
 from uls_data.sources.measurements.table import read_table
 from uls_data.sources.scans import Strays
+from uls_data.volumes.raw_root import check_inside
 
 # Modality of the DICOM objects of a kind.
 _MODALITIES = {"sr": "SR", "presentation_states": "PR", "structure_sets": "RTSTRUCT"}

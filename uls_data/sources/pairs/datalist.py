@@ -12,10 +12,11 @@ from typing import Any
 
 from uls_data.errors import CaseError, SourceError
 from uls_data.outcome import Reason
-from uls_data.sources.case_files import CaseFiles, check_inside, natural_key
+from uls_data.sources.case_files import CaseFiles, natural_key
 from uls_data.sources.dataset_json import MOST_BYTES
 from uls_data.sources.format import Search
 from uls_data.sources.patterns import split_suffix
+from uls_data.volumes.raw_root import check_inside
 from uls_data.volumes.volume import suffix_of
 
 _MOST_ENTRIES = 200_000

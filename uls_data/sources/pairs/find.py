@@ -10,10 +10,11 @@ from uls_data.ids import readable
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Files
 from uls_data.recipe.reader import Layout, VolumePairs
-from uls_data.sources.case_files import CaseFiles, check_inside, natural_key
+from uls_data.sources.case_files import CaseFiles, natural_key
 from uls_data.sources.format import Search
 from uls_data.sources.pairs.datalist import listed_pairs
 from uls_data.sources.patterns import PACKED, Selected, matching
+from uls_data.volumes.raw_root import check_inside
 
 
 @dataclass
