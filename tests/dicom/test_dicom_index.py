@@ -17,6 +17,7 @@ from uls_data.dicom import inventory as dicom_index
 from uls_data.dicom.header import read_header
 from uls_data.dicom.inventory import find_series
 from uls_data.errors import SourceError
+from uls_data.outcome import Reason
 from uls_data.volumes.raw_root import RawRoot
 
 VOLUME = np.zeros((5, 4, 4), np.uint16)
@@ -40,8 +41,20 @@ def test_files_are_known_by_content(tmp_path: Path) -> None:
     (root / "11.dcm").symlink_to(tmp_path / "outside/10.dcm")
     (root / "12.dcm").symlink_to(root / "a/2.dcm")
     (root / "again").symlink_to(root)
-    unplaced, first, second = find_series(RawRoot(root, root / "out"))
-    assert unplaced.files == (Path("empty.dcm"), Path("notes.dcm"))
+    (root / "13.dcm").symlink_to("13.dcm")
+    (root / "a/nowhere.DCM").symlink_to(tmp_path / "raw/nothing.dcm")
+    (root / "b/IM2").symlink_to(root / "b/IM2")
+    (root / "out.txt").symlink_to(tmp_path / "outside/10.dcm")  # no word that it is DICOM
+    raw = RawRoot(root, root / "out")
+    unplaced, first, second = find_series(raw)
+    assert sorted(raw.unlisted) == ["b/IM2", "outside"]
+    lost = ["11.dcm", "13.dcm", "a/nowhere.DCM"]
+    assert unplaced.files == tuple(map(Path, sorted([*lost, "empty.dcm", "notes.dcm"])))
+    told = {detail.split()[0].rstrip(":"): (reason, detail) for reason, detail in unplaced.problems}
+    assert told["11.dcm"][0] is Reason.PATH_LEAVES_ROOT
+    assert [told[name][0] for name in lost[1:]] == [Reason.UNREADABLE] * 2
+    assert "not there" in told["a/nowhere.DCM"][1]
+    assert str(tmp_path) not in str(told)
     assert first.files == tuple(
         map(Path, ["12.dcm", "a/3.txt", "a/4.DCM", "b/IM1", "no_preamble.dcm"])
     )

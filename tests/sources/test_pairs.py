@@ -194,7 +194,8 @@ def test_links_are_followed_inside_the_root_only(tmp_path: Path) -> None:
     touch(outside, "secret.nii", "images/d.nii", "masks/d.nii")
     (root / "images" / "a.nii").symlink_to("../store/a.nii")
     (root / "images" / "c.nii").symlink_to(outside / "secret.nii")
-    (root / "elsewhere").symlink_to(outside)  # a folder outside is not looked into
+    (root / "elsewhere").symlink_to(outside)  # a folder outside is not looked into, but told
+    (root / "not mounted").symlink_to(tmp_path / "absent")
     touch(root, "masks/e.nii", "masks/f.nii")
     (root / "images" / "e.nii").symlink_to("e.nii")  # a link to itself
     (root / "images" / "f.nii").symlink_to(outside / "absent.nii")
@@ -202,6 +203,8 @@ def test_links_are_followed_inside_the_root_only(tmp_path: Path) -> None:
     result = reasons(find_cases(rule, root))
     assert (result["a"], result["b"], result["c"]) == (None, None, Reason.PATH_LEAVES_ROOT)
     assert "d" not in result
+    assert result["elsewhere"] is Reason.FOLDER_UNREADABLE
+    assert result["not mounted"] is Reason.FOLDER_UNREADABLE
     assert result["f"] is Reason.PATH_LEAVES_ROOT
     assert result["e"] is Reason.UNREADABLE
 

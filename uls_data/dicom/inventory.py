@@ -25,7 +25,7 @@ from uls_data.errors import CaseError
 from uls_data.ids import readable
 from uls_data.io import sha256_file, write_bytes
 from uls_data.outcome import Reason
-from uls_data.volumes.raw_root import RawRoot
+from uls_data.volumes.raw_root import RawRoot, check_inside
 
 # PS3.3 C.7.3.1.1.1, what collections of images and annotations hold. Anything else in that
 # element is taken for free text.
@@ -144,9 +144,9 @@ def find_series(
     Names that start with `.` are passed over, links are followed only while they stay
     inside the root, and only regular files are opened. A file without the DICOM preamble
     counts only with the suffix `.dcm`; with that suffix, a file that is not DICOM is one that
-    cannot be read, and so is one too short to be DICOM among DICOM files of its suffix. Files of
-    one series, size and SOP instance are copies where they show the same position, or hold the
-    same bytes.
+    cannot be read. So is, with that suffix or among DICOM files of its own, a link that leads to
+    no file of the root, and among them a file too short to be DICOM. Files of one series, size
+    and SOP instance are copies where they show the same position, or hold the same bytes.
 
     Parameters
     ----------
@@ -168,7 +168,8 @@ def find_series(
     pattern = re.compile(otherwise if patient_pattern is None else patient_pattern)
     known = _read_cache(cache, patient_pattern) if cache is not None else {}
     entries: _Seen = {}
-    for file in _regular_files(raw, cache):
+    lost: dict[_File, _Unplaced] = {}
+    for file in _regular_files(raw, cache, lost):
         entries[file] = known[file] if file in known else _entry(raw.path, file, pattern)
     if cache is not None:
         # Whatever could not be read is tried again.
@@ -185,19 +186,17 @@ def find_series(
             by_series.setdefault((entry.series, kind), []).append((file, entry))
     found = [_series(raw.path, *key, by_series[key]) for key in sorted(by_series)]
     unplaced = {file: entry for file, entry in entries.items() if isinstance(entry, _Unplaced)}
-    unplaced |= _too_short(entries)
+    beside = {_kind(file) for file, entry in entries.items() if isinstance(entry, _Entry)}
+    unplaced |= _too_short(entries, beside)
+    unplaced |= {f: why for f, why in lost.items() if _named_dicom(f.path) or _kind(f) in beside}
     return [_without_series(unplaced), *found] if unplaced else found
 
 
-def _too_short(entries: _Seen) -> dict[_File, _Unplaced]:
+def _too_short(entries: _Seen, beside: set[tuple[str, str]]) -> dict[_File, _Unplaced]:
     """Files that are too short for any DICOM, among files of the same suffix that are."""
-    short = [f for f, entry in entries.items() if entry is None and f.size < _SHORTEST]
-    if not short:
-        return {}
-    beside = {_kind(file) for file, entry in entries.items() if isinstance(entry, _Entry)}
     found = {}
-    for file in short:
-        if _kind(file) in beside:
+    for file, entry in entries.items():
+        if entry is None and file.size < _SHORTEST and _kind(file) in beside:
             name = readable(file.path)
             detail = f"{name}: {file.size} bytes, the files beside it are DICOM; get it again"
             found[file] = _Unplaced(Reason.TRUNCATED_FILE, detail)
@@ -209,6 +208,10 @@ def _kind(file: _File) -> tuple[str, str]:
     return posixpath.dirname(file.path), posixpath.splitext(file.path)[1]
 
 
+def _named_dicom(name: str) -> bool:
+    return name.lower().endswith(".dcm")
+
+
 def _without_series(unplaced: dict[_File, _Unplaced]) -> SeriesFiles:
     """Return the entry of files that are in no series."""
     members = sorted(unplaced.items(), key=lambda item: item[0].path.split("/"))
@@ -217,20 +220,33 @@ def _without_series(unplaced: dict[_File, _Unplaced]) -> SeriesFiles:
     return SeriesFiles("", "", "", None, files, "", "", problems=problems)
 
 
-def _regular_files(raw: RawRoot, cache: Path | None) -> Iterator[_File]:
-    """Regular files below the root, with size and time of change."""
-    inside = raw.path.resolve()
+def _regular_files(
+    raw: RawRoot, cache: Path | None, lost: dict[_File, _Unplaced]
+) -> Iterator[_File]:
+    """Regular files below the root, with size and time of change; links to none are `lost`."""
     own = cache.resolve() if cache is not None else None
     for name, entry in raw.entries():
         with suppress(OSError):  # gone since
+            if entry.is_symlink() and (why := _astray(raw.path, name)):
+                lost[_File(name, 0, 0)] = why
+                continue
             status = entry.stat()
             if not S_ISREG(status.st_mode):
-                continue
-            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(inside):
                 continue
             if own is not None and entry.name == own.name and Path(entry.path).resolve() == own:
                 continue
             yield _File(name, status.st_size, status.st_mtime_ns)
+
+
+def _astray(root: Path, name: str) -> _Unplaced | None:
+    """Why a link leads to no file of the root; None where it does."""
+    try:
+        check_inside(Path(name), root)
+    except CaseError as error:
+        return _Unplaced(error.reason, error.detail)
+    if (root / name).exists():
+        return None
+    return _Unplaced(Reason.UNREADABLE, f"{readable(name)}: a link to a file that is not there")
 
 
 def _entry(root: Path, file: _File, pattern: re.Pattern[str]) -> _Entry | _Unplaced | None:
@@ -239,7 +255,7 @@ def _entry(root: Path, file: _File, pattern: re.Pattern[str]) -> _Entry | _Unpla
     try:
         header, _ = read_header(root / file.path, name, _WANTED)
     except NotDicomError:
-        if not name.lower().endswith(".dcm"):
+        if not _named_dicom(name):
             return None
         return _Unplaced(Reason.UNREADABLE, f"{name}: not a DICOM file; get it again")
     except CaseError as error:

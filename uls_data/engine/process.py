@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from uls_data.engine.memory import keep_memory, limit_memory, trim_memory
+from uls_data.engine.memory import collect_rarely, keep_memory, limit_memory, trim_memory
 from uls_data.errors import SourceError
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
@@ -207,6 +207,7 @@ def serve(pipe_fd: int, life_fd: int, stderr_fd: int | None) -> None:
     # If memory runs out anyway, a worker shall die, not the run.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
+    collect_rarely()
     pipe = Connection(pipe_fd)
     try:
         function, limit_bytes = pipe.recv()

@@ -76,16 +76,22 @@ def with_unaccounted(cases: list[CaseFiles], selected: set[Path]) -> list[CaseFi
     return sorted([*cases, *lost], key=lambda case: natural_key(case.case_id))
 
 
+# What is wrong with a file itself, whatever else a folder may hold.
+_OWN = (Reason.PATH_LEAVES_ROOT, Reason.UNREADABLE)
+
+
 def with_unlisted(cases: list[CaseFiles], raw: RawRoot) -> list[CaseFiles]:
     """Cases, those of them failed that may lack files of an unlisted folder, and the folders."""
     folders = {
-        readable(name): f"folder {readable(name)} cannot be listed ({why}); make it readable and "
+        readable(name): f"folder {readable(name)} cannot be listed ({why}); put this right and "
         "run the same command again"
         for name, why in sorted(raw.unlisted.items())
     }
     found = []
     for case in cases:
-        if case.problem is not None:
+        if case.problem is not None and case.problem[0] in _OWN:
+            detail = ""
+        elif case.problem is not None:
             lost = next(iter(folders.values()))
             detail = f"{case.problem[1]}; it may lie in a folder that cannot be listed: {lost}"
         else:

@@ -13,6 +13,9 @@ from uls_data.io.links import real_path
 from uls_data.outcome import Reason
 from uls_data.volumes.volume import suffix_of
 
+_OUTSIDE = "it is a link that leads out of the raw root; put the folder itself there"
+_NOWHERE = "it is a link to nothing that is there; is a disk not mounted?"
+
 
 @dataclass
 class RawRoot:
@@ -24,8 +27,8 @@ class RawRoot:
     leave_out : Path or None
         Folder that is not looked into (the output, where it lies below the root).
     unlisted : dict of str to str
-        Folders that could not be listed, relative to the root, and why; complete once a
-        walk has ended.
+        Folders that could not be listed, or were not as they are links, relative to the root,
+        and why; complete once a walk has ended.
     """
 
     path: Path
@@ -46,7 +49,8 @@ class RawRoot:
         """Entries below the root that are not folders, with their relative paths.
 
         Names that start with `.` are passed over; links to folders are followed only while
-        they stay inside the root, and last, so that none can stand in for the folder it names.
+        they stay inside the root (else they are `unlisted`), and last, so that none can stand in
+        for the folder it names.
 
         Parameters
         ----------
@@ -66,7 +70,10 @@ class RawRoot:
             folder = self.path / prefix
             try:
                 real = real_path(folder)
-                if prefix and (real in seen or not real.is_relative_to(inside)):
+                if prefix and real in seen:
+                    continue
+                if not real.is_relative_to(inside):
+                    self.unlisted[prefix.rstrip("/")] = _OUTSIDE
                     continue
                 seen.add(real)
                 entries = list(scandir(folder))
@@ -85,8 +92,17 @@ class RawRoot:
                     is_folder = False
                 if is_folder and not is_file(entry):
                     (links if entry.is_symlink() else folders).append(f"{prefix}{entry.name}/")
+                elif _leads_nowhere(entry):
+                    self.unlisted[f"{prefix}{entry.name}"] = _NOWHERE
                 else:
                     yield f"{prefix}{entry.name}", entry
+
+
+def _leads_nowhere(entry: DirEntry[str]) -> bool:
+    """Whether an entry is a link to nothing, and by its name a folder's."""
+    if not entry.is_symlink() or any(map(str.isalpha, Path(entry.name).suffix)):
+        return False
+    return not Path(entry.path).exists()
 
 
 def check_inside(path: Path, root: Path) -> None:
