@@ -14,6 +14,8 @@ Models are independent of each other: train on another machine, bring OUT/models
 With `build --made-up 160` there are made-up lesions too (`tools/madeup.py`), and `train --made-up`
 learns from both; `--init OUT/models/seed0` starts from another training. `train --all` learns
 from the even-numbered patients too, for scores on other sets (`tools/elsewhere.py`).
+`build --also FOLDER` builds lesions of other organs, `FOLDER/ORGAN/CASE/{image,mask}.nii.gz`,
+ORGAN a lesion type, and `train --also` learns from them too.
 """
 
 from __future__ import annotations
@@ -109,6 +111,17 @@ def make_up(out: Path, count: int, workers: int) -> None:
     path = out / "made-up.yaml"
     path.write_text(recipe)
     print(build(str(path), out / "made-up", out / "made-up-full", workers=workers))
+
+
+def make_also(folder: Path, out: Path, workers: int) -> None:
+    """Build the VOIs of lesions of other organs, each one of a mask's pieces."""
+    for organ in sorted(path for path in folder.iterdir() if path.is_dir()):
+        text = recipe_of(
+            f"also_{organ.name}", "{case}/image.nii.gz", "{case}/mask.nii.gz", organ.name
+        )
+        path = out / f"also-{organ.name}.yaml"
+        path.write_text(text.replace(", keep: largest", ""))
+        print(build(str(path), organ, out / "also-full", workers=workers))
 
 
 def _folder(name: str, k: int) -> str:
@@ -220,6 +233,14 @@ def main(arguments: list[str]) -> int:
         help="build: so many made-up lesions; train: learn from them too.",
     )
     parser.add_argument(
+        "--also",
+        nargs="?",
+        const=".",
+        type=Path,
+        metavar="FOLDER",
+        help="build: lesions of other organs in this folder; train: learn from them too.",
+    )
+    parser.add_argument(
         "--all", action="store_true", help="train: even-numbered patients too, for other sets."
     )
     parser.add_argument("--steps", type=int, default=1000)
@@ -237,9 +258,11 @@ def main(arguments: list[str]) -> int:
             make(given.data, given.to, given.workers)
             if given.made_up:
                 make_up(given.to, given.made_up, given.workers)
+            if given.also:
+                make_also(given.also, given.to, given.workers)
         elif given.stage == "train":
             report = train(
-                [given.to / "full", *([given.to / "made-up-full"] if given.made_up else [])],
+                [given.to / name for name in _sets(given)],
                 given.to / "models" / name,
                 plan=plan_of(given.plan),
                 init=given.init,
@@ -265,6 +288,11 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _sets(given: argparse.Namespace) -> list[str]:
+    others = {"made-up-full": given.made_up, "also-full": given.also}
+    return ["full", *(name for name, asked in others.items() if asked)]
 
 
 def _told(steps: int) -> Any:

@@ -24,7 +24,7 @@ from uls_data.network.voxels import LESION, SUPERVISED, VALID, WEAK, Region, Wea
 Split = Literal["train", "heldout"]
 _VOXELS = ("image", "lesion", "known", "valid")
 # As many as stay in a processor's cache while their marks are told apart.
-_SLAB_VOXELS = 1 << 16
+_SLAB_VOXELS = 1 << 17
 
 
 class VoiDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is untyped here
@@ -164,7 +164,7 @@ class VoiDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is unt
         for z in range(0, len(marks), depth):
             slab = slice(z, z + depth)
             for channel, bit in zip(channels[1:], (LESION, SUPERVISED, VALID), strict=True):
-                np.not_equal(marks[slab] & np.uint8(bit), 0, out=channel[slab])
+                channel[slab] = (marks[slab] & np.uint8(bit)) != 0
         _put_hu(channels[0], region.hu, (marks & np.uint8(VALID)).view(bool))
         if self.window_hu is not None:
             low, high = self.window_hu
