@@ -214,6 +214,7 @@ def test_loops_and_second_ways_into_a_folder(tmp_path: Path) -> None:
     (root / "images" / "up").symlink_to("..")
     (root / "again").symlink_to("images")
     (root / "self").symlink_to(".")
+    (root / "above").symlink_to(tmp_path)
     # A link that sorts before the folder it leads to must not hide the folder's own name.
     rule = recipe("**/images/{case}{ext}", "masks/{case}{ext}")
     assert found(find_cases(rule, root)) == {"a": ("images/a.nii", "masks/a.nii")}

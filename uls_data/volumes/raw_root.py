@@ -70,7 +70,7 @@ class RawRoot:
             folder = self.path / prefix
             try:
                 real = real_path(folder)
-                if prefix and real in seen:
+                if prefix and (real in seen or inside.is_relative_to(real)):
                     continue
                 if not real.is_relative_to(inside):
                     self.unlisted[prefix.rstrip("/")] = _OUTSIDE
