@@ -16,7 +16,7 @@ from uls_data.sources.case_files import CaseFiles
 from uls_data.volumes.metaheader import voxel_files
 
 # Raised when the same inputs and recipe would give other files or rows.
-STEP_VERSION = 4
+STEP_VERSION = 5
 
 
 @dataclass(frozen=True)
