@@ -186,21 +186,30 @@ def find_series(
             by_series.setdefault((entry.series, kind), []).append((file, entry))
     found = [_series(raw.path, *key, by_series[key]) for key in sorted(by_series)]
     unplaced = {file: entry for file, entry in entries.items() if isinstance(entry, _Unplaced)}
-    beside = {_kind(file) for file, entry in entries.items() if isinstance(entry, _Entry)}
-    unplaced |= _too_short(entries, beside)
-    unplaced |= {f: why for f, why in lost.items() if _named_dicom(f.path) or _kind(f) in beside}
+    unplaced |= {file: why for file, why in lost.items() if _named_dicom(file.path)}
+    unplaced |= _among_dicom(entries, _too_short(entries) | lost)
     return [_without_series(unplaced), *found] if unplaced else found
 
 
-def _too_short(entries: _Seen, beside: set[tuple[str, str]]) -> dict[_File, _Unplaced]:
-    """Files that are too short for any DICOM, among files of the same suffix that are."""
-    found = {}
-    for file, entry in entries.items():
-        if entry is None and file.size < _SHORTEST and _kind(file) in beside:
-            name = readable(file.path)
-            detail = f"{name}: {file.size} bytes, the files beside it are DICOM; get it again"
-            found[file] = _Unplaced(Reason.TRUNCATED_FILE, detail)
-    return found
+def _too_short(entries: _Seen) -> dict[_File, _Unplaced]:
+    """Files that are too short for any DICOM."""
+    return {
+        file: _Unplaced(
+            Reason.TRUNCATED_FILE,
+            f"{readable(file.path)}: {file.size} bytes, the files beside it are DICOM; get it "
+            "again",
+        )
+        for file, entry in entries.items()
+        if entry is None and file.size < _SHORTEST
+    }
+
+
+def _among_dicom(entries: _Seen, doubtful: dict[_File, _Unplaced]) -> dict[_File, _Unplaced]:
+    """Those that lie among DICOM files of the same suffix."""
+    if not doubtful:
+        return {}
+    beside = {_kind(file) for file, entry in entries.items() if isinstance(entry, _Entry)}
+    return {file: why for file, why in doubtful.items() if _kind(file) in beside}
 
 
 def _kind(file: _File) -> tuple[str, str]:
