@@ -123,9 +123,11 @@ def _lesions(
     scan, marked = (read_volume(path, root) for path in pair)
     counts = (marked.ras != 0).sum(axis=(0, 1))
     there = np.flatnonzero(counts >= SMALLEST_PIXELS)
-    chosen = np.unique(np.linspace(0, max(len(there) - 1, 0), slices).round().astype(int))
+    if not there.size:
+        return []
+    chosen = np.unique(np.linspace(0, len(there) - 1, slices).round().astype(int))
     found = []
-    for z in there[chosen[: len(there)]].tolist():
+    for z in there[chosen].tolist():
         mask = largest_component(marked.ras[:, :, z] != 0)
         clean = Lines.from_mask(mask)
         if clean is None or mask.sum() < SMALLEST_PIXELS:
@@ -188,8 +190,7 @@ def fitted(fitting: Fitting) -> str:
     """Fit one network on the nodes in its folder, every patient counting alike, and write it."""
     with np.load(fitting.folder / "nodes.npz") as nodes:
         x, y, who = (nodes[name] for name in ("x", "y", "who"))
-    cases = sorted(set(who.tolist()))
-    sarcomas = [case for case in cases if case.startswith("STS")]
+    sarcomas = sorted(case for case in set(who.tolist()) if _is_sarcoma(case))
     left_out = {c for c in sarcomas if fold_of(c, sarcomas) == fitting.fold}
     used = np.array([case not in left_out for case in who])
     share = _shares(who[used].tolist())
@@ -201,10 +202,14 @@ def fitted(fitting: Fitting) -> str:
     return ""
 
 
+def _is_sarcoma(case: str) -> bool:
+    return case.startswith("STS_")
+
+
 def _shares(who: list[str]) -> NDArray[np.float64]:
     """How often each lesion is drawn: all patients alike, nodules in all `NODULES_SHARE`."""
     count = Counter(who)
-    nodules = np.array([not case.startswith("STS") for case in who])
+    nodules = np.array([not _is_sarcoma(case) for case in who])
     share = np.array([1 / count[case] for case in who])
     for part, weight in ((nodules, NODULES_SHARE), (~nodules, 1.0)):
         share[part] *= weight / share[part].sum()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -105,11 +104,9 @@ def command(as_json: bool, **arguments: Any) -> int:
     case that failed, is a row of OUT/manifest/<source>.parquet. Exit code 1: some
     cases failed, or no VOI was made at all.
     """
-    from uls_data.engine.memory import collect_rarely
+    from uls_data.engine.start import start_light
 
-    collect_rarely()
-    # No build multiplies large matrices, and numpy's threads for those take 40 ms to start.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    start_light()
     from uls_data.factory import build
 
     with Progress("lesions") as bar:

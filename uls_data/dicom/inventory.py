@@ -169,8 +169,11 @@ def find_series(
     known = _read_cache(cache, patient_pattern) if cache is not None else {}
     entries: _Seen = {}
     lost: dict[_File, _Unplaced] = {}
-    for file in _regular_files(raw, cache, lost):
-        entries[file] = known[file] if file in known else _entry(raw.path, file, pattern)
+    for file, why in _files(raw, cache):
+        if why is not None:
+            lost[file] = why
+        else:
+            entries[file] = known[file] if file in known else _entry(raw.path, file, pattern)
     if cache is not None:
         # Whatever could not be read is tried again.
         lasting = {
@@ -229,22 +232,20 @@ def _without_series(unplaced: dict[_File, _Unplaced]) -> SeriesFiles:
     return SeriesFiles("", "", "", None, files, "", "", problems=problems)
 
 
-def _regular_files(
-    raw: RawRoot, cache: Path | None, lost: dict[_File, _Unplaced]
-) -> Iterator[_File]:
-    """Regular files below the root, with size and time of change; links to none are `lost`."""
+def _files(raw: RawRoot, cache: Path | None) -> Iterator[tuple[_File, _Unplaced | None]]:
+    """Regular files below the root, with size and time of change, and links that lead to none."""
     own = cache.resolve() if cache is not None else None
     for name, entry in raw.entries():
         with suppress(OSError):  # gone since
             if entry.is_symlink() and (why := _astray(raw.path, name)):
-                lost[_File(name, 0, 0)] = why
+                yield _File(name, 0, 0), why
                 continue
             status = entry.stat()
             if not S_ISREG(status.st_mode):
                 continue
             if own is not None and entry.name == own.name and Path(entry.path).resolve() == own:
                 continue
-            yield _File(name, status.st_size, status.st_mtime_ns)
+            yield _File(name, status.st_size, status.st_mtime_ns), None
 
 
 def _astray(root: Path, name: str) -> _Unplaced | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import resource
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,8 +16,6 @@ _LEAST_BYTES = 1 << 30
 _KEPT_BYTES = 3 << 27
 # Numbers of options of glibc's mallopt.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-# New objects that may come before those that refer to each other in a circle are looked for.
-_NEW_OBJECTS = 50_000
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -56,11 +53,6 @@ def limit_memory(limit_bytes: int) -> None:
     soft = limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
-
-
-def collect_rarely() -> None:
-    """Look for garbage a seventieth as often: loading modules makes many objects, and none."""
-    gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
 
 
 def keep_memory() -> None:

@@ -20,14 +20,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from uls_data.engine.memory import collect_rarely, keep_memory, limit_memory, trim_memory
+from uls_data.engine.memory import keep_memory, limit_memory, trim_memory
+from uls_data.engine.start import start_light
 from uls_data.errors import SourceError
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _END_S = 5.0
 _MOST_SAID = 1 << 16
-# numpy's pool of threads for large matrices, which no task has, takes 40 ms to start.
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 # By this a worker is known among the processes of a machine.
 _START = (
     "import sys; sys.path[:] = {path!r}; from uls_data.engine.process import serve; "
@@ -84,7 +83,6 @@ class Worker:
                     stdin=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
                     pass_fds=handed,
-                    env={**_ONE_THREAD, **os.environ},
                 )
         except OSError:
             self.pipe.close()
@@ -207,7 +205,7 @@ def serve(pipe_fd: int, life_fd: int, stderr_fd: int | None) -> None:
     # If memory runs out anyway, a worker shall die, not the run.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
-    collect_rarely()
+    start_light()
     pipe = Connection(pipe_fd)
     try:
         function, limit_bytes = pipe.recv()

@@ -77,7 +77,7 @@ def with_unaccounted(cases: list[CaseFiles], selected: set[Path]) -> list[CaseFi
 
 
 # What is wrong with a file itself, whatever else a folder may hold.
-_OWN = (Reason.PATH_LEAVES_ROOT, Reason.UNREADABLE)
+_OWN = (Reason.PATH_LEAVES_ROOT, Reason.UNREADABLE, Reason.TRUNCATED_FILE, Reason.IO_ERROR)
 
 
 def with_unlisted(cases: list[CaseFiles], raw: RawRoot) -> list[CaseFiles]:

@@ -27,7 +27,7 @@ class RawRoot:
     leave_out : Path or None
         Folder that is not looked into (the output, where it lies below the root).
     unlisted : dict of str to str
-        Folders that could not be listed, or were not as they are links, relative to the root,
+        Folders that could not be listed and links that were not followed, relative to the root,
         and why; complete once a walk has ended.
     """
 
