@@ -21,13 +21,15 @@ from uls_data.tables import Record
 TRAIN_PATIENTS, HELDOUT_PATIENTS, WEAK_PATIENTS = 14, 16, 20
 ROUNDS = 2
 ELLIPSOID, LINES = "the ellipsoid of the lines", "a teacher told the lines"
+JURY = "the jury in 3D, which needs no training"
 
 
 def run_loop(folder: Path, workers: int, seed: int, say: Callable[[str], None]) -> list[str]:
     """Make two archives, build them, run the paper's Figure 3 on them, and score it.
 
     Beside the loop, whose teachers see a click, a teacher is trained that is told the lines (as
-    long, on the full masks alone), and a student that sees a click on its masks.
+    long, on the full masks alone), and a student that sees a click on its masks. The jury's masks
+    in 3D need no training.
 
     Parameters
     ----------
@@ -72,6 +74,7 @@ def run_loop(folder: Path, workers: int, seed: int, say: Callable[[str], None]) 
         names = {str(row["voi_id"]) for row in trial.heldout()}
         students[before] = evaluate(examined, trial.full, vois=names).rows
         before = f"masks of {name}"
+    masks[JURY] = trial.followed("jury_3d").rows
     teacher = trial.told("teacher told the lines", prompted(demo_plan()), seed)
     manifest, judged = trial.teach(teacher, "pseudo3d-r1")
     masks[LINES] = judged.rows

@@ -9,6 +9,7 @@ from typing import Any
 
 from demo.hard import make_hard, make_hard_weak, write_truth
 from uls_data import build, evaluate, filter, predict, train
+from uls_data.ensemble import member_of, write_layer
 from uls_data.manifest.example import Example
 from uls_data.manifest.row import Row
 from uls_data.network.examples import find_vois
@@ -135,6 +136,10 @@ class Trial:
         kept = out / f"{layer}-kept.parquet"
         filter(made.manifest, kept)
         return kept, self.judge(made.manifest)
+
+    def followed(self, member: str) -> VolumeEvaluation:
+        """Scores of the masks that a member of an ensemble makes."""
+        return self.judge(write_layer(self.weak, member_of(member), self.folder / "masks"))
 
     def judge(self, manifest: Path) -> VolumeEvaluation:
         """Scores of masks of the measured lesions, rejected ones too."""

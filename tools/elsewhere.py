@@ -7,6 +7,7 @@ their masks. DATA holds `medsam2-deeplesion/CT_Lesion_*.npz` (github.com/bowang-
 `ibsi-ct-phantom/nifti/`.
 
     python -m tools.elsewhere DATA --model OUT/models/prompted --to FOLDER
+    python -m tools.elsewhere DATA --member jury_3d --to FOLDER
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from PIL import Image
 
 from tools.teacher import LAYER, measured, recipe_of
 from uls_data import build, evaluate, predict
+from uls_data.ensemble import member_of, write_layer
 from uls_data.manifest.by_axis import origin_of
 from uls_data.manifest.example import Example, read_examples
 from uls_data.nifti_writer import nifti_gz
@@ -105,7 +107,9 @@ def main(arguments: list[str]) -> int:
     """Build what is not there yet, predict and print a table; see the module's text."""
     parser = argparse.ArgumentParser(prog="tools.elsewhere", description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", type=Path, required=True, action="append")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", type=Path, action="append")
+    which.add_argument("--member", help="of an ensemble, instead of a model")
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--tta", action="store_true")
@@ -119,15 +123,19 @@ def main(arguments: list[str]) -> int:
         make_lungs(given.data, lungs)
     options = {"device": given.device, "tta": given.tta, "key_slice": given.key_slice}
     options["image_vote"] = False if given.no_image_vote else None
-    names = "+".join(model.name for model in given.model)
+    names = given.member or "+".join(model.name for model in given.model)
     name = f"{names}{'-tta' if given.tta else ''}-{given.key_slice}"
     name += "-alone" if given.no_image_vote else ""
     for manifests, truth, to in (
         ([far / "vois"], far / "truth", far / "masks" / name),
         ([lungs / "full", lungs / "weak"], lungs / "full", lungs / "masks" / name),
     ):
-        report = predict(manifests, given.model, to, parents=(LAYER,), **options)
-        found = evaluate(report.manifest, truth)
+        if given.member:
+            made = write_layer(manifests, member_of(given.member), to, parents=(LAYER,))
+        else:
+            report = predict(manifests, given.model, to, parents=(LAYER,), **options)
+            made = report.manifest
+        found = evaluate(made, truth)
         least = {} if found.ellipsoid is None else {r["voi_id"]: r for r in found.ellipsoid.rows}
         for row in found.rows:
             beside = least.get(row["voi_id"], {}).get("dice", float("nan"))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from uls_data.pseudomask.chart import Chart
-from uls_data.pseudomask.features import CHANNELS, RADII, RAYS, features, grid
+from uls_data.pseudomask.features import RADII, RAYS, features, grid
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.network import Network
 
@@ -56,7 +56,7 @@ def fit(
         and draws of its case lets every case count alike.
     """
     random = np.random.default_rng(seed)
-    network = Network.random(CHANNELS, WIDTH, random)
+    network = Network.random(x.shape[-1], WIDTH, random)
     first = [np.zeros_like(w) for w in network.weights]
     second = [np.zeros_like(w) for w in network.weights]
     area = (RADII / RADII.sum() * (40 / (RAYS * _BATCH))).astype(np.float32)

@@ -9,6 +9,7 @@ per patient holds `CT_image.nii.gz` and `CT_mask.nii.gz`.
     python -m tools.teacher train --to OUT --plan prompted --steps 1000 --device auto
     python -m tools.teacher score --to OUT --plan prompted
     python -m tools.teacher score --to OUT --name seed0+seed1    # two models, averaged
+    python -m tools.teacher score --to OUT --member jury_3d
 
 Models are independent of each other: train on another machine, bring OUT/models/ back, score.
 With `build --made-up 160` there are made-up lesions too (`tools/madeup.py`), and `train --made-up`
@@ -31,12 +32,12 @@ import numpy as np
 
 from tools import madeup
 from uls_data import build, evaluate, predict, train
+from uls_data.ensemble import member_of, write_layer
 from uls_data.errors import CaseError
 from uls_data.ids import draw
 from uls_data.manifest.derived import derived_row, with_label
 from uls_data.manifest.example import Example, read_examples
 from uls_data.manifest.parquet import write_manifest
-from uls_data.measure.lines import Lines
 from uls_data.network.plan import Plan, load_plan
 from uls_data.network.prompt import Drawn, longest, simulated, spacing_needed
 from uls_data.network.voxels import read_image, read_mask
@@ -143,7 +144,7 @@ def measured(examples: list[Example], out: Path, share: float, k: int) -> None:
 
 def _row(example: Example, drawn: Drawn, out: Path) -> Any:
     hu = read_image(example).hu[drawn.slice_vox].T
-    inside = _inside(drawn.lines, hu.shape)
+    inside = drawn.lines.clipped((hu.shape[0], hu.shape[1]))
     made = pseudo_mask(LAYER, KeySlice(hu, inside, drawn.spacing_mm[:2]))
     row = derived_row(example.row, LAYER, keep_image=False) | {
         "supervision": Supervision.WEAK_2D.value,
@@ -156,11 +157,6 @@ def _row(example: Example, drawn: Drawn, out: Path) -> Any:
     mask = np.zeros((*hu.shape, 128), bool, order="F")
     mask[:, :, drawn.slice_vox] = made.mask
     return with_label(row, mask, out)
-
-
-def _inside(lines: Lines, shape: tuple[int, ...]) -> Lines:
-    """Lines whose ends lie on the VOI's slice."""
-    return Lines.of(np.clip(lines.points, 0, np.array(shape) - 1))
 
 
 def plan_of(name: str) -> Plan:
@@ -180,27 +176,32 @@ def score(
     tta: bool,
     key_slice: Any,
     image_vote: bool,
+    member: str | None = None,
 ) -> None:
     """Print the Dice of the even patients, beside that of the ellipsoid of the same lines."""
     models = [out / "models" / name for name in names]
-    name = "+".join(names)
+    name = member or "+".join(names)
     for lines, (_, draws) in LINES.items():
         dice, least, worst = [], [], []
         for k in range(draws):
             weak = out / _folder(lines, k)
             how = f"{'-tta' if tta else ''}-{key_slice}{'' if image_vote else '-alone'}"
             to = out / "masks" / f"{name}-{_folder(lines, k)}{how}"
-            report = predict(
-                [out / "full", weak],
-                models,
-                to,
-                parents=(LAYER,),
-                tta=tta,
-                device=device,
-                key_slice=key_slice,
-                image_vote=None if image_vote else False,
-            )
-            found = evaluate(report.manifest, out / "full", vois=_held(weak))
+            sets = [out / "full", weak]
+            if member:
+                made = write_layer(sets, member_of(member), to, parents=(LAYER,))
+            else:
+                made = predict(
+                    sets,
+                    models,
+                    to,
+                    parents=(LAYER,),
+                    tta=tta,
+                    device=device,
+                    key_slice=key_slice,
+                    image_vote=None if image_vote else False,
+                ).manifest
+            found = evaluate(made, out / "full", vois=_held(weak))
             dice += [row["dice"] for row in found.rows]
             worst += sorted((round(row["dice"], 2), row["voi_id"]) for row in found.rows)[:3]
             least += [row["dice"] for row in found.ellipsoid.rows] if found.ellipsoid else []
@@ -223,6 +224,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--plan", default="prompted")
     parser.add_argument("--name")
+    parser.add_argument("--member", help="score: a member of an ensemble instead of a model.")
     parser.add_argument("--init", type=Path, help="Model to train further.")
     parser.add_argument(
         "--made-up",
@@ -283,6 +285,7 @@ def main(arguments: list[str]) -> int:
                 tta=given.tta,
                 key_slice=given.key_slice,
                 image_vote=not given.no_image_vote,
+                member=given.member,
             )
     except CaseError as error:
         print(error, file=sys.stderr)

@@ -75,8 +75,8 @@ Examples:
     "--masks",
     multiple=True,
     metavar="METHOD",
-    help="For measured lesions: jury (default), grabcut, ellipse, ..., or ellipsoid (3D, only "
-    "from the lines). May be repeated; each gives a layer.",
+    help="For measured lesions: jury (default), grabcut, ellipse, ...; in 3D jury_3d, or ellipsoid "
+    "(only from the lines). May be repeated; each gives a layer.",
 )
 @click.option(
     "--calibration",

@@ -48,8 +48,8 @@ key_slice_option = click.option(
 image_vote_option = click.option(
     "--image-vote/--no-image-vote",
     default=None,
-    help="Let tissue that looks like the 2D mask of the measured slice, and the ellipsoid of the "
-    "lines, vote with the network.  [default: on for models that are told the lines]",
+    help="Let the jury in 3D, which goes by the tissue at the lines, vote with the network.  "
+    "[default: on for models that are told the lines]",
 )
 batch_size_option = click.option(
     "--batch-size",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from uls_data.ensemble.subject import Subject, read_label
 from uls_data.errors import CaseError
 from uls_data.measure.lines import Lines
+from uls_data.pseudomask.jury_3d import jury_3d
 from uls_data.pseudomask.likeness import like_solid
-from uls_data.pseudomask.methods import ELLIPSOID, METHODS, NEEDS_IMAGE, pseudo_mask
+from uls_data.pseudomask.methods import ELLIPSOID, JURY_3D, METHODS, NEEDS_IMAGE, pseudo_mask
+from uls_data.pseudomask.slab import box_about, moved_to, within
 from uls_data.pseudomask.solid import solid_in_voi
 from uls_data.voi import VOI_SHAPE
 
@@ -109,6 +111,27 @@ class Likeness:
         return mask
 
 
+@dataclass(frozen=True)
+class Jury3d:
+    """The jury's mask of the measured slice, followed through the others."""
+
+    name: str = JURY_3D
+    needs: frozenset[str] = frozenset({"lines", "image"})
+
+    def mask(self, subject: Subject) -> Mask | None:
+        """Mask in 3D; None without lines or spacing."""
+        measured, at, spacing = subject.measured(image=True), subject.key_slice, subject.spacing_mm
+        if measured is None or at is None or spacing is None:
+            return None
+        # A lesion may be larger than its VOI.
+        measured = replace(measured, lines=measured.lines.clipped(VOI_SHAPE[:2]))
+        box = within(box_about(measured, at, VOI_SHAPE[2], spacing), subject.scan)
+        mask = np.zeros(VOI_SHAPE, bool)
+        made = jury_3d(subject.hu[box], moved_to(measured, box), at - box[2].start, spacing)
+        mask[box] = made.mask
+        return mask
+
+
 def about(lines: Lines, key_slice: int, spacing_mm: tuple[float, float, float]) -> Box:
     """Part of a VOI (x, y, z) that holds the lesion of these lines and its surroundings."""
     long_mm, _ = lines.length_mm(spacing_mm)
@@ -141,11 +164,13 @@ class Flat:
 
 
 def member_of(name: str) -> Member:
-    """Member of a name: a 2D method, `ellipsoid`, `likeness`, else a layer."""
+    """Member of a name: a 2D method, `ellipsoid`, `likeness`, `jury_3d`, else a layer."""
     if name == ELLIPSOID:
         return Ellipsoid()
     if name == LIKENESS:
         return Likeness()
+    if name == JURY_3D:
+        return Jury3d()
     return Flat(name) if name in METHODS else Layer(name)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from uls_data.ensemble.member import Member
 from uls_data.ensemble.subject import Subject
 from uls_data.errors import CaseError, ManifestError
 from uls_data.ids import LAYER_NAME
-from uls_data.manifest.choice import Choice, best, voi_of
+from uls_data.manifest.choice import Choice, best, is_of, voi_of
 from uls_data.manifest.derived import derived_row, ended, with_label
 from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.manifest.parquet import write_manifest
@@ -27,6 +27,7 @@ def write_layer(
     member: Member,
     out: str | Path,
     *,
+    parents: Collection[str] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Path:
     """Make a layer of what a member makes of every VOI with an image.
@@ -39,6 +40,8 @@ def write_layer(
         Its name is the layer's.
     out : path
         OUT folder: `<source>/labels/<layer>/` and `manifest/<layer>.parquet`.
+    parents : collection of str
+        Layers whose lines are taken; default: those of the preferred mask of each VOI.
 
     Returns
     -------
@@ -57,8 +60,9 @@ def write_layer(
     choice = Choice(example.row for example in examples)
     vois: dict[object, list[Example]] = {}
     for example in with_images(examples):
-        if choice.counts(example.row) and example.row["image_path"]:
-            vois.setdefault(voi_of(example.row), []).append(example)
+        row = example.row
+        if choice.counts(row) and row["image_path"] and (not parents or is_of(row, parents)):
+            vois.setdefault(voi_of(row), []).append(example)
     if not vois:
         raise ManifestError(f"{manifests}: no row with status ok and an image")
     rows = []

@@ -20,7 +20,7 @@ from uls_data.manifest.row import Row, Score
 from uls_data.measure import axes
 from uls_data.outcome import LesionType, Reason, Supervision
 from uls_data.pseudomask.key_slice import KeySlice, PseudoMask
-from uls_data.pseudomask.methods import ELLIPSOID, pseudo_mask
+from uls_data.pseudomask.methods import ELLIPSOID, SOLID, pseudo_mask
 from uls_data.pseudomask.quality import Quality
 from uls_data.voi import hounsfield
 from uls_data.volumes.volume import Volume
@@ -146,8 +146,8 @@ class Measurements:
     def _layer(
         self, name: str, method: str, lesion: Lesion, measured: Measured, columns: Row
     ) -> Layer:
-        if method == ELLIPSOID:
-            return self._ellipsoid(name, measured, columns)
+        if method in SOLID:
+            return self._solid(name, method, lesion, measured, columns)
         key_slice = self._key_slice(lesion, measured)
         if self.options.profile.published_grabcut:
             method = _PUBLISHED.get(method, method)
@@ -160,22 +160,45 @@ class Measurements:
             flat=True,
         )
 
-    def _ellipsoid(self, name: str, measured: Measured, columns: Row) -> Layer:
+    def _solid(
+        self, name: str, method: str, lesion: Lesion, measured: Measured, columns: Row
+    ) -> Layer:
         columns = {**columns, "supervision": Supervision.PSEUDO_3D.value}
         if self.spacing_mm is None:
-            detail = "the scan's spacing is not known, so neither is the ellipsoid's height"
+            detail = "the scan's spacing is not known, so neither is how far the lesion reaches"
             problem = CaseError(Reason.SPACING_UNKNOWN, detail)
             return _without(name, columns, measured, problem)
         x, y, z = self.spacing_mm
-        from uls_data.pseudomask.solid import solid
+        predicted_dice = None
+        if method == ELLIPSOID:
+            from uls_data.pseudomask.solid import solid
 
-        voxels = solid(
-            measured.lines, measured.slice_vox, self.shape, (x, y, z), measured.outward_vox
-        )
+            voxels = solid(
+                measured.lines, measured.slice_vox, self.shape, (x, y, z), measured.outward_vox
+            )
+        else:
+            voxels, predicted_dice = self._followed(lesion, measured, (x, y, z))
         plane = np.zeros(self.shape[:2], bool)
         plane[tuple(voxels[voxels[:, 2] == measured.slice_vox, :2].T)] = True
-        columns |= _measured_columns(PseudoMask(plane), measured)
-        return Layer(name, voxels, columns, measured)
+        made = PseudoMask(plane, predicted_dice=predicted_dice)
+        return Layer(name, voxels, columns | _measured_columns(made, measured), measured)
+
+    def _followed(
+        self, lesion: Lesion, measured: Measured, spacing_mm: tuple[float, float, float]
+    ) -> tuple[NDArray[np.int32], float]:
+        """Voxels of the jury's mask in 3D, and its predicted Dice."""
+        from uls_data.pseudomask.jury_3d import jury_3d
+        from uls_data.pseudomask.slab import box_about, moved_to
+
+        assert self.scan is not None
+        key_slice = self._key_slice(lesion, measured)
+        key_slice.check_lines()
+        box = box_about(key_slice, measured.slice_vox, self.shape[2], spacing_mm)
+        hu, _ = hounsfield(self.scan.ras[box], self.scan.slope, self.scan.intercept)
+        at = measured.slice_vox - box[2].start
+        made = jury_3d(hu, moved_to(key_slice, box), at, spacing_mm)
+        voxels = np.argwhere(made.mask) + [part.start for part in box]
+        return voxels.astype(np.int32), made.predicted_dice
 
     def _key_slice(self, lesion: Lesion, measured: Measured) -> KeySlice:
         hu: NDArray[Any]

@@ -33,7 +33,7 @@ class Options:
     labels_only: bool
     replayed: bool
     masks: tuple[str, ...] = ()
-    """2D methods, for a source whose lesions are measurements."""
+    """Methods, for a source whose lesions are measurements."""
     calibration: str = ""
     """A user's own calibration of the jury, as the text of its file."""
 

@@ -10,7 +10,7 @@ from uls_data.factory.options import Task
 from uls_data.factory.replay import positions_of
 from uls_data.manifest.row import Row
 from uls_data.outcome import Reason
-from uls_data.pseudomask.methods import ELLIPSOID, METHODS
+from uls_data.pseudomask.methods import METHODS, SOLID
 from uls_data.recipe.model import Recipe
 from uls_data.sources import format_of
 from uls_data.sources.case_files import CaseFiles
@@ -20,7 +20,7 @@ _LONGEST_CALIBRATION = 1 << 20
 
 def masks_of(masks: Sequence[str], recipe: Recipe, profile: str) -> tuple[str, ...]:
     """Methods of a build: none for a source that has masks."""
-    known = [*(method for method in METHODS if method != "published"), ELLIPSOID]
+    known = [*(method for method in METHODS if method != "published"), *SOLID]
     # `published` is what a profile makes of grabcut.
     for method in masks:
         if method not in known:
@@ -30,10 +30,10 @@ def masks_of(masks: Sequence[str], recipe: Recipe, profile: str) -> tuple[str, .
             raise SourceError(f"--masks {masks[0]}: {recipe.source} has masks of its own")
         return ()
     # Masks on one slice come first: the first method is that of every reader, and of the click.
-    chosen = tuple(sorted(dict.fromkeys(masks), key=lambda method: method == ELLIPSOID))
-    if profile == "published" and chosen == (ELLIPSOID,):
+    chosen = tuple(sorted(dict.fromkeys(masks), key=lambda method: method in SOLID))
+    if profile == "published" and chosen and chosen[0] in SOLID:
         raise SourceError(
-            f"--masks {ELLIPSOID}: --profile published draws the click from a mask on one slice; "
+            f"--masks {chosen[0]}: --profile published draws the click from a mask on one slice; "
             "name a method that makes one, too"
         )
     return chosen or (("grabcut",) if profile == "published" else ("jury",))

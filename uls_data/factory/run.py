@@ -95,8 +95,8 @@ def build(
         Manifest to take the positions from, instead of drawing clicks.
     masks : sequence of str
         2D methods for a source whose lesions are measurements (`uls_data.pseudomask.methods`),
-        and `ellipsoid`, the 3D mask that their lines alone give; a layer each. `jury` unless said
-        otherwise, `grabcut` under the profile `published`.
+        and in 3D `jury_3d`, and `ellipsoid`, which their lines alone give; a layer each. `jury`
+        unless said otherwise, `grabcut` under the profile `published`.
     calibration : path, optional
         What `calibrate` wrote, instead of what comes with the package.
     case_timeout : float, optional

@@ -69,6 +69,10 @@ class Lines:
         short = (d - c) * (outward_vox / self.short_vox)
         return Lines.of([a - long, b + long, c - short, d + short])
 
+    def clipped(self, shape: tuple[int, int]) -> Lines:
+        """Return lines whose end points lie on a slice of this shape, moved there if need be."""
+        return Lines.of(np.clip(self.points, 0, np.array(shape) - 1))
+
     @staticmethod
     def of(points: Any) -> Lines:
         """Lines from end points of shape (4, 2)."""

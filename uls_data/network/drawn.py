@@ -19,19 +19,22 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from uls_data.geometry import Triple
-from uls_data.measure.ellipsoid import ellipse_field, radius_field
+from uls_data.measure.ellipsoid import ellipse_field
 from uls_data.network.inference import RULES, Rule
 from uls_data.network.lesion import clicked
 from uls_data.network.plan import ModelError, Plan
 from uls_data.network.prompt import Drawn
 from uls_data.network.voxels import CENTRE_ZYX, VALID, Region
-from uls_data.pseudomask.likeness import likeness
+from uls_data.pseudomask.jury_3d import MOST_ODDS, log_odds
+from uls_data.pseudomask.key_slice import KeySlice
+from uls_data.pseudomask.slab import Slab, box_about, moved_to
 
-# Votes beside the network's: of the image, and of the ellipsoid in log odds per radius. Chosen
-# with networks that learned from sarcomas, on other made-up lesions and two lungs.
-_LIKENESS, _SLOPE = 3.0, 6.0
+# Weight of the jury's vote beside the network's, whose log odds are larger, but no more reliable.
+# Chosen on nodules, with a network that had learned from sarcomas (docs/3d-masks.md).
+_JURY = 4
 
 
 def rule_of(rule: Rule, plan: Plan) -> Rule:
@@ -65,13 +68,11 @@ def votes(image_vote: bool | None, plan: Plan) -> bool:
     return plan.prompt is not None if image_vote is None else image_vote
 
 
-def weighed(
-    margin: NDArray[np.float32], part: Region, plane: NDArray[np.bool_] | None, drawn: Drawn
-) -> NDArray[np.float32]:
-    """Mean of three votes: the network's margin, the image's, and that of the lines' ellipsoid.
+def weighed(margin: NDArray[np.float32], part: Region, drawn: Drawn) -> NDArray[np.float32]:
+    """Mean of two votes: the network's margin, and, four times, that of the jury in 3D.
 
-    A network knows the organs that it learned from. What looks like the lesion on the measured
-    slice (`uls_data.pseudomask.likeness`) and how far the lines reach hold for every organ.
+    A network knows the organs that it learned from. What the jury goes by, the tissue inside and
+    around the lines, holds for every organ (`uls_data.pseudomask.jury_3d`).
 
     Parameters
     ----------
@@ -79,21 +80,23 @@ def weighed(
         Logit of lesion minus that of background.
     part : Region
         The same part of the VOI.
-    plane : ndarray, shape (y, x), bool, or None
-        2D mask on the key slice there; None: the ellipse of the lines.
     drawn : Drawn
         In indices of the part.
     """
-    z, y, x = margin.shape
-    at = drawn.slice_vox
-    radius = radius_field(drawn.lines, at, drawn.spacing_mm, (x, y, z)).T
-    flat = np.sqrt(ellipse_field(drawn.lines, (x, y)))
-    inside = flat <= 1 if plane is None or not plane.any() else plane.T
-    odds = likeness(part.hu.T, (part.marks & VALID).T != 0, inside, flat, at, drawn.spacing_mm).T
-    found: NDArray[np.float32] = (
-        margin + _LIKENESS * odds + np.clip(_SLOPE * (1 - radius), -_SLOPE, _SLOPE)
-    ) / 3
-    return found
+    real = ndimage.find_objects((part.marks & VALID).T.astype(np.uint8))[0]
+    lines = drawn.lines.moved(-real[0].start, -real[1].start)
+    at = drawn.slice_vox - real[2].start
+    hu = part.hu.T[real]
+    # A lesion may be larger than its VOI.
+    lines = lines.clipped((hu.shape[0], hu.shape[1]))
+    if not 0 <= at < hu.shape[2] or lines.problem() is not None:
+        return margin
+    measured = KeySlice(hu[:, :, at], lines, drawn.spacing_mm[:2])
+    box = box_about(measured, at, hu.shape[2], drawn.spacing_mm)
+    odds = np.full(margin.T.shape, -MOST_ODDS, np.float32)
+    slab = Slab.of(hu[box], moved_to(measured, box), at - box[2].start, drawn.spacing_mm)
+    odds[real][box] = log_odds(slab)
+    return np.asarray((margin + _JURY * odds.T) / (1 + _JURY), np.float32)
 
 
 def respected(

@@ -37,6 +37,7 @@ from uls_data.network.sampling import read_ahead
 from uls_data.network.view import Job, read_job
 from uls_data.network.voxels import CENTRE_ZYX, Region
 from uls_data.outcome import Flag, Reason, Supervision
+from uls_data.pseudomask.methods import JURY_3D
 from uls_data.voi import VOI_SHAPE
 
 LAYER = "pseudo3d-r1"
@@ -107,8 +108,8 @@ def predict(
         and a 2D mask (`uls_data.network.drawn`). `auto`: `replace` by a model that is told the
         lines, `leave` by others. The rows' key-slice columns are measured before.
     image_vote : bool, optional
-        Whether what looks like the 2D mask of the measured slice, and the ellipsoid of the lines,
-        vote beside a model that is told the lines (`uls_data.network.drawn`). Default: they do.
+        Whether the jury in 3D votes beside a model that is told the lines
+        (`uls_data.network.drawn`). Default: it does.
     dry_run : bool
         Only say how many VOIs there are and how many are done; nothing is touched.
     started, progress, warned : callable, optional
@@ -184,7 +185,7 @@ def predict_vois(
         "jitter": settings.jitter,
         "seed": settings.seed,
         "key_slice": rule_of(settings.key_slice, loaded.plan),
-        "image_vote": votes(settings.image_vote, loaded.plan),
+        "image_vote": votes(settings.image_vote, loaded.plan) and JURY_3D,
         "software_version": __version__,
     }
     run = _Run(out, layer, predictor, settings, warned)

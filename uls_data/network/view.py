@@ -88,7 +88,7 @@ class Job:
     view : View
         The first one.
     weighed : bool
-        Whether the image and the lines have a vote beside the network.
+        Whether the jury in 3D has a vote beside the network.
     found : Found or None
         In indices of the VOI.
     other_views : list of View
@@ -127,9 +127,8 @@ class Job:
         if self.weighed and view.frame is not None:
             z, y, x = (slice(c, c + n) for c, n in zip(corner, there.margin.shape, strict=True))
             part = Region(self.region.hu[z, y, x], self.region.marks[z, y, x], click)
-            plane = None if self.plane is None else self.plane[y, x]
             drawn = view.frame.drawn.moved(corner)
-            there = replace(there, margin=weighed(there.margin, part, plane, drawn))
+            there = replace(there, margin=weighed(there.margin, part, drawn))
         return there, corner, click
 
     def look_again(self, count: int, seed: int, plan: Plan, margin: tuple[int, ...]) -> None:

@@ -25,7 +25,7 @@ from uls_data.pseudomask.star import outline
 _ROUNDING = 1e-9
 _LONG_OVERSHOOT, _SHORT_OVERSHOOT = 0.6, 1.3
 # Below this range of HU around the lines there is nothing to see: the prior decides.
-_SMALLEST_RANGE_HU = 5
+FLATTEST_HU = 5
 # The prior's vote in log odds: so much per radius of distance from it, at an end point and midway
 # between two, up to so much. Where a reader put an end point the lesion ends, whatever the network
 # says about that tissue; between end points the prior only guesses. Chosen on odd-numbered
@@ -113,7 +113,7 @@ def judge(crop: KeySlice, network: Network | None = None) -> Verdict:
     bounds = Bounds.of(crop)
     prior = bounds.applied(radius <= 1 + _ROUNDING)
     seen = features(crop, chart)
-    if np.ptp(crop.hu) < _SMALLEST_RANGE_HU:
+    if np.ptp(crop.hu) < FLATTEST_HU:
         inside = np.where(radius <= 1 + _ROUNDING, 1.0, 0.0)
         masks = {"prior": prior, "fused": prior}
     else:
@@ -141,16 +141,17 @@ def best_cut(inside: Floats) -> tuple[float, float]:
 @cache
 def shipped_network() -> Network:
     """Read the weights that come with the package."""
-    return Network.from_json(_shipped("network.json"))
+    return Network.from_json(shipped("network.json"))
 
 
 @cache
 def shipped_quality() -> Quality:
     """Read the calibration that comes with the package."""
-    return Quality.from_json(_shipped("quality.json"))
+    return Quality.from_json(shipped("quality.json"))
 
 
-def _shipped(name: str) -> str:
+def shipped(name: str) -> str:
+    """Text of a file that comes with the package."""
     return (resources.files("uls_data.pseudomask") / name).read_text()
 
 
@@ -158,20 +159,32 @@ def probability(
     network: Network, seen: NDArray[np.float32], turn: Floats, radius: Floats
 ) -> Floats:
     """Probability of every pixel, by the mean log odds over the chart's four symmetries."""
+    odds = at_pixels(node_odds(network, seen), turn, radius)
+    odds += prior_vote(turn, radius)
+    probability: Floats = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
+    probability[radius > RADII[-1]] = 0
+    return probability
+
+
+def node_odds(network: Network, seen: NDArray[np.float32]) -> Floats:
+    """Log odds of every node, shape (rays, radii): the mean over the chart's four symmetries."""
     mirrored = np.roll(seen[::-1], 1, axis=0)
     half = RAYS // 2
     four = np.stack([seen, mirrored, np.roll(seen, half, axis=0), np.roll(mirrored, half, axis=0)])
     a, b, c, d = network.logits(four).astype(np.float64)
-    back = a + np.roll(c, -half, axis=0)
+    back: Floats = a + np.roll(c, -half, axis=0)
     back += np.roll((b + np.roll(d, -half, axis=0)), -1, axis=0)[::-1]
-    logits = back / 4
-    closed = np.concatenate([logits, logits[:1]])
+    return back / 4
+
+
+def at_pixels(odds: Floats, turn: Floats, radius: Floats) -> Floats:
+    """Bring what nodes hold to pixels, between nodes in proportion."""
+    closed = np.concatenate([odds, odds[:1]])
     node = np.clip((radius - RADII[0]) / (RADII[1] - RADII[0]), 0, len(RADII) - 1)
-    at_pixels = ndimage.map_coordinates(closed, [turn * (RAYS / 4), node], order=1, mode="nearest")
-    at_pixels += prior_vote(turn, radius)
-    probability: Floats = 1 / (1 + np.exp(-np.clip(at_pixels, -30, 30)))
-    probability[radius > RADII[-1]] = 0
-    return probability
+    found: Floats = ndimage.map_coordinates(
+        closed, [turn * (RAYS / 4), node], order=1, mode="nearest"
+    )
+    return found
 
 
 def prior_vote(

@@ -20,9 +20,9 @@ _MODULES = {
     "published": "published",
     "jury": "jury",
 }
-# The one method in 3D (`uls_data.pseudomask.solid`).
-ELLIPSOID = "ellipsoid"
-NEEDS_IMAGE = frozenset({"grabcut", "published", "jury"})
+# The methods in 3D (`uls_data.pseudomask.solid` and `jury_3d`).
+ELLIPSOID, JURY_3D = SOLID = ("ellipsoid", "jury_3d")
+NEEDS_IMAGE = frozenset({"grabcut", "published", "jury", JURY_3D})
 
 
 def _loader(name: str) -> Callable[[KeySlice], PseudoMask]:
