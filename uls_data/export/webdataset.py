@@ -150,13 +150,13 @@ def _write_shard(path: Path, dataset: Dataset, examples: Sequence[Example]) -> l
             try:
                 image = voxels_of(example, "image_path")
                 label = (voxels_of(example, "label_path") != 0).astype(np.uint8)
+                told = {**described(dataset, example), "affine": affine_of(example).tolist()}
             except CaseError as error:
                 failed.append(failure(example, error))
                 continue
             key = _key(example)
             _add(tar, f"{key}.image.npy.gz", gzip(_npy(image)))
             _add(tar, f"{key}.label.npy.gz", gzip(_npy(label)))
-            told = {**described(dataset, example), "affine": affine_of(example).tolist()}
             _add(tar, f"{key}.json", json.dumps(told).encode())
     return failed
 
