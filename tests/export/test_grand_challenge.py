@@ -135,6 +135,10 @@ def test_jobs_keep_the_clicks_of_a_lesion_together(built: Path, tmp_path: Path) 
     with pytest.raises(ManifestError, match="must share a stack"):
         export_grand_challenge(built, tmp_path / "small", stack_size=2)
     assert not (tmp_path / "small").exists()
+    left = tmp_path / "job-001" / "ground-truth" / ".tmp-of-a-killed-run"
+    left.write_bytes(b"half")
+    export_grand_challenge(built, tmp_path, stack_size=3)
+    assert not left.exists()
 
 
 def test_a_bad_voi_is_left_out(built: Path, tmp_path: Path, capsys: Any) -> None:

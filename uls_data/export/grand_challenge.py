@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from uls_data import geometry
 from uls_data.errors import CaseError, ManifestError
 from uls_data.export.common import best_of, failure, writing_to
+from uls_data.io import remove_temporaries
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import Choice, is_of, lesion_of, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
@@ -197,6 +198,8 @@ def _write_job(
     wide = any(Flag.HU_INT32 in (row["qc_flags"] or ()) for row in rows)
     images = job / "input" / IMAGES / f"{job.name}.mha"
     masks = job / "ground-truth" / f"{job.name}.mha"
+    for file in (images, job / "input" / SPACINGS, masks):
+        remove_temporaries(file.parent)
     has_truth = all(row["label_path"] is not None for row in rows)
     written: list[list[tuple[int, Row]]] = []
     failed: list[dict[str, Any]] = []

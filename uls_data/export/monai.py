@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.errors import CaseError, SourceError
-from uls_data.export.common import failure, writing_to
+from uls_data.export.common import failure, put, writing_to
 from uls_data.export.dataset import FOLDS, DatasetExport, choose, priors
 from uls_data.export.sample import described
-from uls_data.io import write_bytes
 from uls_data.manifest.example import Example
 from uls_data.outcome import Reason
 from uls_data.volumes.volume import suffix_of
@@ -100,7 +99,7 @@ def export_monai(
     }
     path = to / FILE
     with writing_to(to):
-        write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+        put(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     counts = (len(parts["training"]), len(parts["validation"]))
     return DatasetExport(path, *counts, failed, dataset.left_out)
 

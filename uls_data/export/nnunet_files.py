@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.errors import CaseError, SourceError
+from uls_data.export.common import put
 from uls_data.export.dataset import Dataset
 from uls_data.export.sample import affine_of
 from uls_data.geometry import Affine, orientation_to_ras, spacing_mm
@@ -127,7 +128,7 @@ def splits_json(dataset: Dataset, written: Sequence[Example]) -> list[dict[str, 
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON as people read it."""
-    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    put(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _is_partly(example: Example, weak: str) -> bool:
