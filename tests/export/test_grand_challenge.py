@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from uls_data.cli import main
-from uls_data.errors import CaseError, ManifestError
+from uls_data.errors import CaseError, ManifestError, SourceError
 from uls_data.export import export_grand_challenge
 from uls_data.export.grand_challenge import ChallengeExport
 from uls_data.io import remove_temporaries
@@ -139,6 +139,8 @@ def test_jobs_keep_the_clicks_of_a_lesion_together(built: Path, tmp_path: Path) 
     left.write_bytes(b"half")
     export_grand_challenge(built, tmp_path, stack_size=3)
     assert not left.exists()
+    with pytest.raises(SourceError, match="job-002/input does not belong to this export"):
+        export_grand_challenge(built, tmp_path)
 
 
 def test_a_bad_voi_is_left_out(built: Path, tmp_path: Path, capsys: Any) -> None:

@@ -70,11 +70,18 @@ def put(path: Path, data: bytes) -> None:
 def refuse_others(folder: Path, pattern: str, names: Collection[str]) -> None:
     """Refuse files of another export, which would be read as part of this one.
 
+    Parameters
+    ----------
+    pattern : str
+        Of such files, relative to the folder.
+    names : collection of str
+        Those of this export, likewise.
+
     Raises
     ------
     SourceError
     """
     remove_temporaries(folder)
     for path in folder.glob(pattern) if folder.is_dir() else ():
-        if path.name not in names:
+        if path.relative_to(folder).as_posix() not in names:
             raise SourceError(f"{path} does not belong to this export; name another folder")

@@ -140,6 +140,7 @@ def export_croissant(
         for part, examples in parts.items():
             files = range(-(-len(examples) // ROWS_PER_FILE))
             refuse_others(to / part, "*.parquet", {f"{number:05d}.parquet" for number in files})
+        for part, examples in parts.items():
             for at in range(0, len(examples), ROWS_PER_FILE):
                 path = to / part / f"{at // ROWS_PER_FILE:05d}.parquet"
                 some = examples[at : at + ROWS_PER_FILE]

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.errors import CaseError, ManifestError
-from uls_data.export.common import best_of, failure, writing_to
+from uls_data.export.common import best_of, failure, refuse_others, writing_to
 from uls_data.io import remove_temporaries
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import Choice, is_of, lesion_of, voi_of
@@ -110,7 +110,8 @@ def export_grand_challenge(
     Raises
     ------
     ManifestError, SourceError
-        No VOI with an image, a lesion in no part, or the folder cannot be written.
+        No VOI with an image, a lesion in no part, jobs of another export in the folder, or it
+        cannot be written.
     """
     lesions = _lesions(manifest, layer)
     largest = max(map(len, lesions))
@@ -123,7 +124,11 @@ def export_grand_challenge(
     jobs, failed = [], []
     vois = count = with_truth = 0
     with writing_to(to):
-        for job, some in _jobs(Path(to), lesions, stack_size, parts):
+        planned = list(_jobs(Path(to), lesions, stack_size, parts))
+        names = {(job / "input").relative_to(to).as_posix() for job, _ in planned}
+        for pattern in ("job-*/input", "*/job-*/input"):
+            refuse_others(Path(to), pattern, names)
+        for job, some in planned:
             indices, bad, truth = _write_job(job, some, progress)
             failed += bad
             if indices:
