@@ -7,6 +7,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 from makers.vois import ball, write_voi, write_vois
 
@@ -73,12 +74,18 @@ def test_what_a_correction_drops_is_not_opened(tmp_path: Path) -> None:
 def test_what_cannot_be_opened(tmp_path: Path) -> None:
     rows = layered(tmp_path)
     write_vois(tmp_path, rows)
+    failed = {"voi_id": float("nan"), "layer": None, "status": "failed", "reason": "unreadable"}
+    asked: Any
     for asked, words in [
         (("nobody", None), "no VOI nobody"),
         ((NAME, "jury"), "no layer jury"),
         (({"voi_id": NAME}, None), "the row has no layer"),
         (({"voi_id": NAME, "layer": "jury"}, None), "no layer jury"),
         ((rows[0], "jury"), "names its own"),
+        ((failed, None), r"expected one row, with a voi_id; it is failed \(unreadable\)"),
+        ((pd.DataFrame([failed]), None), "expected one row, with a voi_id$"),
+        ((next(pd.DataFrame([failed]).itertuples()), None), "a dict or a pandas.Series"),
+        (({"voi_id": NAME, "layer": pd.NA, "source": pd.NA}, None), "no layer None"),
     ]:
         with pytest.raises(ManifestError, match=words):
             open_voi(asked[0], tmp_path, layer=asked[1])
