@@ -24,7 +24,7 @@ COLUMNS = (
     *("voi_origin_x_vox", "voi_origin_y_vox", "voi_origin_z_vox"),
     *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "long_axis_vox", "long_axis_mm"),
     *("key_slice_voi", "recist_points_vox", "recist_outward_vox"),
-    *("image_source_sha256", "image_voxels_sha256"),
+    *("image_source_sha256", "image_sha256", "image_voxels_sha256"),
     *("reason", "parent_layer", "qc_flags"),
     *("label_voxels_sha256", "source_lesion_id", "predicted_dice", "candidate_scores"),
     *("certified", "lesion_track_id", "study_day", "annotation_scope"),

@@ -248,9 +248,7 @@ def _row(names: Names, role: str, path: Path, read: _Read, said: dict[str, Any])
 def _stated(said: dict[str, Any]) -> dict[str, Any]:
     """Take what an entry says about itself, as `export monai` writes it."""
     row: dict[str, Any] = {
-        name: _text(said[name])
-        for name in _WORDS
-        if isinstance(said.get(name), str) and said[name]
+        name: _text(said[name]) for name in _WORDS if isinstance(said.get(name), str) and said[name]
     }
     row |= {
         name: said[name]
