@@ -84,6 +84,27 @@ def test_manifests_that_lie_elsewhere(tmp_path: Path) -> None:
         assert (found.image == open_voi(row["voi_id"], out).image).all() and found.mask.any()
 
 
+def test_manifests_by_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the folder above them, from beside it, and behind a link."""
+    out, deep = tmp_path / "data" / "vois", tmp_path / "disk" / "home" / "me"
+    write_vois(out, layered(out))
+    deep.mkdir(parents=True)
+    (tmp_path / "me").symlink_to(deep)
+    for folder, name in [
+        (out / "manifest", "s.parquet"),
+        (tmp_path, "audited.parquet"),
+        (out / "manifest", "../../../audited.parquet"),
+        (tmp_path, "me/audited.parquet"),
+        (tmp_path / "me", "audited.parquet"),
+    ]:
+        monkeypatch.chdir(folder)
+        if "audited" in name:
+            audit(out, out=name)
+        assert open_voi(NAME, name).mask.any(), name
+        monkeypatch.chdir("/")
+        assert open_voi(NAME, folder / name).mask.any(), name
+
+
 def test_what_cannot_be_opened(tmp_path: Path) -> None:
     rows = layered(tmp_path)
     write_vois(tmp_path, rows)

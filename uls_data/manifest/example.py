@@ -9,7 +9,7 @@ from typing import Any
 
 from uls_data.manifest.choice import voi_of
 from uls_data.manifest.parquet import manifest_files, read_table
-from uls_data.manifest.paths import voi_file
+from uls_data.manifest.paths import above, voi_file
 from uls_data.manifest.row import Row
 
 
@@ -93,7 +93,8 @@ def _root_of(manifest: Path, rows: Sequence[Row]) -> Path:
         and (path := voi_file(manifest, name)).is_file()
     ):
         return path.parents[len(Path(name).parts) - 1]
-    return manifest.parent.parent if manifest.parent.name == "manifest" else manifest.parent
+    folder = manifest.absolute().parent
+    return above(manifest) if folder.name == "manifest" else manifest.parent
 
 
 def with_images(examples: Sequence[Example]) -> Iterator[Example]:
