@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from makers.shared import linked
 from numpy.typing import NDArray
 
 from uls_data.cli import main
@@ -161,6 +162,15 @@ def test_a_bad_voi_is_left_out(built: Path, tmp_path: Path, capsys: Any) -> None
     ((pair,),) = read_json(truth / "multi_sample.json")
     assert pair[:2] == [0, 1]
     assert read_json(truth / "single_sample.json") == [0, 2]
+
+
+def test_a_row_without_affine_is_named(built: Path, tmp_path: Path) -> None:
+    out = linked(built, tmp_path / "build")
+    rows = read_table(out).to_pylist()
+    rows[0]["affine"] = None
+    write_manifest(rows, out / "manifest" / "own.parquet")
+    found = export_grand_challenge(out, tmp_path / "to")
+    assert found.vois == 3 and found.failed[0]["reason"] == "bad_affine"
 
 
 def test_without_images_there_is_nothing_to_export(tmp_path: Path) -> None:

@@ -149,6 +149,16 @@ def test_patients_of_a_test_set_alone(tmp_path: Path) -> None:
         VoiDataset(tmp_path, crop=CROP)
 
 
+def test_rows_edited_by_hand(tmp_path: Path) -> None:
+    row = write_voi(tmp_path, "p1", supervision="weak_2d", key_slice_voi=500)
+    write_vois(tmp_path, [row])
+    item = VoiDataset(tmp_path, crop=CROP)[0]
+    assert torch.equal(item["known"][0, :, 0, 0] > 0, item["lesion"][0].any(2).any(1))
+    write_vois(tmp_path, [row | {"sample_index": None}])
+    with pytest.raises(ManifestError, match=f"s {row['voi_id']}: a row of a mask without"):
+        VoiDataset(tmp_path, crop=CROP)
+
+
 def test_a_layer_is_not_part_of_another_ones_name(tmp_path: Path) -> None:
     layers = ("pseudo3d-r1", "pseudo3d-r10")
     rows = [

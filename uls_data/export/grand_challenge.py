@@ -217,6 +217,8 @@ def _write_job(
             for example in lesion:
                 row = example.row
                 try:
+                    if row["affine"] is None:
+                        raise CaseError(Reason.BAD_AFFINE, "its row has no affine")
                     hu = _voxels(example.image)
                     mask = (_voxels(example.label) != 0).astype(np.uint8) if has_truth else None
                     image_stack.put(hu)

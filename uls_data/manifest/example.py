@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from uls_data.errors import ManifestError
 from uls_data.manifest.choice import voi_of
 from uls_data.manifest.parquet import manifest_files, read_table
 from uls_data.manifest.paths import above, voi_file
@@ -34,10 +35,20 @@ class Example:
 
     @property
     def identity(self) -> tuple[str, str, int, int, str]:
-        """Source, case, lesion, sample and layer: the manifest's key."""
+        """Source, case, lesion, sample and layer: the manifest's key.
+
+        Raises
+        ------
+        ManifestError
+            The row has a mask and lacks a number that every mask has.
+        """
         row = self.row
         lesion, sample = row["lesion_index"], row["sample_index"]
-        assert lesion is not None and sample is not None  # as in every row that has a mask
+        if lesion is None or sample is None:
+            raise ManifestError(
+                f"{row['source']} {row['voi_id']}: a row of a mask without lesion_index or "
+                "sample_index; was the manifest edited?"
+            )
         return row["source"], row["case_id"], lesion, sample, row["layer"]
 
     @property
