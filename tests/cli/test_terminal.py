@@ -144,3 +144,16 @@ def test_a_rate_is_that_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_rates(things: int, seconds: float, words: str) -> None:
     assert rate_text(things, seconds, "lesions") == words
+
+
+def test_names_of_others_do_not_control_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.parquet"
+    row = dict.fromkeys(("lesion_index", "sample_index", "layer")) | {
+        "source": "s",
+        "status": "failed",
+    }
+    row |= {"case_id": "a\x1b[31m", "detail": "b\x07\u202e\nc"}
+    write_manifest([row], path)
+    command = ("-m", "uls_data", "query", str(path), "--columns", "case_id,detail")
+    said = on_terminal(*command)
+    assert "a\ufffd[31m   b\ufffd\ufffd c" in said and not {"\x1b", "\x07", "\u202e"} & set(said)

@@ -67,7 +67,9 @@ def test_bytes_of_the_build_and_its_hashes(built: Path, exported: Path) -> None:
 
 
 def test_files_of_another_export_are_refused(built: Path, exported: Path, tmp_path: Path) -> None:
-    (tmp_path / "train").mkdir()
-    (tmp_path / "train" / "00007.parquet").write_bytes(b"")
+    """Before a file is written: `croissant.json` has the hashes of the older ones."""
+    (tmp_path / "heldout").mkdir()
+    (tmp_path / "heldout" / "00007.parquet").write_bytes(b"")
     with pytest.raises(SourceError, match="does not belong to this export"):
         export_croissant(built, tmp_path, folds=2)
+    assert not (tmp_path / "train").exists()

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from makers.shared import linked
 from numpy.typing import NDArray
 
 from uls_data.cli import main
-from uls_data.errors import CaseError, ManifestError
+from uls_data.errors import CaseError, ManifestError, SourceError
 from uls_data.export import export_grand_challenge
 from uls_data.export.grand_challenge import ChallengeExport
 from uls_data.io import remove_temporaries
@@ -135,6 +136,12 @@ def test_jobs_keep_the_clicks_of_a_lesion_together(built: Path, tmp_path: Path) 
     with pytest.raises(ManifestError, match="must share a stack"):
         export_grand_challenge(built, tmp_path / "small", stack_size=2)
     assert not (tmp_path / "small").exists()
+    left = tmp_path / "job-001" / "ground-truth" / ".tmp-of-a-killed-run"
+    left.write_bytes(b"half")
+    export_grand_challenge(built, tmp_path, stack_size=3)
+    assert not left.exists()
+    with pytest.raises(SourceError, match="job-002/input does not belong to this export"):
+        export_grand_challenge(built, tmp_path)
 
 
 def test_a_bad_voi_is_left_out(built: Path, tmp_path: Path, capsys: Any) -> None:
@@ -155,6 +162,15 @@ def test_a_bad_voi_is_left_out(built: Path, tmp_path: Path, capsys: Any) -> None
     ((pair,),) = read_json(truth / "multi_sample.json")
     assert pair[:2] == [0, 1]
     assert read_json(truth / "single_sample.json") == [0, 2]
+
+
+def test_a_row_without_affine_is_named(built: Path, tmp_path: Path) -> None:
+    out = linked(built, tmp_path / "build")
+    rows = read_table(out).to_pylist()
+    rows[0]["affine"] = None
+    write_manifest(rows, out / "manifest" / "own.parquet")
+    found = export_grand_challenge(out, tmp_path / "to")
+    assert found.vois == 3 and found.failed[0]["reason"] == "bad_affine"
 
 
 def test_without_images_there_is_nothing_to_export(tmp_path: Path) -> None:

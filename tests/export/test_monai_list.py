@@ -16,6 +16,8 @@ from makers.shared import linked
 from uls_data.cli import main
 from uls_data.errors import SourceError
 from uls_data.export import export_croissant, export_monai, export_nnunet, export_webdataset
+from uls_data.io import atomic_write
+from uls_data.io.lock import LOCK, locked
 from uls_data.manifest import read_table, write_manifest
 from uls_data.network.examples import find_examples
 
@@ -83,6 +85,26 @@ def test_weak_masks_and_missing_files(built: Path, tmp_path: Path, capsys: Any) 
     assert {item["supervision"] for item in items} == {"full", "weak_2d"} and len(items) == 6
     with pytest.raises(SourceError, match="--folds 1"):
         export_monai(copy, tmp_path, folds=1)
+
+
+@pytest.mark.parametrize("form", [export_croissant, export_monai, export_nnunet, export_webdataset])
+def test_one_export_at_a_time(built: Path, tmp_path: Path, form: Any) -> None:
+    """A second one would take the files at work for those of a killed run, and remove them."""
+    folder = tmp_path / "Dataset100_ULS" if form is export_nnunet else tmp_path
+    with (
+        locked(folder / LOCK, "test"),
+        pytest.raises(SourceError, match=f"--to {folder}: another run is at work there"),
+    ):
+        form(built, tmp_path, folds=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_goes(built: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / "dataset.json") as left:
+        raise KeyboardInterrupt
+    left.with_name(f"{left.name}1").write_bytes(b"half")
+    export_monai(built, tmp_path, folds=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset.json"]
 
 
 def test_masks_that_a_certificate_keeps(built: Path, tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from makers.dataset import PATIENTS, name_of, write_dataset
+from makers.dataset import AFFINE, PATIENTS, name_of, write_dataset
 from makers.shared import linked
 
 from uls_data.cli import main
 from uls_data.errors import ManifestError, SourceError
 from uls_data.export import export_nnunet
 from uls_data.manifest import read_table, write_manifest
+from uls_data.nifti_writer import nifti_gz
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +164,23 @@ def test_bad_vois_are_in_no_list(built: Path, tmp_path: Path, capsys: Any) -> No
     assert listed == {name_of(number) for number in (1, 3, 4, 5)}
     # nnU-Net trains on all images that it finds: one without a label may not stay.
     assert names(Path(report["path"]) / "imagesTr") == {f"{name}_0000.nii.gz" for name in listed}
+
+
+def test_files_whose_headers_are_whole(built: Path, tmp_path: Path) -> None:
+    out = linked(built, tmp_path / "build")
+    image = out / "own" / "images" / f"{name_of(0)}.nii.gz"
+    label = out / "own" / "labels" / f"{name_of(2)}.nii.gz"
+    half = image.read_bytes()[: image.stat().st_size // 2]
+    seven = nifti_gz(np.asfortranarray(nibabel.load(label).dataobj, np.uint8) * 7, AFFINE)
+    for path, data in ((image, half), (label, seven)):
+        path.unlink()
+        path.write_bytes(data)
+    found = export_nnunet(out, tmp_path, folds=2)
+    assert [(one["voi_id"], one["reason"]) for one in found.failed] == [
+        (name_of(0), "truncated_file")
+    ]
+    written = np.asarray(nibabel.load(found.path / "labelsTr" / label.name).dataobj)
+    assert set(np.unique(written)) == {0, 1}
 
 
 def test_wrong_use(built: Path, tmp_path: Path) -> None:

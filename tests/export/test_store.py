@@ -231,6 +231,17 @@ def test_verify_knows_a_store_and_release_refuses_it(store: Path, tmp_path: Path
     }
 
 
+@pytest.mark.parametrize("form", ["monai", "webdataset"])
+def test_other_exports_name_the_build(
+    form: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["export", form, str(store), "--to", str(tmp_path), "--folds", "2"])
+    assert caught.value.code == 1
+    told = capsys.readouterr().err
+    assert "a_lesion_01_sample_0: unsupported_format" in told and " build" in told
+
+
 def damaged(data: bytes, seed: int) -> bytes:
     rng = random.Random(seed)
     changed = bytearray(data)

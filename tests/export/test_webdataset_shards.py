@@ -19,6 +19,8 @@ from makers.shared import linked
 from uls_data.cli import main
 from uls_data.errors import SourceError
 from uls_data.export import export_webdataset
+from uls_data.manifest import read_table, write_manifest
+from uls_data.nifti_writer import nifti_gz
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,24 @@ def test_an_interrupted_export_goes_on(built: Path, shards: Path, tmp_path: Path
         assert {(m.mtime, m.uid, m.uname) for m in tar} == {(0, 0, "")}
     with pytest.raises(SourceError, match="does not belong to this export"):
         export_webdataset(built, to, folds=2, shard_size=100)
+
+
+def test_an_image_that_moved_is_written_again(built: Path, tmp_path: Path) -> None:
+    """Its voxels are the same, the affine beside them is not."""
+    out, to = linked(built, tmp_path / "build"), tmp_path / "to"
+    rows = [row | {"image_voxels_sha256": row["voi_id"]} for row in read_table(out).to_pylist()]
+    write_manifest(rows, out / "manifest" / "own.parquet")
+    export_webdataset(out, to, folds=2)
+    path = out / "own" / "images" / f"{name_of(0)}.nii.gz"
+    image = nibabel.load(path)
+    moved = nifti_gz(np.asarray(image.dataobj), AFFINE + np.eye(4, k=3))
+    path.unlink()
+    path.write_bytes(moved)
+    export_webdataset(out, to, folds=2)
+    with tarfile.open(to / "train-000000.tar") as tar:
+        told = [json.load(tar.extractfile(m)) for m in tar if m.name.endswith("json")]  # type: ignore[arg-type]
+    affine = next(one["affine"] for one in told if one["voi_id"] == name_of(0))
+    assert affine[0][3] == AFFINE[0, 3] + 1
 
 
 def test_what_cannot_be_read_is_named_each_time(

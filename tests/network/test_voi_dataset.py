@@ -130,6 +130,45 @@ def test_one_slice_is_known_and_certified_masks_are_asked_for(tmp_path: Path) ->
     assert data[0]["lesion"].sum() == np.count_nonzero(ball(10.0))
 
 
+def test_numbers_of_numpy(vois: Path) -> None:
+    options: dict[str, Any] = {"reclick": 1.0, "augment": True}
+    expected = VoiDataset(vois, crop=CROP, window_hu=(-30_000, 30_000), seed=3, **options)
+    window = (np.int16(-30_000), np.int16(30_000))
+    data = VoiDataset(vois, crop=np.array(CROP), window_hu=window, seed=np.int64(3), **options)
+    for one in (expected, data):
+        one.set_epoch(np.int64(2))
+    assert same(expected[4], data[np.uint8(4)]) and same(expected[4], data[-1])
+    with pytest.raises(TypeError, match="slice"):
+        data[:2]
+
+
+def test_patients_of_a_test_set_alone(tmp_path: Path) -> None:
+    write_vois(tmp_path, [write_voi(tmp_path, "p1", split="heldout")])
+    assert len(VoiDataset(tmp_path, split="heldout", crop=CROP)) == 1
+    with pytest.raises(ManifestError, match="no row to train on: 1 of held-out patients"):
+        VoiDataset(tmp_path, crop=CROP)
+
+
+def test_rows_edited_by_hand(tmp_path: Path) -> None:
+    row = write_voi(tmp_path, "p1", supervision="weak_2d", key_slice_voi=500)
+    write_vois(tmp_path, [row])
+    item = VoiDataset(tmp_path, crop=CROP)[0]
+    assert torch.equal(item["known"][0, :, 0, 0] > 0, item["lesion"][0].any(2).any(1))
+    write_vois(tmp_path, [row | {"sample_index": None}])
+    with pytest.raises(ManifestError, match=f"s {row['voi_id']}: a row of a mask without"):
+        VoiDataset(tmp_path, crop=CROP)
+
+
+def test_a_layer_is_not_part_of_another_ones_name(tmp_path: Path) -> None:
+    layers = ("pseudo3d-r1", "pseudo3d-r10")
+    rows = [
+        write_voi(tmp_path, f"p{n}", supervision="pseudo_3d", layer=layer)
+        for n, layer in enumerate(layers)
+    ]
+    write_vois(tmp_path, rows)
+    assert len(VoiDataset(tmp_path, layers="pseudo3d-r10", crop=CROP)) == 1
+
+
 def test_what_is_asked_in_vain(vois: Path) -> None:
     for options, words in [
         ({"crop": (15, 32, 32)}, "crop"),
@@ -137,7 +176,10 @@ def test_what_is_asked_in_vain(vois: Path) -> None:
         ({"split": "test"}, "expected train or heldout"),
         ({"weak": "maybe"}, "expected one of"),
         ({"augment": True}, "window_hu"),
-        ({"window_hu": (3, 3)}, "lower HU first"),
+        ({"window_hu": (3, 3)}, "the lower first"),
+        ({"window_hu": (-np.inf, 3)}, "expected two numbers"),
+        ({"reclick": 2}, "expected a share"),
+        ({"reclick": np.nan}, "expected a share"),
     ]:
         with pytest.raises(ManifestError, match=words):
             VoiDataset(vois, **options)

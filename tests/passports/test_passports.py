@@ -230,6 +230,24 @@ def test_lists_that_are_none(tmp_path: Path, content: bytes, words: str) -> None
         passport_from(tmp_path, tmp_path / "p.parquet")
 
 
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    """Of files, and in JSON, which can hold half a letter."""
+    folder = tmp_path / "caf\udce9"
+    (folder / "imagesTr").mkdir(parents=True)
+    (folder / "imagesTr" / "\udce9_0000.nii.gz").write_bytes(b"")
+    (folder / "dataset.json").write_text("{}")
+    (folder / "\udce9.json").write_text(r'["a\ud800", {"image": "b", "source": "s\ud800"}]')
+    for source in (folder, folder / "\udce9.json"):
+        made, unread = passport_from(source, tmp_path / "p.parquet")
+        assert read_passport(made.path).stages == made.stages and len(unread) == made.rows
+
+
+def test_a_passport_by_any_name(tmp_path: Path) -> None:
+    ours = manifest(tmp_path / "given.parquet", hashed("a"))
+    made, _ = passport_from(ours, tmp_path / "theirs")
+    assert audit_against(ours, made.path).seen.all() and passport(made.path) == made
+
+
 def test_what_is_no_passport_is_said(tmp_path: Path) -> None:
     good = given(tmp_path, hashed("a"))
     with pytest.raises(PassportError, match="carries SHA-256 0000"):

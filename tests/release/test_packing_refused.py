@@ -156,6 +156,13 @@ def test_wrong_use_is_told(tmp_path: Path, options: dict[str, Any], what: str) -
     assert not (tmp_path / "to").exists()
 
 
+def test_a_manifest_alone_is_refused(tmp_path: Path) -> None:
+    """Its files were looked for below the manifest."""
+    make_build(tmp_path / "out", {"kits21": 1})
+    said = refusal(tmp_path / "out" / "manifest" / "kits21.parquet", tmp_path / "to")
+    assert "name the OUT folder of its build" in said
+
+
 def test_a_release_never_changes(released: Path, tmp_path: Path) -> None:
     report = make_release(tmp_path, TWO)
     before = tree(report.folder)

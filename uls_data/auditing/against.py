@@ -15,6 +15,7 @@ from uls_data.passports.document import (
 )
 from uls_data.passports.seen import Seen, seen_by
 
+_MAGIC = b"PAR1"
 Paths = str | Path | Sequence[str | Path]
 
 
@@ -86,5 +87,8 @@ def audit_against(manifests: Paths, models: Paths) -> Seen:
 
 
 def is_passport(path: Path) -> bool:
-    """Whether a path is taken for a passport: any Parquet file, by its name."""
-    return path.suffix == ".parquet"
+    """Whether a path is taken for a passport: any Parquet file, by its name or its first bytes."""
+    if path.suffix == ".parquet" or not path.is_file():
+        return path.suffix == ".parquet"
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC

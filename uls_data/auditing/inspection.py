@@ -144,11 +144,10 @@ def _tasks(files: Sequence[Path], tables: Sequence[Sequence[Row]]) -> Iterator[_
     """Files to read: every label, and the image of a VOI once."""
     number = 0
     for file, table in zip(files, tables, strict=True):
-        where = file.absolute()
         seen: set[str] = set()
         for row in table:
             image, label = (
-                None if name is None else voi_file(where, name)
+                None if name is None else voi_file(file, name)
                 for name in (row["image_path"], row["label_path"])
             )
             if image is not None and row["image_path"] in seen:

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from uls_data import __version__
+from uls_data.cli.output import shown
 from uls_data.cli.suggesting import Suggesting
 from uls_data.errors import UlsDataError
 
@@ -156,7 +157,7 @@ def main(arguments: list[str] | None = None) -> Any:
         error.show()
         sys.exit(2)
     except UlsDataError as error:
-        click.echo(f"uls-data: {error}", err=True)
+        click.echo(f"uls-data: {shown(str(error))}", err=True)
         sys.exit(2)
     except BrokenPipeError:
         # `uls-data query ... | head`: the reader has what it wanted.

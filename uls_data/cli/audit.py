@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from uls_data.cli.output import json_line, json_option, next_step, table
+from uls_data.cli.output import json_line, json_option, next_step, shown, table
 from uls_data.cli.progress_bar import Progress
 from uls_data.manifest.row import Column
 
@@ -112,7 +112,7 @@ def command(
         else:
             next_step("the same with --out M writes the rows with their flags")
     for number, problem in report.unread[:_SHOWN]:
-        click.echo(f"  {report.rows[number]['voi_id']}: not read: {problem}", err=True)
+        click.echo(shown(f"  {report.rows[number]['voi_id']}: not read: {problem}"), err=True)
     if report.unread:
         click.echo(f"{len(report.unread)} rows without fingerprints", err=True)
     return 1 if report.training or report.unread else 0
@@ -140,7 +140,8 @@ def _against(manifests: tuple[Path, ...], models: tuple[Path, ...], as_json: boo
     ]
     table(counts, ("kind", "rows", "meaning"))
     for row, kinds in islice(found.rows(seen), _SHOWN):
-        click.echo(f"  {row['source']} {row['voi_id']} {row['layer']}: {', '.join(kinds)}")
+        name = shown(f"{row['source']} {row['voi_id']} {row['layer']}")
+        click.echo(f"  {name}: {', '.join(kinds)}")
     if seen.sum() > _SHOWN:
         click.echo(f"  ... {int(seen.sum()) - _SHOWN} more; --json names them all")
     ended = int((~found.judged).sum())
@@ -184,7 +185,7 @@ def _print_groups(report: AuditReport) -> None:
         )
         more = f", ... {len(members) - _MEMBERS} more" if len(members) > _MEMBERS else ""
         leak = ", a leak" if finding.leak else ""
-        click.echo(f"  {finding.check}{leak}: {', '.join(members[:_MEMBERS])}{more}")
+        click.echo(shown(f"  {finding.check}{leak}: {', '.join(members[:_MEMBERS])}{more}"))
     if len(found) > _SHOWN:
         click.echo(f"  ... {len(found) - _SHOWN} more groups; --json names them all")
 
@@ -216,6 +217,6 @@ def _print_flags(report: AuditReport) -> None:
     for number in report.training[:_SHOWN]:
         row = report.rows[number]
         flags = ", ".join(sorted(report.flags[number]))
-        click.echo(f"  {row['source']} {row['voi_id']} {row['layer']}: {flags}")
+        click.echo(shown(f"  {row['source']} {row['voi_id']} {row['layer']}: {flags}"))
     if len(report.training) > _SHOWN:
         click.echo(f"  ... {len(report.training) - _SHOWN} more; --out writes them all")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import sys
 import textwrap
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 SHOWN_FAILURES = 20
 _GAP = 2
+# All but the end of a line; and what turns the direction of writing.
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # Columns are not made narrower than this.
 _LEAST = 8
 # This column is the longest where it says anything.
@@ -29,6 +32,11 @@ def json_option(function: F) -> F:
     return click.option(
         "--json", "as_json", is_flag=True, help="One JSON object per line on standard output."
     )(function)
+
+
+def shown(text: str) -> str:
+    """Text of others, such as a name in their manifest, without what would control a terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def plain(value: Any) -> Any:
@@ -158,7 +166,7 @@ def failures(
         Rows that failed, where not all are given.
     """
     for row in rows[:SHOWN_FAILURES]:
-        click.echo(f"  {row[name]}: {row['reason']}: {row['detail'] or '-'}", err=True)
+        click.echo(shown(f"  {row[name]}: {row['reason']}: {row['detail'] or '-'}"), err=True)
     more = (len(rows) if total is None else total) - SHOWN_FAILURES
     if more > 0:
         click.echo(f"  ... and {more} more", err=True)
@@ -172,4 +180,4 @@ def _cell(value: Any) -> str:
         return f"{value:.2f}"
     if isinstance(value, list):
         return ",".join(str(item) for item in value)
-    return str(value).replace("\n", " ")
+    return shown(str(value).replace("\n", " "))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.output import failures, json_line, json_option, next_step, table
+from uls_data.cli.output import failures, json_line, json_option, next_step, shown, table
 from uls_data.cli.progress_bar import Progress
 from uls_data.errors import UlsDataError
 
@@ -120,7 +120,7 @@ def _print(found: Passport, as_json: bool) -> None:
     click.echo(f"Passport {found.sha256}")
     for number, stage in enumerate(found.stages):
         after = f", after stage {', '.join(map(str, stage.after))}" if stage.after else ""
-        click.echo(f"\nStage {number}: {stage.name} ({stage.kind}){after}")
+        click.echo(shown(f"\nStage {number}: {stage.name} ({stage.kind}){after}"))
         if stage.kind == "unknown":
             click.echo(
                 f"  checkpoint {(stage.init_sha256 or '')[:_SHORT]} has no passport: nobody can "
@@ -131,11 +131,11 @@ def _print(found: Passport, as_json: bool) -> None:
             click.echo(f"  {stage.steps} steps, seed {stage.seed}; {held}")
         for file in stage.files:
             release = f", release {file.release.version}" if file.release else ""
-            click.echo(f"  from {file.name} {file.sha256[:_SHORT]}{release}")
+            click.echo(shown(f"  from {file.name} {file.sha256[:_SHORT]}{release}"))
         for line in stage.corrections:
-            click.echo(f"  correction: {line}")
+            click.echo(shown(f"  correction: {line}"))
         for reason, count in stage.left_out.items():
-            click.echo(f"  left out: {count} {reason}")
+            click.echo(shown(f"  left out: {count} {reason}"))
         if stage.unread:
             click.echo(f"  {stage.unread} images were not read: known by name alone")
     click.echo()

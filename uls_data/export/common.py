@@ -9,7 +9,8 @@ from typing import Any
 
 from uls_data.errors import CaseError, ManifestError, SourceError
 from uls_data.ids import is_file_name
-from uls_data.io import remove_temporaries
+from uls_data.io import remove_temporaries, remove_temporaries_of, write_bytes
+from uls_data.io.lock import LOCK, locked
 from uls_data.manifest.choice import best
 from uls_data.manifest.example import Example
 
@@ -41,21 +42,40 @@ def best_of(masks: list[Example]) -> Example:
 
 
 @contextmanager
-def writing_to(to: str | Path) -> Iterator[None]:
-    """Say of which option a folder is that cannot be written.
+def writing_to(to: str | Path, folder: Path | None = None) -> Iterator[None]:
+    """Be the only run that writes there; say of which option a folder is that cannot be written.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Below `to`, where others may write at the same time.
 
     Raises
     ------
     SourceError
     """
     try:
-        yield
+        with locked(Path(folder or to) / LOCK, f"--to {folder or to}"):
+            yield
     except OSError as error:
         raise SourceError(f"--to {to}: cannot be written: {error.strerror or error}") from error
 
 
+def put(path: Path, data: bytes) -> None:
+    """Write a file whole, and remove what a killed run left of it."""
+    remove_temporaries_of(path)
+    write_bytes(path, data)
+
+
 def refuse_others(folder: Path, pattern: str, names: Collection[str]) -> None:
     """Refuse files of another export, which would be read as part of this one.
+
+    Parameters
+    ----------
+    pattern : str
+        Of such files, relative to the folder.
+    names : collection of str
+        Those of this export, likewise.
 
     Raises
     ------
@@ -63,5 +83,5 @@ def refuse_others(folder: Path, pattern: str, names: Collection[str]) -> None:
     """
     remove_temporaries(folder)
     for path in folder.glob(pattern) if folder.is_dir() else ():
-        if path.name not in names:
+        if path.relative_to(folder).as_posix() not in names:
             raise SourceError(f"{path} does not belong to this export; name another folder")

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 
 from uls_data._version import __version__
 from uls_data.errors import CaseError
-from uls_data.export.common import failure, refuse_others, writing_to
+from uls_data.export.common import failure, put, refuse_others, writing_to
 from uls_data.export.dataset import FOLDS, Dataset, DatasetExport, choose
 from uls_data.export.sample import affine_of, described
-from uls_data.io import atomic_write, sha256_file, write_bytes
+from uls_data.io import atomic_write, sha256_file
 from uls_data.manifest.example import Example
 from uls_data.manifest.opened import voxels_of
 from uls_data.nifti_writer import nifti_gz
@@ -140,6 +140,7 @@ def export_croissant(
         for part, examples in parts.items():
             files = range(-(-len(examples) // ROWS_PER_FILE))
             refuse_others(to / part, "*.parquet", {f"{number:05d}.parquet" for number in files})
+        for part, examples in parts.items():
             for at in range(0, len(examples), ROWS_PER_FILE):
                 path = to / part / f"{at // ROWS_PER_FILE:05d}.parquet"
                 some = examples[at : at + ROWS_PER_FILE]
@@ -148,7 +149,7 @@ def export_croissant(
                 counts[part] += len(some) - len(bad)
                 written[part].append(path)
         text = json.dumps(_metadata(to, written, counts), indent=1)
-        write_bytes(to / FILE, f"{text}\n".encode())
+        put(to / FILE, f"{text}\n".encode())
     return DatasetExport(to / FILE, counts["train"], counts["heldout"], failed, dataset.left_out)
 
 

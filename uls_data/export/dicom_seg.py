@@ -24,10 +24,9 @@ from uls_data.dicom.referred import kind_of, slices_named
 from uls_data.dicom.scan_headers import ScanHeaders, scan_headers
 from uls_data.dicom.seg_writing import Segment, check_highdicom, write_seg
 from uls_data.errors import CaseError, ManifestError
-from uls_data.export.common import best_of, failure, writing_to
+from uls_data.export.common import best_of, failure, put, writing_to
 from uls_data.geometry import Triple
 from uls_data.ids import hash_of
-from uls_data.io import write_bytes
 from uls_data.manifest.by_axis import origin_of
 from uls_data.manifest.choice import ANNOTATED, CORRECTED, Choice, is_of, lesion_of, voi_of
 from uls_data.manifest.example import Example, read_examples
@@ -174,8 +173,8 @@ def _write_series(
     ]
     identity = hash_of(map(str, (__version__, scan.volume.sha256, _patient(rows[0]), told, masks)))
     seg, report = write_seg(scan, segments, _patient(rows[0]), identity)
-    write_bytes(folder / f"{uid}.seg.dcm", seg)
-    write_bytes(folder / f"{uid}.sr.dcm", report)
+    put(folder / f"{uid}.seg.dcm", seg)
+    put(folder / f"{uid}.sr.dcm", report)
     return len(segments), failed
 
 

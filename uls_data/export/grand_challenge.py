@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.errors import CaseError, ManifestError
-from uls_data.export.common import best_of, failure, writing_to
+from uls_data.export.common import best_of, failure, refuse_others, writing_to
+from uls_data.io import remove_temporaries
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import Choice, is_of, lesion_of, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
@@ -109,7 +110,8 @@ def export_grand_challenge(
     Raises
     ------
     ManifestError, SourceError
-        No VOI with an image, a lesion in no part, or the folder cannot be written.
+        No VOI with an image, a lesion in no part, jobs of another export in the folder, or it
+        cannot be written.
     """
     lesions = _lesions(manifest, layer)
     largest = max(map(len, lesions))
@@ -122,7 +124,11 @@ def export_grand_challenge(
     jobs, failed = [], []
     vois = count = with_truth = 0
     with writing_to(to):
-        for job, some in _jobs(Path(to), lesions, stack_size, parts):
+        planned = list(_jobs(Path(to), lesions, stack_size, parts))
+        names = {(job / "input").relative_to(to).as_posix() for job, _ in planned}
+        for pattern in ("job-*/input", "*/job-*/input"):
+            refuse_others(Path(to), pattern, names)
+        for job, some in planned:
             indices, bad, truth = _write_job(job, some, progress)
             failed += bad
             if indices:
@@ -197,6 +203,8 @@ def _write_job(
     wide = any(Flag.HU_INT32 in (row["qc_flags"] or ()) for row in rows)
     images = job / "input" / IMAGES / f"{job.name}.mha"
     masks = job / "ground-truth" / f"{job.name}.mha"
+    for file in (images, job / "input" / SPACINGS, masks):
+        remove_temporaries(file.parent)
     has_truth = all(row["label_path"] is not None for row in rows)
     written: list[list[tuple[int, Row]]] = []
     failed: list[dict[str, Any]] = []
@@ -209,6 +217,8 @@ def _write_job(
             for example in lesion:
                 row = example.row
                 try:
+                    if row["affine"] is None:
+                        raise CaseError(Reason.BAD_AFFINE, "its row has no affine")
                     hu = _voxels(example.image)
                     mask = (_voxels(example.label) != 0).astype(np.uint8) if has_truth else None
                     image_stack.put(hu)

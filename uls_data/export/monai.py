@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.errors import CaseError, SourceError
-from uls_data.export.common import failure, writing_to
+from uls_data.export.common import failure, put, writing_to
 from uls_data.export.dataset import FOLDS, DatasetExport, choose, priors
 from uls_data.export.sample import described
-from uls_data.io import write_bytes
 from uls_data.manifest.example import Example
 from uls_data.outcome import Reason
+from uls_data.volumes.volume import suffix_of
 
 FILE = "dataset.json"
 
@@ -80,10 +80,9 @@ def export_monai(
                 dataset.left_out["without a previous study of the lesion"] += 1
                 continue
             files = [path for one in (example, prior) if one for path in (one.image, one.label)]
-            missing = [p.name for p in files if not p.is_file() or p.suffix == ".zip"]
-            if missing:
-                detail = f"{missing[0]}: no such file, or a zip, which MONAI cannot read"
-                failed.append(failure(example, CaseError(Reason.IO_ERROR, detail)))
+            problem = next(filter(None, map(_problem, files)), None)
+            if problem is not None:
+                failed.append(failure(example, problem))
             else:
                 image, label = _paths(example, to)
                 item = {"image": image, "label": label, **described(dataset, example)}
@@ -100,9 +99,19 @@ def export_monai(
     }
     path = to / FILE
     with writing_to(to):
-        write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+        put(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     counts = (len(parts["training"]), len(parts["validation"]))
     return DatasetExport(path, *counts, failed, dataset.left_out)
+
+
+def _problem(path: Path) -> CaseError | None:
+    """Why MONAI cannot read a file."""
+    if not path.is_file():
+        return CaseError(Reason.IO_ERROR, f"{path.name}: no such file")
+    if not suffix_of(path):
+        detail = f"{path.name}: MONAI reads neither zip files nor arrays of a store; name a build"
+        return CaseError(Reason.UNSUPPORTED_FORMAT, detail)
+    return None
 
 
 def _paths(example: Example, to: Path) -> list[str]:

@@ -98,7 +98,7 @@ def export_nnunet(
         manifest, layers=layers, certified=certified, weak=weak != "leave-out", folds=folds
     )
     folder = Path(to) / f"Dataset{number:03d}_{name}"
-    with writing_to(to):
+    with writing_to(to, folder):
         if not preprocessed:
             return _export_raw(dataset, folder, name, weak, link, started, progress)
         written, failed = export_preprocessed(

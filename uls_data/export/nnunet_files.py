@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.errors import CaseError, SourceError
+from uls_data.export.common import put
 from uls_data.export.dataset import Dataset
 from uls_data.export.sample import affine_of
 from uls_data.geometry import Affine, orientation_to_ras, spacing_mm
@@ -53,7 +54,11 @@ def label_of(example: Example, weak: str) -> NDArray[np.uint8]:
     CaseError
         The file is missing, unreadable, or no VOI.
     """
-    mask = np.asfortranarray(_read(example.label).ras != 0).view(np.uint8)
+    return _marked(_read(example.label).ras, example, weak)
+
+
+def _marked(stored: NDArray[Any], example: Example, weak: str) -> NDArray[np.uint8]:
+    mask = np.asfortranarray(stored != 0).view(np.uint8)
     if not _is_partly(example, weak):
         return mask
     voxels = np.full(VOI_SHAPE, IGNORE, np.uint8, order="F")
@@ -70,27 +75,29 @@ def put_image(example: Example, target: Path, link: bool) -> None:
     CaseError
         The file is missing, unreadable, or no VOI.
     """
+    hu = image_of(example)  # a damaged file is not passed on, though its header is whole
     if _is_plain(example.image):
         _put(example.image, target, link)
         return
-    hu = image_of(example)
     fits = _INT16.min <= hu.min() and hu.max() <= _INT16.max
     voxels: NDArray[np.integer] = np.asfortranarray(hu, np.int16 if fits else np.int32)
     write_bytes(target, nifti_gz(voxels, affine_of(example)))
 
 
 def put_label(example: Example, target: Path, weak: str, link: bool) -> None:
-    """Place the file of a label; one that is no .nii.gz of whole numbers in RAS is converted.
+    """Place the file of a label; one that is no .nii.gz of 0 and 1 in RAS is converted.
 
     Raises
     ------
     CaseError
         The file is missing, unreadable, or no VOI.
     """
-    if _is_plain(example.label) and not _is_partly(example, weak):
+    stored = _read(example.label).ras
+    label = _marked(stored, example, weak)
+    if _is_plain(example.label) and np.array_equal(stored, label):
         _put(example.label, target, link)
     else:
-        write_bytes(target, nifti_gz(label_of(example, weak), affine_of(example)))
+        write_bytes(target, nifti_gz(label, affine_of(example)))
 
 
 def voxel_size(affine: Affine) -> list[float]:
@@ -127,7 +134,7 @@ def splits_json(dataset: Dataset, written: Sequence[Example]) -> list[dict[str, 
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON as people read it."""
-    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    put(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _is_partly(example: Example, weak: str) -> bool:
@@ -151,17 +158,12 @@ def _put(source: Path, target: Path, link: bool) -> None:
 
 
 def _is_plain(path: Path) -> bool:
+    """Whether a file that was read before is such as nnU-Net reads."""
     if not path.name.endswith(ENDING):
         return False
-    try:
-        image = nibabel.load(path)
-        whole = image.shape == VOI_SHAPE and image.get_data_dtype().kind in "iu"
-        return bool(whole and orientation_to_ras(image.affine).is_ras)
-    except FileNotFoundError as error:
-        raise CaseError(Reason.IO_ERROR, f"{path.name}: no such file") from error
-    except Exception as error:
-        # On damaged headers nibabel raises whatever its own code trips over.
-        raise CaseError(Reason.UNREADABLE, f"{path.name}: {error}") from error
+    image = nibabel.load(path)
+    whole = image.shape == VOI_SHAPE and image.get_data_dtype().kind in "iu"
+    return bool(whole and orientation_to_ras(image.affine).is_ras)
 
 
 def _read(path: Path) -> Volume:

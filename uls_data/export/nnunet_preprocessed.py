@@ -38,7 +38,6 @@ from uls_data.geometry import Triple
 from uls_data.ids import hash_of
 from uls_data.io import sha256_voxels, write_bytes
 from uls_data.io.journal import Journal
-from uls_data.io.lock import LOCK, locked
 from uls_data.manifest.example import Example
 from uls_data.manifest.opened import validity
 from uls_data.network.nnunet_model import CONFIGURATION, nnunet_plans
@@ -112,41 +111,40 @@ def export_preprocessed(
     _check(plan, dataset)
     check_blosc2()
     cases = f"{plan.name}_{CONFIGURATION}"
-    with locked(folder / LOCK, f"--to {folder}"):
-        tasks = [_Task(example, folder, cases, weak, link) for example in dataset.train]
-        _refuse_others(tasks, folder, cases)
-        measured = _measure(tasks, Pool(workers), started, progress)
-        failed = [one.failed for one in measured.values() if one.failed is not None]
-        readable = [task for task in tasks if measured[task.name].failed is None]
-        if not readable:
-            return [], _sorted(failed)
-        fingerprint = _fingerprint([measured[task.name] for task in readable])
-        intensities = fingerprint if plan.intensities == "fingerprint" else plan.intensities
-        readable = [replace(task, intensities=intensities) for task in readable]
-        journal = Journal(folder / RECORD)
-        lines = {}
-        for task, line in _cases(readable, journal, measured, Pool(workers), started, progress):
-            if "inputs" in line:
-                lines[task.name] = line
-            else:
-                failed.append(line)
-        for task in tasks:
-            if task.name not in lines:
-                # nnU-Net takes every case that it finds.
-                for path in task.files().values():
-                    path.unlink(missing_ok=True)
-        written = [task for task in readable if task.name in lines]
-        examples = [task.example for task in written]
-        of_written = [measured[task.name] for task in written]
-        contents = {
-            _SPLITS: splits_json(dataset, examples),
-            _DATASET: dataset_json(folder.name.partition("_")[2], weak, len(written)),
-            _FINGERPRINT: _fingerprint_json(of_written, fingerprint),
-            plan.name: _plans(plan, intensities, folder.name, of_written),
-        }
-        for name, content in contents.items():
-            write_json(folder / f"{name}.json", content)
-        journal.rewrite(lines[task.name] for task in written)
+    tasks = [_Task(example, folder, cases, weak, link) for example in dataset.train]
+    _refuse_others(tasks, folder, cases)
+    measured = _measure(tasks, Pool(workers), started, progress)
+    failed = [one.failed for one in measured.values() if one.failed is not None]
+    readable = [task for task in tasks if measured[task.name].failed is None]
+    if not readable:
+        return [], _sorted(failed)
+    fingerprint = _fingerprint([measured[task.name] for task in readable])
+    intensities = fingerprint if plan.intensities == "fingerprint" else plan.intensities
+    readable = [replace(task, intensities=intensities) for task in readable]
+    journal = Journal(folder / RECORD)
+    lines = {}
+    for task, line in _cases(readable, journal, measured, Pool(workers), started, progress):
+        if "inputs" in line:
+            lines[task.name] = line
+        else:
+            failed.append(line)
+    for task in tasks:
+        if task.name not in lines:
+            # nnU-Net takes every case that it finds.
+            for path in task.files().values():
+                path.unlink(missing_ok=True)
+    written = [task for task in readable if task.name in lines]
+    examples = [task.example for task in written]
+    of_written = [measured[task.name] for task in written]
+    contents = {
+        _SPLITS: splits_json(dataset, examples),
+        _DATASET: dataset_json(folder.name.partition("_")[2], weak, len(written)),
+        _FINGERPRINT: _fingerprint_json(of_written, fingerprint),
+        plan.name: _plans(plan, intensities, folder.name, of_written),
+    }
+    for name, content in contents.items():
+        write_json(folder / f"{name}.json", content)
+    journal.rewrite(lines[task.name] for task in written)
     return examples, _sorted(failed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import nibabel
@@ -36,13 +37,20 @@ def described(dataset: Dataset, example: Example) -> dict[str, Any]:
 
 def inputs_of(example: Example) -> list[str]:
     """Hashes of the voxels of image and label; of their files where the row has none."""
-    row, found = example.row, []
-    for path, sha256 in (
-        (example.image, row["image_voxels_sha256"]),
-        (example.label, row["label_voxels_sha256"]),
-    ):
-        found.append(sha256 or (sha256_file(path) if path.is_file() else ""))
-    return found
+    row = example.row
+    return [
+        row["image_voxels_sha256"] or _hash(example.image),
+        row["label_voxels_sha256"] or _hash(example.label),
+    ]
+
+
+def image_file_of(example: Example) -> str:
+    """Hash of the file of the image, which holds the affine too."""
+    return example.row["image_sha256"] or _hash(example.image)
+
+
+def _hash(path: Path) -> str:
+    return sha256_file(path) if path.is_file() else ""
 
 
 def affine_of(example: Example) -> Affine:

@@ -34,7 +34,7 @@ from uls_data.export.scan_arrays import (
 from uls_data.ids import LAYER_NAME, hash_of
 from uls_data.io import TEMPORARY_PREFIX, remove_temporaries, sha256_file, write_bytes
 from uls_data.io.journal import Journal
-from uls_data.io.lock import LOCK, locked
+from uls_data.io.lock import LOCK
 from uls_data.manifest.by_axis import origin_of, padding_by_axis
 from uls_data.manifest.choice import voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
@@ -115,7 +115,7 @@ def export_store(
     tasks = _tasks(examples, to)
     if started is not None:
         started(len(tasks))
-    with writing_to(to), locked(to / LOCK, f"--to {to}"):
+    with writing_to(to):
         _refuse_others(to, tasks)
         journal = Journal(to / RECORD)
         inputs = {task.name: _inputs(task) for task in tasks}

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError, ManifestError, SourceError
 from uls_data.export.common import failure, refuse_others, writing_to
 from uls_data.export.dataset import FOLDS, Dataset, DatasetExport, choose
-from uls_data.export.sample import affine_of, described, inputs_of
+from uls_data.export.sample import affine_of, described, image_file_of, inputs_of
 from uls_data.ids import draw, hash_of
 from uls_data.io import atomic_write, gzip, sha256_file, write_bytes
 from uls_data.manifest.example import Example
@@ -116,8 +116,8 @@ def _beside(shard: Path) -> Path:
 
 def _inputs(dataset: Dataset, examples: Sequence[Example]) -> str:
     """Hash of all that a shard's bytes depend on."""
-    parts = (json.dumps([described(dataset, e), inputs_of(e)], sort_keys=True) for e in examples)
-    return hash_of([_FORMAT, *parts])
+    told = ([described(dataset, e), inputs_of(e), image_file_of(e)] for e in examples)
+    return hash_of([_FORMAT, *(json.dumps(part, sort_keys=True) for part in told)])
 
 
 def _written(path: Path, inputs: str) -> dict[str, Any] | None:
@@ -150,13 +150,13 @@ def _write_shard(path: Path, dataset: Dataset, examples: Sequence[Example]) -> l
             try:
                 image = voxels_of(example, "image_path")
                 label = (voxels_of(example, "label_path") != 0).astype(np.uint8)
+                told = {**described(dataset, example), "affine": affine_of(example).tolist()}
             except CaseError as error:
                 failed.append(failure(example, error))
                 continue
             key = _key(example)
             _add(tar, f"{key}.image.npy.gz", gzip(_npy(image)))
             _add(tar, f"{key}.label.npy.gz", gzip(_npy(label)))
-            told = {**described(dataset, example), "affine": affine_of(example).tolist()}
             _add(tar, f"{key}.json", json.dumps(told).encode())
     return failed
 

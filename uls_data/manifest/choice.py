@@ -68,6 +68,8 @@ def layer_of(row: Row) -> str:
 
 def is_of(row: Row, layers: Collection[str]) -> bool:
     """Whether a mask belongs to one of these layers, by its own name or by its parent's."""
+    if isinstance(layers, str):
+        layers = (layers,)  # else pseudo3d-r1 would be in pseudo3d-r10
     return row["layer"] in layers or layer_of(row) in layers
 
 

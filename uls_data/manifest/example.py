@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from uls_data.errors import ManifestError
 from uls_data.manifest.choice import voi_of
 from uls_data.manifest.parquet import manifest_files, read_table
-from uls_data.manifest.paths import voi_file
+from uls_data.manifest.paths import above, voi_file
 from uls_data.manifest.row import Row
 
 
@@ -34,10 +35,20 @@ class Example:
 
     @property
     def identity(self) -> tuple[str, str, int, int, str]:
-        """Source, case, lesion, sample and layer: the manifest's key."""
+        """Source, case, lesion, sample and layer: the manifest's key.
+
+        Raises
+        ------
+        ManifestError
+            The row has a mask and lacks a number that every mask has.
+        """
         row = self.row
         lesion, sample = row["lesion_index"], row["sample_index"]
-        assert lesion is not None and sample is not None  # as in every row that has a mask
+        if lesion is None or sample is None:
+            raise ManifestError(
+                f"{row['source']} {row['voi_id']}: a row of a mask without lesion_index or "
+                "sample_index; was the manifest edited?"
+            )
         return row["source"], row["case_id"], lesion, sample, row["layer"]
 
     @property
@@ -93,7 +104,8 @@ def _root_of(manifest: Path, rows: Sequence[Row]) -> Path:
         and (path := voi_file(manifest, name)).is_file()
     ):
         return path.parents[len(Path(name).parts) - 1]
-    return manifest.parent.parent if manifest.parent.name == "manifest" else manifest.parent
+    folder = manifest.absolute().parent
+    return above(manifest) if folder.name == "manifest" else manifest.parent
 
 
 def with_images(examples: Sequence[Example]) -> Iterator[Example]:

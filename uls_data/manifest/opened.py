@@ -80,14 +80,29 @@ def open_voi(
         return opened(_chosen(row_or_voi_id, manifest, layer))
     if layer is not None:
         raise ManifestError("layer: a row names its own")
-    given = dict(row_or_voi_id)
+    try:
+        given = dict(row_or_voi_id)
+    except (TypeError, ValueError) as error:
+        what = type(row_or_voi_id).__name__
+        raise ManifestError(
+            f"expected a voi_id, or a row as a dict or a pandas.Series, found {what}"
+        ) from error
     missing = {"voi_id", "layer"} - given.keys()
     if missing:
         raise ManifestError(f"the row has no {', '.join(sorted(missing))}")
-    named = [e for e in _of_voi(str(given["voi_id"]), manifest) if _same(e.row, given)]
-    if not named:
-        raise ManifestError(f"{given['voi_id']} has no layer {given['layer']} in {manifest}")
-    return opened(named[0])
+    # What is null in a row of pandas is None, NaN or NA.
+    voi_id, layer, source = (
+        value if isinstance(value := given.get(name), str) else None
+        for name in ("voi_id", "layer", "source")
+    )
+    if voi_id is None:
+        status = given.get("status")
+        said = f"; it is {status} ({given.get('reason')})" if isinstance(status, str) else ""
+        raise ManifestError(f"expected one row, with a voi_id{said}")
+    for example in _of_voi(voi_id, manifest):
+        if example.row["layer"] == layer and source in (None, example.row["source"]):
+            return opened(example)
+    raise ManifestError(f"{voi_id} has no layer {layer} in {manifest}")
 
 
 def _chosen(voi_id: str, manifest: str | Path | Sequence[str | Path], layer: str | None) -> Example:
@@ -117,10 +132,6 @@ def _of_voi(voi_id: str, manifest: str | Path | Sequence[str | Path]) -> list[Ex
     if not found:
         raise ManifestError(f"no VOI {voi_id} in {manifest}")
     return found
-
-
-def _same(row: Row, given: Mapping[str, Any]) -> bool:
-    return row["layer"] == given["layer"] and given.get("source") in (None, row["source"])
 
 
 def opened(example: Example) -> Voi:
@@ -201,8 +212,11 @@ def _file_of(example: Example, column: Literal["image_path", "label_path"]) -> t
     if column == "image_path" and example.image_root is not None:
         root = example.image_root
     path = root / named
-    if Path(named).is_absolute() or ".." in Path(named).parts:
-        raise CaseError(Reason.PATH_LEAVES_ROOT, f"{named}: leads out of {root}")
+    # A path may lead up: `with_moved_paths`, of a manifest that lies elsewhere than its VOIs.
+    if Path(named).is_absolute():
+        raise CaseError(
+            Reason.PATH_LEAVES_ROOT, f"{named}: expected a path relative to the folder of the VOIs"
+        )
     if not path.is_file():
         raise CaseError(reason, f"{named}: no such file; build or unpack the VOIs first")
     return path, root

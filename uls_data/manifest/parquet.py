@@ -301,7 +301,10 @@ def _check_schema(found: pa.Schema, path: Path, columns: Sequence[str]) -> list[
     """
     version = (found.metadata or {}).get(VERSION_KEY, b"")
     if not version.isdigit():
-        raise ManifestError(f"{path}: Parquet, but not a manifest of uls-data")
+        raise ManifestError(
+            f"{path}: Parquet, but not a manifest of uls-data. Other programs, such as pandas, "
+            "drop what marks one: docs/queries.md shows how to keep some rows as a manifest"
+        )
     if int(version) > document()["version"]:
         raise ManifestError(
             f"{path}: schema version {int(version)}, this program knows "

@@ -8,6 +8,8 @@ under the key `uls_data`, in plain values, so that one file is enough.
 from __future__ import annotations
 
 import json
+import re
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -186,13 +188,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         Not a checkpoint, or one that holds anything else: it is not opened.
     """
     try:
-        with torch.serialization.safe_globals(_numpy_names()):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_names()):
+            warnings.simplefilter("ignore")  # of protocols that torch may not know
             # Not mapped: rewriting the file would change the weights under us.
             stored = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:
-        words = " ".join(str(error).split())
+        # Torch's own words advise to open it in a way that runs what it holds.
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"it names {found[1]}" if found else "damaged, or another kind of file"
         raise ModelError(
-            f"{path}: not a checkpoint of weights alone ({words[:300]}). Other content is never "
+            f"{path}: not a checkpoint of weights alone ({what}). Other content is never "
             "run; save the weights again with torch.save({'network_weights': ...})"
         ) from error
     if not isinstance(stored, dict) or not isinstance(stored.get("network_weights"), dict):

@@ -24,7 +24,7 @@ COLUMNS = (
     *("voi_origin_x_vox", "voi_origin_y_vox", "voi_origin_z_vox"),
     *("spacing_x_mm", "spacing_y_mm", "spacing_z_mm", "long_axis_vox", "long_axis_mm"),
     *("key_slice_voi", "recist_points_vox", "recist_outward_vox"),
-    *("image_source_sha256", "image_voxels_sha256"),
+    *("image_source_sha256", "image_sha256", "image_voxels_sha256"),
     *("reason", "parent_layer", "qc_flags"),
     *("label_voxels_sha256", "source_lesion_id", "predicted_dice", "candidate_scores"),
     *("certified", "lesion_track_id", "study_day", "annotation_scope"),
@@ -66,6 +66,7 @@ def find_examples(
     certified: bool = False,
     include_heldout: bool = False,
     leave_out: Collection[str] = (),
+    heldout_alone: bool = False,
 ) -> Examples:
     """Rows of manifests as training and held-out examples.
 
@@ -85,6 +86,8 @@ def find_examples(
         Train on held-out patients too, as the paper's final training does.
     leave_out : collection of str
         Patients (`patient_key`) who do not train either: the other folds, for instance.
+    heldout_alone : bool
+        Whether rows of held-out patients are enough: there may be none to train on.
 
     Raises
     ------
@@ -134,7 +137,7 @@ def find_examples(
             left_out["of unknown patients, who could be held out"] += 1
         elif include_heldout or not held:
             found.train.append(example)
-    if not found.train:
+    if not (found.train or (heldout_alone and found.heldout)):
         why = "; ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
         raise ManifestError(
             f"no row to train on: {len(found.heldout)} of held-out patients"

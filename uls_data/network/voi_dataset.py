@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,7 +71,7 @@ class VoiDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is unt
     Raises
     ------
     ManifestError
-        No row to take, several masks of a VOI to choose from, or a crop that does not fit.
+        No row to take, several masks of a VOI to choose from, or a value out of its range.
     """
 
     def __init__(
@@ -90,15 +92,24 @@ class VoiDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is unt
             raise ManifestError(f"split {split!r}: expected train or heldout")
         if weak not in WEAK:
             raise ManifestError(f"weak {weak!r}: expected one of {', '.join(WEAK)}")
+        # Of NumPy too; a size or a seed that is not whole is a TypeError.
+        crop, seed = tuple(map(operator.index, crop)), operator.index(seed)  # type: ignore[assignment]
         if len(crop) != 3 or any(
             n < 2 or n % 2 or n > m for n, m in zip(crop, VOI_ZYX, strict=True)
         ):
             raise ManifestError(f"crop {crop}: expected z, y, x, even, at most {VOI_ZYX}")
-        if window_hu is not None and not window_hu[0] < window_hu[1]:
-            raise ManifestError(f"window_hu {window_hu}: expected the lower HU first")
+        if not 0 <= reclick <= 1:
+            raise ManifestError(f"reclick {reclick}: expected a share, 0 to 1")
+        if window_hu is not None:
+            low, high = map(float, window_hu)
+            if not low < high or not isfinite(high - low):
+                raise ManifestError(f"window_hu {window_hu}: expected two numbers, the lower first")
+            window_hu = low, high
         if augment and window_hu is None:
             raise ManifestError("augment changes images of unit scale: give window_hu too")
-        found = find_examples(manifests, layers=layers, certified=certified)
+        found = find_examples(
+            manifests, layers=layers, certified=certified, heldout_alone=split == "heldout"
+        )
         examples = found.train if split == "train" else found.heldout
         if not examples:
             raise ManifestError(f"no {split} row to take; left out: {dict(found.left_out)}")
@@ -119,7 +130,7 @@ class VoiDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is unt
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other clicks and changes from now on."""
-        self.epoch = epoch
+        self.epoch = operator.index(epoch)
 
     def row(self, index: int) -> Row:
         """Row of an item, with the columns that training looks at."""
@@ -133,7 +144,7 @@ class VoiDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is unt
         CaseError
             A file is missing, unreadable, or no VOI; or the mask is empty.
         """
-        example = self.examples[index]
+        example = self.examples[operator.index(index)]
         whole = read_region(example, self.weak, self._shape)
         place = "/".join(map(str, example.identity)), self.epoch
         click = other_click(whole, self._margin, self.reclick, self.seed, *place)

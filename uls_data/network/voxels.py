@@ -301,6 +301,7 @@ def _box(shape: Triple) -> tuple[slice, slice, slice]:
 
 def _annotated(label: NDArray[np.bool_], row: Row) -> NDArray[np.intp]:
     """Slices that somebody annotated: the key slice, else those with mask."""
-    if row["key_slice_voi"] is not None and label[row["key_slice_voi"]].any():
-        return np.array([row["key_slice_voi"]])
+    key = row["key_slice_voi"]
+    if key is not None and 0 <= key < len(label) and label[key].any():
+        return np.array([key])
     return np.flatnonzero(label.any(axis=(1, 2)))

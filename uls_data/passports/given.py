@@ -93,7 +93,7 @@ def passport_from(
         None of these, or nothing in it; `out` cannot be written.
     """
     given, out = Path(given), Path(out)
-    called = (name or given.name)[:4096]
+    called = _text(name or given.name)[:4096]
     unread: list[tuple[str, str]] = []
     if given.suffix == ".json" or (given / _IMAGES).is_dir():
         stage, rows, unread = _of_images(given, called, workers, started, progress)
@@ -143,7 +143,7 @@ def _of_images(
     list_file = given / "dataset.json" if given.is_dir() else given
     files: tuple[File, ...] = ()
     if list_file.is_file():
-        files = (File(name=list_file.name[:4096], sha256=sha256_file(list_file)),)
+        files = (File(name=_text(list_file.name)[:4096], sha256=sha256_file(list_file)),)
     stage = Stage(
         kind="given",
         name=name,
@@ -215,9 +215,14 @@ def _stem(name: str) -> str:
     return name.removesuffix(end)
 
 
+def _text(name: str) -> str:
+    """Name as every format can hold it: what is not UTF-8, of a file or in JSON, is spelt out."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _row(names: Names, role: str, path: Path, read: _Read, said: dict[str, Any]) -> dict[str, Any]:
     """One image as a row: what its name tells, or our own list, and its hashes."""
-    called = _stem(path.name).removesuffix(_CHANNEL)
+    called = _text(_stem(path.name).removesuffix(_CHANNEL))
     row: dict[str, Any] = {"stage": 0, "role": role, "voi_id": called, "case_id": called}
     try:
         name = names.read(called)
@@ -243,7 +248,7 @@ def _row(names: Names, role: str, path: Path, read: _Read, said: dict[str, Any])
 def _stated(said: dict[str, Any]) -> dict[str, Any]:
     """Take what an entry says about itself, as `export monai` writes it."""
     row: dict[str, Any] = {
-        name: said[name] for name in _WORDS if isinstance(said.get(name), str) and said[name]
+        name: _text(said[name]) for name in _WORDS if isinstance(said.get(name), str) and said[name]
     }
     row |= {
         name: said[name]
@@ -254,5 +259,5 @@ def _stated(said: dict[str, Any]) -> dict[str, Any]:
     if "source" in row and isinstance(patient, str):
         space, _, person = patient.partition("/")
         if space == patient_space(row["source"]) and not person.startswith("case/"):
-            row["patient_id"] = person
+            row["patient_id"] = _text(person)
     return row

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from uls_data.io import sha256_file
 from uls_data.manifest.choice import CORRECTED
 from uls_data.manifest.parquet import iterate_tables
+from uls_data.manifest.paths import above
 from uls_data.passports.document import (
     COLUMNS,
     HASHES,
@@ -46,7 +47,7 @@ def manifest_file(path: Path) -> File:
 
 def _release_of(manifest: Path) -> Release | None:
     """Release that holds a manifest, as `release.json` beside or above it states."""
-    for folder in (manifest.parent, manifest.parent.parent):
+    for folder in (manifest.parent, above(manifest)):
         path = folder / _RECORD
         try:
             if path.is_file() and path.stat().st_size <= _MOST_BYTES:

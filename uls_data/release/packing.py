@@ -110,6 +110,8 @@ def release_build(
     """
     if not _VERSION.fullmatch(version):
         raise UlsDataError(f"--version {version}: expected something like 2026.1")
+    if Path(out).is_file():
+        raise UlsDataError(f"{out}: a file; name the OUT folder of its build, and its --source")
     promises = [read_certificate(path) for path in certificates]
     # At once: the second of two processes need not check all VOIs to learn of the first.
     with locked(Path(to) / LOCK, f"--to {to}"):

@@ -13,7 +13,7 @@ import numpy as np
 
 from uls_data.errors import CaseError
 from uls_data.io import atomic_write, write_bytes
-from uls_data.manifest.paths import voi_file
+from uls_data.manifest.paths import above, voi_file
 from uls_data.manifest.row import Row
 from uls_data.outcome import Reason, Status
 from uls_data.pictures.stored import stored_thumbnail
@@ -105,7 +105,7 @@ class StoredNumbers:
         key = manifest, label.rpartition("/")[0]
         if key not in self._drawn:
             folder = Path(thumbnail_path(label)).parent
-            roots = (manifest.parent.parent, manifest.parent)
+            roots = (above(manifest), manifest.parent)
             self._drawn[key] = any((root / folder).is_dir() for root in roots)
         return self._drawn[key]
 

@@ -11,6 +11,7 @@ from uls_data.errors import CaseError
 from uls_data.outcome import Flag, Reason
 from uls_data.recipe.model import Quirk
 from uls_data.volumes.advice import check_start
+from uls_data.volumes.b2nd import SUFFIX as STORED
 from uls_data.volumes.nifti import nifti_size, read_nifti
 from uls_data.volumes.volume import SUFFIXES, Volume, check_file, suffix_of
 
@@ -42,6 +43,12 @@ def read_volume(path: Path, root: Path, quirks: Collection[Quirk] = tuple(Quirk)
             from uls_data.volumes.itk import read_itk  # SimpleITK is large
 
             volume = read_itk(path, root)
+        elif path.suffix == STORED:
+            raise CaseError(
+                Reason.UNSUPPORTED_FORMAT,
+                f"{path.name}: an array of a store, which training and open_voi alone read; name "
+                "the build that it was exported from",
+            )
         else:
             raise CaseError(
                 Reason.UNSUPPORTED_FORMAT, f"{path.name}: expected one of {', '.join(SUFFIXES)}"
