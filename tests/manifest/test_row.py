@@ -16,6 +16,7 @@ from uls_data.manifest.derived import derived_row
 from uls_data.manifest.parquet import read_table
 from uls_data.manifest.row import Column, Row
 from uls_data.manifest.schema import column_names, columns_of, document
+from uls_data.outcome import LEAKS, Flag
 
 ROOT = Path(__file__).parents[2]
 # Lines that mypy must refuse, with the code of its error; no other line may be refused.
@@ -67,6 +68,15 @@ def test_a_derived_row_inherits_nothing_of_the_mask(names: set[str], keep_image:
     assert (row["layer"], row["status"], row["qc_flags"]) == ("new", "ok", [])
     kept = names - columns_of("mask") - columns_of("row") - {"image_path"}
     assert {name for name, value in row.items() if value == "parent"} - {"image_path"} == kept
+
+
+def test_a_derived_row_keeps_what_is_true_of_every_mask_of_the_lesion() -> None:
+    """A leak above all: a predicted or corrected mask of the lesion must not train either."""
+    of_lesion = {*LEAKS, Flag.NO_AIR, Flag.HU_OFFSET_SUSPECTED, Flag.AXES_DO_NOT_CROSS}
+    of_mask = {Flag.SINGLE_SLICE, Flag.CUT_BY_VOI, Flag.OVERLAPS_LESION, Flag.CONTOUR_CUT}
+    parent = {"qc_flags": sorted(of_lesion | of_mask)}
+    row = derived_row(typing.cast(Row, parent), "pseudo3d-r1", keep_image=True)
+    assert row["qc_flags"] == sorted(of_lesion)
 
 
 def test_a_new_column_of_the_mask_is_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,17 +16,19 @@ from uls_data.manifest.row import Row
 from uls_data.manifest.schema import columns_of
 from uls_data.measure.label import describe_label
 from uls_data.nifti_writer import nifti_gz
-from uls_data.outcome import Flag, Reason, Supervision
+from uls_data.outcome import LEAKS, Flag, Reason, Supervision
 
-# Flags of the scan and its VOI, true of every mask in it.
-_OF_THE_SCAN = frozenset(
-    {
-        *(Flag.SPACING_UNKNOWN, Flag.ORIENTATION_ASSUMED, Flag.OBLIQUE, Flag.SHEARED),
-        *(Flag.HU_ROUNDED, Flag.HU_INT32, Flag.ANISOTROPIC_IN_PLANE, Flag.ARRAY_ORIGIN),
-        *(Flag.REDISTRIBUTION_UNKNOWN, Flag.PER_SLICE_RESCALE, Flag.SLICES_REPAIRED),
-        *(Flag.OUT_OF_FIELD, Flag.SLICE_GROUP_HAS_NEIGHBOURS, Flag.KEY_SLICE_NEAR_EDGE),
-    }
-)
+# Flags of the scan, of its VOI, and of the measurement, true of every mask there; and leaks, which
+# lie in the lesion: a mask that a network makes of it must not train either.
+_OF_THE_LESION = LEAKS | {
+    *(Flag.SPACING_UNKNOWN, Flag.ORIENTATION_ASSUMED, Flag.OBLIQUE, Flag.SHEARED),
+    *(Flag.HU_ROUNDED, Flag.HU_INT32, Flag.NO_AIR, Flag.HU_OFFSET_SUSPECTED),
+    *(Flag.ANISOTROPIC_IN_PLANE, Flag.ARRAY_ORIGIN, Flag.REDISTRIBUTION_UNKNOWN),
+    *(Flag.PER_SLICE_RESCALE, Flag.SLICES_REPAIRED, Flag.SCOUT_LEFT_OUT, Flag.SHARED_UIDS),
+    *(Flag.PHASE_CHOSEN, Flag.LONE_SLICE, Flag.OUT_OF_FIELD, Flag.BURNED_IN_ANNOTATION),
+    *(Flag.SLICE_GROUP_HAS_NEIGHBOURS, Flag.KEY_SLICE_NEAR_EDGE, Flag.AXES_DO_NOT_CROSS),
+    *(Flag.STATED_LENGTH_DIFFERS, Flag.AXIS_ASSUMED),
+}
 
 
 def derived_row(parent: Row, layer: str, *, keep_image: bool, without: Collection[str] = ()) -> Row:
@@ -44,7 +46,7 @@ def derived_row(parent: Row, layer: str, *, keep_image: bool, without: Collectio
     lost = columns_of("row") | columns_of("mask") | set(without)
     kept = {name: value for name, value in parent.items() if name not in lost}
     row = cast(Row, kept)  # a row's columns, all of them
-    flags = {Flag(flag) for flag in parent["qc_flags"] or ()} & _OF_THE_SCAN
+    flags = {Flag(flag) for flag in parent["qc_flags"] or ()} & _OF_THE_LESION
     row |= {"layer": layer, "status": "ok", "qc_flags": sorted(flags)}
     if not keep_image:
         row["image_path"] = None
