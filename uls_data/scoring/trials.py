@@ -273,10 +273,7 @@ class Seen:
 def seen_slices(task: LesionTask, ground: Ground, trial: Trial) -> Iterator[Seen]:
     """Slices of a lesion with lines across its mask, clean and noisy, or across each reader's.
 
-    Raises
-    ------
-    CaseError
-        `below_minimum_size`, after all slices: across one of the masks no line can be drawn.
+    Raises `below_minimum_size` after all slices if one of the masks has none.
     """
     row = task.row
     spacing_mm = (row["spacing_x_mm"] or 1.0, row["spacing_y_mm"] or 1.0)
@@ -333,8 +330,7 @@ def seen_slices(task: LesionTask, ground: Ground, trial: Trial) -> Iterator[Seen
             without.append(layer)
     if without:
         least = f"{SMALLEST_PIXELS} pixels" if trial.slices == "all" else "a long and a short axis"
-        masks = ", ".join(without)
-        raise CaseError(Reason.BELOW_MINIMUM_SIZE, f"no slice of {masks} has {least}")
+        raise CaseError(Reason.BELOW_MINIMUM_SIZE, f"no slice of {', '.join(without)} has {least}")
 
 
 def _redrawn(
