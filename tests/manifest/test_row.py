@@ -8,15 +8,18 @@ import sys
 import typing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uls_data.manifest.derived import derived_row
+from uls_data.errors import CaseError
+from uls_data.manifest.derived import derived_row, with_label
 from uls_data.manifest.parquet import read_table
 from uls_data.manifest.row import Column, Row
 from uls_data.manifest.schema import column_names, columns_of, document
 from uls_data.outcome import LEAKS, Flag
+from uls_data.voi import VOI_SHAPE
 
 ROOT = Path(__file__).parents[2]
 # Lines that mypy must refuse, with the code of its error; no other line may be refused.
@@ -77,6 +80,16 @@ def test_a_derived_row_keeps_what_is_true_of_every_mask_of_the_lesion() -> None:
     parent = {"qc_flags": sorted(of_lesion | of_mask)}
     row = derived_row(typing.cast(Row, parent), "pseudo3d-r1", keep_image=True)
     assert row["qc_flags"] == sorted(of_lesion)
+
+
+def test_a_name_that_leads_out_of_the_folder_names_no_label(tmp_path: Path) -> None:
+    row: dict[str, typing.Any] = dict.fromkeys(column_names())
+    row |= {"source": "s", "layer": "new", "voi_id": "a", "affine": np.eye(4).ravel().tolist()}
+    mask = np.zeros(VOI_SHAPE, np.uint8)
+    for name in ("source", "layer", "voi_id"):
+        with pytest.raises(CaseError, match=r"'\.\./\.\./b' cannot be the name of a file"):
+            with_label(typing.cast(Row, {**row, name: "../../b"}), mask, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_new_column_of_the_mask_is_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.errors import CaseError
+from uls_data.ids import is_file_name
 from uls_data.io import sha256_bytes, sha256_voxels, write_bytes
 from uls_data.manifest.by_axis import known_spacing
 from uls_data.manifest.row import Row
@@ -71,8 +72,12 @@ def with_label(row: Row, mask: NDArray[Any], out: Path) -> Row:
     Raises
     ------
     CaseError
-        `bad_affine`: the row has none.
+        `bad_affine`: the row has none. `name_not_recognised`: its names are not those of files,
+        which could lead out of the folder.
     """
+    for name in (row["source"], row["layer"], row["voi_id"]):
+        if not is_file_name(name):
+            raise CaseError(Reason.NAME_NOT_RECOGNISED, f"{name!r} cannot be the name of a file")
     if row["affine"] is None:
         raise CaseError(Reason.BAD_AFFINE, f"{row['voi_id']}: its row has no affine")
     columns, seen = describe_label(mask, known_spacing(row))
