@@ -15,7 +15,7 @@ from uls_data.ids import LAYER_NAME
 from uls_data.manifest.choice import Choice, best, voi_of
 from uls_data.manifest.derived import derived_row, ended, with_label
 from uls_data.manifest.example import Example, read_examples, with_images
-from uls_data.manifest.parquet import write_manifest
+from uls_data.manifest.parquet import manifest_files, write_manifest
 from uls_data.manifest.recist import recist_of
 from uls_data.manifest.row import Row
 from uls_data.outcome import Reason, Supervision
@@ -60,7 +60,8 @@ def write_layer(
         if choice.counts(example.row) and example.row["image_path"]:
             vois.setdefault(voi_of(example.row), []).append(example)
     if not vois:
-        raise ManifestError(f"{manifests}: no row with status ok and an image")
+        files = ", ".join(map(str, manifest_files(manifests)))
+        raise ManifestError(f"{files}: no row with status ok and an image")
     rows = []
     for several in vois.values():
         first = best([one.row for one in several])

@@ -301,7 +301,11 @@ def _check_schema(found: pa.Schema, path: Path, columns: Sequence[str]) -> list[
     """
     version = (found.metadata or {}).get(VERSION_KEY, b"")
     if not version.isdigit():
-        raise ManifestError(f"{path}: Parquet, but not a manifest of uls-data")
+        raise ManifestError(
+            f"{path}: Parquet, but not a manifest of uls-data, whose metadata state the version of "
+            "its schema. pandas' to_parquet loses it; write a changed manifest with pyarrow, whose "
+            "tables keep the metadata of the file that they were read from"
+        )
     if int(version) > document()["version"]:
         raise ManifestError(
             f"{path}: schema version {int(version)}, this program knows "
@@ -313,7 +317,8 @@ def _check_schema(found: pa.Schema, path: Path, columns: Sequence[str]) -> list[
         expected = arrow_schema().field(name).type
         places = found.get_all_field_indices(name)
         if len(places) != 1 or found.field(places[0]).type != expected:
-            what = f"{found.field(places[0]).type}" if len(places) == 1 else f"{len(places)} of it"
+            several = f"{len(places)} columns of that name" if places else "no such column"
+            what = found.field(places[0]).type if len(places) == 1 else several
             raise ManifestError(f"{path}: column {name}: expected {expected}, found {what}")
     return there
 
