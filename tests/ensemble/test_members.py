@@ -147,6 +147,26 @@ def test_a_box_changes_no_dice() -> None:
     assert [mask.size for mask in in_one_box([empty, empty])] == [0, 0]
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("annotated", "masks called that people drew"),
+        ("reader-1", "masks called that people drew"),
+        ("jury", r"s\.parquet holds other rows"),
+        ("s", r"s\.parquet holds other rows"),
+    ],
+)
+def test_a_layer_never_replaces_those_of_a_build(tmp_path: Path, name: str, words: str) -> None:
+    """Neither its masks nor its manifest, which is called after the source."""
+    path = write_vois(tmp_path, [write_voi(tmp_path, "a", layer="jury")])
+    before = path.read_bytes()
+    with pytest.raises(ManifestError, match=words):
+        write_layer(tmp_path, Layer(name), tmp_path)
+    assert path.read_bytes() == before
+    write_layer(tmp_path, Layer("new"), tmp_path)
+    write_layer(tmp_path, Layer("new"), tmp_path)  # its own rows it may
+
+
 def test_a_member_becomes_a_layer(tmp_path: Path) -> None:
     rows = [
         write_voi(tmp_path / "weak", name, 8, supervision="weak_2d", layer="jury", **more)

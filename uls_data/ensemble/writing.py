@@ -13,7 +13,7 @@ from uls_data.ensemble.subject import Subject
 from uls_data.errors import CaseError, ManifestError
 from uls_data.ids import LAYER_NAME
 from uls_data.manifest.choice import Choice, best, voi_of
-from uls_data.manifest.derived import derived_row, ended, with_label
+from uls_data.manifest.derived import check_layer, derived_row, ended, with_label
 from uls_data.manifest.example import Example, read_examples, with_images
 from uls_data.manifest.parquet import manifest_files, write_manifest
 from uls_data.manifest.recist import recist_of
@@ -53,6 +53,7 @@ def write_layer(
     out = Path(out)
     if not LAYER_NAME.fullmatch(member.name):
         raise ManifestError(f"layer {member.name!r}: expected a name such as medsam2")
+    check_layer(member.name, out)
     examples = list(read_examples(manifests))
     choice = Choice(example.row for example in examples)
     vois: dict[object, list[Example]] = {}

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from uls_data.errors import CaseError
+from uls_data.errors import CaseError, ManifestError
 from uls_data.ids import is_file_name
 from uls_data.io import sha256_bytes, sha256_voxels, write_bytes
 from uls_data.manifest.by_axis import known_spacing
+from uls_data.manifest.choice import ANNOTATED, CORRECTED, READER
+from uls_data.manifest.parquet import read_table
 from uls_data.manifest.row import Row
 from uls_data.manifest.schema import columns_of
 from uls_data.measure.label import describe_label
@@ -52,6 +55,38 @@ def derived_row(parent: Row, layer: str, *, keep_image: bool, without: Collectio
     if not keep_image:
         row["image_path"] = None
     return row
+
+
+def check_layer(layer: str, out: Path) -> None:
+    """Refuse a new layer whose files would replace those of a build, or pass for a person's.
+
+    Parameters
+    ----------
+    layer : str
+        Its manifest is `manifest/<layer>.parquet`, its masks are `<source>/labels/<layer>/`.
+    out : Path
+        OUT folder.
+
+    Raises
+    ------
+    ManifestError
+        Give it another name.
+    """
+    if layer in (ANNOTATED, CORRECTED) or layer.startswith(READER):
+        raise ManifestError(f"layer {layer}: so are masks called that people drew; give another")
+    for file in sorted((out / "manifest").glob("*.parquet")):
+        rows = read_table(file, ["source", "layer"])
+        if file.stem == layer:
+            # Made by an earlier run, it holds this layer alone.
+            taken = pc.any(pc.not_equal(rows["layer"], layer)).as_py()
+        else:
+            built = pc.equal(rows["source"], file.stem)
+            taken = pc.any(pc.and_(built, pc.equal(rows["layer"], layer))).as_py()
+        if taken:
+            raise ManifestError(
+                f"layer {layer}: {file} holds other rows, which it would replace; give another "
+                "name or another folder"
+            )
 
 
 def ended(row: Row, reason: Reason, detail: str) -> Row:
