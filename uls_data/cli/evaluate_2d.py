@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import failures, json_line, json_option, next_step, table
+from uls_data.cli.output import failures, json_line, json_option, next_step, quoted, table
 from uls_data.cli.progress_bar import Progress
 from uls_data.cli.trial import trial_options
 from uls_data.outcome import Reason, Status
@@ -111,7 +111,7 @@ def command(
     if to is not None:
         click.echo(f"Scores, tables and plot: {to}")
     if evaluation.predictions:
-        next_step(f"uls-data calibrate {manifests[0]} --out my_quality.json")
+        next_step(f"uls-data calibrate {quoted(manifests[0])} --out my_quality.json")
     return code
 
 

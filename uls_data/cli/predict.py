@@ -17,7 +17,7 @@ from uls_data.cli.model_options import (
     threads_option,
     tta_option,
 )
-from uls_data.cli.output import failures, json_line, json_option, next_step, table
+from uls_data.cli.output import failures, json_line, json_option, next_step, quoted, table
 from uls_data.cli.progress_bar import Progress
 from uls_data.errors import ManifestError, UlsDataError
 from uls_data.outcome import Reason
@@ -189,7 +189,7 @@ def _finish(report: PredictReport, as_json: bool) -> int:
                 err=True,
             )
         click.echo(f"\nDone on {report.device} in {report.precision}. Manifest: {report.manifest}")
-        next_step(f"uls-data filter --manifest {report.manifest} --out KEPT.parquet")
+        next_step(f"uls-data filter --manifest {quoted(report.manifest)} --out KEPT.parquet")
     failed = [row for row in report.rows if row["status"] == "failed"]
     failures(failed)
     return 1 if failed else 0
