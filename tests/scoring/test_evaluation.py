@@ -15,7 +15,7 @@ from PIL import Image
 
 from uls_data import contact_sheet, evaluate_2d
 from uls_data.cli import cli
-from uls_data.errors import ManifestError
+from uls_data.errors import ManifestError, SourceError
 from uls_data.scoring import Evaluation
 
 PLAIN = ("quarter_ellipses", "ellipse")
@@ -105,7 +105,7 @@ def small(tmp_path: Path) -> Path:
 
 def said(*arguments: str | Path) -> tuple[str, int]:
     words = ["evaluate-2d", *map(str, arguments), "--method", "ellipse", "--draws", "0"]
-    result = CliRunner().invoke(cli, words, standalone_mode=False)
+    result = CliRunner().invoke(cli, words, standalone_mode=False, catch_exceptions=False)
     return result.output, result.return_value
 
 
@@ -123,6 +123,16 @@ def test_a_lesion_too_small_for_lines_is_named(small: Path) -> None:
     assert code == 1 and "No lesion was scored." in output
     assert "b, lesion 1: no slice of annotated has 25 pixels" in output
     assert "No image" not in output
+
+
+def test_what_cannot_be_written_is_said(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SourceError, match=r"--to .*file: cannot be written: "):
+        said(small, "--to", tmp_path / "file")
+    with pytest.raises(SourceError, match=r"--to .*file.x\.png: cannot be written: "):
+        contact_sheet(small, tmp_path / "file" / "x.png")
+    assert (tmp_path / "file").read_text() == "mine"
+    assert contact_sheet(small, tmp_path / "new" / "x.png") == 2
 
 
 def test_raw_data_of_another_source_are_named(small: Path, shared: Shared) -> None:

@@ -76,6 +76,7 @@ def command(
     intervals are 95 % of a bootstrap by patient. A lesion that its VOI cuts is scored cut, unless
     --raw gives its scan.
     """
+    from uls_data.io import writing_to
     from uls_data.scoring import evaluate_2d
 
     with Progress("scores", "lesions") as bar:
@@ -87,7 +88,8 @@ def command(
             **options,
         )
     if to is not None:
-        evaluation.write(to)
+        with writing_to(to):
+            evaluation.write(to)
     # A reader who marks nothing where another does is not wrong, nor is a lesion of one pixel.
     failed = [row for row in evaluation.failed if Reason(row["reason"]).status == Status.FAILED]
     code = 1 if failed or not evaluation.scores else 0

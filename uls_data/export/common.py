@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +37,6 @@ def best_of(masks: list[Example]) -> Example:
     """Preferred mask of a VOI, see `manifest.choice.best`."""
     chosen = best([mask.row for mask in masks])
     return next(mask for mask in masks if mask.row is chosen)
-
-
-@contextmanager
-def writing_to(to: str | Path) -> Iterator[None]:
-    """Say of which option a folder is that cannot be written.
-
-    Raises
-    ------
-    SourceError
-    """
-    try:
-        yield
-    except OSError as error:
-        raise SourceError(f"--to {to}: cannot be written: {error.strerror or error}") from error
 
 
 def refuse_others(folder: Path, pattern: str, names: Collection[str]) -> None:

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 
 from uls_data._version import __version__
 from uls_data.errors import CaseError
-from uls_data.export.common import failure, refuse_others, writing_to
+from uls_data.export.common import failure, refuse_others
 from uls_data.export.dataset import FOLDS, Dataset, DatasetExport, choose
 from uls_data.export.sample import affine_of, described
-from uls_data.io import atomic_write, sha256_file, write_bytes
+from uls_data.io import atomic_write, sha256_file, write_bytes, writing_to
 from uls_data.manifest.example import Example
 from uls_data.manifest.opened import voxels_of
 from uls_data.nifti_writer import nifti_gz

@@ -24,10 +24,10 @@ from uls_data.dicom.referred import kind_of, slices_named
 from uls_data.dicom.scan_headers import ScanHeaders, scan_headers
 from uls_data.dicom.seg_writing import Segment, check_highdicom, write_seg
 from uls_data.errors import CaseError, ManifestError
-from uls_data.export.common import best_of, failure, writing_to
+from uls_data.export.common import best_of, failure
 from uls_data.geometry import Triple
 from uls_data.ids import hash_of
-from uls_data.io import write_bytes
+from uls_data.io import write_bytes, writing_to
 from uls_data.manifest.by_axis import origin_of
 from uls_data.manifest.choice import ANNOTATED, CORRECTED, Choice, is_of, lesion_of, voi_of
 from uls_data.manifest.example import Example, read_examples

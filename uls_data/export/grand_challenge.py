@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 
 from uls_data import geometry
 from uls_data.errors import CaseError, ManifestError
-from uls_data.export.common import best_of, failure, writing_to
+from uls_data.export.common import best_of, failure
+from uls_data.io import writing_to
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import Choice, is_of, lesion_of, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.errors import CaseError, SourceError
-from uls_data.export.common import failure, writing_to
+from uls_data.export.common import failure
 from uls_data.export.dataset import FOLDS, DatasetExport, choose, priors
 from uls_data.export.sample import described
-from uls_data.io import write_bytes
+from uls_data.io import write_bytes, writing_to
 from uls_data.manifest.example import Example
 from uls_data.outcome import Reason
 

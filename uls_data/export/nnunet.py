@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from uls_data.errors import CaseError, SourceError
-from uls_data.export.common import failure, refuse_others, writing_to
+from uls_data.export.common import failure, refuse_others
 from uls_data.export.dataset import FOLDS, Dataset, DatasetExport, choose
 from uls_data.export.nnunet_files import (
     ENDING,
@@ -25,6 +25,7 @@ from uls_data.export.nnunet_files import (
     write_json,
 )
 from uls_data.export.nnunet_preprocessed import export_preprocessed
+from uls_data.io import writing_to
 from uls_data.manifest.example import Example
 from uls_data.network.plan import Plan, as_plan
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import ManifestError, SourceError
-from uls_data.export.common import check_name, writing_to
+from uls_data.export.common import check_name
 from uls_data.export.sample import inputs_of
 from uls_data.export.scan_arrays import (
     Place,
@@ -32,7 +32,7 @@ from uls_data.export.scan_arrays import (
     store_scan,
 )
 from uls_data.ids import LAYER_NAME, hash_of
-from uls_data.io import TEMPORARY_PREFIX, remove_temporaries, sha256_file, write_bytes
+from uls_data.io import TEMPORARY_PREFIX, remove_temporaries, sha256_file, write_bytes, writing_to
 from uls_data.io.journal import Journal
 from uls_data.io.lock import LOCK, locked
 from uls_data.manifest.by_axis import origin_of, padding_by_axis

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.errors import CaseError, ManifestError, SourceError
-from uls_data.export.common import failure, refuse_others, writing_to
+from uls_data.export.common import failure, refuse_others
 from uls_data.export.dataset import FOLDS, Dataset, DatasetExport, choose
 from uls_data.export.sample import affine_of, described, inputs_of
 from uls_data.ids import draw, hash_of
-from uls_data.io import atomic_write, gzip, sha256_file, write_bytes
+from uls_data.io import atomic_write, gzip, sha256_file, write_bytes, writing_to
 from uls_data.manifest.example import Example
 from uls_data.manifest.opened import voxels_of
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from uls_data.errors import CaseError, ManifestError
+from uls_data.io import atomic_write, writing_to
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import Choice, is_reader, rank, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
@@ -128,7 +129,8 @@ def contact_sheet(
         hints = "".join(f"\n  {hint}" for hint in unknown_words(expression))
         meets = f" meets {expression!r}" if expression else ""
         raise ManifestError(f"no VOI with an image{meets}: nothing to draw{hints}")
-    draw_sheet(tiles, columns).save(to, format="PNG", optimize=True)
+    with writing_to(to), atomic_write(Path(to)) as temporary:
+        draw_sheet(tiles, columns).save(temporary, format="PNG", optimize=True)
     return len(tiles)
 
 
