@@ -48,7 +48,8 @@ def write_layer(
     Raises
     ------
     ManifestError
-        No VOI with an image, or a name that no layer can have.
+        No VOI with an image, a name that no layer can have, or the member makes something else
+        than masks.
     """
     out = Path(out)
     if not LAYER_NAME.fullmatch(member.name):
@@ -87,6 +88,11 @@ def _made(example: Example, member: Member, out: Path) -> Row:
         if mask is None:
             needs = ", ".join(sorted(member.needs))
             return ended(row, Reason.NOT_MEASURED, f"{member.name} needs {needs}")
+        if mask.dtype != bool or mask.shape not in (VOI_SHAPE, VOI_SHAPE[:2]):
+            raise ManifestError(
+                f"{member.name}: expected a mask of bool and of shape {VOI_SHAPE}, or "
+                f"{VOI_SHAPE[:2]} of the key slice; found {mask.dtype} of {mask.shape}"
+            )
         if mask.ndim == 2:
             row |= {"supervision": Supervision.WEAK_2D.value}
             whole = np.zeros(VOI_SHAPE, bool, order="F")
