@@ -82,6 +82,25 @@ def test_a_derived_row_keeps_what_is_true_of_every_mask_of_the_lesion() -> None:
     assert row["qc_flags"] == sorted(of_lesion)
 
 
+@pytest.mark.parametrize(
+    ("supervision", "edge"), [("pseudo_3d", True), ("weak_2d", False), ("full", True)]
+)
+def test_a_new_mask_at_the_end_of_the_scan_says_so(
+    tmp_path: Path, supervision: str, edge: bool
+) -> None:
+    """As a build says it; the VOI is padded above slice 64."""
+    row: dict[str, typing.Any] = dict.fromkeys(column_names())
+    row |= {"source": "s", "layer": "new", "voi_id": "a", "affine": np.eye(4).ravel().tolist()}
+    row |= {"supervision": supervision, "qc_flags": [], "pad_after_z_vox": 63}
+    mask = np.zeros(VOI_SHAPE, np.uint8)
+    mask[126:131, 126:131, 62:64] = 1
+    lower = with_label(typing.cast(Row, row), mask, tmp_path)
+    mask[128, 128, 64] = 1
+    upper = with_label(typing.cast(Row, row), mask, tmp_path)
+    flags = [set(one["qc_flags"] or ()) for one in (lower, upper)]
+    assert [Flag.AT_SCAN_EDGE in some for some in flags] == [False, edge]
+
+
 def test_a_name_that_leads_out_of_the_folder_names_no_label(tmp_path: Path) -> None:
     row: dict[str, typing.Any] = dict.fromkeys(column_names())
     row |= {"source": "s", "layer": "new", "voi_id": "a", "affine": np.eye(4).ravel().tolist()}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from uls_data.errors import CaseError, ManifestError
 from uls_data.ids import is_file_name
 from uls_data.io import sha256_bytes, sha256_voxels, write_bytes
-from uls_data.manifest.by_axis import known_spacing
+from uls_data.manifest.by_axis import known_spacing, scan_box
 from uls_data.manifest.choice import ANNOTATED, CORRECTED, READER
 from uls_data.manifest.parquet import read_table
 from uls_data.manifest.row import Row
@@ -21,6 +21,7 @@ from uls_data.manifest.schema import columns_of
 from uls_data.measure.label import describe_label
 from uls_data.nifti_writer import nifti_gz
 from uls_data.outcome import LEAKS, Flag, Reason, Supervision
+from uls_data.voi import VOI_SHAPE
 
 # Flags of the scan, of its VOI, and of the measurement, true of every mask there; and leaks, which
 # lie in the lesion: a mask that a network makes of it must not train either.
@@ -116,6 +117,13 @@ def with_label(row: Row, mask: NDArray[Any], out: Path) -> Row:
     if row["affine"] is None:
         raise CaseError(Reason.BAD_AFFINE, f"{row['voi_id']}: its row has no affine")
     columns, seen = describe_label(mask, known_spacing(row))
+    # A mask on one slice says nothing of the slices beyond the first and the last.
+    for axis in range(2 if row["supervision"] == Supervision.WEAK_2D.value else 3):
+        part = scan_box(row, VOI_SHAPE)[axis]
+        # Where there is padding, the scan ends in the VOI.
+        edges = [part.start] * (part.start > 0) + [part.stop - 1] * (part.stop < VOI_SHAPE[axis])
+        if mask.take(edges, axis).any():
+            seen.add(Flag.AT_SCAN_EDGE)
     if row["supervision"] == Supervision.WEAK_2D.value:
         row = {**row, "key_slice_voi": columns["long_axis_slice_voi"]}
     path = f"{row['source']}/labels/{row['layer']}/{row['voi_id']}.nii.gz"
