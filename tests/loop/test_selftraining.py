@@ -237,4 +237,6 @@ def test_a_certificate_is_the_rule_and_says_what_it_does_not_know(
     assert len(masks) and (masks["certificate"] == sha256_file(certificate)).all()
     assert made.filtered.kept == masks["certified"].sum() == (rows["status"] == "ok").sum()
     assert made.filtered.removed == (rows["reason"] == "filtered").sum()
-    assert any("models without a mask in the calibration (1)" in text for text in made.filtered.warnings)
+    assert any(
+        "models without a mask in the calibration (1)" in text for text in made.filtered.warnings
+    )
