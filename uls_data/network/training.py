@@ -365,13 +365,10 @@ class _Run:
             self._save(number, FINAL if last else LATEST)
 
     def _save(self, epoch: int, name: str) -> None:
-        record = {
-            **self.record,
-            "step": self.step,
-            "epochs": self.epochs,
-            "validations": self.validations,
-            "failed": self.failed,
-        }
+        # The checkpoint's hash stands in every row that it predicts, so no clock belongs in it.
+        epochs = [{k: v for k, v in row.items() if k != "seconds"} for row in self.epochs]
+        done = {"epochs": epochs, "validations": self.validations, "failed": self.failed}
+        record = {**self.record, "step": self.step, **done}
         learner, path = self.learner, self.folder / _FOLD / name
         try:
             write_checkpoint(
