@@ -118,7 +118,10 @@ def test_unlike_lesions_are_warned_of(certificate: Path, new: Path, tmp_path: Pa
 
 def test_masks_of_another_model_are_warned_of(certificate: Path, tmp_path: Path) -> None:
     other = write_pseudo(tmp_path, range(400, 402), truth=False, model_sha256="ab" * 32)
-    assert any("1 models" in text for text in mark(other, certificate).warnings)
+    assert any(
+        "models without a mask in the calibration (1)" in text
+        for text in mark(other, certificate).warnings
+    )
 
 
 def test_a_file_that_cannot_be_read_is_not_certified(certificate: Path, tmp_path: Path) -> None:
@@ -146,6 +149,14 @@ def test_no_certificate(
     with pytest.raises(ManifestError, match=words):
         certify(new, known, tmp_path / "c.json", members=MEMBERS, **{**WEAK, **options})
     assert not (tmp_path / "c.json").exists()
+
+
+def test_a_member_that_there_is_not_is_refused(known: Path, new: Path, tmp_path: Path) -> None:
+    """A misspelt one told nothing; nor does the layer itself."""
+    for name in ("elipsoid", "pseudo3d-r1"):
+        words = f"--member {name}: expected .*ellipsoid, likeness, or a layer .*there is none"
+        with pytest.raises(ManifestError, match=words):
+            certify(new, known, tmp_path / "c.json", members=("ellipsoid", name), **WEAK)
 
 
 def test_no_truth_and_several_layers(known: Path, new: Path, tmp_path: Path) -> None:

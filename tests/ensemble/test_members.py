@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from uls_data.ensemble import (
     Flat,
     Layer,
     Likeness,
+    NnInteractiveMember,
+    OnnxMember,
     Subject,
     disagreement,
     member_of,
@@ -22,7 +26,7 @@ from uls_data.ensemble import (
 )
 from uls_data.ensemble.disagreement import in_one_box
 from uls_data.ensemble.member import masks_of
-from uls_data.errors import CaseError, ManifestError
+from uls_data.errors import CaseError, ManifestError, UlsDataError
 from uls_data.manifest.parquet import iterate_rows
 from uls_data.measure.lines import Lines
 from uls_data.measure.overlap import dice
@@ -145,6 +149,80 @@ def test_a_box_changes_no_dice() -> None:
     assert dice(*small) == dice(one, other)
     empty = np.zeros(VOI_SHAPE, bool)
     assert [mask.size for mask in in_one_box([empty, empty])] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("annotated", "masks called that people drew"),
+        ("reader-1", "masks called that people drew"),
+        ("jury", r"s\.parquet holds other rows"),
+        ("s", r"s\.parquet holds other rows"),
+    ],
+)
+def test_a_layer_never_replaces_those_of_a_build(tmp_path: Path, name: str, words: str) -> None:
+    """Neither its masks nor its manifest, which is called after the source."""
+    path = write_vois(tmp_path, [write_voi(tmp_path, "a", layer="jury")])
+    before = path.read_bytes()
+    with pytest.raises(ManifestError, match=words):
+        write_layer(tmp_path, Layer(name), tmp_path)
+    assert path.read_bytes() == before
+    write_layer(tmp_path, Layer("new"), tmp_path)
+    write_layer(tmp_path, Layer("new"), tmp_path)  # its own rows it may
+
+
+@pytest.mark.parametrize("mask", [np.full(VOI_SHAPE, 255, np.uint8), np.ones((9, 9, 9), bool)])
+def test_what_is_no_mask_becomes_no_layer(tmp_path: Path, mask: Any) -> None:
+    class Own:
+        name, needs = "own", frozenset({"image"})
+
+        def mask(self, subject: Subject) -> Any:
+            return mask
+
+    write_vois(tmp_path, [write_voi(tmp_path, "a")])
+    with pytest.raises(ManifestError, match=r"own: expected a mask of bool .* found "):
+        write_layer(tmp_path, Own(), tmp_path / "made")
+    assert not list(tmp_path.rglob("*.nii.gz"))
+
+
+def test_a_server_that_ends_a_session_costs_one_lesion(tmp_path: Path) -> None:
+    class Session:
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError("lease expired")
+
+    drawn = {"recist_points_vox": LINES.points.ravel().tolist(), "key_slice_voi": 64}
+    write_vois(tmp_path, [write_voi(tmp_path, name, **drawn) for name in "ab"])
+    member = NnInteractiveMember("http://here", connect=lambda _: Session())
+    rows = list(iterate_rows(write_layer(tmp_path, member, tmp_path / "made")))
+    assert [row["reason"] for row in rows] == ["io_error"] * 2
+    assert "lease expired" in str(rows[0]["detail"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ([1, 1, 64, 64], r"image of shape \[1, 1, 64, 64\]; expected \(1, 1, z, y, x\)"),
+        ([1, 1, 1 << 20, 64, 64], "at most 1024 each"),
+        ([1, 1, 8, 8, 8], "the model cannot be run: wrong type"),
+    ],
+)
+def test_an_onnx_model_of_another_kind_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: list[int], words: str
+) -> None:
+    class Session:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def get_inputs(self) -> list[Any]:
+            return [SimpleNamespace(name="image", shape=shape)]
+
+        def run(self, *_: Any) -> None:
+            raise TypeError("wrong type")
+
+    runtime = SimpleNamespace(InferenceSession=Session, SessionOptions=SimpleNamespace)
+    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
+    with pytest.raises(UlsDataError, match=words):
+        OnnxMember(tmp_path / "m.onnx").mask(subject())
 
 
 def test_a_member_becomes_a_layer(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,16 @@ def test_paths_stay_valid(tmp_path: Path, out: str) -> None:
     assert ((tmp_path / out).parent.parent / found).read_bytes() == b"here"
     if out.startswith("in/"):
         assert found == "s/labels/a.nii.gz"
+
+
+def test_the_next_command_can_be_copied(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "my masks" / "it's kept.parquet"
+    with pytest.raises(SystemExit):
+        main(["filter", "--manifest", str(manifest), "--out", str(out)])
+    (line,) = [it for it in capsys.readouterr().out.splitlines() if it.startswith("Next: ")]
+    assert shlex.split(line)[1:4] == ["uls-data", "query", str(out)]
 
 
 def test_command_line(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,14 +8,18 @@ import sys
 import typing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uls_data.manifest.derived import derived_row
+from uls_data.errors import CaseError
+from uls_data.manifest.derived import derived_row, with_label
 from uls_data.manifest.parquet import read_table
 from uls_data.manifest.row import Column, Row
 from uls_data.manifest.schema import column_names, columns_of, document
+from uls_data.outcome import LEAKS, Flag
+from uls_data.voi import VOI_SHAPE
 
 ROOT = Path(__file__).parents[2]
 # Lines that mypy must refuse, with the code of its error; no other line may be refused.
@@ -67,6 +71,44 @@ def test_a_derived_row_inherits_nothing_of_the_mask(names: set[str], keep_image:
     assert (row["layer"], row["status"], row["qc_flags"]) == ("new", "ok", [])
     kept = names - columns_of("mask") - columns_of("row") - {"image_path"}
     assert {name for name, value in row.items() if value == "parent"} - {"image_path"} == kept
+
+
+def test_a_derived_row_keeps_what_is_true_of_every_mask_of_the_lesion() -> None:
+    """A leak above all: a predicted or corrected mask of the lesion must not train either."""
+    of_lesion = {*LEAKS, Flag.NO_AIR, Flag.HU_OFFSET_SUSPECTED, Flag.AXES_DO_NOT_CROSS}
+    of_mask = {Flag.SINGLE_SLICE, Flag.CUT_BY_VOI, Flag.OVERLAPS_LESION, Flag.CONTOUR_CUT}
+    parent = {"qc_flags": sorted(of_lesion | of_mask)}
+    row = derived_row(typing.cast(Row, parent), "pseudo3d-r1", keep_image=True)
+    assert row["qc_flags"] == sorted(of_lesion)
+
+
+@pytest.mark.parametrize(
+    ("supervision", "edge"), [("pseudo_3d", True), ("weak_2d", False), ("full", True)]
+)
+def test_a_new_mask_at_the_end_of_the_scan_says_so(
+    tmp_path: Path, supervision: str, edge: bool
+) -> None:
+    """As a build says it; the VOI is padded above slice 64."""
+    row: dict[str, typing.Any] = dict.fromkeys(column_names())
+    row |= {"source": "s", "layer": "new", "voi_id": "a", "affine": np.eye(4).ravel().tolist()}
+    row |= {"supervision": supervision, "qc_flags": [], "pad_after_z_vox": 63}
+    mask = np.zeros(VOI_SHAPE, np.uint8)
+    mask[126:131, 126:131, 62:64] = 1
+    lower = with_label(typing.cast(Row, row), mask, tmp_path)
+    mask[128, 128, 64] = 1
+    upper = with_label(typing.cast(Row, row), mask, tmp_path)
+    flags = [set(one["qc_flags"] or ()) for one in (lower, upper)]
+    assert [Flag.AT_SCAN_EDGE in some for some in flags] == [False, edge]
+
+
+def test_a_name_that_leads_out_of_the_folder_names_no_label(tmp_path: Path) -> None:
+    row: dict[str, typing.Any] = dict.fromkeys(column_names())
+    row |= {"source": "s", "layer": "new", "voi_id": "a", "affine": np.eye(4).ravel().tolist()}
+    mask = np.zeros(VOI_SHAPE, np.uint8)
+    for name in ("source", "layer", "voi_id"):
+        with pytest.raises(CaseError, match=r"'\.\./\.\./b' cannot be the name of a file"):
+            with_label(typing.cast(Row, {**row, name: "../../b"}), mask, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_new_column_of_the_mask_is_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,14 @@ def test_what_is_in_a_part_already_or_of_nobody_is_left_out(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"lesions": 0}, {"by": "affine"}, {"by": "nothing"}, {"name": "A b"}, {"rest": "../x"}],
+    [
+        {"lesions": 0},
+        {"by": "affine"},
+        {"by": "nothing"},
+        {"name": "A b"},
+        {"rest": "../x"},
+        {"rest": "validation"},
+    ],
 )
 def test_what_cannot_be_drawn(archive: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ManifestError):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import uls_data
 from uls_data.errors import ManifestError
 from uls_data.manifest import load_manifest, read_table, write_manifest
+from uls_data.manifest.example import read_examples
 from uls_data.manifest.parquet import iterate_rows, read_rows
 from uls_data.manifest.schema import VERSION_KEY, arrow_schema, column_names, document, markdown
 from uls_data.outcome import AnnotationScope, Flag, LesionType, Reason, Status, Supervision
@@ -120,6 +121,25 @@ def test_schema_version(tmp_path: Path) -> None:
         load_manifest(with_version(path, None))
     with pytest.raises(ManifestError):
         load_manifest(with_version(path, b"one"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key_slice_voi": 128},
+        {"long_axis_slice_voi": -1},
+        {"recist_points_vox": [1.0] * 7},
+        {"long_axis_points_vox": [1.0, 2.0, math.nan, 3.0]},
+    ],
+)
+def test_slices_and_points_that_no_voi_has_are_refused(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    path = written(tmp_path, row(), row("b", **change))
+    with pytest.raises(ManifestError, match=rf"s\.parquet: column {next(iter(change))}: expected"):
+        list(read_examples(path))
+    (whole,) = read_examples(written(tmp_path, row(key_slice_voi=127, recist_points_vox=[])))
+    assert whole.row["key_slice_voi"] == 127
 
 
 def test_an_older_file_without_a_column_is_reported_or_read(tmp_path: Path) -> None:

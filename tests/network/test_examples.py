@@ -118,7 +118,7 @@ def test_rows_that_are_no_vois_and_rows_twice(tmp_path: Path) -> None:
     )
     assert find_examples(path).left_out == {"without image, label or status ok": 1}
     again = write(tmp_path / "again", "own", row("own", "1"))
-    with pytest.raises(ManifestError, match="two manifests hold own/1_01/1/0"):
+    with pytest.raises(ManifestError, match="two rows hold own/1_01/1/0"):
         find_examples([path, again])
 
 

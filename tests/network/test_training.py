@@ -16,6 +16,7 @@ from makers.forked import forked
 from makers.vois import tiny_plan, write_voi, write_vois
 
 from uls_data.cli.train import command
+from uls_data.errors import ManifestError
 from uls_data.network.checkpoint import load_model, read_checkpoint
 from uls_data.network.plan import ModelError
 from uls_data.network.training import TrainReport, train
@@ -81,6 +82,9 @@ def test_interrupted_anywhere_it_comes_to_the_same_weights(
             except KilledError:
                 done = done // 3 * 3  # the last checkpoint is at the end of an epoch
         assert same(out, model)
+        # To the byte: rows of pseudo-masks hold its hash.
+        checkpoints = [folder / "fold_0" / "checkpoint_final.pth" for folder in (out, model)]
+        assert checkpoints[0].read_bytes() == checkpoints[1].read_bytes()
     curves = curve(tmp_path / "0")
     undisturbed = curve(model)
     for one, other in zip(curves, undisturbed, strict=True):
@@ -185,6 +189,14 @@ def test_bad_files_do_not_stop_it(tmp_path: Path) -> None:
     (failed,) = report.failed
     assert failed["voi_id"] == rows[1]["voi_id"] and failed["reason"] == "unreadable"
     assert run(tmp_path, tmp_path / "m", steps=4).failed == report.failed
+
+
+def test_what_cannot_be_read_at_all_is_said(tmp_path: Path) -> None:
+    """And not that the lesions have no voxels."""
+    write_vois(tmp_path, [write_voi(tmp_path, "a", image_path="s/images/gone.nii")])
+    plan = tiny_plan().model_copy(update={"intensities": "fingerprint"})
+    with pytest.raises(ManifestError, match=r"none of the 1 VOIs.* a_lesion_01_sample_0: .*gone"):
+        train(tmp_path, tmp_path / "model", plan=plan, device="cpu")
 
 
 def test_wrong_calls(vois: Path, tmp_path: Path) -> None:

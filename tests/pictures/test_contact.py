@@ -103,6 +103,19 @@ def test_what_only_some_readers_marked_has_a_colour() -> None:
     assert green > red + 40
 
 
+def test_a_lesion_of_one_voxel_has_a_picture(tmp_path: Path) -> None:
+    """It has no axes, and so no slice of the longest."""
+    mask = np.zeros((256, 256, 128), np.uint8)
+    mask[128, 128, 64] = 1
+    (row,) = write_out(tmp_path, {(1, "annotated"): mask})
+    assert row["long_axis_slice_voi"] is None
+    image = tmp_path / row["image_path"]
+    image.parent.mkdir()
+    image.write_bytes(nifti_gz(np.zeros((256, 256, 128), np.int16), np.eye(4)))
+    (found,) = contact._tiles(tmp_path, "", 9, None)
+    assert found.masks["annotated"].sum() == 1
+
+
 def test_the_slice_on_which_readers_differ_most(tmp_path: Path) -> None:
     """The sheet shows slice 70, not the longest axis': two readers agree on all others."""
     masks = {}

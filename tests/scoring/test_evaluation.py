@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from makers import small_build
 from makers.shared import Shared
 from PIL import Image
 
 from uls_data import contact_sheet, evaluate_2d
 from uls_data.cli import cli
-from uls_data.errors import ManifestError
+from uls_data.errors import ManifestError, SourceError
 from uls_data.scoring import Evaluation
 
 PLAIN = ("quarter_ellipses", "ellipse")
@@ -91,6 +92,52 @@ def test_nothing_to_score_or_draw_is_said(vois: Path, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="nothing to draw"):
         contact_sheet(vois, tmp_path / "x.png", "mask_voxels > 1e9")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A lesion of one pixel, and one of four by four."""
+    for case, size in (("a", 1), ("b", 4)):
+        small_build.put(tmp_path / "raw", case, (small_build.block(8, 9, 7, size),))
+    small_build.run(tmp_path / "raw", tmp_path / "vois", {"minimum_size": None})
+    return tmp_path / "vois"
+
+
+def said(*arguments: str | Path) -> tuple[str, int]:
+    words = ["evaluate-2d", *map(str, arguments), "--method", "ellipse", "--draws", "0"]
+    result = CliRunner().invoke(cli, words, standalone_mode=False, catch_exceptions=False)
+    return result.output, result.return_value
+
+
+def test_a_lesion_too_small_for_lines_is_named(small: Path) -> None:
+    found = evaluate_2d(small, PLAIN, draws=0)
+    assert {row["case_id"] for row in found.scores} == {"b"}
+    assert [(row["case_id"], row["reason"]) for row in found.failed] == [
+        ("a", "below_minimum_size")
+    ]
+    output, code = said(small)
+    assert code == 0
+    assert "a, lesion 1: no slice of annotated has a long and a short axis" in output
+    assert "nan" not in output  # one patient has no interval
+    output, code = said(small, "--slices", "all")
+    assert code == 1 and "No lesion was scored." in output
+    assert "b, lesion 1: no slice of annotated has 25 pixels" in output
+    assert "No image" not in output
+
+
+def test_what_cannot_be_written_is_said(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SourceError, match=r"--to .*file: cannot be written: "):
+        said(small, "--to", tmp_path / "file")
+    with pytest.raises(SourceError, match=r"--to .*file.x\.png: cannot be written: "):
+        contact_sheet(small, tmp_path / "file" / "x.png")
+    assert (tmp_path / "file").read_text() == "mine"
+    assert contact_sheet(small, tmp_path / "new" / "x.png") == 2
+
+
+def test_raw_data_of_another_source_are_named(small: Path, shared: Shared) -> None:
+    output, _ = said(small, "--raw", f"kits21={shared.raw('kits21')}")
+    assert "--raw holds no scan of some lesions of mine: measured on their VOIs." in output
 
 
 def test_noise_of_no_sense_is_refused(vois: Path) -> None:

@@ -8,6 +8,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from makers.perturbed import crop, perturbed
@@ -164,6 +165,11 @@ def test_headers_that_disagree_are_compared_index_by_index(tmp_path: Path) -> No
     for pred in ("pred", "turned"):
         (row,) = evaluate(tmp_path / pred, tmp_path / "truth").rows
         assert (row["status"], row["dice"]) == ("ok", 1.0)
+    unsure = np.where(ball(9), 1, np.nan).astype(np.float32)
+    (tmp_path / "nan").mkdir()
+    nibabel.save(nibabel.Nifti1Image(unsure, affine_at()), tmp_path / "nan" / "a_lesion_01.nii.gz")
+    (row,) = evaluate(tmp_path / "nan", tmp_path / "truth").rows
+    assert (row["status"], row["reason"], row["dice"]) == ("failed", "not_finite", 0)
     small = EMPTY[:30]
     put(tmp_path / "small", "a_lesion_01", small)
     (row,) = evaluate(tmp_path / "small", tmp_path / "truth").rows

@@ -119,7 +119,7 @@ class Certificate(_Part):
         strange = set(found.models) - set(self.evidence.models)
         if strange:
             lines.append(
-                f"masks of {len(strange)} models without a mask in the calibration: the promise "
+                f"models without a mask in the calibration ({len(strange)}): the promise "
                 f"may not hold for them"
             )
         return lines

@@ -10,10 +10,11 @@ from uls_data.certificates.certificate import Certificate, File, certificate_of
 from uls_data.certificates.gather import Paths, find_masks, find_truth, gather
 from uls_data.certificates.learning import NotLearned, Promise, learn
 from uls_data.certificates.marking import Marks, marks_of, write_marked
-from uls_data.ensemble.member import DEFAULT, member_of
+from uls_data.ensemble.member import DEFAULT, LIKENESS, Layer, member_of
 from uls_data.errors import ManifestError, SourceError
 from uls_data.io import sha256_file, write_bytes
 from uls_data.manifest.parquet import manifest_files
+from uls_data.pseudomask.methods import ELLIPSOID, METHODS
 from uls_data.tables import Record
 
 # Noise of lines that are drawn from full masks, as a share of the axis: about what readers have.
@@ -113,10 +114,17 @@ def certify(
         raise ManifestError(f"--jitter {jitter}: expected a share of the axis, 0 to 1")
     if least_patients is not None and least_patients < 2:
         raise ManifestError(f"--least-patients {least_patients}: expected 2 or more")
-    for name in members:
-        member_of(name)
     new = find_masks(manifests, layer, beside)
     known = find_masks(calibration, calibration_layer, beside)
+    # Without the layer itself, which never differs from its masks.
+    layers = sorted({name for its in known.beside.values() for name in its} - {known.layer})
+    for name in members:
+        if isinstance(member_of(name), Layer) and name not in layers:
+            raise ManifestError(
+                f"--member {name}: expected {', '.join((*METHODS, ELLIPSOID, LIKENESS))}, or a "
+                "layer of the calibration's VOIs, whose manifests --beside may name: "
+                f"{', '.join(layers) or 'there is none'}"
+            )
     # A teacher is better at what it was trained on than at what it will be certified for.
     unseen = [one for one in known.examples if not one.row["teacher_saw_lesion"]]
     seen = len(known.examples) - len(unseen)

@@ -19,6 +19,7 @@ from uls_data.errors import CaseError, ManifestError
 from uls_data.ids import draw, hash_of
 from uls_data.manifest.choice import Choice, is_ellipsoid, layer_of, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
+from uls_data.manifest.parquet import manifest_files
 from uls_data.manifest.recist import recist_of
 from uls_data.manifest.row import Row
 from uls_data.measure import axes
@@ -123,7 +124,8 @@ def find_masks(
         raise ManifestError(f"several layers of masks in 3D, {', '.join(names)}: say --layer")
     if not solid:
         what = "no pseudo-mask in 3D" if layer is None else f"no pseudo-mask of layer {layer!r}"
-        raise ManifestError(f"{manifests}: {what} that counts")
+        files = ", ".join(map(str, manifest_files(manifests)))
+        raise ManifestError(f"{files}: {what} that counts")
     layers: dict[tuple[Any, ...], dict[str, Path]] = {}
     for one in [*counted, *others]:
         row = one.row

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from uls_data.cli.output import json_line, json_option, next_step, shown, table
+from uls_data.cli.output import json_line, json_option, next_step, quoted, shown, table
 from uls_data.cli.progress_bar import Progress
 from uls_data.manifest.row import Column
 
@@ -108,7 +108,7 @@ def command(
             )
         if out is not None:
             click.echo(f"Written: {out}")
-            next_step(f"uls-data query {out} 'flagged(\"leak_same_scan\")'")
+            next_step(f"uls-data query {quoted(out)} 'flagged(\"leak_same_scan\")'")
         else:
             next_step("the same with --out M writes the rows with their flags")
     for number, problem in report.unread[:_SHOWN]:

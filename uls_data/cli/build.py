@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import SHOWN_FAILURES, failures, json_line, json_option, next_step, table
+from uls_data.cli.output import (
+    SHOWN_FAILURES,
+    failures,
+    json_line,
+    json_option,
+    next_step,
+    quoted,
+    table,
+)
 from uls_data.cli.progress_bar import Progress
 from uls_data.manifest.row import Row
 from uls_data.outcome import Reason, Status
@@ -165,10 +173,11 @@ def _summary(report: Any, raw: Path) -> None:
         click.echo(f"  {note}", err=True)
     _expectation(report, load_recipe)
     click.echo(f"Manifest: {report.manifest}")
+    manifest, where = quoted(report.manifest), quoted(raw)
     if report.outcomes[Status.SKIPPED.value, Reason.AWAITING_LINES.value]:
-        next_step(f"uls-data triage {report.manifest} --draw {raw} --author NAME, then build again")
+        next_step(f"uls-data triage {manifest} --draw {where} --author NAME, then build again")
     else:
-        next_step(f"uls-data stats {report.manifest}, uls-data report {report.manifest}")
+        next_step(f"uls-data stats {manifest}, uls-data report {manifest}")
     sys.stdout.flush()
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import failures, json_line, json_option, next_step
+from uls_data.cli.output import failures, json_line, json_option, next_step, quoted
 from uls_data.cli.progress_bar import Progress
 from uls_data.cli.trial import trial_options
+from uls_data.outcome import Reason, Status
 
 
 @click.command(
@@ -56,6 +57,8 @@ def command(manifests: tuple[Path, ...], out: Path, as_json: bool, **options: An
             f"{found.masks} masks of {found.patients} patients. On patients not seen: expected "
             f"calibration error {found.error:.3f}, correlation {found.correlation:.2f}."
         )
-        next_step(f"uls-data build deeplesion ... --calibration {out}")
+        next_step(f"uls-data build deeplesion ... --calibration {quoted(out)}")
     failures(found.failed, "case_id")
-    return 1 if found.failed else 0
+    # Lesions that are too small for lines did not fail.
+    statuses = {Reason(row["reason"]).status for row in found.failed}
+    return 1 if Status.FAILED in statuses else 0

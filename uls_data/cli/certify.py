@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.output import failures, json_line, json_option, next_step, prose, table
+from uls_data.cli.output import failures, json_line, json_option, next_step, prose, quoted, table
 from uls_data.cli.progress_bar import Progress
 
 if TYPE_CHECKING:
@@ -150,7 +150,9 @@ def command(
         print_marks(report.marks)
         click.echo(f"Written: {', '.join(str(path) for path in (out, manifest_out) if path)}")
         kept = "--out kept.parquet"
-        next_step(f"uls-data filter --manifest {manifests[0]} {kept} --certificate {out}")
+        next_step(
+            f"uls-data filter --manifest {quoted(manifests[0])} {kept} --certificate {quoted(out)}"
+        )
     failures(report.failed)
     return 1 if report.failed else 0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uls_data.cli.output import json_line, json_option, next_step
+from uls_data.cli.output import json_line, json_option, next_step, quoted
 
 
 @click.command(
@@ -56,5 +56,5 @@ def command(
         json_line({"lesions": count, "file": str(to)})
     else:
         click.echo(f"{count} lesions: {to}")
-        next_step(f"uls-data triage {manifests[0]}, to judge them one by one")
+        next_step(f"uls-data triage {quoted(manifests[0])}, to judge them one by one")
     return 0

@@ -12,7 +12,7 @@ import click
 
 from uls_data.cli.errata_edit import edit, manifest_option, take
 from uls_data.cli.errata_merge import compare, merge, overlays_argument
-from uls_data.cli.output import F, json_line, json_option, next_step, table
+from uls_data.cli.output import F, json_line, json_option, next_step, quoted, table
 from uls_data.cli.progress_bar import Progress
 from uls_data.cli.suggesting import Suggesting
 
@@ -99,7 +99,7 @@ def apply(
             err=True,
         )
     if not as_json:
-        next_step(f"uls-data blame VOI_ID --manifest {report.manifest}")
+        next_step(f"uls-data blame VOI_ID --manifest {quoted(report.manifest)}")
     return 0
 
 

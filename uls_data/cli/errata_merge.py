@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uls_data.cli.output import json_line, json_option, next_step, table
+from uls_data.cli.output import json_line, json_option, next_step, quoted, table
 
 _SHOWN = 20
 
@@ -65,7 +65,7 @@ def compare(overlays: tuple[Path, ...], to_list: Path | None, as_json: bool) -> 
         )
     _differ([(one.voi_id, one.words) for one in found.disagreements])
     if found.disagreements:
-        them = " ".join(f"--adjudicate {path}" for path in overlays)
+        them = " ".join(f"--adjudicate {quoted(path)}" for path in overlays)
         next_step(f"uls-data triage OUT {them} --author NAME")
     return 0
 
@@ -129,5 +129,5 @@ def merge(overlays: tuple[Path, ...], decisions: tuple[Path, ...], out: Path, as
         if report.conflicts:
             _differ([(one.voi_id, one.words) for one in report.conflicts])
         click.echo(f"Written: {out}")
-        next_step(f"uls-data errata check {out} --manifest OUT")
+        next_step(f"uls-data errata check {quoted(out)} --manifest OUT")
     return 1 if report.conflicts else 0

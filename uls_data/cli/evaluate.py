@@ -62,6 +62,7 @@ def command(
     are compared with the ellipsoid of these lines, which they should beat. --json: one object per
     line, `kind` says what: voi, summary, comparison, ellipsoid, gain_on_ellipsoid or unscored.
     """
+    from uls_data.io import writing_to
     from uls_data.scoring.volumes import evaluate
 
     with Progress("VOIs", "lesions") as bar:
@@ -75,7 +76,8 @@ def command(
         )
     if to is not None:
         names = (pred.name, "" if against is None else against.name)
-        found.write(to, names if names[0] != names[1] else (str(pred), str(against)))
+        with writing_to(to):
+            found.write(to, names if names[0] != names[1] else (str(pred), str(against)))
     groups = by or ("all", "lesion_type")
     (_print_json if as_json else _print)(found, groups)
     failures(found.failed)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import click
 
-from uls_data.cli.output import failures, json_line, json_option, next_step, table
+from uls_data.cli.output import failures, json_line, json_option, next_step, quoted, table
 from uls_data.cli.progress_bar import Progress
 from uls_data.cli.trial import trial_options
 from uls_data.outcome import Reason, Status
@@ -75,6 +76,7 @@ def command(
     intervals are 95 % of a bootstrap by patient. A lesion that its VOI cuts is scored cut, unless
     --raw gives its scan.
     """
+    from uls_data.io import writing_to
     from uls_data.scoring import evaluate_2d
 
     with Progress("scores", "lesions") as bar:
@@ -86,24 +88,33 @@ def command(
             **options,
         )
     if to is not None:
-        evaluation.write(to)
-    # A reader who marks nothing where another does is not wrong.
+        with writing_to(to):
+            evaluation.write(to)
+    # A reader who marks nothing where another does is not wrong, nor is a lesion of one pixel.
     failed = [row for row in evaluation.failed if Reason(row["reason"]).status == Status.FAILED]
+    code = 1 if failed or not evaluation.scores else 0
     if as_json:
         for row in evaluation.scores:
             json_line(row)
-        return 1 if failed else 0
-    for name in by or ("all",):
-        _print_groups(evaluation, name)
-    _print_gains(evaluation)
-    _print_prediction(evaluation)
-    _print_left_out(evaluation, len(evaluation.failed) - len(failed))
+        return code
+    if evaluation.scores:
+        for name in by or ("all",):
+            _print_groups(evaluation, name)
+        _print_gains(evaluation)
+        _print_prediction(evaluation)
+    else:
+        click.echo("No lesion was scored.")
+    _print_left_out(evaluation)
+    on_voi = {row["source"] for row in evaluation.scores if row["measured_on"] == "voi"}
+    if options["scans"] is not None and on_voi:
+        sources = ", ".join(sorted(on_voi))
+        click.echo(f"\n--raw holds no scan of some lesions of {sources}: measured on their VOIs.")
     failures(failed, "case_id")
     if to is not None:
         click.echo(f"Scores, tables and plot: {to}")
     if evaluation.predictions:
-        next_step(f"uls-data calibrate {manifests[0]} --out my_quality.json")
-    return 1 if failed else 0
+        next_step(f"uls-data calibrate {quoted(manifests[0])} --out my_quality.json")
+    return code
 
 
 def _print_groups(evaluation: Any, name: str) -> None:
@@ -115,7 +126,8 @@ def _print_groups(evaluation: Any, name: str) -> None:
                 *([row["group"]] if name != "all" else []),
                 *(row[key] for key in ("lines", "method", "patients", "slices")),
                 f"{row['dice']:.3f}",
-                f"{row['dice_low']:.3f}-{row['dice_high']:.3f}",
+                # One patient has no interval.
+                "-" if isnan(row["dice_low"]) else f"{row['dice_low']:.3f}-{row['dice_high']:.3f}",
                 f"{row['worst_dice']:.3f}",
                 f"{row['nsd_1mm']:.3f}",
                 f"{row['long_error_vox']:.2f}",
@@ -130,10 +142,10 @@ def _print_groups(evaluation: Any, name: str) -> None:
 def _print_gains(evaluation: Any) -> None:
     click.echo("\nDice against each of the others, on the same lines:")
     for row in evaluation.gains():
+        spread = "" if isnan(row["low"]) else f" ({row['low']:+.3f} to {row['high']:+.3f})"
         click.echo(
-            f"  {row['lines']:5}  {row['method']} - {row['baseline']}: {row['gain']:+.3f} "
-            f"({row['low']:+.3f} to {row['high']:+.3f}), worst patient {row['worst']:+.3f}, "
-            f"better in {row['better']:.0%}"
+            f"  {row['lines']:5}  {row['method']} - {row['baseline']}: {row['gain']:+.3f}{spread}, "
+            f"worst patient {row['worst']:+.3f}, better in {row['better']:.0%}"
         )
 
 
@@ -155,11 +167,19 @@ def _print_prediction(evaluation: Any) -> None:
     )
 
 
-def _print_left_out(evaluation: Any, absent: int) -> None:
-    """Say what lines and truth lack: parts that VOIs cut, images, slices of other readers."""
+def _print_left_out(evaluation: Any) -> None:
+    """Say what lines and truth lack: parts that VOIs cut, images, slices of other readers, size."""
     blind = [m for m in evaluation.trial.methods if m not in evaluation.methods]
-    if blind:
+    if evaluation.scores and blind:
         click.echo(f"\nNo image: {', '.join(blind)} not scored.")
+    small = [row for row in evaluation.failed if row["reason"] == Reason.BELOW_MINIMUM_SIZE]
+    if small:
+        click.echo("\nToo small to be scored:")
+        for row in small[:_SHOWN]:
+            click.echo(f"  {row['case_id']}, lesion {row['lesion_index']}: {row['detail']}")
+        if len(small) > _SHOWN:
+            click.echo(f"  ... and {len(small) - _SHOWN} more (--to writes failed.csv)")
+    absent = sum(row["reason"] == Reason.NO_LESION for row in evaluation.failed)
     if absent:
         click.echo(
             f"\n{absent} pairs left out: one reader marks nothing on the slice that the other "

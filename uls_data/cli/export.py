@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import F, failures, json_line, json_option, next_step
+from uls_data.cli.output import F, failures, json_line, json_option, next_step, quoted
 from uls_data.cli.progress_bar import Progress
 from uls_data.cli.suggesting import Suggesting
 
@@ -84,7 +84,8 @@ def grand_challenge(
             f"{found.vois} VOIs of {found.lesions} lesions in {len(found.jobs)} jobs, "
             f"{found.with_truth} with truth: {to}"
         )
-        next_step(f"an ALGORITHM on each job, then uls-data evaluate --truth {to}/JOB/ground-truth")
+        truth = quoted(to / "JOB" / "ground-truth")
+        next_step(f"an ALGORITHM on each job, then uls-data evaluate --truth {truth}")
     return 1 if found.failed else 0
 
 
@@ -363,7 +364,7 @@ def store(manifests: tuple[Path, ...], to: Path, workers: int, as_json: bool) ->
             f"{found.vois} VOIs and {found.masks} masks in {found.scans} arrays of scans, "
             f"{found.size_bytes / 1e6:,.1f} MB: {found.path}"
         )
-        next_step(f"uls-data train --manifest {found.path} --out MODEL")
+        next_step(f"uls-data train --manifest {quoted(found.path)} --out MODEL")
     return 1 if found.failed else 0
 
 

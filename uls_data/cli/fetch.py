@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.output import SHOWN_FAILURES, json_line, json_option, next_step
+from uls_data.cli.output import SHOWN_FAILURES, json_line, json_option, next_step, quoted
 from uls_data.cli.progress_bar import Progress
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _print(report: FetchReport, recipe: str, raw: Path, seconds: float, dry_run:
     elif report.of("failed"):
         next_step("fix what failed, then run the same command again")
     else:
-        next_step(f"uls-data build {recipe} --raw {raw} --out OUT --dry-run")
+        next_step(f"uls-data build {quoted(recipe)} --raw {quoted(raw)} --out OUT --dry-run")
     sys.stdout.flush()
 
 

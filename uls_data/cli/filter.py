@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from uls_data.cli.model_options import certificate_option
-from uls_data.cli.output import json_line, json_option, next_step, table
+from uls_data.cli.output import json_line, json_option, next_step, quoted, table
 
 
 @click.command(
@@ -103,8 +103,9 @@ def command(manifest: Path, out: Path, as_json: bool, **options: Any) -> int:
             "if a command is given both manifests."
         )
     click.echo(f"Written: {out}")
-    both = str(out) if _has_images(out) else f"BUILD {out}  (the images are in BUILD)"
-    next_step(f"uls-data query {out} 'reason == \"filtered\"', or uls-data train --manifest {both}")
+    new = quoted(out)
+    both = new if _has_images(out) else f"BUILD {new}  (the images are in BUILD)"
+    next_step(f"uls-data query {new} 'reason == \"filtered\"', or uls-data train --manifest {both}")
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from uls_data.cli.output import failures, json_line, json_option, next_step
+from uls_data.cli.output import failures, json_line, json_option, next_step, quoted
 from uls_data.cli.progress_bar import Progress
 
 
@@ -56,5 +56,5 @@ def command(folder: Path, source: str, out: Path, workers: int, as_json: bool) -
             click.echo(f"  {name:22} {count}")
         failures(failed)
         click.echo(f"{len(rows)} rows, {len(failed)} failed. Manifest: {out}")
-        next_step(f"uls-data stats {out}")
+        next_step(f"uls-data stats {quoted(out)}")
     return 1 if failed else 0

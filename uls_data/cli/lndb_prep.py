@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.output import SHOWN_FAILURES, failures, json_line, json_option, next_step
+from uls_data.cli.output import SHOWN_FAILURES, failures, json_line, json_option, next_step, quoted
 from uls_data.cli.progress_bar import Progress
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _print_result(prepared: Prepared, digest: Path | None) -> None:
     if digest is not None:
         click.echo(f"Digest to compare:    {digest}")
     click.echo(_LICENCE)
-    next_step(f"uls-data report {report.manifest}")
+    next_step(f"uls-data report {quoted(report.manifest)}")
 
 
 def _print_names(names: NameCheck) -> None:

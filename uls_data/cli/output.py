@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 import shutil
 import sys
 import textwrap
@@ -144,6 +145,11 @@ def prose(text: str, indent: str = "", first: str | None = None, *, err: bool = 
         break_on_hyphens=False,
     )
     click.echo("\n".join(lines) or first, err=err)
+
+
+def quoted(path: object) -> str:
+    """Path or name as one word of a command that can be copied to a shell."""
+    return shlex.quote(str(path))
 
 
 def next_step(words: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.output import failures, json_line, json_option, next_step, shown, table
+from uls_data.cli.output import failures, json_line, json_option, next_step, quoted, shown, table
 from uls_data.cli.progress_bar import Progress
 from uls_data.errors import UlsDataError
 
@@ -99,7 +99,7 @@ def _make(given: Path, out: Path, name: str | None, workers: int, as_json: bool)
     _print(found, as_json)
     if not as_json:
         click.echo(f"Written: {out}")
-        next_step(f"uls-data audit M --against {out}")
+        next_step(f"uls-data audit M --against {quoted(out)}")
     failures([{"voi_id": image, "reason": "unreadable", "detail": why} for image, why in unread])
     return 1 if unread else 0
 

@@ -17,9 +17,10 @@ from uls_data.cli.model_options import (
     threads_option,
     tta_option,
 )
-from uls_data.cli.output import failures, json_line, json_option, next_step, table
+from uls_data.cli.output import failures, json_line, json_option, next_step, quoted, table
 from uls_data.cli.progress_bar import Progress
 from uls_data.errors import ManifestError, UlsDataError
+from uls_data.outcome import Reason
 
 if TYPE_CHECKING:
     from uls_data.network.prediction_report import PredictReport
@@ -175,10 +176,11 @@ def _finish(report: PredictReport, as_json: bool) -> int:
     else:
         for note in report.notes:
             click.echo(note, err=True)
-        table(
-            [[counts["ok"], counts["skipped"], counts["failed"]]],
-            ["masks", "without a lesion", "failed"],
-        )
+        empty = sum(row.get("reason") == Reason.EMPTY_PREDICTION for row in report.rows)
+        numbers = {"masks": counts["ok"], "without a lesion": empty, "failed": counts["failed"]}
+        if others := counts["skipped"] - empty:
+            numbers["without lines or spacing"] = others  # which the model needs
+        table([numbers.values()], numbers)
         if any(row["status"] == "ok" and row["image_path"] is None for row in report.rows):
             click.echo(
                 "The images stay where they are: give `train`, `evaluate` and `report` both "
@@ -187,7 +189,7 @@ def _finish(report: PredictReport, as_json: bool) -> int:
                 err=True,
             )
         click.echo(f"\nDone on {report.device} in {report.precision}. Manifest: {report.manifest}")
-        next_step(f"uls-data filter --manifest {report.manifest} --out KEPT.parquet")
+        next_step(f"uls-data filter --manifest {quoted(report.manifest)} --out KEPT.parquet")
     failed = [row for row in report.rows if row["status"] == "failed"]
     failures(failed)
     return 1 if failed else 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from uls_data.cli.output import json_line, json_option, next_step, prose, table
+from uls_data.cli.output import json_line, json_option, next_step, prose, quoted, table
 from uls_data.cli.suggesting import Suggesting
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def check(recipe: str, as_json: bool) -> int:
         left = loaded.path.read_text(encoding="utf-8").count("EDIT")
         if left > 1:  # the heading names the word once
             click.echo(f"{left - 1} lines are still marked EDIT: check them, and remove the word")
-        next_step(f"uls-data build {recipe} --raw DIR --out OUT --dry-run")
+        next_step(f"uls-data build {quoted(recipe)} --raw DIR --out OUT --dry-run")
     return 0
 
 
@@ -196,5 +196,5 @@ def new(name: str, origin: str | None, raw: Path | None, force: bool, as_json: b
         for line in unsure:
             prose(line, "    ", "  - ")
         click.echo(f"Wrote {path}. Edit it.")
-        next_step(f"uls-data recipe check {path}")
+        next_step(f"uls-data recipe check {quoted(path)}")
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from uls_data.cli.output import json_line, json_option, next_step, table
+from uls_data.cli.output import json_line, json_option, next_step, quoted, table
 from uls_data.cli.progress_bar import Progress
 from uls_data.cli.suggesting import Suggesting
 
@@ -135,7 +135,7 @@ def build(
     click.echo(f"release          {report.release_sha256}   (publish it beside the files)")
     if record.local_only:
         click.echo("LOCAL ONLY: this release may not be uploaded or passed on.", err=True)
-    next_step(f"uls-data release verify {to}")
+    next_step(f"uls-data release verify {quoted(to)}")
     return 0
 
 
@@ -193,7 +193,9 @@ def verify(folder: Path, release_sha256: str | None, as_json: bool) -> int:
         if found.findings:
             next_step("get or unpack the files named above again, then run the same command")
         else:
-            next_step(f"uls-data stats {folder}, uls-data query {folder} EXPRESSION")
+            next_step(
+                f"uls-data stats {quoted(folder)}, uls-data query {quoted(folder)} EXPRESSION"
+            )
     return 1 if found.findings else 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from uls_data.cli.folder import folder_options, view_of
-from uls_data.cli.output import json_line, json_option, next_step
+from uls_data.cli.output import json_line, json_option, next_step, quoted
 from uls_data.cli.progress_bar import Progress
 
 _LISTED = 5
@@ -66,8 +66,8 @@ def command(
     """
     from uls_data.reporting import report
 
-    given = [f" --{name} {folder[name]}" for name in ("values", "cache") if folder[name]]
-    again = "".join([f"uls-data triage {out}", *given])
+    given = [f" --{name} {quoted(folder[name])}" for name in ("values", "cache") if folder[name]]
+    again = "".join([f"uls-data triage {quoted(out)}", *given])
     view = view_of(out, folder, as_json)
     if view is not None:
         out, to = view.out, view.outside(to or Path(f"{view.source}-report.html"))
@@ -102,7 +102,7 @@ def command(
                 click.echo(f"  {ranking.title}  {len(ranking.suspects)}: {first.words}")
         click.echo(f"Page: {made.page}\nPlots and tables: {made.files}")
         if made.outliers:
-            next_step(f"{again} --list {made.files / 'outliers.csv'}")
+            next_step(f"{again} --list {quoted(made.files / 'outliers.csv')}")
         else:
             next_step(again)
     for voi, why in made.missing[:_LISTED]:

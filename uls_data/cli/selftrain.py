@@ -19,7 +19,7 @@ from uls_data.cli.model_options import (
     threads_option,
     tta_option,
 )
-from uls_data.cli.output import failures, json_line, json_option, next_step, table
+from uls_data.cli.output import failures, json_line, json_option, next_step, quoted, table
 from uls_data.cli.progress_bar import Progress
 from uls_data.errors import UlsDataError
 
@@ -187,7 +187,7 @@ def _print(report: LoopReport, out: Path) -> None:
             click.echo(f"\nStudent: Dice {row['dice']:.3f} on {row['lesions']} held-out lesions")
     click.echo(f"\nModel: {report.model}")
     click.echo(f"Masks: {out / 'manifest'} (layers {', '.join(r.layer for r in report.rounds)})")
-    next_step(f"uls-data evaluate, or uls-data query {out} 'reason == \"filtered\"'")
+    next_step(f"uls-data evaluate, or uls-data query {quoted(out)} 'reason == \"filtered\"'")
 
 
 def print_rounds(rounds: list[Round]) -> None:

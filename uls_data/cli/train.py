@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from uls_data.cli.model_options import device_option, precision_option, threads_option
-from uls_data.cli.output import failures, json_line, json_option, next_step, table
+from uls_data.cli.output import failures, json_line, json_option, next_step, quoted, table
 from uls_data.cli.progress_bar import Progress
 from uls_data.errors import UlsDataError
 
@@ -151,7 +151,7 @@ def _print(report: TrainReport) -> None:
             ["lesion type", "lesions", "dice", "std"],
         )
     click.echo(f"\nModel: {report.model}")
-    next_step(f"uls-data predict --manifest M --model {report.model} --out OUT")
+    next_step(f"uls-data predict --manifest M --model {quoted(report.model)} --out OUT")
 
 
 def _score(value: float | None) -> str:

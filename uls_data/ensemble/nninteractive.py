@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uls_data.ensemble.subject import Subject
-from uls_data.errors import UlsDataError
+from uls_data.errors import CaseError, UlsDataError
 from uls_data.measure.ellipsoid import ellipse_centre
+from uls_data.outcome import Reason
 from uls_data.pseudomask.methods import pseudo_mask
 from uls_data.voi import VOI_SHAPE
 
@@ -69,9 +70,9 @@ class NnInteractiveMember:
         Raises
         ------
         CaseError
-            The image cannot be read.
+            The image cannot be read, or the server ended the session.
         UlsDataError
-            See `session`; or the server ended the session.
+            See `session`.
         """
         measured = subject.measured(image=False)
         at = subject.key_slice
@@ -100,7 +101,8 @@ class NnInteractiveMember:
             session.add_point_interaction(point, include_interaction=True)
         except Exception as error:  # as above
             self.__dict__.pop("session", None)  # the next lesion asks for another
-            raise UlsDataError(f"{self.url}: {subject.row['voi_id']}: {error}") from error
+            detail = f"{self.url}: {subject.row['voi_id']}: {error}"
+            raise CaseError(Reason.IO_ERROR, detail) from error
         mask = np.zeros(VOI_SHAPE, bool, order="F")
         mask[subject.scan] = found > 0
         return mask

@@ -33,6 +33,7 @@ from uls_data.errors import UlsDataError
 from uls_data.voi import CENTRE, VOI_SHAPE
 
 _AIR_HU = -1024.0
+_LARGEST = 1024  # voxels of an axis; a VOI has 256
 _INPUTS = ("image", "spacing_mm", "key_slice", "box", "lines")
 _NEEDS_LINES = {"key_slice", "box", "lines"}
 
@@ -88,6 +89,12 @@ class OnnxMember:
                 f"{self.path}: inputs {', '.join(names)}; expected image and any of "
                 f"{', '.join(_INPUTS[1:])}"
             )
+        shape = session.get_inputs()[names.index("image")].shape
+        if len(shape) != 5 or any(isinstance(n, int) and not 0 < n <= _LARGEST for n in shape):
+            raise UlsDataError(
+                f"{self.path}: image of shape {shape}; expected (1, 1, z, y, x), at most "
+                f"{_LARGEST} each"
+            )
         return session
 
     def mask(self, subject: Subject) -> NDArray[np.bool_] | None:
@@ -98,7 +105,8 @@ class OnnxMember:
         CaseError
             The image cannot be read.
         UlsDataError
-            See `session`; or the output has another shape than the image.
+            See `session`; or the model cannot be run, or its output has another shape than the
+            image.
         """
         inputs = {one.name: one for one in self.session.get_inputs()}
         lines, key_slice = subject.lines, subject.key_slice
@@ -126,10 +134,14 @@ class OnnxMember:
                 "box": box[None],
                 "lines": points[None],
             }
-        (found, *_) = self.session.run(None, {name: values[name] for name in inputs})
-        if found.shape != values["image"].shape:
+        try:
+            found = self.session.run(None, {name: values[name] for name in inputs})[0]
+        except Exception as error:  # of onnxruntime, which is not ours
+            raise UlsDataError(f"{self.path}: the model cannot be run: {error}") from error
+        if np.shape(found) != values["image"].shape:
             raise UlsDataError(
-                f"{self.path}: expected an output of {values['image'].shape}, found {found.shape}"
+                f"{self.path}: expected an output of {values['image'].shape}, found "
+                f"{np.shape(found)}"
             )
         mask = np.zeros(VOI_SHAPE, bool, order="F")
         mask[theirs] = found[0, 0].T[ours] > 0

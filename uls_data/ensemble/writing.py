@@ -13,9 +13,9 @@ from uls_data.ensemble.subject import Subject
 from uls_data.errors import CaseError, ManifestError
 from uls_data.ids import LAYER_NAME
 from uls_data.manifest.choice import Choice, best, is_of, voi_of
-from uls_data.manifest.derived import derived_row, ended, with_label
+from uls_data.manifest.derived import check_layer, derived_row, ended, with_label
 from uls_data.manifest.example import Example, read_examples, with_images
-from uls_data.manifest.parquet import write_manifest
+from uls_data.manifest.parquet import manifest_files, write_manifest
 from uls_data.manifest.recist import recist_of
 from uls_data.manifest.row import Row
 from uls_data.outcome import Reason, Supervision
@@ -51,11 +51,13 @@ def write_layer(
     Raises
     ------
     ManifestError
-        No VOI with an image, or a name that no layer can have.
+        No VOI with an image, a name that no layer can have, or the member makes something else
+        than masks.
     """
     out = Path(out)
     if not LAYER_NAME.fullmatch(member.name):
         raise ManifestError(f"layer {member.name!r}: expected a name such as medsam2")
+    check_layer(member.name, out)
     examples = list(read_examples(manifests))
     choice = Choice(example.row for example in examples)
     vois: dict[object, list[Example]] = {}
@@ -64,7 +66,8 @@ def write_layer(
         if choice.counts(row) and row["image_path"] and (not parents or is_of(row, parents)):
             vois.setdefault(voi_of(row), []).append(example)
     if not vois:
-        raise ManifestError(f"{manifests}: no row with status ok and an image")
+        files = ", ".join(map(str, manifest_files(manifests)))
+        raise ManifestError(f"{files}: no row with status ok and an image")
     rows = []
     for several in vois.values():
         first = best([one.row for one in several])
@@ -89,6 +92,11 @@ def _made(example: Example, member: Member, out: Path) -> Row:
         if mask is None:
             needs = ", ".join(sorted(member.needs))
             return ended(row, Reason.NOT_MEASURED, f"{member.name} needs {needs}")
+        if mask.dtype != bool or mask.shape not in (VOI_SHAPE, VOI_SHAPE[:2]):
+            raise ManifestError(
+                f"{member.name}: expected a mask of bool and of shape {VOI_SHAPE}, or "
+                f"{VOI_SHAPE[:2]} of the key slice; found {mask.dtype} of {mask.shape}"
+            )
         if mask.ndim == 2:
             row |= {"supervision": Supervision.WEAK_2D.value}
             whole = np.zeros(VOI_SHAPE, bool, order="F")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from uls_data import io
 from uls_data.errors import CaseError, ManifestError, SourceError
 from uls_data.ids import is_file_name
 from uls_data.io import remove_temporaries, remove_temporaries_of, write_bytes
@@ -54,11 +55,9 @@ def writing_to(to: str | Path, folder: Path | None = None) -> Iterator[None]:
     ------
     SourceError
     """
-    try:
-        with locked(Path(folder or to) / LOCK, f"--to {folder or to}"):
-            yield
-    except OSError as error:
-        raise SourceError(f"--to {to}: cannot be written: {error.strerror or error}") from error
+    where = folder or to
+    with io.writing_to(to), locked(Path(where) / LOCK, f"--to {where}"):
+        yield
 
 
 def put(path: Path, data: bytes) -> None:

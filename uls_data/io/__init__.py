@@ -14,6 +14,8 @@ import deflate
 import numpy as np
 from numpy.typing import NDArray
 
+from uls_data.errors import SourceError
+
 TEMPORARY_PREFIX = ".tmp-"
 CHUNK_BYTES = 1 << 20
 # Zeros at the start of labels that are hashed once for all of them.
@@ -42,6 +44,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def writing_to(to: str | Path, option: str = "--to") -> Iterator[None]:
+    """Say of which option a file or folder is that cannot be written.
+
+    Raises
+    ------
+    SourceError
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(f"{option} {to}: cannot be written: {error.strerror or error}") from error
 
 
 def write_bytes(path: Path, data: bytes | bytearray) -> None:

@@ -47,7 +47,7 @@ _PSEUDO_3D = re.compile(r"pseudo3d-r(\d+)")
 # Layers on one slice, the best first; below these no one can say.
 _FLAT = ("jury", "grabcut", "quarter_ellipses", "ellipse", "quadrilateral")
 _BEST = 1 << 30
-_READER = "reader-"
+READER = "reader-"
 
 
 def lesion_of(row: Row) -> tuple[Any, ...]:
@@ -75,12 +75,12 @@ def is_of(row: Row, layers: Collection[str]) -> bool:
 
 def is_reader(row: Row) -> bool:
     """Whether a mask is one reader's of several: drawn by that reader, or made from their lines."""
-    return layer_of(row).startswith(_READER)
+    return layer_of(row).startswith(READER)
 
 
 def is_ellipsoid(row: Row) -> bool:
     """Whether a mask is an ellipsoid of two lines: the layer, or one reader's of several."""
-    reader = (row["layer"] or "").startswith(_READER) and row["parent_layer"] == ELLIPSOID
+    reader = (row["layer"] or "").startswith(READER) and row["parent_layer"] == ELLIPSOID
     return reader or layer_of(row) == ELLIPSOID
 
 

@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from uls_data.errors import ManifestError
 from uls_data.manifest.choice import voi_of
 from uls_data.manifest.parquet import manifest_files, read_table
 from uls_data.manifest.paths import above, voi_file
 from uls_data.manifest.row import Row
+from uls_data.voi import VOI_SHAPE
+
+_SLICES = {"key_slice_voi", "long_axis_slice_voi"}
+_POINTS = {"long_axis_points_vox": 4, "short_axis_points_vox": 4, "recist_points_vox": 8}
 
 
 @dataclass(frozen=True)
@@ -85,13 +92,30 @@ def read_examples(
     Raises
     ------
     ManifestError
-        Not manifests, or no such column.
+        Not manifests, no such column, or a slice or point that no VOI has.
     """
     for file in manifest_files(manifests):
-        rows: list[Row] = read_table(file, columns, filters).to_pylist()
+        table = read_table(file, columns, filters)
+        _check_places(table, file)
+        rows: list[Row] = table.to_pylist()
         root = _root_of(file, rows)
         for row in rows:
             yield Example(root, row)
+
+
+def _check_places(table: pa.Table, path: Path) -> None:
+    """Refuse slices and points that no VOI has, for voxels are looked up with them."""
+    for name in sorted(_SLICES & set(table.column_names)):
+        for number in pc.min_max(table[name]).as_py().values():
+            if number is not None and not 0 <= number < VOI_SHAPE[2]:
+                expected = f"slices 0 to {VOI_SHAPE[2] - 1}"
+                raise ManifestError(f"{path}: column {name}: expected {expected}, found {number}")
+    for name in sorted(_POINTS.keys() & set(table.column_names)):
+        finite = pc.all(pc.is_finite(pc.list_flatten(table[name]))).as_py()
+        lengths = set(pc.unique(pc.list_value_length(table[name])).to_pylist())
+        if finite is False or lengths - {None, 0, _POINTS[name]}:
+            expected = f"{_POINTS[name]} finite numbers or null"
+            raise ManifestError(f"{path}: column {name}: expected {expected} in every row")
 
 
 def _root_of(manifest: Path, rows: Sequence[Row]) -> Path:

@@ -316,7 +316,8 @@ def _check_schema(found: pa.Schema, path: Path, columns: Sequence[str]) -> list[
         expected = arrow_schema().field(name).type
         places = found.get_all_field_indices(name)
         if len(places) != 1 or found.field(places[0]).type != expected:
-            what = f"{found.field(places[0]).type}" if len(places) == 1 else f"{len(places)} of it"
+            several = f"{len(places)} columns of that name" if places else "no such column"
+            what = found.field(places[0]).type if len(places) == 1 else several
             raise ManifestError(f"{path}: column {name}: expected {expected}, found {what}")
     return there
 

@@ -115,9 +115,12 @@ def split(
             raise ManifestError(
                 f"{given!r}: expected small letters, digits and _ for a part's name"
             )
+    if rest == name:
+        raise ManifestError(f"--rest {rest}: the parts need two names")
     schema = arrow_schema()
-    if by not in schema.names or not pt.is_string(schema.field(by).type):
-        raise ManifestError(f"--by {by}: no column of text.{did_you_mean(by, schema.names)}")
+    texts = [field.name for field in schema if pt.is_string(field.type)]
+    if by not in texts:
+        raise ManifestError(f"--by {by}: no column of text.{did_you_mean(by, texts)}")
     left_out: Counter[str] = Counter()
     groups = _patients(paths, by, left_out)
     if not groups:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -211,7 +212,16 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint whole or not at all."""
     # torch takes no file name that starts with a dot.
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        torch.save(content, file)
+        torch.save(_interned(content), file)
+
+
+def _interned(value: Any) -> Any:
+    """Copy in which equal strings are one object: pickle writes it once, wherever it came from."""
+    if type(value) is dict:
+        return {_interned(key): _interned(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_interned, value))
+    return sys.intern(value) if type(value) is str else value
 
 
 def write_model_files(folder: Path, plan: Plan, training: int) -> None:

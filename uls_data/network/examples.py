@@ -184,7 +184,7 @@ def _one_layer(
         masks = list(group)
         names = [mask.row["layer"] for mask in masks]
         if len(set(names)) < len(names):
-            raise ManifestError(f"two manifests hold {'/'.join(map(str, voi))} of one layer")
+            raise ManifestError(f"two rows hold {'/'.join(map(str, voi))} of one layer")
         if layers:
             chosen += masks
             continue

@@ -20,7 +20,7 @@ from uls_data.geometry import Triple
 from uls_data.ids import LAYER_NAME
 from uls_data.io.lock import locked
 from uls_data.manifest.by_axis import spacing_of
-from uls_data.manifest.derived import derived_row, ended, with_label
+from uls_data.manifest.derived import check_layer, derived_row, ended, with_label
 from uls_data.manifest.example import Example
 from uls_data.manifest.parquet import write_manifest
 from uls_data.manifest.row import Row
@@ -169,6 +169,7 @@ def predict_vois(
     """
     if not LAYER_NAME.fullmatch(layer):
         raise ModelError(f"layer {layer!r}: expected a name such as {LAYER}")
+    check_layer(layer, out)
     where = usable_device(settings.device)
     loaded = load_model(model)
     predictor = Predictor(

@@ -44,7 +44,7 @@ class Progress:
                 f"{path.parent.parent} holds another prediction of layer "
                 f"{path.name[1:].removesuffix('.journal')} (other model or options: "
                 f"{json.dumps(contents[0])[:300]}); "
-                "give another --layer or --out, or remove that file to predict everything again"
+                f"give another --layer or --out, or remove {path} to predict everything again"
             )
         for content in contents[1:]:
             match content:

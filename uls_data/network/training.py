@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from uls_data._version import __version__
-from uls_data.errors import CaseError, UlsDataError
+from uls_data.errors import CaseError, ManifestError, UlsDataError
 from uls_data.ids import hash_of
 from uls_data.io import remove_temporaries
 from uls_data.io.lock import LOCK, locked
@@ -301,6 +301,12 @@ class _Run:
                 self._fail(example, region)
             else:
                 fingerprint.add(region)
+        if len(self.failed) == len(self.found.train):
+            first = self.failed[0]
+            raise ManifestError(
+                f"none of the {len(self.failed)} VOIs to train on can be read; the first: "
+                f"{first['voi_id']}: {first['reason']}: {first['detail']}"
+            )
         return fingerprint.intensities()
 
     def _fail(self, example: Example, error: CaseError) -> None:
@@ -359,13 +365,10 @@ class _Run:
             self._save(number, FINAL if last else LATEST)
 
     def _save(self, epoch: int, name: str) -> None:
-        record = {
-            **self.record,
-            "step": self.step,
-            "epochs": self.epochs,
-            "validations": self.validations,
-            "failed": self.failed,
-        }
+        # The checkpoint's hash stands in every row that it predicts, so no clock belongs in it.
+        epochs = [{k: v for k, v in row.items() if k != "seconds"} for row in self.epochs]
+        done = {"epochs": epochs, "validations": self.validations, "failed": self.failed}
+        record = {**self.record, "step": self.step, **done}
         learner, path = self.learner, self.folder / _FOLD / name
         try:
             write_checkpoint(

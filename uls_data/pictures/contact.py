@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from uls_data.errors import CaseError, ManifestError
+from uls_data.io import atomic_write, writing_to
 from uls_data.manifest.choice import COLUMNS as CHOICE_COLUMNS
 from uls_data.manifest.choice import Choice, is_reader, rank, voi_of
 from uls_data.manifest.example import Example, read_examples, with_images
@@ -20,6 +21,7 @@ from uls_data.manifest.query import query, unknown_words
 from uls_data.manifest.schema import arrow_schema
 from uls_data.manifest.sorting import order, sorting
 from uls_data.pictures.window import window_of
+from uls_data.voi import CENTRE
 from uls_data.volumes import read_volume
 
 _PANEL = 220
@@ -125,8 +127,10 @@ def contact_sheet(
     tiles = _tiles(manifests, expression, limit, sort)
     if not tiles:
         hints = "".join(f"\n  {hint}" for hint in unknown_words(expression))
-        raise ManifestError(f"no VOI with an image meets {expression!r}: nothing to draw{hints}")
-    draw_sheet(tiles, columns).save(to, format="PNG", optimize=True)
+        meets = f" meets {expression!r}" if expression else ""
+        raise ManifestError(f"no VOI with an image{meets}: nothing to draw{hints}")
+    with writing_to(to), atomic_write(Path(to)) as temporary:
+        draw_sheet(tiles, columns).save(temporary, format="PNG", optimize=True)
     return len(tiles)
 
 
@@ -162,7 +166,8 @@ def _value(row: Mapping[str, Any], column: str) -> Any:
 def _tile(example: Example, layers: Sequence[Example]) -> Tile:
     row = example.row
     z = row["long_axis_slice_voi"] if row["key_slice_voi"] is None else row["key_slice_voi"]
-    assert z is not None  # a row with a label knows its axes
+    if z is None:  # a mask of one voxel has no axes
+        z = CENTRE[2]
     votes = None
     try:
         solid = {

@@ -11,7 +11,7 @@ import numpy as np
 
 from uls_data.engine import Pool, run_tasks
 from uls_data.errors import CaseError, ManifestError
-from uls_data.io import write_bytes
+from uls_data.io import write_bytes, writing_to
 from uls_data.measure.overlap import dice
 from uls_data.outcome import Reason
 from uls_data.pseudomask.quality import Quality, calibration_error
@@ -125,7 +125,8 @@ def calibrate(
     except ValueError as error:
         raise ManifestError(f"{error}: give more lesions, or --slices all") from error
     about = f"{len(rows)} masks of {len(patients)} patients; lines drawn from their human masks"
-    write_bytes(Path(out), quality.to_json(source=about).encode())
+    with writing_to(out, "--out"):
+        write_bytes(Path(out), quality.to_json(source=about).encode())
     return Calibration(
         quality,
         len(rows),

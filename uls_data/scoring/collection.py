@@ -99,6 +99,10 @@ class Item:
             volume = read_voi(self.path)
         except OSError as error:
             raise _unread(self.path, error) from error
+        # NaN is not 0: it would be lesion.
+        if volume.stored.dtype.kind == "f" and np.isnan(volume.stored).any():
+            detail = f"{self.path.name}: voxels of the mask are NaN; write 0 and 1"
+            raise CaseError(Reason.NOT_FINITE, detail)
         stored: NDArray[np.bool_] = volume.stored != 0
         affine = volume.affine if self.affine is None else self.affine
         return volume.orientation.apply(stored), affine, stored

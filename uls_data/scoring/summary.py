@@ -175,8 +175,7 @@ def risk_coverage(rows: Sequence[Record], steps: int = 20) -> list[Record]:
     by_prediction = np.argsort([-row["predicted_dice"] for row in rows], kind="stable")
     by_error = np.argsort(error, kind="stable")
     found = []
-    for step in range(1, steps + 1):
-        keep = max(1, round(len(rows) * step / steps))
+    for keep in dict.fromkeys(max(1, round(len(rows) * n / steps)) for n in range(1, steps + 1)):
         found.append(
             {
                 "coverage": keep / len(rows),

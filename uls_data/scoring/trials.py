@@ -271,7 +271,10 @@ class Seen:
 
 
 def seen_slices(task: LesionTask, ground: Ground, trial: Trial) -> Iterator[Seen]:
-    """Slices of a lesion with lines across its mask, clean and noisy, or across each reader's."""
+    """Slices of a lesion with lines across its mask, clean and noisy, or across each reader's.
+
+    Raises `below_minimum_size` after all slices if one of the masks has none.
+    """
     row = task.row
     spacing_mm = (row["spacing_x_mm"] or 1.0, row["spacing_y_mm"] or 1.0)
     fixed = {
@@ -282,13 +285,16 @@ def seen_slices(task: LesionTask, ground: Ground, trial: Trial) -> Iterator[Seen
     }
     layers = [name for name in ground.masks if not trial.readers or name != ANNOTATED]
     noise = [(share, n) for share in trial.jitter for n in range(1, trial.draws + 1)]
+    without: list[str] = []
     for layer in layers:
+        drawn = False
         for z in _slices(ground.masks[layer], trial.slices):
             marked = {name: ground.masks[name][:, :, z] for name in layers}
             truths = {name: largest_component(m) for name, m in marked.items() if m.any()}
             clean = Lines.from_mask(truths[layer])
             if clean is None or (trial.slices == "all" and truths[layer].sum() < SMALLEST_PIXELS):
                 continue
+            drawn = True
             about = {
                 **fixed,
                 "slice_voi": z + ground.first_slice_voi,
@@ -320,6 +326,11 @@ def seen_slices(task: LesionTask, ground: Ground, trial: Trial) -> Iterator[Seen
                     of_bone=row["lesion_type"] == "bone",
                 )
                 yield Seen({**about, "draw": at, "jitter": share}, key_slice, truths, absent)
+        if not drawn:
+            without.append(layer)
+    if without:
+        least = f"{SMALLEST_PIXELS} pixels" if trial.slices == "all" else "a long and a short axis"
+        raise CaseError(Reason.BELOW_MINIMUM_SIZE, f"no slice of {', '.join(without)} has {least}")
 
 
 def _redrawn(
