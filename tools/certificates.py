@@ -5,7 +5,8 @@ The population is finite: the sarcomas of the IBSI validation set (a folder of `
 Calibrations are drawn from it by patient, with replacement, so that the true risk of a rule is
 known exactly: it is that of the whole population. Masks are made of the image between two shells
 of the lines' ellipsoid: wrong often enough to need a rule. With `--model M1 --model M2` networks
-that are told the lines make them instead; give `--even` where they learned from the odd sarcomas.
+that are told the lines make them instead, with `--jury-3d` the jury; give `--even` then, because
+these learned from the odd sarcomas.
 Measurements are kept in FOLDER, one file per patient: an interrupted run continues from them.
 """
 
@@ -24,8 +25,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from tools.certified_lesions import SHIFTED, USUAL, Look, Tried, made_up, sarcoma
-from tools.told import Told
+from tools import told as networks
+from tools.certified_lesions import (
+    SHIFTED,
+    USUAL,
+    Followed,
+    Look,
+    Told,
+    Tried,
+    made_up,
+    sarcoma,
+)
 from uls_data.certificates.judged import Judged
 from uls_data.certificates.learning import Learned, Promise, learn
 from uls_data.certificates.shift import differences, reference
@@ -136,27 +146,34 @@ def main() -> None:
     parser.add_argument("sarcomas", type=Path)
     parser.add_argument("--measured", type=Path, required=True, help="folder of what is measured")
     parser.add_argument("--model", type=Path, action="append", default=[], help="that makes masks")
+    parser.add_argument("--jury-3d", action="store_true", help="the jury in 3D makes masks")
     parser.add_argument("--others", type=int, default=2, help="other lines that models try")
     parser.add_argument("--even", action="store_true", help="only the even-numbered sarcomas")
     parser.add_argument("--made-up", type=int, default=250, help="made-up patients")
     parser.add_argument("--first", type=int, default=0, help="number of the first of them")
     parser.add_argument("--shifted", type=int, default=25, help="patients of each shifted set")
     parser.add_argument("--patients", type=int, default=200, help="of each calibration")
+    parser.add_argument("--dice", type=float, default=PROMISE.dice, help="that is promised")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--resamplings", type=int, default=100)
     options = parser.parse_args()
-    told = Told(tuple(options.model), options.others) if options.model else None
+    told: Told | None = None
+    teacher = "shells"
+    if options.jury_3d:
+        told, teacher = Followed(), "jury_3d"
+    elif options.model:
+        models = tuple(options.model)
+        told = networks.Told(models, options.others)
+        teacher = f"{load_model(models).sha256[:12]}-{options.others}"
     cases = sorted(options.sarcomas.glob("STS_*"))
     cases = [case for case in cases if not options.even or int(case.name[-3:]) % 2 == 0]
     jobs = _jobs(
         cases, range(options.first, options.first + options.made_up), options.shifted, told
     )
-    teacher = "shells"
-    if told is not None:
-        teacher = f"{load_model(told.models).sha256[:12]}-{told.others}"
     sets = measured(jobs, options.measured / teacher, options.workers)
     population = sets.pop("sarcomas") + sets.pop("made up")
-    found = experiment(population, options.resamplings, options.patients)
+    promise = replace(PROMISE, dice=options.dice)
+    found = experiment(population, options.resamplings, options.patients, promise)
     found["warned"] = warned_of(population, sets)
     print(json.dumps(found, indent=1))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import cc3d
 import nibabel
@@ -12,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from tools.told import Told
 from uls_data.certificates.gather import with_drawn_lines
 from uls_data.certificates.judged import Judged
 from uls_data.certificates.measures import judged
-from uls_data.ensemble.member import Member, member_of
+from uls_data.ensemble.member import Jury3d, Member, member_of
 from uls_data.ensemble.subject import Subject
 from uls_data.ids import draw
 from uls_data.manifest.row import Row
@@ -33,6 +33,25 @@ class Tried:
 
     mask: Judged
     axis_error_vox: float
+
+
+class Told(Protocol):
+    """Whatever makes masks of lines and image, and says how good they are."""
+
+    def judged(self, subject: Subject) -> tuple[Mask, Row] | None:
+        """Mask, and the row with what is said of it; None without a mask."""
+        ...
+
+
+class Followed:
+    """The jury in 3D, which needs no training."""
+
+    def judged(self, subject: Subject) -> tuple[Mask, Row] | None:
+        """See `Told`."""
+        found = Jury3d().solid(subject)
+        if found is None:
+            return None
+        return found.mask, subject.row | {"predicted_dice": found.predicted_dice}
 
 
 @dataclass(frozen=True)
@@ -57,7 +76,7 @@ def tried(subject: Subject, truth: Mask, seed: int, told: Told | None = None) ->
     Parameters
     ----------
     told : Told, optional
-        Networks that make the mask, beside members that the package has.
+        What makes the mask, beside members that the package has.
     """
     subject = with_drawn_lines(subject, truth, JITTER, seed)
     members: tuple[Member, ...] = MEMBERS

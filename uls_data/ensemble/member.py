@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from uls_data.ensemble.subject import Subject, read_label
 from uls_data.errors import CaseError
 from uls_data.measure.lines import Lines
-from uls_data.pseudomask.jury_3d import jury_3d
+from uls_data.pseudomask.jury_3d import Solid, jury_3d
 from uls_data.pseudomask.likeness import like_solid
 from uls_data.pseudomask.methods import ELLIPSOID, JURY_3D, METHODS, NEEDS_IMAGE, pseudo_mask
 from uls_data.pseudomask.slab import box_about, moved_to, within
@@ -120,6 +120,16 @@ class Jury3d:
 
     def mask(self, subject: Subject) -> Mask | None:
         """Mask in 3D; None without lines or spacing."""
+        found = self.solid(subject)
+        return None if found is None else found.mask
+
+    def solid(self, subject: Subject) -> Solid | None:
+        """Mask in 3D and its predicted Dice; None without lines or spacing.
+
+        Raises
+        ------
+        CaseError
+        """
         measured, at, spacing = subject.measured(image=True), subject.key_slice, subject.spacing_mm
         if measured is None or at is None or spacing is None:
             return None
@@ -129,7 +139,7 @@ class Jury3d:
         mask = np.zeros(VOI_SHAPE, bool)
         made = jury_3d(subject.hu[box], moved_to(measured, box), at - box[2].start, spacing)
         mask[box] = made.mask
-        return mask
+        return Solid(mask, made.predicted_dice)
 
 
 def about(lines: Lines, key_slice: int, spacing_mm: tuple[float, float, float]) -> Box:

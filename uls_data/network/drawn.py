@@ -63,7 +63,7 @@ def votes(image_vote: bool | None, plan: Plan) -> bool:
     if image_vote and plan.prompt is None:
         raise ModelError(
             f"image vote: the model of plan {plan.name!r} is not told any lines, so there is "
-            f"nothing to compare the image with; leave the option out"
+            f"nothing for the jury to go by; leave the option out"
         )
     return plan.prompt is not None if image_vote is None else image_vote
 
