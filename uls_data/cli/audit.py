@@ -40,7 +40,13 @@ Examples:
 @click.option(
     "--voxels", is_flag=True, help="Compare fingerprints of images and labels, not just names."
 )
-@click.option("--workers", default=1, show_default=True, help="Worker processes, for --voxels.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Worker processes, for --voxels.",
+)
 @click.option(
     "--against",
     type=click.Path(path_type=Path),

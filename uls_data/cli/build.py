@@ -16,6 +16,7 @@ from uls_data.cli.output import (
     next_step,
     quoted,
     table,
+    workers_option,
 )
 from uls_data.cli.progress_bar import Progress
 from uls_data.manifest.row import Row
@@ -51,7 +52,7 @@ Examples:
 @click.argument("recipe", metavar="NAME|FILE")
 @click.option("--raw", required=True, type=click.Path(path_type=Path), help="Folder of raw data.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
-@click.option("--workers", default=1, show_default=True, help="Worker processes.")
+@workers_option
 @click.option(
     "--scheduler",
     metavar="ADDRESS",

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.output import failures, json_line, json_option, next_step, prose, quoted, table
+from uls_data.cli.output import (
+    failures,
+    json_line,
+    json_option,
+    next_step,
+    prose,
+    quoted,
+    table,
+    workers_option,
+)
 from uls_data.cli.progress_bar import Progress
 
 if TYPE_CHECKING:
@@ -87,7 +96,7 @@ Examples:
     show_default=True,
     help="Random seed for splitting patients into two parts.",
 )
-@click.option("--workers", default=1, show_default=True, help="Worker processes.")
+@workers_option
 @json_option
 def command(
     manifests: tuple[Path, ...],

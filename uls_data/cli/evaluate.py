@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import failures, json_line, json_option, next_step, table
+from uls_data.cli.output import failures, json_line, json_option, next_step, table, workers_option
 from uls_data.cli.progress_bar import Progress
 
 _MASKS = click.Path(exists=True, path_type=Path)
@@ -35,7 +35,7 @@ Examples:
     multiple=True,
     help="Groups to print; may be repeated. Default: all and lesion_type.",
 )
-@click.option("--workers", default=1, show_default=True, help="Worker processes.")
+@workers_option
 @click.option(
     "--to", type=click.Path(path_type=Path), help="Folder for scores (CSV), metrics.json and plot."
 )

@@ -8,9 +8,21 @@ from typing import Any
 
 import click
 
-from uls_data.cli.output import F, failures, json_line, json_option, next_step, quoted
+from uls_data.cli.output import (
+    F,
+    failures,
+    json_line,
+    json_option,
+    next_step,
+    quoted,
+    workers_option,
+)
 from uls_data.cli.progress_bar import Progress
 from uls_data.cli.suggesting import Suggesting
+
+_manifests_argument = click.argument(
+    "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
+)
 
 
 @click.group(cls=Suggesting, no_args_is_help=True)
@@ -29,9 +41,7 @@ Examples:
   uls-data evaluate --pred answer/images/ct-binary-uls --truth stacks/job-001/ground-truth
 """,
 )
-@click.argument(
-    "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
-)
+@_manifests_argument
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder for the jobs.")
 @click.option("--layer", help="Layer of the masks; default: annotated where there is one.")
 @click.option(
@@ -93,10 +103,7 @@ def _dataset_options(function: F) -> F:
     for decorate in (
         json_option,
         click.option(
-            "--folds",
-            default=5,
-            show_default=True,
-            help="Number of folds; all VOIs of a patient are in one.",
+            "--folds", default=5, show_default=True, help="Folds; a patient's VOIs share one."
         ),
         click.option(
             "--layer", "layers", multiple=True, help="Masks to take; default: the best of each VOI."
@@ -106,9 +113,7 @@ def _dataset_options(function: F) -> F:
             is_flag=True,
             help="Of pseudo-masks take only those that a certificate keeps.",
         ),
-        click.argument(
-            "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
-        ),
+        _manifests_argument,
     ):
         function = decorate(function)
     return function
@@ -151,9 +156,7 @@ Examples:
     show_default=True,
     help="With --preprocessed: network and normalisation; baseline, small or a file.",
 )
-@click.option(
-    "--workers", default=1, show_default=True, help="With --preprocessed: worker processes."
-)
+@workers_option
 @_dataset_options
 def nnunet(
     manifests: tuple[Path, ...],
@@ -170,7 +173,7 @@ def nnunet(
     splits_final.json.
 
     With --preprocessed, planning and preprocessing are done: VOIs are normalised but not resampled,
-    and held-out patients are left out. This needs the extra uls-data[store].
+    and held-out patients are left out. It uses --workers, and needs the extra uls-data[store].
     """
     from uls_data.export import export_nnunet
     from uls_data.network.plan import load_plan
@@ -283,9 +286,7 @@ Examples:
   uls-data export dicom-seg vois --raw raw --to objects --layer pseudo3d-r1
 """,
 )
-@click.argument(
-    "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
-)
+@_manifests_argument
 @click.option(
     "--raw", required=True, type=click.Path(path_type=Path), help="Folder with the DICOM series."
 )
@@ -331,11 +332,9 @@ Examples:
   uls-data release verify store
 """,
 )
-@click.argument(
-    "manifests", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="M..."
-)
+@_manifests_argument
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder of the store.")
-@click.option("--workers", default=1, show_default=True, help="Worker processes.")
+@workers_option
 @json_option
 def store(manifests: tuple[Path, ...], to: Path, workers: int, as_json: bool) -> int:
     """Write each scan as one compressed array that a training reads in parts.

@@ -52,7 +52,11 @@ Examples:
     help="Images and further layers of the VOIs, for a certificate; may be repeated.",
 )
 @click.option(
-    "--workers", default=0, show_default=True, help="Processes that measure for a certificate."
+    "--workers",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Processes that measure for a certificate.",
 )
 @json_option
 def command(manifest: Path, out: Path, as_json: bool, **options: Any) -> int:

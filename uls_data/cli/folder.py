@@ -42,7 +42,11 @@ def folder_options(function: F) -> F:
                 "~/.cache/uls-data]",
             ),
             click.option(
-                "--workers", default=1, show_default=True, help="Processes that cut these VOIs."
+                "--workers",
+                type=click.IntRange(min=0),
+                default=1,
+                show_default=True,
+                help="Processes that cut these VOIs.",
             ),
         )
     ):

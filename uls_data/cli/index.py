@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from uls_data.cli.output import failures, json_line, json_option, next_step, quoted
+from uls_data.cli.output import failures, json_line, json_option, next_step, quoted, workers_option
 from uls_data.cli.progress_bar import Progress
 
 
@@ -28,7 +28,7 @@ Examples:
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Parquet file to write."
 )
-@click.option("--workers", default=1, show_default=True, help="Worker processes.")
+@workers_option
 @json_option
 def command(folder: Path, source: str, out: Path, workers: int, as_json: bool) -> int:
     """Write the manifest of an existing archive of VOIs, such as the published one.

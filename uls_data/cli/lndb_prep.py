@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uls_data.cli.output import SHOWN_FAILURES, failures, json_line, json_option, next_step, quoted
+from uls_data.cli.output import (
+    SHOWN_FAILURES,
+    failures,
+    json_line,
+    json_option,
+    next_step,
+    quoted,
+    workers_option,
+)
 from uls_data.cli.progress_bar import Progress
 
 if TYPE_CHECKING:
@@ -30,7 +38,7 @@ Examples:
 )
 @click.option("--raw", required=True, type=click.Path(path_type=Path), help="Your download.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
-@click.option("--workers", default=1, show_default=True, help="Worker processes.")
+@workers_option
 @click.option(
     "--write-digest",
     "digest",

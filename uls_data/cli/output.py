@@ -28,6 +28,11 @@ _LEAST = 8
 _LONG = "detail"
 
 
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Worker processes."
+)
+
+
 def json_option(function: F) -> F:
     """Add `--json`, which is the same on every command."""
     return click.option(

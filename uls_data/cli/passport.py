@@ -41,7 +41,13 @@ Examples:
     "--out", type=click.Path(path_type=Path), metavar="PASSPORT", help="Passport to write."
 )
 @click.option("--name", help="Name of the training, with --from.  [default: the name of the list]")
-@click.option("--workers", default=1, show_default=True, help="Worker processes, with --from.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Worker processes, with --from.",
+)
 @json_option
 def command(
     models: tuple[Path, ...],

@@ -43,7 +43,13 @@ _OPTIONS = (
         help="Raw data of a source, by the name or file of its recipe: its lesions are measured on "
         "the slices of their scans, which a VOI may cut. May be repeated.",
     ),
-    click.option("--workers", default=1, show_default=True, help="Worker processes."),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=0),
+        default=1,
+        show_default=True,
+        help="Worker processes.",
+    ),
     click.option(
         "--scheduler",
         metavar="ADDRESS",

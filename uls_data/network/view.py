@@ -194,8 +194,9 @@ def read_job(example: Example, plan: Plan, shape: Triple) -> Job:
     """
     row, plane = example.row, None
     drawn = drawn_of(row) if plan.prompt is not None else None
-    if row["label_path"] is not None and row["key_slice_voi"] is not None:
-        plane = read_mask(example)[row["key_slice_voi"]]
+    at = row["key_slice_voi"]
+    if row["label_path"] is not None and at is not None and 0 <= at < VOI_ZYX[0]:
+        plane = read_mask(example)[at]
     region = read_image(example, shape if drawn is None else VOI_ZYX)
     if drawn is None or plan.prompt is None:
         corner: Triple = tuple(  # type: ignore[assignment]

@@ -13,6 +13,7 @@ from functools import cache
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from uls_data.pseudomask.features import RADII
 from uls_data.pseudomask.jury import (
@@ -31,6 +32,8 @@ from uls_data.pseudomask.slab import Slab
 # The ellipsoid's vote in log odds: so much per radius, up to so much. Chosen on odd-numbered
 # sarcomas, nodules and made-up lesions that the network had not seen (docs/3d-masks.md).
 ELLIPSOID_VOTE = (1.0, 1.0)
+# How far the log odds are smoothed within a slice, as a share of the long axis: rays leave jags.
+_SMOOTH = 0.04
 # Where the image is flat there is nothing to follow: then the ellipsoid decides.
 _ALONE = 10.0
 MOST_ODDS = 10.0
@@ -85,7 +88,9 @@ def log_odds(
         if not flat:
             odds += at_pixels(node_odds(network or shipped_network_3d(), features), turn, radius)
         found[seen, z] = np.clip(odds, -MOST_ODDS, MOST_ODDS)
-    return found
+    width = _SMOOTH * slab.crop.lines.long_vox
+    smooth: NDArray[np.float32] = ndimage.gaussian_filter(found, (width, width, 0), mode="nearest")
+    return smooth
 
 
 def cut(odds: NDArray[np.float32], plane: NDArray[np.bool_], slice_vox: int) -> Solid:

@@ -74,8 +74,10 @@ class Quality:
                 for name in ("mean", "spread", "weights", "scores", "dice")
             ]
             names = tuple(str(name) for name in found["names"])
-        except (KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"no calibration: {type(error).__name__} {error}") from error
+        except KeyError as error:
+            raise ValueError(f"no calibration: it has no field {error}") from error
+        except (TypeError, RecursionError) as error:
+            raise ValueError("no calibration: not an object of numbers") from error
         mean, spread, weights, scores, dice = numbers
         sizes = [part.shape for part in numbers]
         if sizes[:3] != [(len(names),)] * 3 or sizes[3] != sizes[4] or len(scores) < 1:
