@@ -15,6 +15,7 @@ from makers.vois import write_voi, write_vois
 from uls_data.ensemble import (
     Ellipsoid,
     Flat,
+    Jury3d,
     Layer,
     Likeness,
     NnInteractiveMember,
@@ -88,6 +89,23 @@ def test_likeness_finds_the_height_that_lines_do_not_tell() -> None:
     assert cut is not None and cut.any() and not cut[:, :, 66:].any()
     with pytest.raises(CaseError, match="no image"):
         member.mask(subject(image=None))
+
+
+def test_the_jury_follows_a_lesion_within_the_scan() -> None:
+    its, member = subject(), member_of("jury_3d")
+    found = member.mask(its)
+    assert member == Jury3d() and member.needs == {"lines", "image"}
+    assert found is not None and dice(found, ball(8)) > 0.9
+    assert member.mask(subject(lines=None)) is None
+    assert member.mask(subject(row={**ROW, "spacing_z_mm": None})) is None
+    cut = member.mask(subject(row={**ROW, "pad_after_z_vox": 62, "pad_before_x_vox": 125}))
+    assert cut is not None and cut.any()
+    assert not cut[:, :, 66:].any() and not cut[:125].any()
+    # Lines where the scan has ended already, and such as reach beyond the VOI.
+    assert member.mask(subject(row={**ROW, "pad_after_z_vox": 64})) is None
+    assert member.mask(subject(row={**ROW, "pad_before_x_vox": 200})) is None
+    long = Lines((-20, 128, 280, 128), (128, 120, 128, 136))
+    assert member.mask(subject(lines=long)) is not None
 
 
 def test_nothing_is_drawn_into_padding() -> None:

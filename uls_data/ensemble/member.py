@@ -124,7 +124,7 @@ class Jury3d:
         return None if found is None else found.mask
 
     def solid(self, subject: Subject) -> Solid | None:
-        """Mask in 3D and its predicted Dice; None without lines or spacing.
+        """Mask in 3D and its predicted Dice; None without lines in the scan, or spacing.
 
         Raises
         ------
@@ -133,11 +133,15 @@ class Jury3d:
         measured, at, spacing = subject.measured(image=True), subject.key_slice, subject.spacing_mm
         if measured is None or at is None or spacing is None:
             return None
-        # A lesion may be larger than its VOI.
+        # A lesion may be larger than its VOI, where its lines are clipped.
         measured = replace(measured, lines=measured.lines.clipped(VOI_SHAPE[:2]))
         box = within(box_about(measured, at, VOI_SHAPE[2], spacing), subject.scan)
+        if not box[2].start <= at < box[2].stop or min(part.stop - part.start for part in box) < 1:
+            return None
         mask = np.zeros(VOI_SHAPE, bool)
-        made = jury_3d(subject.hu[box], moved_to(measured, box), at - box[2].start, spacing)
+        hu, moved = subject.hu[box], moved_to(measured, box)
+        moved = replace(moved, lines=moved.lines.clipped((hu.shape[0], hu.shape[1])))
+        made = jury_3d(hu, moved, at - box[2].start, spacing)
         mask[box] = made.mask
         return Solid(mask, made.predicted_dice)
 

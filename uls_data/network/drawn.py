@@ -83,7 +83,9 @@ def weighed(margin: NDArray[np.float32], part: Region, drawn: Drawn) -> NDArray[
     drawn : Drawn
         In indices of the part.
     """
-    real = ndimage.find_objects((part.marks & VALID).T.astype(np.uint8))[0]
+    (real, *_) = ndimage.find_objects((part.marks & VALID).T.astype(np.uint8)) or [None]
+    if real is None:
+        return margin
     lines = drawn.lines.moved(-real[0].start, -real[1].start)
     at = drawn.slice_vox - real[2].start
     hu = part.hu.T[real]
