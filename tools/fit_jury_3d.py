@@ -208,7 +208,9 @@ def fitted(fitting: Fitting) -> str:
     network = fit(x, y, share, STEPS)
     about: dict[str, Any] = {"steps": STEPS, "seed": 0, "most_noise": MOST_NOISE}
     about |= {"made_up": MADE_UP, "draws_slices_weight": KINDS}
-    write_bytes(fitting.path, network.to_json(**ABOUT, fit=about).encode())
+    source = ABOUT["source"].replace("tools.fit_jury ", "tools.fit_jury_3d ")
+    text = network.to_json(**ABOUT | {"source": source}, fit=about)
+    write_bytes(fitting.path, text.encode())
     return ""
 
 
