@@ -14,6 +14,7 @@ from tools.citations import generated
 from tools.collections import with_recipes
 from uls_data.manifest.schema import document, markdown
 from uls_data.recipe import Recipe
+from uls_data.recipe.part import build_parts
 from uls_data.resources import shipped
 
 BEGIN = "<!-- columns: written by `make schema` -->"
@@ -57,6 +58,7 @@ class Row(TypedDict, total=False):
 
 def recipe_schema() -> str:
     """JSON Schema of a recipe, as text."""
+    build_parts()  # see uls_data.recipe.catalogue
     return json.dumps(Recipe.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
