@@ -232,7 +232,8 @@ def test_volumes_give_the_vois_of_their_slices(tmp_path: Path) -> None:
     assert one == two
     told = ["voi_id", "status", "qc_flags", "click_x_vox", "affine", "spacing_z_mm"]
     rows = [load_manifest(report.manifest, told).set_index("voi_id") for report in reports]
-    broken = rows[0].index.str.startswith("000003").astype(bool)  # of its folder the script makes no volume
+    # Of its folder the script makes no volume.
+    broken = rows[0].index.str.startswith("000003").astype(bool)
     assert (rows[0]["status"] == rows[1]["status"]).all()
     for name in told[2:]:
         values = [frame.loc[~broken, name].map(repr) for frame in rows]
