@@ -25,17 +25,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from tools import told as networks
 from tools.certified_lesions import (
     SHIFTED,
     USUAL,
     Followed,
     Look,
-    Told,
+    Teacher,
     Tried,
     made_up,
     sarcoma,
 )
+from tools.told import Told
 from uls_data.certificates.judged import Judged
 from uls_data.certificates.learning import Learned, Promise, learn
 from uls_data.certificates.shift import differences, reference
@@ -157,13 +157,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--resamplings", type=int, default=100)
     options = parser.parse_args()
-    told: Told | None = None
+    told: Teacher | None = None
     teacher = "shells"
     if options.jury_3d:
         told, teacher = Followed(), "jury_3d"
     elif options.model:
         models = tuple(options.model)
-        told = networks.Told(models, options.others)
+        told = Told(models, options.others)
         teacher = f"{load_model(models).sha256[:12]}-{options.others}"
     cases = sorted(options.sarcomas.glob("STS_*"))
     cases = [case for case in cases if not options.even or int(case.name[-3:]) % 2 == 0]
@@ -178,7 +178,7 @@ def main() -> None:
     print(json.dumps(found, indent=1))
 
 
-def _jobs(cases: Sequence[Path], made: range, shifted: int, told: Told | None) -> Jobs:
+def _jobs(cases: Sequence[Path], made: range, shifted: int, told: Teacher | None) -> Jobs:
     """What measures each patient, by set; those beside the population belong to other patients."""
     jobs = {
         "sarcomas": {case.name: partial(sarcoma, case, 0, told) for case in cases},
@@ -215,7 +215,7 @@ def _loaded(one: dict[str, Any]) -> Tried:
     return Tried(Judged(**mask), one["axis_error_vox"])
 
 
-def _patient(number: int, look: Look, told: Told | None) -> list[Tried]:
+def _patient(number: int, look: Look, told: Teacher | None) -> list[Tried]:
     return list(made_up(number, 0, look, told))
 
 

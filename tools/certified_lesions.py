@@ -35,7 +35,7 @@ class Tried:
     axis_error_vox: float
 
 
-class Told(Protocol):
+class Teacher(Protocol):
     """Whatever makes masks of lines and image, and says how good they are."""
 
     def judged(self, subject: Subject) -> tuple[Mask, Row] | None:
@@ -47,7 +47,7 @@ class Followed:
     """The jury in 3D, which needs no training."""
 
     def judged(self, subject: Subject) -> tuple[Mask, Row] | None:
-        """See `Told`."""
+        """See `Teacher`."""
         found = Jury3d().solid(subject)
         if found is None:
             return None
@@ -70,7 +70,7 @@ SHIFTED = {
 }
 
 
-def tried(subject: Subject, truth: Mask, seed: int, told: Told | None = None) -> Tried | None:
+def tried(subject: Subject, truth: Mask, seed: int, told: Teacher | None = None) -> Tried | None:
     """Draw lines, make a mask, measure it; None where the lines make no mask.
 
     Parameters
@@ -159,7 +159,7 @@ MEMBERS = (member_of("ellipsoid"), Shells("coarse", 0.5, 1.8, 2.0), member_of("j
 
 
 def made_up(
-    patient: int, seed: int, look: Look = USUAL, told: Told | None = None
+    patient: int, seed: int, look: Look = USUAL, told: Teacher | None = None
 ) -> Iterator[Tried]:
     """Lesions of a made-up patient: one to three, all as hard as that patient's."""
     random = np.random.default_rng(draw(1 << 63, seed, "patient", patient, look.lesion_type))
@@ -228,7 +228,7 @@ def _in_voi(
     spacing: tuple[float, ...],
     lesion_type: str,
     seed: int,
-    told: Told | None = None,
+    told: Teacher | None = None,
 ) -> Iterator[Tried]:
     """Put a lesion at the middle of a VOI; nothing where it has no lines."""
     places = np.argwhere(truth)
@@ -270,7 +270,7 @@ def _in_voi(
         yield found
 
 
-def sarcoma(case: Path, seed: int, told: Told | None = None) -> list[Tried]:
+def sarcoma(case: Path, seed: int, told: Teacher | None = None) -> list[Tried]:
     """Measure the lesion of a real patient: a folder with an image and a mask."""
     files = [nibabel.load(case / f"CT_{what}.nii.gz") for what in ("image", "mask")]
     image, mask = (nibabel.as_closest_canonical(one) for one in files)

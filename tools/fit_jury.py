@@ -165,10 +165,12 @@ class Fitting:
 
     fold: int | None
     folder: Path
+    kind: str = ""
 
     @property
     def path(self) -> Path:
-        return self.folder / ("network.json" if self.fold is None else f"fold-{self.fold}.json")
+        name = f"network{self.kind}" if self.fold is None else f"fold{self.kind}-{self.fold}"
+        return self.folder / f"{name}.json"
 
 
 def fold_of(case: str, cases: list[str]) -> int:

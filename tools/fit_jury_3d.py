@@ -28,7 +28,7 @@ from scipy import ndimage
 
 from tools import madeup
 from tools.fit import fit
-from tools.fit_jury import ABOUT, FOLDS, SUMS, cases_of, fold_of
+from tools.fit_jury import ABOUT, FOLDS, SUMS, Fitting, cases_of, fold_of
 from uls_data.engine import Pool, run_tasks
 from uls_data.ids import draw
 from uls_data.io import atomic_write, write_bytes
@@ -41,7 +41,7 @@ from uls_data.pseudomask.features import grid
 from uls_data.pseudomask.jury import judge
 from uls_data.pseudomask.key_slice import KeySlice
 from uls_data.pseudomask.network import Network
-from uls_data.pseudomask.slab import Slab, box_about, moved_to
+from uls_data.pseudomask.slab import Part, Slab
 from uls_data.voi import hounsfield
 from uls_data.volumes import read_volume
 
@@ -54,7 +54,7 @@ KINDS = {"sarcoma": (10, 10, 1.0), "nodule": (2, 9, 0.5), "made-up": (3, 9, 0.5)
 MOST_NOISE = 0.075
 NOISE = (0.0, 0.05)
 VOTES = ((0.0, 0.0), (1.0, 1.0), (2.0, 2.0), (4.0, 3.0))
-NAME = "network_3d.json"
+KIND = "_3d"  # of a fit, in the names of its files
 Triple = tuple[float, float, float]
 
 
@@ -88,9 +88,9 @@ class Source:
 
     def networks(self, folder: Path, *, unseen: bool) -> tuple[Network, Network]:
         """Those for the measured slice and for others, of which the latter has not seen it."""
-        flat = f"fold-{self.fold}.json" if self.kind == "sarcoma" else "network.json"
-        solid = f"fold_3d-{self.fold}.json"
-        texts = [(folder / name).read_text() for name in (flat, solid if unseen else flat)]
+        flat = Fitting(self.fold if self.kind == "sarcoma" else None, folder)
+        solid = Fitting(self.fold, folder, KIND)
+        texts = [one.path.read_text() for one in (flat, solid if unseen else flat)]
         return Network.from_json(texts[0]), Network.from_json(texts[1])
 
 
@@ -126,9 +126,10 @@ def drawn_on(
 def slab_of(hu: NDArray[np.integer], drawn: Drawn) -> tuple[Slab, tuple[slice, slice, slice]]:
     """Slab about lines, and where it lies."""
     measured = KeySlice(hu[:, :, drawn.slice_vox], drawn.lines, drawn.spacing_mm[:2])
-    box = box_about(measured, drawn.slice_vox, hu.shape[2], drawn.spacing_mm)
-    at = drawn.slice_vox - box[2].start
-    return Slab.of(hu[box], moved_to(measured, box), at, drawn.spacing_mm), box
+    x, y, z = (slice(0, n) for n in hu.shape)
+    part = Part.about(measured, drawn.slice_vox, (x, y, z), drawn.spacing_mm)
+    assert part is not None  # its lines were looked at
+    return Slab.of(hu[part.box], part.measured, part.slice_vox, drawn.spacing_mm), part.box
 
 
 @dataclass(frozen=True)
@@ -179,18 +180,6 @@ def write_nodes(sources: list[Source], folder: Path, pool: Pool) -> None:
     }
     with atomic_write(folder / "nodes_3d.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **table)
-
-
-@dataclass(frozen=True)
-class Fitting:
-    """One fit: the half that it leaves out, or none, and where its weights go."""
-
-    fold: int | None
-    folder: Path
-
-    @property
-    def path(self) -> Path:
-        return self.folder / (NAME if self.fold is None else f"fold_3d-{self.fold}.json")
 
 
 def fitted(fitting: Fitting) -> str:
@@ -274,7 +263,7 @@ def main() -> None:
     sources = sources_of(arguments.data, arguments.nodules)
     if not (folder / "nodes_3d.npz").exists():
         write_nodes(sources, folder, pool)
-    fits = [Fitting(fold, folder) for fold in (None, *range(FOLDS))]
+    fits = [Fitting(fold, folder, KIND) for fold in (None, *range(FOLDS))]
     left = [fitting for fitting in fits if not fitting.path.exists()]
     for done, _ in run_tasks(fitted, left, pool, lost=_lost):
         print(f"{done.path}: fitted", flush=True)

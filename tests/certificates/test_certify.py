@@ -154,7 +154,9 @@ def test_no_certificate(
 def test_a_member_that_there_is_not_is_refused(known: Path, new: Path, tmp_path: Path) -> None:
     """A misspelt one told nothing; nor does the layer itself."""
     for name in ("elipsoid", "pseudo3d-r1"):
-        words = f"--member {name}: expected .*ellipsoid, likeness, or a layer .*there is none"
+        words = (
+            f"--member {name}: expected .*ellipsoid, likeness, jury_3d, or a layer .*there is none"
+        )
         with pytest.raises(ManifestError, match=words):
             certify(new, known, tmp_path / "c.json", members=("ellipsoid", name), **WEAK)
 

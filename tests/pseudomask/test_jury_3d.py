@@ -22,10 +22,11 @@ from uls_data.network.prompt import longest, simulated
 from uls_data.pseudomask.jury import jury
 from uls_data.pseudomask.jury_3d import Solid, jury_3d
 from uls_data.pseudomask.key_slice import KeySlice
-from uls_data.pseudomask.slab import FARTHEST, Slab, box_about, moved_to, within
+from uls_data.pseudomask.slab import FARTHEST, Part, Slab
 
 SHAPE = (64, 60, 20)
 SPACING = (0.8, 0.8, 2.5)
+WHOLE = (slice(0, 64), slice(0, 60), slice(0, 20))
 AT = 9
 LINES = Lines((20.0, 30.0, 44.0, 31.0), (32.0, 20.0, 31.0, 40.0))
 
@@ -99,15 +100,16 @@ def test_what_it_always_holds(
     hu = np.random.default_rng(seed).normal(0, 40, SHAPE).round().astype(np.int16)
     spacing = (0.8, 0.8, thick)
     measured = KeySlice(hu[:, :, at], lines, spacing[:2], outward_vox=outward)
-    box = box_about(measured, at, SHAPE[2], spacing)
-    found = jury_3d(hu[box], moved_to(measured, box), at - box[2].start, spacing)
+    part = Part.about(measured, at, WHOLE, spacing)
+    assert part is not None
+    found = jury_3d(hu[part.box], part.measured, part.slice_vox, spacing)
     whole = np.zeros(SHAPE, bool)
-    whole[box] = found.mask
+    whole[part.box] = found.mask
     assert (whole[:, :, at] == jury(measured).mask).all()
     assert cc3d.connected_components(whole, connectivity=6, return_N=True)[1] == 1
     slices = np.flatnonzero(whole.any(axis=(0, 1)))
     assert (np.diff(slices) == 1).all()
-    slab = Slab.of(hu[box], moved_to(measured, box), at - box[2].start, spacing)
+    slab = Slab.of(hu[part.box], part.measured, part.slice_vox, spacing)
     assert abs(slices - at).max() * slab.step <= FARTHEST
     assert 0 <= found.predicted_dice <= 1
 
@@ -115,14 +117,17 @@ def test_what_it_always_holds(
 def test_a_part_is_as_good_as_the_whole() -> None:
     hu = scan(0.9)
     measured = KeySlice(hu[:, :, AT], LINES, SPACING[:2])
-    box = box_about(measured, AT, SHAPE[2], SPACING)
+    near = Part.about(measured, AT, WHOLE, SPACING)
+    assert near is not None and near.box != WHOLE
     part = np.zeros(SHAPE, bool)
-    part[box] = jury_3d(hu[box], moved_to(measured, box), AT - box[2].start, SPACING).mask
+    part[near.box] = jury_3d(hu[near.box], near.measured, near.slice_vox, SPACING).mask
     assert (part == made(hu).mask).all()
     # A scan ends where padding begins.
-    cut = within(box, (slice(0, 50), slice(5, 60), slice(8, 20)))
-    assert [part.start for part in cut][1:] == [max(5, box[1].start), max(8, box[2].start)]
-    assert cut[0].stop == min(50, box[0].stop)
+    cut = Part.about(measured, AT, (slice(0, 50), slice(5, 60), slice(8, 20)), SPACING)
+    assert cut is not None and cut.slice_vox == AT - 8
+    assert [side.start for side in cut.box][1:] == [5, 8] and cut.box[0].stop == 50
+    assert Part.about(measured, AT, (*WHOLE[:2], slice(AT + 1, 20)), SPACING) is None
+    assert Part.about(measured, AT, (slice(50, 64), *WHOLE[1:]), SPACING) is None
 
 
 def test_made_up_lesions_that_it_never_saw() -> None:

@@ -88,7 +88,9 @@ def audit_against(manifests: Paths, models: Paths) -> Seen:
 
 def is_passport(path: Path) -> bool:
     """Whether a path is taken for a passport: any Parquet file, by its name or its first bytes."""
-    if path.suffix == ".parquet" or not path.is_file():
-        return path.suffix == ".parquet"
+    if path.suffix == ".parquet":
+        return True
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         return file.read(len(_MAGIC)) == _MAGIC

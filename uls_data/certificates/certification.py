@@ -10,11 +10,10 @@ from uls_data.certificates.certificate import Certificate, File, certificate_of
 from uls_data.certificates.gather import Paths, find_masks, find_truth, gather
 from uls_data.certificates.learning import NotLearned, Promise, learn
 from uls_data.certificates.marking import Marks, marks_of, write_marked
-from uls_data.ensemble.member import DEFAULT, LIKENESS, Layer, member_of
+from uls_data.ensemble.member import DEFAULT, NAMES
 from uls_data.errors import ManifestError, SourceError
 from uls_data.io import sha256_file, write_bytes
 from uls_data.manifest.parquet import manifest_files
-from uls_data.pseudomask.methods import ELLIPSOID, METHODS
 from uls_data.tables import Record
 
 # Noise of lines that are drawn from full masks, as a share of the axis: about what readers have.
@@ -119,9 +118,9 @@ def certify(
     # Without the layer itself, which never differs from its masks.
     layers = sorted({name for its in known.beside.values() for name in its} - {known.layer})
     for name in members:
-        if isinstance(member_of(name), Layer) and name not in layers:
+        if name not in NAMES and name not in layers:
             raise ManifestError(
-                f"--member {name}: expected {', '.join((*METHODS, ELLIPSOID, LIKENESS))}, or a "
+                f"--member {name}: expected {', '.join(NAMES)}, or a "
                 "layer of the calibration's VOIs, whose manifests --beside may name: "
                 f"{', '.join(layers) or 'there is none'}"
             )

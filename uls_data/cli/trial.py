@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from uls_data.cli.output import workers_option
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -43,13 +45,7 @@ _OPTIONS = (
         help="Raw data of a source, by the name or file of its recipe: its lesions are measured on "
         "the slices of their scans, which a VOI may cut. May be repeated.",
     ),
-    click.option(
-        "--workers",
-        type=click.IntRange(min=0),
-        default=1,
-        show_default=True,
-        help="Worker processes.",
-    ),
+    workers_option,
     click.option(
         "--scheduler",
         metavar="ADDRESS",

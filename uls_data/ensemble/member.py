@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from uls_data.measure.lines import Lines
 from uls_data.pseudomask.jury_3d import Solid, jury_3d
 from uls_data.pseudomask.likeness import like_solid
 from uls_data.pseudomask.methods import ELLIPSOID, JURY_3D, METHODS, NEEDS_IMAGE, pseudo_mask
-from uls_data.pseudomask.slab import box_about, moved_to, within
+from uls_data.pseudomask.slab import Part
 from uls_data.pseudomask.solid import solid_in_voi
 from uls_data.voi import VOI_SHAPE
 
@@ -133,16 +133,12 @@ class Jury3d:
         measured, at, spacing = subject.measured(image=True), subject.key_slice, subject.spacing_mm
         if measured is None or at is None or spacing is None:
             return None
-        # A lesion may be larger than its VOI, where its lines are clipped.
-        measured = replace(measured, lines=measured.lines.clipped(VOI_SHAPE[:2]))
-        box = within(box_about(measured, at, VOI_SHAPE[2], spacing), subject.scan)
-        if not box[2].start <= at < box[2].stop or min(part.stop - part.start for part in box) < 1:
+        part = Part.about(measured, at, subject.scan, spacing)
+        if part is None:
             return None
         mask = np.zeros(VOI_SHAPE, bool)
-        hu, moved = subject.hu[box], moved_to(measured, box)
-        moved = replace(moved, lines=moved.lines.clipped((hu.shape[0], hu.shape[1])))
-        made = jury_3d(hu, moved, at - box[2].start, spacing)
-        mask[box] = made.mask
+        made = jury_3d(subject.hu[part.box], part.measured, part.slice_vox, spacing)
+        mask[part.box] = made.mask
         return Solid(mask, made.predicted_dice)
 
 
@@ -177,14 +173,15 @@ class Flat:
         return None if measured is None else pseudo_mask(self.name, measured).mask
 
 
+_SOLID: dict[str, Member] = {one.name: one for one in (Ellipsoid(), Likeness(), Jury3d())}
+# Of the members that need no layer.
+NAMES = (*METHODS, *_SOLID)
+
+
 def member_of(name: str) -> Member:
     """Member of a name: a 2D method, `ellipsoid`, `likeness`, `jury_3d`, else a layer."""
-    if name == ELLIPSOID:
-        return Ellipsoid()
-    if name == LIKENESS:
-        return Likeness()
-    if name == JURY_3D:
-        return Jury3d()
+    if name in _SOLID:
+        return _SOLID[name]
     return Flat(name) if name in METHODS else Layer(name)
 
 

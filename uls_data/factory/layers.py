@@ -188,16 +188,17 @@ class Measurements:
     ) -> tuple[NDArray[np.int32], float]:
         """Voxels of the jury's mask in 3D, and its predicted Dice."""
         from uls_data.pseudomask.jury_3d import jury_3d
-        from uls_data.pseudomask.slab import box_about, moved_to
+        from uls_data.pseudomask.slab import Part
 
         assert self.scan is not None
         key_slice = self._key_slice(lesion, measured)
         key_slice.check_lines()
-        box = box_about(key_slice, measured.slice_vox, self.shape[2], spacing_mm)
-        hu, _ = hounsfield(self.scan.ras[box], self.scan.slope, self.scan.intercept)
-        at = measured.slice_vox - box[2].start
-        made = jury_3d(hu, moved_to(key_slice, box), at, spacing_mm)
-        voxels = np.argwhere(made.mask) + [part.start for part in box]
+        x, y, z = (slice(0, n) for n in self.shape)
+        part = Part.about(key_slice, measured.slice_vox, (x, y, z), spacing_mm)
+        assert part is not None  # its lines and its slice were found
+        hu, _ = hounsfield(self.scan.ras[part.box], self.scan.slope, self.scan.intercept)
+        made = jury_3d(hu, part.measured, part.slice_vox, spacing_mm)
+        voxels = np.argwhere(made.mask) + [side.start for side in part.box]
         return voxels.astype(np.int32), made.predicted_dice
 
     def _key_slice(self, lesion: Lesion, measured: Measured) -> KeySlice:

@@ -30,7 +30,7 @@ from uls_data.network.prompt import Drawn
 from uls_data.network.voxels import CENTRE_ZYX, VALID, Region
 from uls_data.pseudomask.jury_3d import MOST_ODDS, log_odds
 from uls_data.pseudomask.key_slice import KeySlice
-from uls_data.pseudomask.slab import Slab, box_about, moved_to
+from uls_data.pseudomask.slab import Part, Slab
 
 # Weight of the jury's vote beside the network's, whose log odds are larger, but no more reliable.
 # Chosen on nodules, with a network that had learned from sarcomas (docs/3d-masks.md).
@@ -83,21 +83,14 @@ def weighed(margin: NDArray[np.float32], part: Region, drawn: Drawn) -> NDArray[
     drawn : Drawn
         In indices of the part.
     """
-    (real, *_) = ndimage.find_objects((part.marks & VALID).T.astype(np.uint8)) or [None]
-    if real is None:
+    found = ndimage.find_objects((part.marks & VALID).T.astype(np.uint8))
+    measured = KeySlice(part.hu[0].T, drawn.lines, drawn.spacing_mm[:2])
+    near = found and Part.about(measured, drawn.slice_vox, found[0], drawn.spacing_mm)
+    if not near:
         return margin
-    lines = drawn.lines.moved(-real[0].start, -real[1].start)
-    at = drawn.slice_vox - real[2].start
-    hu = part.hu.T[real]
-    # A lesion may be larger than its VOI.
-    lines = lines.clipped((hu.shape[0], hu.shape[1]))
-    if not 0 <= at < hu.shape[2] or lines.problem() is not None:
-        return margin
-    measured = KeySlice(hu[:, :, at], lines, drawn.spacing_mm[:2])
-    box = box_about(measured, at, hu.shape[2], drawn.spacing_mm)
     odds = np.full(margin.T.shape, -MOST_ODDS, np.float32)
-    slab = Slab.of(hu[box], moved_to(measured, box), at - box[2].start, drawn.spacing_mm)
-    odds[real][box] = log_odds(slab)
+    slab = Slab.of(part.hu.T[near.box], near.measured, near.slice_vox, drawn.spacing_mm)
+    odds[near.box] = log_odds(slab)
     return np.asarray((margin + _JURY * odds.T) / (1 + _JURY), np.float32)
 
 

@@ -33,27 +33,55 @@ Floats = NDArray[np.float64]
 Box = tuple[slice, slice, slice]
 
 
-def box_about(
-    measured: KeySlice, slice_vox: int, depth: int, spacing_mm: tuple[float, float, float]
-) -> Box:
-    """Part (x, y, z) of a volume that a slab needs.
+@dataclass(frozen=True)
+class Part:
+    """Part of a volume about a measured slice.
 
-    Parameters
+    Attributes
     ----------
+    box : tuple of 3 slice
+        Where it lies in the volume, x, y, z.
     measured : KeySlice
-        The measured slice, whole.
-    slice_vox, depth : int
-        Its index along z, and how many slices there are.
+        Lines in indices of the part; `Slab.of` takes the image from there.
+    slice_vox : int
+        Index z of their slice in the part.
     """
-    crop, (x, y) = measured.crop(REACH)
-    half = half_height_mm(measured.lines, spacing_mm, measured.outward_vox)
-    reach = int(FARTHEST * half / spacing_mm[2])
-    columns, rows = crop.hu.shape
-    return (
-        slice(x, x + columns),
-        slice(y, y + rows),
-        slice(max(0, slice_vox - reach), min(depth, slice_vox + reach + 1)),
-    )
+
+    box: Box
+    measured: KeySlice
+    slice_vox: int
+
+    @staticmethod
+    def about(
+        measured: KeySlice, slice_vox: int, scan: Box, spacing_mm: tuple[float, float, float]
+    ) -> Part | None:
+        """Part that a slab needs; None where slice or lines lie beyond the scan.
+
+        Parameters
+        ----------
+        measured : KeySlice
+            Lines in indices of the volume.
+        slice_vox : int
+            Of their slice.
+        scan : tuple of 3 slice
+            Part of the volume that is not padding.
+        """
+        x, y, z = scan
+        shape = (x.stop - x.start, y.stop - y.start)
+        lines = measured.lines.moved(-float(x.start), -float(y.start))
+        if lines.problem(shape) is not None:
+            lines = lines.clipped(shape)  # a lesion may be larger than its VOI
+        if not z.start <= slice_vox < z.stop or lines.problem() is not None:
+            return None
+        whole = replace(measured, hu=np.broadcast_to(np.int16(0), shape), lines=lines)
+        crop, (left, back) = whole.crop(REACH)
+        columns, rows = crop.hu.shape
+        half = half_height_mm(lines, spacing_mm, measured.outward_vox)
+        reach = int(FARTHEST * half / spacing_mm[2])
+        low, high = max(z.start, slice_vox - reach), min(z.stop, slice_vox + reach + 1)
+        left, back = x.start + left, y.start + back
+        box = slice(left, left + columns), slice(back, back + rows), slice(low, high)
+        return Part(box, replace(measured, lines=crop.lines), slice_vox - low)
 
 
 @dataclass(frozen=True)
@@ -157,18 +185,3 @@ class Slab:
                 yield z, np.stack(channels, axis=-1).astype(np.float32)
                 before = smooth
                 z += way
-
-
-def moved_to(measured: KeySlice, box: Box) -> KeySlice:
-    """Measured slice in indices of a part of the volume; `Slab.of` takes its image from there."""
-    lines = measured.lines.moved(-float(box[0].start), -float(box[1].start))
-    return replace(measured, lines=lines)
-
-
-def within(box: Box, scan: Box) -> Box:
-    """Part of a volume that is not padding."""
-    x, y, z = (
-        slice(max(part.start, real.start), min(part.stop, real.stop))
-        for part, real in zip(box, scan, strict=True)
-    )
-    return x, y, z
